@@ -1,0 +1,159 @@
+"""What a rule is, how a recipe sets it, and how a set of rules gives each sample `keep` and `reasons`.
+
+A rule reads columns of an Arrow table of N rows and answers a boolean array of N: true = drop, NULL = cannot say. All rules
+are asked, so `reasons` names every failed one, not the first.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Thresholds = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A named test on columns.
+
+    name        concern first, as in `boilerplate.menu`
+    columns     what it reads
+    drops       (table[N], thresholds) -> boolean[N]; true = drop, NULL = an input is missing
+    catches     one line for people
+    origin      where the idea or the number comes from; "a choice" when it is ours
+    kept        an example row that passes
+    dropped     an example row that fails
+    thresholds  numbers a recipe may set
+    missing     what a NULL verdict means unless the recipe says otherwise: "keep" or "drop"
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    drops: Callable[[pa.Table, Thresholds], pa.Array]
+    catches: str
+    origin: str
+    kept: Mapping[str, Any]
+    dropped: Mapping[str, Any]
+    thresholds: Thresholds = field(default_factory=dict)
+    missing: str = "keep"
+
+
+@dataclass(frozen=True)
+class RuleSetting:
+    """A rule as a recipe sets it. `by_source` holds thresholds that differ for one source."""
+
+    rule: Rule
+    thresholds: Thresholds
+    by_source: Mapping[str, Thresholds]
+    missing: str
+    enabled: bool
+
+    def for_source(self, source: str) -> Thresholds:
+        """The thresholds that hold for `source`."""
+        return {**self.thresholds, **self.by_source.get(source, {})}
+
+    def describe(self) -> dict[str, Any]:
+        """The setting as plain JSON values: part of a step's fingerprint."""
+        return {
+            "thresholds": dict(self.thresholds),
+            "by_source": {name: dict(values) for name, values in self.by_source.items()},
+            "missing": self.missing,
+            "enabled": self.enabled,
+        }
+
+
+def configure(rules: Sequence[Rule], section: Mapping[str, Any]) -> list[RuleSetting]:
+    """The rules as a recipe's section sets them; ValueError names a rule or setting that does not exist.
+
+    The section maps a rule's name (dots may nest) to `enabled`, `missing`, its thresholds, and `by_source.<source>.<threshold>`.
+    """
+    given = _by_rule(_flatten(section), {rule.name for rule in rules})
+    return [_configure_one(rule, given.get(rule.name, {})) for rule in rules]
+
+
+def _flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _by_rule(flat: Mapping[str, Any], names: set[str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in flat.items():
+        name = next((name for name in names if key.startswith(name + ".")), None)
+        if name is None:
+            raise ValueError(f"no rule is set by {key!r}; {_nearest(key.rpartition('.')[0] or key, names)}")
+        found.setdefault(name, {})[key.removeprefix(name + ".")] = value
+    return found
+
+
+def _configure_one(rule: Rule, given: Mapping[str, Any]) -> RuleSetting:
+    thresholds, by_source = dict(rule.thresholds), dict[str, dict[str, float]]()
+    missing, enabled = rule.missing, True
+    for key, value in given.items():
+        source, _, name = key.removeprefix("by_source.").rpartition(".")
+        if key == "enabled" and isinstance(value, bool):
+            enabled = value
+        elif key == "missing" and value in ("keep", "drop"):
+            missing = value
+        elif key in thresholds:
+            thresholds[key] = _number(rule, key, value)
+        elif key.startswith("by_source.") and source and name in rule.thresholds:
+            by_source.setdefault(source, {})[name] = _number(rule, key, value)
+        else:
+            settings = [*rule.thresholds, "missing (keep or drop)", "enabled (true or false)"]
+            raise ValueError(f"{rule.name}.{key} = {value!r} is no setting of that rule; it has {', '.join(settings)}")
+    return RuleSetting(rule, thresholds, by_source, missing, enabled)
+
+
+def _number(rule: Rule, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{rule.name}.{key} = {value!r} must be a number")
+    return float(value)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else f"rules are: {', '.join(sorted(known))}"
+
+
+def evaluate(table: pa.Table, settings: Sequence[RuleSetting], source: str) -> tuple[pa.Array, pa.Array]:
+    """`keep` bool[N] and `reasons` list<string>[N] of the rules over table[N], for samples of `source`."""
+    active = [setting for setting in settings if setting.enabled]
+    failed = np.zeros((len(table), len(active)), dtype=bool)
+    for column, setting in enumerate(active):
+        verdict = setting.rule.drops(table, setting.for_source(source))
+        failed[:, column] = pc.fill_null(verdict, setting.missing == "drop").to_numpy(zero_copy_only=False)
+    return pa.array(~failed.any(axis=1)), _reasons(failed, [setting.rule.name for setting in active])
+
+
+def _reasons(failed: np.ndarray, names: Sequence[str]) -> pa.Array:
+    offsets = np.zeros(len(failed) + 1, dtype=np.int32)
+    np.cumsum(failed.sum(axis=1), out=offsets[1:])
+    values = pa.array(list(names), pa.string()).take(pa.array(np.nonzero(failed)[1]))
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def below(column: str) -> Callable[[pa.Table, Thresholds], pa.Array]:
+    """A test that drops what is under the threshold `min`; a NULL stays NULL."""
+    return lambda table, thresholds: pc.less(table[column], thresholds["min"])
+
+
+def above(column: str) -> Callable[[pa.Table, Thresholds], pa.Array]:
+    """A test that drops what is over the threshold `max`; a NULL stays NULL."""
+    return lambda table, thresholds: pc.greater(table[column], thresholds["max"])
+
+
+def matches(pattern: str) -> Callable[[pa.Table, Thresholds], pa.Array]:
+    """A test that drops captions in which the RE2 pattern is found."""
+    return lambda table, thresholds: pc.match_substring_regex(table["caption"], pattern)

@@ -1,0 +1,192 @@
+"""Runs a step over parts on Ray Data: what is pending, retries, progress, receipts.
+
+The unit of work is a whole part: one Ray task reads its columns, computes with Arrow inside, writes its family file and then
+its receipt, and returns the receipt's JSON. The driver holds nothing else, so its memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.manifest.parts import Part
+from pipelines.manifest.receipts import Receipt, digest_of, fingerprint_of, read_receipts, write_receipt
+from pipelines.manifest.schema import conform
+from pipelines.manifest.storage import Storage
+from pipelines.progress import Progress, Reporter
+
+ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a step made of a part: tables by family, the step's own family first, and counts that add up over parts."""
+
+    tables: Mapping[str, pa.Table]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One column-making step.
+
+    family    what it writes; also the step's name in receipts
+    inputs    the families it reads: their digests are in the fingerprint, so it runs again when they change
+    settings  JSON values it depends on, in the fingerprint too; may depend on the part
+    work      (storage, part, reporter) -> Made
+    version   raised when the same inputs and settings give other columns than before
+    """
+
+    family: str
+    inputs: tuple[str, ...]
+    settings: Callable[[Part], Mapping[str, Any]]
+    work: Callable[[Storage, Part, Reporter], Made]
+    version: int = 1
+
+
+@dataclass
+class Outcome:
+    """What a job did: counts over all parts (also those done before), and the parts that failed with their cause."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    parts: int = 0
+    ran: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Part, str]:
+    """The fingerprint each part's receipt would carry if the step were done now."""
+    inputs = {family: read_receipts(storage, family, parts) for family in step.inputs}
+    return {
+        part: fingerprint_of(
+            {
+                "family": step.family,
+                "version": step.version,
+                "part": asdict(part),
+                "settings": step.settings(part),
+                "inputs": {
+                    family: receipts[part].digest if part in receipts else None for family, receipts in inputs.items()
+                },
+            }
+        )
+        for part in parts
+    }
+
+
+def run_step(storage: Storage, step: Step, parts: Sequence[Part]) -> Outcome:
+    """Does the step on every part that is not done, and says what all parts now hold."""
+    wanted = fingerprints(storage, step, parts)
+    receipts = read_receipts(storage, step.family, parts)
+    done = {part: receipt for part, receipt in receipts.items() if receipt.fingerprint == wanted[part]}
+    pending = [part for part in parts if part not in done]
+    outcome = Outcome(parts=len(parts), ran=len(pending))
+    for receipt in done.values():
+        outcome.counts.update(receipt.counts)
+
+    def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+        part = Part(**item["part"])
+        return asdict(_do_part(storage, step, part, item["fingerprint"], reporter))
+
+    items = [{"label": str(part), "part": asdict(part), "fingerprint": wanted[part]} for part in pending]
+    total = sum(part.rows for part in pending)
+    for label, result, error in run_items(items, work, name=step.family, unit="rows", total=total):
+        if error is None:
+            outcome.counts.update(result["counts"])
+        else:
+            outcome.failed[label] = error
+    return outcome
+
+
+def _do_part(storage: Storage, step: Step, part: Part, fingerprint: str, reporter: Reporter) -> Receipt:
+    started = time.monotonic()
+    made = step.work(storage, part, reporter)
+    digest = ""
+    for family, table in made.tables.items():
+        data = storage.write_parquet(part.path(family), conform(table, family))
+        if family == step.family:
+            digest = digest_of(data)
+    receipt = Receipt(
+        family=step.family,
+        source=part.source,
+        part=part.name,
+        fingerprint=fingerprint,
+        digest=digest,
+        rows_in=part.rows,
+        rows_out=len(made.tables[step.family]),
+        counts=dict(made.counts),
+        seconds=round(time.monotonic() - started, 3),
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_receipt(storage, part, receipt)
+    return receipt
+
+
+def run_items(
+    items: Sequence[dict[str, Any]],
+    work: Callable[[dict[str, Any], Reporter], dict[str, Any]],
+    *,
+    name: str,
+    unit: str,
+    total: int,
+) -> Iterator[tuple[str, Any, str | None]]:
+    """Runs `work` on each item in a Ray task of its own; yields (label, result, None) or (label, None, cause).
+
+    An item that raises is tried again, then set aside; the others go on. `total` is in `unit`s, as `reporter` counts them.
+    """
+    if not items:
+        return
+    import ray
+
+    with Progress(name, unit, total) as progress:
+        reporter = progress.reporter
+
+        def task(row: dict[str, Any]) -> dict[str, Any]:
+            # JSON text, so that Ray never has to guess a type for an empty or nested value.
+            import json
+
+            item = json.loads(row["item"])
+            for attempt in range(ATTEMPTS):
+                try:
+                    result = work(item, reporter)
+                    return {"label": item["label"], "result": json.dumps(result), "error": ""}
+                except Exception as error:
+                    cause = f"{type(error).__name__}: {error}".splitlines()[0]
+                    if attempt == ATTEMPTS - 1:
+                        where = traceback.extract_tb(error.__traceback__)[-1]
+                        cause += f" (at {where.name}, line {where.lineno})"
+            return {"label": item["label"], "result": "null", "error": cause}
+
+        import json
+
+        rows = [{"item": json.dumps(item)} for item in items]
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(task, num_cpus=1)
+        for row in dataset.iter_rows():
+            yield row["label"], json.loads(row["result"]), row["error"] or None
+
+
+def start_ray(address: str | None = None) -> None:
+    """Joins the cluster at `address`, or the one this job was submitted to, or starts Ray on this machine, quietly."""
+    import os
+
+    import ray
+    import ray.data
+
+    if not ray.is_initialized():
+        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if address is None and "RAY_ADDRESS" not in os.environ:
+            # Only receipts pass through the object store; the default would claim a third of the memory.
+            options |= {"include_dashboard": False, "object_store_memory": 256 << 20}
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        ray.init(address=address, **options)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,0 +1,121 @@
+"""ingest SOURCE FILES…: published metadata → the family `samples`. A broken row is counted and kept in `rejects`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from pipelines import job
+from pipelines.engine import Made, Step, run_step, start_ray
+from pipelines.manifest.parts import Part, SourceFile, parts_of, register_files
+from pipelines.manifest.schema import sample_ids
+from pipelines.manifest.storage import Storage
+from pipelines.progress import Reporter
+from pipelines.recipe import IngestSettings
+from pipelines.sources import source_named
+from pipelines.sources.files import Rows, expand, inspect, read_rows
+from pipelines.sources.source import Source
+
+# A word is a run of letters or digits, or one character of a script that is written without spaces.
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Khmer}\p{Lao}\p{Myanmar}"
+WORD = rf"[{UNSPACED}]|[^\s\pP\pS{UNSPACED}]+"
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Registers the files and ingests every part that is not done."""
+    parser = job.parser("ingest", __doc__ or "")
+    parser.add_argument("source", metavar="SOURCE", help="laion2b-en, laion2b-multi, coyo, wukong …")
+    parser.add_argument("files", nargs="+", metavar="FILES", help="paths, URIs, or patterns in quotes")
+    options = parser.parse_args(argv)
+    settings = job.recipe_of(options).ingest
+    source = source_named(options.source)
+    found = [inspect(uri, source) for uri in expand(options.files)]
+    storage = Storage(options.root)
+    storage.require_writable()
+    start_ray(options.address)
+    files = register_files(storage, source.name, found)
+    outcome = run_step(storage, ingest_step(source, files, settings), parts_of(source.name, files, settings.part_rows))
+    return job.summary(outcome)
+
+
+def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSettings) -> Step:
+    """The step that reads parts of these files."""
+    by_ordinal = {file.ordinal: file for file in files}
+
+    def identity(part: Part) -> Mapping[str, Any]:
+        file = by_ordinal[part.file]
+        return {"uri": file.uri, "size": file.size, "stamp": file.stamp, "similarity": settings.coyo_similarity}
+
+    work = partial(_ingest, source=source.name, uris={file.ordinal: file.uri for file in files}, settings=settings)
+    return Step("samples", (), identity, work)
+
+
+def _ingest(
+    storage: Storage, part: Part, reporter: Reporter, *, source: str, uris: Mapping[int, str], settings: IngestSettings
+) -> Made:
+    origin = source_named(source)
+    rows = read_rows(uris[part.file], origin, part.first_row, part.rows)
+    made = to_samples(rows, origin, part, settings)
+    reporter(part.rows)
+    return made
+
+
+def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings) -> Made:
+    """Published rows as the tables `samples` and `rejects`: together they hold each row of the part exactly once."""
+    ids = sample_ids(source.ordinal, part.file, part.first_row, part.rows)
+    table = source.published(rows.table, settings)
+    offsets = np.arange(len(table)) if rows.offsets is None else np.asarray(rows.offsets, dtype=np.int64)
+    url = pc.utf8_trim_whitespace(table["url"])
+    has_url = pc.fill_null(pc.greater(pc.utf8_length(url), 0), False).to_numpy(zero_copy_only=False)
+    without = [(int(offset), "no_url", caption) for offset, caption in _without_url(offsets, table, ~has_url)]
+    kept = table.set_column(0, "url", url).filter(pa.array(has_url))
+    caption = pc.replace_substring(pc.fill_null(kept["caption"], ""), "\x00", "")
+    samples = pa.table(
+        {
+            **{name: kept[name] for name in kept.column_names},
+            "sample_id": ids[offsets[has_url]],
+            "source": pa.array([source.name]).take(pa.array(np.zeros(len(kept), np.int8))),
+            "caption": caption,
+            "caption_chars": pc.utf8_length(caption),
+            "caption_words": pc.count_substring_regex(caption, WORD),
+            "pair_hash": pair_hash(kept["url"], caption),
+        }
+    )
+    models = json.dumps(dict(source.models(rows.table.column_names, settings)), sort_keys=True)
+    samples = samples.replace_schema_metadata({"pairmill.score_models": models})
+    rejects = sorted([*rows.rejects, *without])
+    reasons = {f"reason.{name}": sum(reason == name for _, reason, _ in rejects) for _, name, _ in rejects}
+    counts = {"read": part.rows, "samples": len(samples), "rejected": len(rejects), **reasons}
+    return Made({"samples": samples, "rejects": _rejects_table(rejects, ids)}, counts)
+
+
+def _without_url(offsets: np.ndarray, table: pa.Table, mask: np.ndarray) -> list[tuple[int, str]]:
+    captions = table["caption"].filter(pa.array(mask)).to_pylist()
+    return [(offset, caption or "") for offset, caption in zip(offsets[mask], captions, strict=True)]
+
+
+def _rejects_table(rejects: Sequence[tuple[int, str, str]], ids: np.ndarray) -> pa.Table:
+    return pa.table(
+        {
+            "sample_id": ids[np.array([offset for offset, _, _ in rejects], dtype=np.int64)],
+            "reason": pa.array([reason for _, reason, _ in rejects], pa.string()),
+            "raw": pa.array([raw for _, _, raw in rejects], pa.string()),
+        }
+    )
+
+
+def pair_hash(urls: pa.ChunkedArray, captions: pa.ChunkedArray) -> pa.Array:
+    """xxh3-64 of each URL, a newline, and its caption: uint64[N]. Equal pairs, and hardly any others, share it."""
+    joined = pc.binary_join_element_wise(urls, captions, "\n").to_pylist()
+    return pa.array([xxhash.xxh3_64_intdigest(pair) for pair in joined], pa.uint64())
+
+
+if __name__ == "__main__":
+    job.run("ingest", main)

@@ -1,0 +1,76 @@
+"""What all jobs share: the common options, the last line of stdout, and the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from pipelines.engine import Outcome
+from pipelines.errors import RequestError
+from pipelines.manifest.parts import Part, all_parts
+from pipelines.manifest.storage import Storage
+from pipelines.recipe import Recipe, load_recipe
+
+DONE, SOME_FAILED, WRONG_REQUEST = 0, 1, 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the job with exit status 2."""
+        self.exit(WRONG_REQUEST, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser(job: str, description: str) -> Parser:
+    """The parser of a job that works on a manifest."""
+    made = Parser(prog=f"pairmill {job}", description=description)
+    made.add_argument("--root", required=True, metavar="URI", help="where the manifest lives: a folder or any fsspec URI")
+    made.add_argument("--recipe", metavar="FILE", help="the settings (TOML); every setting has a default")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of the recipe")
+    made.add_argument("--address", metavar="ADDRESS", help="a Ray cluster; by default Ray starts on this machine")
+    return made
+
+
+def require_parts(storage: Storage) -> list[Part]:
+    """All parts of the manifest; RequestError when nothing was ingested or the root takes no writes."""
+    parts = all_parts(storage)
+    if not parts:
+        raise RequestError(f"--root {storage.root} holds no samples; run `pairmill ingest` first, or check the root")
+    storage.require_writable()
+    return parts
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """The recipe the options name."""
+    return load_recipe(options.recipe, options.set)
+
+
+def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any]], argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs a job's body, prints its counts as one JSON line, and ends the process with the job's exit status."""
+    try:
+        counts = body(argv)
+    except RequestError as error:
+        sys.stderr.write(f"pairmill {job}: {error}\n")
+        sys.exit(WRONG_REQUEST)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\npairmill {job}: stopped; run it again to go on\n")
+        sys.exit(130)
+    sys.stdout.write(json.dumps(counts, sort_keys=True) + "\n")
+    sys.exit(SOME_FAILED if counts.get("failed") else DONE)
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """The counts of a job as its last line shows them; failed parts are named on stderr."""
+    for part, cause in outcome.failed.items():
+        sys.stderr.write(f"failed {part}: {cause}\n")
+    return {
+        **{name: count for name, count in sorted(outcome.counts.items()) if "." not in name},
+        "reasons": {name.partition(".")[2]: n for name, n in sorted(outcome.counts.items()) if name.startswith("reason.")},
+        "parts": outcome.parts,
+        "ran": outcome.ran,
+        "failed": outcome.failed,
+    }

@@ -1,0 +1,81 @@
+"""Which files a source has, and the parts they are cut into: the plan every job works from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from pipelines.manifest.storage import Storage
+
+PART_ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of a source: its place in the source for ever, rows, bytes, and a stamp that changes with its content."""
+
+    uri: str
+    ordinal: int
+    rows: int
+    size: int
+    stamp: str
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """The unit of work: `rows` rows of file `file` of `source`, from `first_row` on."""
+
+    source: str
+    file: int
+    first_row: int
+    rows: int
+
+    @property
+    def name(self) -> str:
+        """The part's file name without ending; sorts as its sample ids do."""
+        return f"{self.file:06d}-{self.first_row:010d}"
+
+    def path(self, family: str) -> str:
+        """Where this part of a family lies."""
+        return f"manifest/{family}/{self.source}/{self.name}.parquet"
+
+    def receipt_path(self, family: str) -> str:
+        """Where the receipt for this part of a family lies."""
+        return f"receipts/{family}/{self.source}/{self.name}.json"
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.name}"
+
+
+def read_files(storage: Storage, source: str) -> list[SourceFile]:
+    """The files of a source in order; none when it was never ingested."""
+    path = f"sources/{source}.json"
+    if not storage.exists(path):
+        return []
+    return [SourceFile(**file) for file in storage.read_json(path)["files"]]
+
+
+def register_files(storage: Storage, source: str, found: Iterable[SourceFile]) -> list[SourceFile]:
+    """Adds files to a source, append only: a known URI keeps its ordinal, a new one takes the next."""
+    files = {file.uri: file for file in read_files(storage, source)}
+    for file in found:
+        ordinal = files[file.uri].ordinal if file.uri in files else len(files)
+        files[file.uri] = SourceFile(file.uri, ordinal, file.rows, file.size, file.stamp)
+    ordered = sorted(files.values(), key=lambda file: file.ordinal)
+    storage.write_json(f"sources/{source}.json", {"source": source, "files": [asdict(file) for file in ordered]})
+    return ordered
+
+
+def parts_of(source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS) -> list[Part]:
+    """Cuts files into parts of at most `part_rows` rows; a part never spans two files."""
+    return [
+        Part(source, file.ordinal, first, min(part_rows, file.rows - first))
+        for file in files
+        for first in range(0, file.rows, part_rows)
+    ]
+
+
+def all_parts(storage: Storage) -> list[Part]:
+    """Every part of every ingested source, in the order of sample ids within each source."""
+    sources = [path.removeprefix("sources/").removesuffix(".json") for path in storage.glob("sources/*.json")]
+    return [part for source in sources for part in parts_of(source, read_files(storage, source))]

@@ -1,0 +1,104 @@
+"""Families and their columns: the contract of the manifest. Types may widen, names do not change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+SOURCE_BITS, FILE_BITS, ROW_BITS = 8, 24, 32
+
+FAMILIES: dict[str, pa.Schema] = {
+    "samples": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("source", pa.string()),
+            ("url", pa.string()),
+            ("caption", pa.string()),
+            ("language", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("caption_chars", pa.int32()),
+            ("caption_words", pa.int32()),
+            ("pair_hash", pa.uint64()),
+            ("license", pa.string()),
+            ("clip_similarity", pa.float32()),
+            ("watermark", pa.float32()),
+            ("unsafe", pa.float32()),
+            ("aesthetic", pa.float32()),
+        ]
+    ),
+    "rejects": pa.schema([("sample_id", pa.uint64()), ("reason", pa.string()), ("raw", pa.string())]),
+    "fetch": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("status", pa.string()),
+            ("error", pa.string()),
+            ("http_status", pa.int32()),
+            ("bytes", pa.int64()),
+            ("mime", pa.string()),
+            ("sha256", pa.string()),
+            ("phash", pa.uint64()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("tar", pa.string()),
+            ("offset", pa.int64()),
+            ("length", pa.int64()),
+        ]
+    ),
+    "scores": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("clip_similarity", pa.float32()),
+            ("watermark", pa.float32()),
+            ("unsafe", pa.float32()),
+            ("aesthetic", pa.float32()),
+        ]
+    ),
+    "stage1": pa.schema([("sample_id", pa.uint64()), ("keep", pa.bool_()), ("reasons", pa.list_(pa.string()))]),
+    "stage2": pa.schema([("sample_id", pa.uint64()), ("keep", pa.bool_()), ("reasons", pa.list_(pa.string()))]),
+    "dedup": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("duplicate_of", pa.uint64()),
+            ("eval_match", pa.string()),
+            ("eval_item", pa.string()),
+            ("distance", pa.int32()),
+        ]
+    ),
+    "captions": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("synthetic_caption", pa.string()),
+            ("model", pa.string()),
+            ("prompt", pa.string()),
+            ("tokens", pa.int32()),
+            ("finish_reason", pa.string()),
+        ]
+    ),
+    "shards": pa.schema(
+        [("sample_id", pa.uint64()), ("shard", pa.string()), ("position", pa.int32()), ("split", pa.string())]
+    ),
+}
+
+
+def schema_of(family: str) -> pa.Schema:
+    """The columns of a family; a named export (`shards_<name>`) has those of `shards`."""
+    return FAMILIES["shards" if family.startswith("shards_") else family]
+
+
+def sample_ids(source: int, file: int, first_row: int, rows: int) -> np.ndarray:
+    """The ids of `rows` consecutive rows: uint64[rows] = source (8 bits) · file (24 bits) · row (32 bits)."""
+    if not (0 <= source < 1 << SOURCE_BITS and 0 <= file < 1 << FILE_BITS and first_row + rows <= 1 << ROW_BITS):
+        raise ValueError(f"source {source}, file {file}, row {first_row + rows} do not fit in a sample_id")
+    base = source << (FILE_BITS + ROW_BITS) | file << ROW_BITS | first_row
+    return np.arange(base, base + rows, dtype=np.uint64)
+
+
+def conform(table: pa.Table, family: str) -> pa.Table:
+    """`table` with exactly the family's columns, in order and type; columns it lacks become NULL."""
+    schema = schema_of(family)
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema.with_metadata(table.schema.metadata))

@@ -1,0 +1,153 @@
+"""Files under one root, on a folder or any fsspec URI; every write lands whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import uuid
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import RequestError
+
+# Columns whose values repeat; a dictionary on the others (URLs, captions, hashes) only costs time.
+REPEATING = ["source", "language", "license", "status", "error", "mime", "tar", "shard", "split", "eval_match", "reason"]
+REPEATING += ["reasons.list.element", "model", "prompt", "finish_reason"]
+
+
+class Storage:
+    """Whole-file reads and atomic writes below a root. Paths are relative to it, with forward slashes."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/") or "/"
+        self.fs, self.base = fsspec.core.url_to_fs(self.root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Storage, (self.root,)
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine."""
+        return "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
+
+    def full(self, path: str) -> str:
+        """The path as the file system knows it."""
+        return f"{self.base}/{path}"
+
+    def require_writable(self) -> None:
+        """Raises RequestError when nothing can be written under the root."""
+        probe = f".tmp/{uuid.uuid4().hex}"
+        try:
+            self.write(probe, b"")
+            self.fs.rm_file(self.full(probe))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RequestError(f"--root {self.root} is not writable ({reason}); name a folder or bucket that is") from None
+
+    def write(self, path: str, data: bytes) -> None:
+        """Puts `data` at `path`: by one rename on a folder, by one PUT elsewhere."""
+        if not self.is_local:
+            self.fs.pipe_file(self.full(path), data)
+            return
+        temporary = self._temporary()
+        temporary.write_bytes(data)
+        self._land(temporary, path)
+
+    def adopt(self, local: Path, path: str) -> None:
+        """Moves a finished local file to `path`, whole."""
+        if not self.is_local:
+            self.fs.put_file(str(local), self.full(path))
+            local.unlink()
+            return
+        temporary = self._temporary()
+        shutil.move(local, temporary)
+        self._land(temporary, path)
+
+    def _temporary(self) -> Path:
+        # One folder below the root: the same file system, so that the last step is a rename.
+        folder = Path(self.full(".tmp"))
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / uuid.uuid4().hex
+
+    def _land(self, temporary: Path, path: str) -> None:
+        target = Path(self.full(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(target)
+
+    def read(self, path: str) -> bytes:
+        """The bytes at `path`; FileNotFoundError when there are none."""
+        data: bytes = self.fs.cat_file(self.full(path))
+        return data
+
+    def read_many(self, paths: Sequence[str]) -> list[bytes | None]:
+        """The bytes at each path, None where there are none; asked in parallel."""
+
+        def read(path: str) -> bytes | None:
+            try:
+                return self.read(path)
+            except FileNotFoundError:
+                return None
+
+        with ThreadPoolExecutor(16) as pool:
+            return list(pool.map(read, paths))
+
+    def read_range(self, path: str, offset: int, length: int) -> bytes:
+        """`length` bytes of `path` from `offset`."""
+        data: bytes = self.fs.cat_file(self.full(path), start=offset, end=offset + length)
+        return data
+
+    def open(self, path: str) -> BinaryIO:
+        """`path` opened for reading bytes, seekable."""
+        handle: BinaryIO = self.fs.open(self.full(path), "rb")
+        return handle
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file at `path`."""
+        return bool(self.fs.exists(self.full(path)))
+
+    def glob(self, pattern: str) -> list[str]:
+        """The files that match `pattern`, sorted, relative to the root."""
+        self.fs.invalidate_cache()
+        return sorted(found[len(self.base) + 1 :] for found in self.fs.glob(self.full(pattern)))
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Deletes the files; one that is gone already is no error."""
+        for path in paths:
+            if self.exists(path):
+                self.fs.rm_file(self.full(path))
+
+    def read_json(self, path: str) -> Any:
+        """The JSON document at `path`."""
+        return json.loads(self.read(path))
+
+    def write_json(self, path: str, document: Any) -> None:
+        """Writes `document` as readable JSON with sorted keys."""
+        self.write(path, (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+    def read_parquet(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The table at `path`, or the named columns of it."""
+        if self.is_local:
+            return pq.read_table(self.full(path), columns=columns, partitioning=None, memory_map=True)
+        return pq.read_table(io.BytesIO(self.read(path)), columns=columns)
+
+    def write_parquet(self, path: str, table: pa.Table) -> bytes:
+        """Writes `table`; the same table gives the same bytes, which are returned."""
+        data = parquet_bytes(table)
+        self.write(path, data)
+        return data
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """`table` as Parquet: zstd, a function of its contents alone (not of how its chunks lie in memory)."""
+    sink = pa.BufferOutputStream()
+    leaves = [name for name in REPEATING if name.split(".")[0] in table.column_names]
+    pq.write_table(table.combine_chunks(), sink, compression="zstd", use_dictionary=leaves, row_group_size=1 << 17)
+    return bytes(sink.getvalue())

@@ -1,0 +1,149 @@
+"""The recipe: the one configuration file (TOML), validated. Every value has a default, so an empty recipe is a recipe.
+
+    [stage1.clip_similarity]
+    min = 0.28
+    missing = "keep"
+    by_source.laion2b-multi.min = 0.26
+
+Rules keep their own thresholds (`filters`); the other sections are the classes below. `--set section.key=value` overrides.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from filters import stage1, stage2
+from filters.rules import RuleSetting, configure
+from pipelines.errors import RequestError
+
+
+class Section(BaseModel):
+    """A section of the recipe: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IngestSettings(Section):
+    """How published metadata become samples."""
+
+    part_rows: int = Field(1_000_000, ge=1, le=10_000_000)
+    coyo_similarity: Literal["vitb32", "vitl14"] = "vitb32"
+
+
+class FetchSettings(Section):
+    """How pictures are asked for and stored. Seconds, bytes and pixels."""
+
+    user_agent: str = "pairmill/0.1 (+https://pypi.org/project/pairmill; research data preparation)"
+    connect_timeout: float = Field(5.0, gt=0)
+    first_byte_timeout: float = Field(10.0, gt=0)
+    total_timeout: float = Field(30.0, gt=0)
+    retries: int = Field(1, ge=0)
+    redirects: int = Field(5, ge=0)
+    concurrency: int = Field(64, ge=1)
+    per_host: int = Field(16, ge=1)
+    max_bytes: int = Field(32 << 20, ge=1)
+    max_pixels: int = Field(100_000_000, ge=1)
+    resize: Literal["keep", "shorter_side", "longer_side"] = "shorter_side"
+    size: int = Field(512, ge=1)
+    quality: int = Field(92, ge=1, le=100)
+    chunk: int = Field(10_000, ge=1, le=10_000)
+    honour_opt_out: bool = True
+    ports: tuple[int, ...] = (80, 443)
+    connect_to: dict[str, str] = {}
+
+    def output(self) -> dict[str, Any]:
+        """The settings that change what a success looks like: to change them is to pay again, so it needs --redo."""
+        return self.model_dump(include={"resize", "size", "quality"})
+
+
+class DedupSettings(Section):
+    """What counts as a copy. Distances are Hamming, over 64-bit perceptual hashes."""
+
+    unit: Literal["pair", "picture"] = "pair"
+    distance: int = Field(6, ge=0, le=12)
+    eval_distance: int = Field(6, ge=0, le=12)
+    eval_pixel_error: float = Field(0.10, ge=0, le=1)
+    buckets: int = Field(16, ge=1)
+
+
+class ExportSettings(Section):
+    """How kept samples become shards."""
+
+    samples_per_shard: int = Field(5_000, ge=1)
+    holdout: float = Field(0.0, ge=0, lt=1)
+    seed: int = 0
+
+
+class Recipe(Section):
+    """All settings of a run."""
+
+    ingest: IngestSettings = IngestSettings()
+    fetch: FetchSettings = FetchSettings()
+    stage1: dict[str, Any] = {}
+    dedup: DedupSettings = DedupSettings()
+    stage2: dict[str, Any] = {}
+    export: ExportSettings = ExportSettings()
+
+    def stage1_rules(self) -> list[RuleSetting]:
+        """The first filter's rules as set here."""
+        return configure(stage1.RULES, self.stage1)
+
+    def stage2_rules(self) -> list[RuleSetting]:
+        """The second filter's rules as set here."""
+        return configure(stage2.RULES, self.stage2)
+
+
+def load_recipe(path: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in the file at `path` with `section.key=value` overrides; RequestError says what is wrong where."""
+    document = _read(path) if path else {}
+    for override in overrides:
+        _apply(document, override)
+    where = f"recipe {path}" if path else "--set"
+    try:
+        recipe = Recipe.model_validate(document)
+        recipe.stage1_rules()
+        recipe.stage2_rules()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RequestError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+    except ValueError as error:
+        raise RequestError(f"{where}: {error}") from None
+    return recipe
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"recipe {path} cannot be read ({error.strerror}); name a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"recipe {path} is not TOML: {error}") from None
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RequestError(f"--set {override!r} has no value; write it as section.key=value")
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        document = document.setdefault(section, {})
+        if not isinstance(document, dict):
+            raise RequestError(f"--set {override!r}: {section} is a value, not a section")
+    document[name] = _value(text)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # an unquoted string, as people type it in a shell
+
+
+def describe(settings: Sequence[RuleSetting]) -> Mapping[str, Any]:
+    """Rule settings as plain JSON values, by rule name."""
+    return {setting.rule.name: setting.describe() for setting in settings}

@@ -1,0 +1,119 @@
+"""Reading published files: which columns, how many rows, and a run of rows, for each format; on any fsspec URI.
+
+A row that the format itself breaks (a csv record with too many fields, bytes that are not UTF-8) keeps its place: its row
+number belongs to it, and it comes back as a reject.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import RequestError
+from pipelines.manifest.parts import SourceFile
+from pipelines.sources.source import Source
+
+PARQUET_MAGIC = b"PAR1"
+csv.field_size_limit(1 << 30)  # captions of 100 KB are data, not an error
+
+
+@dataclass
+class Rows:
+    """A run of rows: `table` of the sound ones and their offsets in the run; (offset, reason, raw) of the broken ones."""
+
+    table: pa.Table
+    offsets: Sequence[int] | None = None  # None: every row is sound
+    rejects: list[tuple[int, str, str]] = field(default_factory=list)
+
+
+def expand(patterns: Sequence[str]) -> list[str]:
+    """The files that paths and glob patterns name, each once; RequestError for one that names none."""
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        fs, path = fsspec.core.url_to_fs(pattern)
+        names = sorted(fs.glob(path)) if any(c in pattern for c in "*?[") else [path] if fs.isfile(path) else []
+        if not names:
+            raise RequestError(f"no such file: {pattern}; name files, or a pattern in quotes")
+        found |= dict.fromkeys(fs.unstrip_protocol(name) for name in names)
+    return list(found)
+
+
+def inspect(uri: str, source: Source) -> SourceFile:
+    """The file as it will be registered (ordinal 0); RequestError when it cannot be of that source."""
+    fs, path = fsspec.core.url_to_fs(uri)
+    info = fs.info(path)
+    if info["size"] == 0:
+        raise RequestError(f"{uri} is empty (0 bytes); leave it out or fetch it again")
+    with fs.open(path, "rb") as handle:
+        is_parquet = handle.read(4) == PARQUET_MAGIC
+    if (source.format == "parquet") != is_parquet:
+        found = "parquet" if is_parquet else "not parquet"
+        raise RequestError(f"{uri} is {found}, but {source.name} is published as {source.format}; check SOURCE or the file")
+    columns, rows = _parquet_shape(uri) if is_parquet else _csv_shape(uri)
+    source.require_columns(columns, uri)
+    if rows == 0:
+        raise RequestError(f"{uri} has no rows; leave it out or fetch it again")
+    stamp = str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "")
+    return SourceFile(uri, 0, rows, info["size"], stamp)
+
+
+def _parquet_shape(uri: str) -> tuple[list[str], int]:
+    try:
+        with fsspec.open(uri, "rb") as handle:
+            parquet = pq.ParquetFile(handle)
+            return parquet.schema_arrow.names, parquet.metadata.num_rows
+    except pa.ArrowInvalid as error:
+        raise RequestError(f"{uri} is a broken parquet file ({str(error).splitlines()[0]}); fetch it again") from None
+
+
+def _csv_shape(uri: str) -> tuple[list[str], int]:
+    header, rows = _csv_records(uri)
+    return header, sum(1 for _ in rows)
+
+
+def _csv_records(uri: str) -> tuple[list[str], Iterator[list[str]]]:
+    """The header and the records; undecodable bytes come as lone surrogates."""
+    handle = io.TextIOWrapper(fsspec.open(uri, "rb").open(), encoding="utf-8-sig", errors="surrogateescape", newline="")
+    records = csv.reader(handle)
+    return next(records, []), records
+
+
+def read_rows(uri: str, source: Source, first_row: int, rows: int) -> Rows:
+    """Rows first_row … first_row + rows of the file, as published."""
+    return _parquet_rows(uri, first_row, rows) if source.format == "parquet" else _csv_rows(uri, first_row, rows)
+
+
+def _parquet_rows(uri: str, first_row: int, rows: int) -> Rows:
+    with fsspec.open(uri, "rb") as handle:
+        parquet = pq.ParquetFile(handle)
+        groups, start, skip = [], 0, 0
+        for group in range(parquet.num_row_groups):
+            end = start + parquet.metadata.row_group(group).num_rows
+            if end > first_row and start < first_row + rows:
+                skip = first_row - start if not groups else skip
+                groups.append(group)
+            start = end
+        return Rows(parquet.read_row_groups(groups).slice(skip, rows))
+
+
+def _csv_rows(uri: str, first_row: int, rows: int) -> Rows:
+    header, records = _csv_records(uri)
+    sound, offsets, rejects = list[list[str]](), list[int](), list[tuple[int, str, str]]()
+    for offset, record in enumerate(islice(records, first_row, first_row + rows)):
+        raw = ",".join(record)
+        if len(record) != len(header):
+            rejects.append((offset, "wrong_field_count", raw))
+        elif not raw.isascii() and any("\ud800" <= character <= "\udfff" for character in raw):
+            rejects.append((offset, "invalid_utf8", raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")))
+        else:
+            sound.append(record)
+            offsets.append(offset)
+    columns = list(zip(*sound, strict=True)) or [()] * len(header)
+    return Rows(pa.table({name: pa.array(c, pa.string()) for name, c in zip(header, columns, strict=True)}), offsets, rejects)

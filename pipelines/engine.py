@@ -28,10 +28,18 @@ ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class Made:
-    """What a step made of a part: tables by family, the step's own family first, and counts that add up over parts."""
+    """What a step made of a part.
+
+    tables    by family; each is written
+    counts    add up over parts
+    settings  what a costly step's results were paid for with; kept in the receipt
+    spent     files that hold nothing the tables do not, removed once the receipt stands
+    """
 
     tables: Mapping[str, pa.Table]
     counts: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    spent: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,7 @@ class Step:
     settings  JSON values it depends on, in the fingerprint too; may depend on the part
     work      (storage, part, reporter) -> Made
     version   raised when the same inputs and settings give other columns than before
+    cpus      how much of a core one part keeps busy
     """
 
     family: str
@@ -50,6 +59,7 @@ class Step:
     settings: Callable[[Part], Mapping[str, Any]]
     work: Callable[[Storage, Part, Reporter], Made]
     version: int = 1
+    cpus: float = 1.0
 
 
 @dataclass
@@ -63,8 +73,9 @@ class Outcome:
 
 
 def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Part, str]:
-    """The fingerprint each part's receipt would carry if the step were done now."""
+    """The fingerprint each part's receipt would carry if the step were done now; a part not yet ingested has none."""
     inputs = {family: read_receipts(storage, family, parts) for family in step.inputs}
+    able = [part for part in parts if part in inputs["samples"]] if "samples" in inputs else parts
     return {
         part: fingerprint_of(
             {
@@ -77,17 +88,24 @@ def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Pa
                 },
             }
         )
-        for part in parts
+        for part in able
     }
 
 
-def run_step(storage: Storage, step: Step, parts: Sequence[Part]) -> Outcome:
-    """Does the step on every part that is not done, and says what all parts now hold."""
+def run_step(
+    storage: Storage, step: Step, parts: Sequence[Part], again: Callable[[Receipt], bool] = lambda receipt: False
+) -> Outcome:
+    """Does the step on every part that is not done, or is to be done `again`; says what all parts now hold."""
     wanted = fingerprints(storage, step, parts)
     receipts = read_receipts(storage, step.family, parts)
-    done = {part: receipt for part, receipt in receipts.items() if receipt.fingerprint == wanted[part]}
-    pending = [part for part in parts if part not in done]
+    done = {
+        part: receipt
+        for part, receipt in receipts.items()
+        if receipt.fingerprint == wanted.get(part) and not again(receipt)
+    }
+    pending = [part for part in wanted if part not in done]
     outcome = Outcome(parts=len(parts), ran=len(pending))
+    outcome.failed |= {str(part): "its samples are not made; run `pairmill ingest`" for part in parts if part not in wanted}
     for receipt in done.values():
         outcome.counts.update(receipt.counts)
 
@@ -97,7 +115,7 @@ def run_step(storage: Storage, step: Step, parts: Sequence[Part]) -> Outcome:
 
     items = [{"label": str(part), "part": asdict(part), "fingerprint": wanted[part]} for part in pending]
     total = sum(part.rows for part in pending)
-    for label, result, error in run_items(items, work, name=step.family, unit="rows", total=total):
+    for label, result, error in run_items(items, work, name=step.family, unit="rows", total=total, cpus=step.cpus):
         if error is None:
             outcome.counts.update(result["counts"])
         else:
@@ -122,10 +140,12 @@ def _do_part(storage: Storage, step: Step, part: Part, fingerprint: str, reporte
         rows_in=part.rows,
         rows_out=len(made.tables[step.family]),
         counts=dict(made.counts),
+        settings=dict(made.settings),
         seconds=round(time.monotonic() - started, 3),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_receipt(storage, part, receipt)
+    storage.remove(made.spent)
     return receipt
 
 
@@ -136,6 +156,7 @@ def run_items(
     name: str,
     unit: str,
     total: int,
+    cpus: float = 1.0,
 ) -> Iterator[tuple[str, Any, str | None]]:
     """Runs `work` on each item in a Ray task of its own; yields (label, result, None) or (label, None, cause).
 
@@ -167,7 +188,7 @@ def run_items(
         import json
 
         rows = [{"item": json.dumps(item)} for item in items]
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(task, num_cpus=1)
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(task, num_cpus=cpus)
         for row in dataset.iter_rows():
             yield row["label"], json.loads(row["result"]), row["error"] or None
 

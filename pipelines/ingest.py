@@ -113,7 +113,7 @@ def _rejects_table(rejects: Sequence[tuple[int, str, str]], ids: np.ndarray) -> 
 
 def pair_hash(urls: pa.ChunkedArray, captions: pa.ChunkedArray) -> pa.Array:
     """xxh3-64 of each URL, a newline, and its caption: uint64[N]. Equal pairs, and hardly any others, share it."""
-    joined = pc.binary_join_element_wise(urls, captions, "\n").to_pylist()
+    joined = pc.binary_join_element_wise(urls, captions, "\n").cast(pa.binary()).to_pylist()
     return pa.array([xxhash.xxh3_64_intdigest(pair) for pair in joined], pa.uint64())
 
 

@@ -10,6 +10,7 @@ Rules keep their own thresholds (`filters`); the other sections are the classes 
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,7 +65,6 @@ class FetchSettings(Section):
 class DedupSettings(Section):
     """What counts as a copy. Distances are Hamming, over 64-bit perceptual hashes."""
 
-    unit: Literal["pair", "picture"] = "pair"
     distance: int = Field(6, ge=0, le=12)
     eval_distance: int = Field(6, ge=0, le=12)
     eval_pixel_error: float = Field(0.10, ge=0, le=1)
@@ -102,7 +102,7 @@ def load_recipe(path: str | None = None, overrides: Sequence[str] = ()) -> Recip
     """The recipe in the file at `path` with `section.key=value` overrides; RequestError says what is wrong where."""
     document = _read(path) if path else {}
     for override in overrides:
-        _apply(document, override)
+        _merge(document, _override(override))
     where = f"recipe {path}" if path else "--set"
     try:
         recipe = Recipe.model_validate(document)
@@ -125,23 +125,25 @@ def _read(path: str) -> dict[str, Any]:
         raise RequestError(f"recipe {path} is not TOML: {error}") from None
 
 
-def _apply(document: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def _override(text: str) -> dict[str, Any]:
+    """`section.key=value` as a document; the value is TOML, or a string without quotes, as people type it in a shell."""
+    key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise RequestError(f"--set {override!r} has no value; write it as section.key=value")
-    *sections, name = key.strip().split(".")
-    for section in sections:
-        document = document.setdefault(section, {})
-        if not isinstance(document, dict):
-            raise RequestError(f"--set {override!r}: {section} is a value, not a section")
-    document[name] = _value(text)
+        raise RequestError(f"--set {text!r} has no value; write it as section.key=value")
+    for line in (text, f"{key} = {json.dumps(value)}"):
+        try:
+            return tomllib.loads(line)
+        except tomllib.TOMLDecodeError:
+            continue
+    raise RequestError(f"--set {text!r} is not of the form section.key=value; quote keys that hold dots")
 
 
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text  # an unquoted string, as people type it in a shell
+def _merge(into: dict[str, Any], document: Mapping[str, Any]) -> None:
+    for key, value in document.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
 
 
 def describe(settings: Sequence[RuleSetting]) -> Mapping[str, Any]:

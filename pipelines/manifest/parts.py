@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from pipelines.manifest.schema import INTERNAL
 from pipelines.manifest.storage import Storage
 
 PART_ROWS = 1_000_000
@@ -37,7 +38,8 @@ class Part:
 
     def path(self, family: str) -> str:
         """Where this part of a family lies."""
-        return f"manifest/{family}/{self.source}/{self.name}.parquet"
+        room = "partial" if family in INTERNAL else "manifest"
+        return f"{room}/{family}/{self.source}/{self.name}.parquet"
 
     def receipt_path(self, family: str) -> str:
         """Where the receipt for this part of a family lies."""

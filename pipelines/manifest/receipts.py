@@ -25,6 +25,7 @@ class Receipt:
     rows_in: int
     rows_out: int
     counts: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     finished_at: str = ""
 

@@ -80,10 +80,15 @@ FAMILIES: dict[str, pa.Schema] = {
     ),
 }
 
+# What one phase of a step leaves for the next: kept beside the manifest, not in it.
+INTERNAL: dict[str, pa.Schema] = {
+    "copy_keys": pa.schema([("key", pa.uint64()), ("sample_id", pa.uint64()), ("phash", pa.uint64())]),
+}
+
 
 def schema_of(family: str) -> pa.Schema:
     """The columns of a family; a named export (`shards_<name>`) has those of `shards`."""
-    return FAMILIES["shards" if family.startswith("shards_") else family]
+    return INTERNAL.get(family) or FAMILIES["shards" if family.startswith("shards_") else family]
 
 
 def sample_ids(source: int, file: int, first_row: int, rows: int) -> np.ndarray:

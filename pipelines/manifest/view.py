@@ -24,7 +24,7 @@ select s.sample_id, s.source, s.url, s.caption, s.language,
        d.duplicate_of, d.eval_match, d.distance as eval_distance,
        captions.synthetic_caption, x.shard, x.position
 from samples s
-left join fetch f using (sample_id)
+left join "fetch" f using (sample_id)
 left join scores c using (sample_id)
 left join stage1 using (sample_id)
 left join stage2 using (sample_id)

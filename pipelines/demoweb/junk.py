@@ -1,0 +1,90 @@
+"""Captions that are none, made up from parts so that no two runs of a kind look alike. Each takes a random generator."""
+
+from __future__ import annotations
+
+import random
+import string
+
+MENU = "Home Shop Products Services Gallery News Blog FAQ Login Register Contact".split()
+WORDS = "image product item title banner hero card name price gallery slide thumb user avatar post".split()
+
+
+def boilerplate(chance: random.Random) -> str:
+    """Menus, error pages, notices, shop furniture."""
+    menu = f" {chance.choice('|»>/')} ".join(["Home", *chance.sample(MENU[1:], chance.randint(2, 4))])
+    code, said = chance.choice(((404, "Not Found"), (403, "Forbidden"), (500, "Internal Server Error"), (503, "Service Unavailable")))
+    return chance.choice(
+        (
+            menu,
+            f"{code} {said}",
+            f"Error {code}: {said} - nginx/1.{chance.randint(10, 25)}",
+            f"This website uses cookies {chance.choice(('to improve your experience', 'for statistics', '- learn more'))}",
+            f"© {chance.randint(2001, 2021)} {chance.choice(('Acme Ltd', 'Example Media', 'Foto Huber'))}. All rights reserved.",
+            f"Click to enlarge {chance.choice(WORDS)} {chance.randint(1, 99)}",
+            f"Image may contain: {chance.choice(('1 person', 'outdoor', 'text', 'food', '2 people, people smiling'))}",
+            f"Add to cart - {chance.choice(WORDS)} {chance.randint(100, 999)}",
+            "首页 | 关于我们 | 产品 | 联系我们",
+            f"点击查看大图 {chance.randint(1, 99)}",
+        )
+    )
+
+
+def placeholder(chance: random.Random) -> str:
+    """Camera names, stock words, lorem ipsum, unfilled templates."""
+    number = chance.randint(1, 9999)
+    return chance.choice(
+        (
+            f"IMG_{number:04d}",
+            f"DSC{number:05d}",
+            f"image {number}",
+            f"Untitled-{number}",
+            "alt text here",
+            "No image available",
+            "Placeholder image",
+            "Enter your caption here",
+            "Lorem ipsum dolor sit amet, consectetur adipiscing elit"[: chance.randint(26, 55)],
+            f"{{{{ {chance.choice(WORDS)}.{chance.choice(WORDS)} }}}}",
+            f"${{{chance.choice(WORDS)}}}",
+            "图片描述",
+            "暂无图片",
+        )
+    )
+
+
+def code(chance: random.Random) -> str:
+    """Markup, scripts, data, queries, traces."""
+    one, two, number = chance.choice(WORDS), chance.choice(WORDS), chance.randint(1, 999)
+    return chance.choice(
+        (
+            f'<img src="/{one}/{number}.jpg" alt="{two}">',
+            f'<div class="{one}-{two}">{number}</div>',
+            f"function {one}() {{ return {two}[{number}]; }}",
+            f"var {one} = document.getElementById('{two}');",
+            f"SELECT {one} FROM {two} WHERE id = {number}",
+            f".{one} {{ width: {number}px; color: #fff; }}",
+            f'{{"{one}": {number}, "{two}": null}}',
+            f"def {one}(self): return self.{two}",
+            f"from {one} import {two}",
+            f"{one.title()}Error: {two} is undefined at line {number}",
+            f"Warning: Undefined variable ${one} in /var/www/{two}.php on line {number}",
+        )
+    )
+
+
+def gibberish(chance: random.Random) -> str:
+    """Keyboard noise, consonant piles, hashes, identifiers."""
+    consonants = "bcdfghjkmnpqstvwxz"
+    return chance.choice(
+        (
+            " ".join("".join(chance.choices(consonants, k=chance.randint(5, 9))) for _ in range(chance.randint(2, 4))),
+            "".join(chance.choices(consonants, k=chance.randint(8, 14))),
+            "asdf" * chance.randint(2, 4),
+            chance.choice(string.ascii_lowercase) * chance.randint(8, 20),
+            f"{chance.getrandbits(128):032x}",
+            f"{chance.getrandbits(32):08x}-{chance.getrandbits(16):04x}-4{chance.getrandbits(12):03x}-a{chance.getrandbits(12):03x}-{chance.getrandbits(48):012x}",
+            "qwertyuiop " + "".join(chance.choices(consonants, k=6)),
+        )
+    )
+
+
+KINDS = {"boilerplate": boilerplate, "placeholder": placeholder, "code": code, "gibberish": gibberish}

@@ -1,0 +1,120 @@
+"""Writes the plan's rows as metadata in the published schemas, and what is true of them as truth.parquet.
+
+Publishers' scores are simulated here: drawn around a plausible value, lower for captions that were swapped or made up. The report
+says so; nothing is to be learned from how well these scores work.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from pipelines.demoweb.junk import KINDS
+from pipelines.demoweb.plan import FILES, Row
+from pipelines.manifest.schema import sample_ids
+from pipelines.sources import source_named
+
+MISMATCHED = {"swapped", *KINDS}
+
+
+def publish(rows: Sequence[Row], folder: Path, seed: int) -> None:
+    """One file per (source, file) below folder/metadata, and folder/truth.parquet: sample_id, defect, of."""
+    grouped = defaultdict(list)
+    for row in rows:
+        grouped[row.source, row.file].append(row)
+    truth: list[tuple[int, str, tuple[str, str] | None]] = []
+    ids: dict[tuple[str, str], int] = {}
+    for source, file in sorted((source, file) for source, count in FILES.items() for file in range(count)):
+        group = grouped[source, file]
+        path = folder / "metadata" / source
+        path.mkdir(parents=True, exist_ok=True)
+        WRITERS[source](group, path, file, np.random.default_rng([seed, file, len(group)]))
+        for sample_id, row in zip(sample_ids(source_named(source).ordinal, file, 0, len(group)).tolist(), group, strict=True):
+            if row.defect:
+                truth.append((sample_id, row.defect, row.of))
+            else:
+                ids[row.url, row.caption] = sample_id
+    table = pa.table(
+        {
+            "sample_id": pa.array([sample_id for sample_id, _, _ in truth], pa.uint64()),
+            "defect": [defect for _, defect, _ in truth],
+            "of": pa.array([ids[of] if of else None for _, _, of in truth], pa.uint64()),
+        }
+    )
+    pq.write_table(table, folder / "truth.parquet")
+
+
+def _scores(rows: Sequence[Row], chance: np.random.Generator) -> dict[str, pa.Array]:
+    count = len(rows)
+    wrong = np.array([row.defect in MISMATCHED for row in rows], dtype=bool)
+    similarity = np.where(wrong, chance.normal(0.17, 0.03, count), np.maximum(chance.normal(0.33, 0.02, count), 0.27))
+    unknown = chance.random(count) < 0.02
+    return {
+        "similarity": pa.array(similarity.astype(np.float32), mask=unknown),
+        "watermark": pa.array(np.clip(chance.beta(1.2, 9, count), 0, 1).astype(np.float32), mask=unknown),
+        "unsafe": pa.array(np.clip(chance.beta(1, 40, count), 0, 1).astype(np.float32), mask=unknown),
+        "aesthetic": pa.array(np.clip(chance.normal(5.2, 0.7, count), 0, 10).astype(np.float32), mask=unknown),
+    }
+
+
+def _urls(rows: Sequence[Row]) -> pa.Array:
+    return pa.array([row.url or None for row in rows], pa.string())
+
+
+def _laion(rows: Sequence[Row], folder: Path, file: int, chance: np.random.Generator) -> None:
+    scores = _scores(rows, chance)
+    columns = {
+        "URL": _urls(rows),
+        "TEXT": [row.caption for row in rows],
+        "WIDTH": pa.array([row.width for row in rows], pa.int32()),
+        "HEIGHT": pa.array([row.height for row in rows], pa.int32()),
+        "similarity": scores["similarity"].cast(pa.float64()),
+        "hash": pa.array([np.int64(np.uint64(xxhash.xxh3_64_intdigest((row.url + row.caption).encode()))) for row in rows]),
+        "pwatermark": scores["watermark"],
+        "punsafe": scores["unsafe"],
+        "aesthetic": scores["aesthetic"],
+    }
+    if folder.name == "laion2b-multi":
+        columns["LANGUAGE"] = [row.language.partition("_")[0].partition("@")[0] for row in rows]
+    pq.write_table(pa.table(columns), folder / f"part-{file:05d}.parquet")
+
+
+def _coyo(rows: Sequence[Row], folder: Path, file: int, chance: np.random.Generator) -> None:
+    scores, count = _scores(rows, chance), len(rows)
+    columns = {
+        "id": pa.array([file << 32 | row for row in range(count)], pa.int64()),
+        "url": _urls(rows),
+        "text": [row.caption for row in rows],
+        "width": pa.array([row.width for row in rows], pa.int64()),
+        "height": pa.array([row.height for row in rows], pa.int64()),
+        "image_phash": pa.nulls(count, pa.string()),
+        "text_length": pa.array([len(row.caption) for row in rows], pa.int64()),
+        "word_count": pa.array([len(row.caption.split()) for row in rows], pa.int64()),
+        "num_tokens_bert": pa.nulls(count, pa.int64()),
+        "num_tokens_gpt": pa.nulls(count, pa.int64()),
+        "num_faces": pa.nulls(count, pa.int64()),
+        "clip_similarity_vitb32": scores["similarity"],
+        "clip_similarity_vitl14": pa.nulls(count, pa.float32()),
+        "nsfw_score_opennsfw2": scores["unsafe"],
+        "nsfw_score_gantman": pa.nulls(count, pa.float32()),
+        "watermark_score": scores["watermark"],
+        "aesthetic_score_laion_v2": scores["aesthetic"],
+    }
+    pq.write_table(pa.table(columns), folder / f"part-{file:05d}.parquet")
+
+
+def _wukong(rows: Sequence[Row], folder: Path, file: int, chance: np.random.Generator) -> None:
+    with (folder / f"wukong_100m_{file}.csv").open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["url", "caption"])
+        writer.writerows([row.url, row.caption] if row.url else [row.caption] for row in rows)
+
+
+WRITERS = {"laion2b-en": _laion, "laion2b-multi": _laion, "coyo": _coyo, "wukong": _wukong}

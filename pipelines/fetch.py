@@ -1,0 +1,137 @@
+"""fetch: URLs of samples that stage 1 did not drop → checked pictures in tars, and the family `fetch`.
+
+A costly step: what was asked once is kept. A run asks only for samples that have no answer yet, a URL that several samples of a
+part share is asked for once, and a part is committed in chunks, so that a kill costs minutes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import job
+from pipelines.columns import read_family, read_part
+from pipelines.engine import Made, Step, run_step, start_ray
+from pipelines.errors import RequestError, nearest
+from pipelines.manifest.parts import Part
+from pipelines.manifest.receipts import digest_of, read_receipts
+from pipelines.manifest.schema import FAMILIES
+from pipelines.manifest.storage import Storage
+from pipelines.progress import Reporter
+from pipelines.recipe import FetchSettings
+
+COLUMNS = [name for name in FAMILIES["fetch"].names if name != "sample_id"]
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Fetches what is wanted and not yet had."""
+    from pipelines.fetching.client import ERRORS
+
+    parser = job.parser("fetch", __doc__ or "")
+    parser.add_argument("--retry", default="", metavar="CLASSES", help="ask again where these errors came, e.g. timeout,connect")
+    parser.add_argument("--redo", action="store_true", help="fetch again what was stored with other resize settings")
+    options = parser.parse_args(argv)
+    retry = tuple(filter(None, options.retry.split(",")))
+    for error in retry:
+        if error not in ERRORS:
+            raise RequestError(f"--retry {error!r} is no error class; {nearest(error, ERRORS)}")
+    settings = job.recipe_of(options).fetch
+    storage = Storage(options.root)
+    parts = job.require_parts(storage)
+    refuse_to_void(storage, parts, settings, redo=options.redo)
+    start_ray(options.address)
+    return job.summary(run_fetch(storage, parts, settings, retry))
+
+
+def run_fetch(storage: Storage, parts: Sequence[Part], settings: FetchSettings, retry: Sequence[str] = ()) -> Any:
+    """Runs the step; parts with an error to retry are run again."""
+    step = Step(
+        family="fetch",
+        inputs=("samples", "stage1"),
+        settings=lambda part: settings.output(),
+        work=partial(_fetch, settings=settings, retry=tuple(retry)),
+        cpus=0.25,  # a part mostly waits for hosts
+    )
+    return run_step(storage, step, parts, again=lambda receipt: any(receipt.counts.get(f"reason.{e}") for e in retry))
+
+
+def refuse_to_void(storage: Storage, parts: Sequence[Part], settings: FetchSettings, *, redo: bool) -> None:
+    """Raises RequestError when pictures were stored with other settings, unless they are to be fetched again."""
+    receipts = read_receipts(storage, "fetch", parts)
+    other = [part for part, receipt in receipts.items() if dict(receipt.settings) != settings.output()]
+    if other and not redo:
+        was = ", ".join(f"{name}={value}" for name, value in receipts[other[0]].settings.items())
+        raise RequestError(
+            f"{len(other)} parts ({other[0]} …) were fetched with {was}; go on with these settings, or give --redo to fetch them again"
+        )
+
+
+def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchSettings, retry: tuple[str, ...]) -> Made:
+    from pipelines.fetching.chunks import fetch_chunk
+
+    samples = read_part(storage, part, {"samples": ["url"], "stage1": ["keep"]})
+    had = _had(storage, part, settings)
+    ids, wanted = samples["sample_id"].to_numpy(), pc.fill_null(samples["stage1_keep"], True).to_numpy()
+    codes = samples["url"].combine_chunks().dictionary_encode().indices.to_numpy()
+    answers = _answered(had, ids, codes, retry)
+    asked = np.unique(codes[wanted & (answers[codes] < 0)], return_index=False)
+    first = np.full(len(answers), len(ids), dtype=np.int64)
+    np.minimum.at(first, codes, np.arange(len(codes)))
+    asked = asked[np.argsort(first[asked])]
+    sharing = np.bincount(codes[wanted], minlength=len(answers))
+    reporter(part.rows - int(sharing[asked].sum()))
+
+    tables, partials = [had.select(COLUMNS)], []
+    for start in range(0, len(asked), settings.chunk):
+        chunk = asked[start : start + settings.chunk]
+        urls = samples["url"].take(pa.array(first[chunk])).to_pylist()
+        keys = [f"{sample_id:016x}" for sample_id in ids[first[chunk]]]
+        name = digest_of(json.dumps([keys, settings.output(), retry]).encode())[:16]
+        partials.append(f"partial/fetch/{part.source}/{part.name}/{name}.parquet")
+        if storage.exists(partials[-1]):
+            reporter(int(sharing[chunk].sum()))
+        else:
+            counts = sharing[chunk].tolist()
+            tar = f"images/{part.source}/{part.name}/{name}.tar"
+            done = fetch_chunk(storage, urls, keys, tar, settings, lambda index, counts=counts: reporter(counts[index]))
+            storage.write_parquet(partials[-1], done)
+        tables.append(storage.read_parquet(partials[-1], COLUMNS))
+    answers[asked] = len(had) + np.arange(len(asked))
+    kept = (answers[codes] >= 0) & (wanted | np.isin(ids, had["sample_id"].to_numpy()))
+    rows = pa.concat_tables(tables).take(pa.array(answers[codes[kept]]))
+    table = rows.add_column(0, "sample_id", pa.array(ids[kept]))
+    return Made({"fetch": table}, _counts(table), settings=settings.output(), spent=partials)
+
+
+def _had(storage: Storage, part: Part, settings: FetchSettings) -> pa.Table:
+    """The answers this part has from earlier runs with the same settings."""
+    receipt = read_receipts(storage, "fetch", [part]).get(part)
+    if receipt is not None and dict(receipt.settings) != settings.output():
+        return FAMILIES["fetch"].empty_table()
+    return read_family(storage, part, "fetch", COLUMNS)
+
+
+def _answered(had: pa.Table, ids: np.ndarray, codes: np.ndarray, retry: tuple[str, ...]) -> np.ndarray:
+    """For each distinct URL the row of `had` that answers it, -1 where it is to be asked: int64[URLs]."""
+    answers = np.full(codes.max(initial=-1) + 1, -1, dtype=np.int64)
+    settled = ~pc.fill_null(pc.is_in(had["error"], pa.array(retry, pa.string())), False).to_numpy()
+    rows = np.flatnonzero(settled)
+    places = np.searchsorted(ids, had["sample_id"].to_numpy()[rows])
+    answers[codes[places][::-1]] = rows[::-1]
+    return answers
+
+
+def _counts(table: pa.Table) -> dict[str, int]:
+    by_status = {row["values"]: row["counts"] for row in pc.value_counts(table["status"]).to_pylist()}
+    by_error = {row["values"]: row["counts"] for row in pc.value_counts(table["error"].drop_null()).to_pylist()}
+    return {**by_status, **{f"reason.{error}": count for error, count in by_error.items()}}
+
+
+if __name__ == "__main__":
+    job.run("fetch", main)

@@ -74,7 +74,7 @@ def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
     hashes = pa.table({"key": pa.array(keys, pa.uint64()), "sample_id": table["sample_id"], "phash": table["fetch_phash"]})
     reporter(part.rows)
     # Sorted by key, so that a bucket reads its own run of each part.
-    return Made({"copy_keys": hashes.sort_by([("key", "ascending"), ("sample_id", "ascending")])})
+    return Made(hashes.sort_by([("key", "ascending"), ("sample_id", "ascending")]))
 
 
 def _search_buckets(storage: Storage, parts: Sequence[Part], settings: DedupSettings) -> dict[str, str]:
@@ -148,7 +148,7 @@ def _take_home(
         }
     )
     reporter(part.rows)
-    return Made({"dedup": table}, {"copies": len(copies), "eval_matches": len(matches)})
+    return Made(table, {"copies": len(copies), "eval_matches": len(matches)})
 
 
 def _rows_between(storage: Storage, path: str, ids: np.ndarray) -> pa.Table:

@@ -30,14 +30,16 @@ ATTEMPTS = 2
 class Made:
     """What a step made of a part.
 
-    tables    by family; each is written
+    table     the step's own family
+    others    further families by name (rejects of ingest)
     counts    add up over parts
     settings  what a costly step's results were paid for with; kept in the receipt
     spent     files that hold nothing the tables do not, removed once the receipt stands
     """
 
-    tables: Mapping[str, pa.Table]
+    table: pa.Table
     counts: Mapping[str, int] = field(default_factory=dict)
+    others: Mapping[str, pa.Table] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     spent: Sequence[str] = ()
 
@@ -126,19 +128,17 @@ def run_step(
 def _do_part(storage: Storage, step: Step, part: Part, fingerprint: str, reporter: Reporter) -> Receipt:
     started = time.monotonic()
     made = step.work(storage, part, reporter)
-    digest = ""
-    for family, table in made.tables.items():
-        data = storage.write_parquet(part.path(family), conform(table, family))
-        if family == step.family:
-            digest = digest_of(data)
+    for family, table in made.others.items():
+        storage.write_parquet(part.path(family), conform(table, family))
+    data = storage.write_parquet(part.path(step.family), conform(made.table, step.family))
     receipt = Receipt(
         family=step.family,
         source=part.source,
         part=part.name,
         fingerprint=fingerprint,
-        digest=digest,
+        digest=digest_of(data),
         rows_in=part.rows,
-        rows_out=len(made.tables[step.family]),
+        rows_out=len(made.table),
         counts=dict(made.counts),
         settings=dict(made.settings),
         seconds=round(time.monotonic() - started, 3),

@@ -106,7 +106,7 @@ def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchS
     kept = (answers[codes] >= 0) & (wanted | np.isin(ids, had["sample_id"].to_numpy()))
     rows = pa.concat_tables(tables).take(pa.array(answers[codes[kept]]))
     table = rows.add_column(0, "sample_id", pa.array(ids[kept]))
-    return Made({"fetch": table}, _counts(table), settings=settings.output(), spent=partials)
+    return Made(table, _counts(table), settings=settings.output(), spent=partials)
 
 
 def _had(storage: Storage, part: Part, settings: FetchSettings) -> pa.Table:

@@ -93,7 +93,7 @@ def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings)
     rejects = sorted([*rows.rejects, *without])
     reasons = {f"reason.{name}": sum(reason == name for _, reason, _ in rejects) for _, name, _ in rejects}
     counts = {"read": part.rows, "samples": len(samples), "rejected": len(rejects), **reasons}
-    return Made({"samples": samples, "rejects": _rejects_table(rejects, ids)}, counts)
+    return Made(samples, counts, others={"rejects": _rejects_table(rejects, ids)})
 
 
 def _without_url(offsets: np.ndarray, table: pa.Table, mask: np.ndarray) -> list[tuple[int, str]]:

@@ -65,9 +65,9 @@ class FetchSettings(Section):
 class DedupSettings(Section):
     """What counts as a copy. Distances are Hamming, over 64-bit perceptual hashes."""
 
-    distance: int = Field(6, ge=0, le=12)
-    eval_distance: int = Field(6, ge=0, le=12)
-    eval_pixel_error: float = Field(0.10, ge=0, le=1)
+    distance: int = Field(8, ge=0, le=16)
+    eval_distance: int = Field(12, ge=0, le=16)
+    eval_pixel_error: float = Field(0.03, ge=0, le=1)
     buckets: int = Field(16, ge=1)
 
 

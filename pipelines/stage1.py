@@ -46,7 +46,7 @@ def _judge(storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[
     known = best_known(storage, part)
     keep, reasons = evaluate(known, rules, part.source)
     reporter(part.rows)
-    return Made({"stage1": pa.table({"sample_id": known["sample_id"], "keep": keep, "reasons": reasons})}, verdicts(keep, reasons))
+    return Made(pa.table({"sample_id": known["sample_id"], "keep": keep, "reasons": reasons}), verdicts(keep, reasons))
 
 
 def best_known(storage: Storage, part: Part) -> pa.Table:

@@ -40,7 +40,7 @@ def _judge(storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[
     samples = storage.read_parquet(part.path("samples"), columns)
     keep, reasons = evaluate(samples, rules, part.source)
     reporter(part.rows)
-    return Made({"stage2": pa.table({"sample_id": samples["sample_id"], "keep": keep, "reasons": reasons})}, verdicts(keep, reasons))
+    return Made(pa.table({"sample_id": samples["sample_id"], "keep": keep, "reasons": reasons}), verdicts(keep, reasons))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
+from filters.duplicates.hashes import caption_key
 from pipelines.demoweb.corpus import Picture
 from pipelines.demoweb.junk import KINDS
 from pipelines.demoweb.render import rng
@@ -83,12 +86,14 @@ def url_of(source: str, path: str, prefix: str = "") -> str:
 def good_rows(pictures: Sequence[Picture], rendered: Rendered) -> list[Row]:
     """Every picture with each of its sentences once (locales that say the same are one)."""
     rows = []
+    sentences = pa.chunked_array([[sentence for picture in pictures for _, sentence in picture.sentences]], pa.string())
+    folded = iter(caption_key(sentences).to_pylist())
     for picture in pictures:
         path, width, height = rendered[picture.key]
         said = set()
-        for locale, sentence in picture.sentences:
-            if sentence.casefold() not in said:
-                said.add(sentence.casefold())
+        for (locale, sentence), words in zip(picture.sentences, folded, strict=False):
+            if words not in said:
+                said.add(words)
                 source = source_of(locale, picture.key)
                 file = rng("file", picture.key).randrange(FILES[source])
                 rows.append(Row(source, file, url_of(source, path), sentence, locale, width, height))
@@ -104,7 +109,10 @@ def plan(pictures: Sequence[Picture], rendered: Rendered, held_out: Sequence[Pic
         by_source[row.source].append(row)
     planted = [row for source, rows in sorted(by_source.items()) for row in _planted(source, rows, rng("defects", seed, source))]
     copies = list(_eval_copies(held_out, rendered, seed))
-    return sorted([*good, *planted, *copies], key=_order)
+    # A redirect that works leads to a good pair, so it stands in the place of the direct link.
+    moved = {row.of for row in planted if row.defect == "redirect"}
+    direct = [row for row in good if (row.url, row.caption) not in moved]
+    return sorted([*direct, *planted, *copies], key=_order)
 
 
 def _order(row: Row) -> tuple[str, int, bool, int]:
@@ -116,9 +124,12 @@ def _planted(source: str, rows: Sequence[Row], chance: random.Random) -> Iterato
     scale = LARGE_SOURCE if source == "laion2b-multi" else SMALL_SOURCE
     counts = {defect: max(3, round(rate * scale * len(rows))) for defect, rate in RATES.items()}
     counts |= {"timeout": TIMEOUTS[source], "broken_row": BROKEN.get(source, 0)}
+    moved = chance.sample(rows, min(counts.pop("redirect"), len(rows) // 10))
+    still = sorted(set(rows) - set(moved), key=_order)
+    yield from (_spoil(row, "redirect", still, chance) for row in moved)
     for defect, count in counts.items():
-        for row in chance.sample(rows, min(count, len(rows))):
-            yield _spoil(row, defect, rows, chance)
+        for row in chance.sample(still, min(count, len(still))):
+            yield _spoil(row, defect, still, chance)
 
 
 def _spoil(row: Row, defect: str, rows: Sequence[Row], chance: random.Random) -> Row:
@@ -133,6 +144,8 @@ def _spoil(row: Row, defect: str, rows: Sequence[Row], chance: random.Random) ->
         return replace(spoiled, caption=other.caption)
     # A link of its own for each, so that one broken link never spoils a good row.
     spoiled = replace(spoiled, url=url_of(row.source, path, f"{defect}/{chance.getrandbits(40):010x}/"))
+    if defect == "redirect":
+        return replace(spoiled, of=(row.url, row.caption))
     if defect in ("exact_copy", "near_copy"):
         return replace(spoiled, file=FILES[row.source] - 1, of=(row.url, row.caption))
     return spoiled

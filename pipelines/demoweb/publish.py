@@ -45,7 +45,7 @@ def publish(rows: Sequence[Row], folder: Path, seed: int) -> None:
         {
             "sample_id": pa.array([sample_id for sample_id, _, _ in truth], pa.uint64()),
             "defect": [defect for _, defect, _ in truth],
-            "of": pa.array([ids[of] if of else None for _, _, of in truth], pa.uint64()),
+            "of": pa.array([ids.get(of) if of else None for _, _, of in truth], pa.uint64()),
         }
     )
     pq.write_table(table, folder / "truth.parquet")

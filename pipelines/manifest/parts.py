@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from pipelines.manifest.schema import INTERNAL
+from pipelines.manifest.schema import is_internal
 from pipelines.manifest.storage import Storage
 
 PART_ROWS = 1_000_000
@@ -38,7 +38,7 @@ class Part:
 
     def path(self, family: str) -> str:
         """Where this part of a family lies."""
-        room = "partial" if family in INTERNAL else "manifest"
+        room = "partial" if is_internal(family) else "manifest"
         return f"{room}/{family}/{self.source}/{self.name}.parquet"
 
     def receipt_path(self, family: str) -> str:

@@ -82,13 +82,35 @@ FAMILIES: dict[str, pa.Schema] = {
 
 # What one phase of a step leaves for the next: kept beside the manifest, not in it.
 INTERNAL: dict[str, pa.Schema] = {
+    "export": pa.schema(
+        [
+            ("order", pa.uint64()),
+            ("sample_id", pa.uint64()),
+            ("split", pa.string()),
+            ("caption", pa.string()),
+            ("url", pa.string()),
+            ("source", pa.string()),
+            ("language", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("tar", pa.string()),
+            ("offset", pa.int64()),
+            ("length", pa.int64()),
+        ]
+    ),
     "copy_keys": pa.schema([("key", pa.uint64()), ("sample_id", pa.uint64()), ("phash", pa.uint64())]),
 }
 
 
 def schema_of(family: str) -> pa.Schema:
     """The columns of a family; a named export (`shards_<name>`) has those of `shards`."""
-    return INTERNAL.get(family) or FAMILIES["shards" if family.startswith("shards_") else family]
+    kind = family.partition("_")[0] if family.startswith(("shards_", "export_")) else family
+    return INTERNAL.get(kind) or FAMILIES[kind]
+
+
+def is_internal(family: str) -> bool:
+    """Whether the family is a phase's notes for the next one, and no part of the manifest."""
+    return family.startswith("export_") or family in INTERNAL
 
 
 def sample_ids(source: int, file: int, first_row: int, rows: int) -> np.ndarray:

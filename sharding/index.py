@@ -1,0 +1,74 @@
+"""What lies where: an index per shard, and one summary of the dataset with checksums.
+
+    dataset.json                  splits → shards: name, samples, bytes, sha256
+    <shard>.tar                   the samples
+    <shard>.index.parquet         a row per sample, in the order of the tar: sample_id, and offset and length of each member
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+MEMBERS = ("image", "text", "json")
+INDEX = pa.schema(
+    [("sample_id", pa.uint64()), *((f"{member}_{what}", pa.int64()) for member in MEMBERS for what in ("offset", "length"))]
+)
+SUMMARY = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished shard; `name` has no ending."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of shards, by split."""
+
+    uri: str
+    splits: dict[str, list[Shard]]
+
+    def shards(self, split: str) -> list[Shard]:
+        """The shards of a split; ValueError names those there are."""
+        if split not in self.splits:
+            raise ValueError(f"{self.uri} has no split {split!r}; it has {', '.join(sorted(self.splits)) or 'none'}")
+        return self.splits[split]
+
+
+def summary_bytes(splits: dict[str, list[Shard]], about: dict[str, Any]) -> bytes:
+    """The dataset's summary as JSON; `about` says what it was made from."""
+    document = {"about": about, "splits": {split: [asdict(shard) for shard in shards] for split, shards in splits.items()}}
+    return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+
+def read_dataset(uri: str) -> Dataset:
+    """The dataset at `uri`; FileNotFoundError when there is no summary."""
+    with fsspec.open(f"{uri.rstrip('/')}/{SUMMARY}", "rb") as handle:
+        document = json.loads(handle.read())
+    splits = {split: [Shard(**shard) for shard in shards] for split, shards in document["splits"].items()}
+    return Dataset(uri.rstrip("/"), splits)
+
+
+def index_bytes(rows: list[dict[str, int]]) -> bytes:
+    """A shard's index as Parquet."""
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX), sink, compression="zstd", use_dictionary=False)
+    return sink.getvalue()
+
+
+def read_index(uri: str, shard: str) -> pa.Table:
+    """A shard's index, a row per sample in the order of the tar."""
+    with fsspec.open(f"{uri}/{shard}.index.parquet", "rb") as handle:
+        return pq.read_table(handle)

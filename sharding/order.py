@@ -1,0 +1,69 @@
+"""Which sample comes at which position: shuffles that are functions of a seed, the same on every machine and version.
+
+A position counts samples from the start of training, over all epochs. Any position can be asked for, so a run resumes exactly,
+at any number of ranks.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+WINDOW = 16  # shards shuffled together: the memory and file handles a reader needs
+
+
+def mix(values: np.ndarray, seed: int) -> np.ndarray:
+    """A hash of each uint64[N] under a seed: uint64[N], uniform. SplitMix64's finaliser, twice."""
+    with np.errstate(over="ignore"):
+        state = values.astype(np.uint64) + np.uint64(seed % (1 << 64)) * np.uint64(0x9E3779B97F4A7C15)
+        for _ in range(2):
+            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state ^= state >> np.uint64(31)
+    return state
+
+
+def permutation(count: int, seed: int) -> np.ndarray:
+    """A shuffle of 0 … count - 1: int64[count]."""
+    return np.argsort(mix(np.arange(count, dtype=np.uint64), seed), kind="stable")
+
+
+class Order:
+    """The order of a dataset of shards: each epoch its shards are shuffled, then the samples within windows of shards."""
+
+    def __init__(self, sizes: list[int], seed: int, window: int = WINDOW) -> None:
+        if not sum(sizes):
+            raise ValueError("there are no samples to put in order")
+        self.sizes, self.seed, self.window = np.asarray(sizes, dtype=np.int64), seed, window
+        self.total = int(self.sizes.sum())
+        self._shards = lru_cache(4)(self._shards)  # type: ignore[method-assign]
+        self._window = lru_cache(4)(self._window)  # type: ignore[method-assign]
+
+    def at(self, position: int) -> tuple[int, int]:
+        """(shard, row in it) of the sample at `position`."""
+        epoch, place = divmod(position, self.total)
+        shards, ends = self._shards(epoch)
+        group = int(np.searchsorted(ends, place, side="right"))
+        start = int(ends[group - 1]) if group else 0
+        members, rows = self._window(epoch, group)
+        return int(members[place - start]), int(rows[place - start])
+
+    def _shards(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The epoch's shard order, and the number of samples up to the end of each window."""
+        shards = permutation(len(self.sizes), self._seed(epoch, 0))
+        ends = np.cumsum(self.sizes[shards])
+        last = np.minimum(np.arange(self.window, len(shards) + self.window, self.window), len(shards)) - 1
+        return shards, ends[last]
+
+    def _window(self, epoch: int, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """The window's samples in order: shards int64[n] and rows int64[n]."""
+        shards = self._shards(epoch)[0][group * self.window : (group + 1) * self.window]
+        sizes = self.sizes[shards]
+        members = np.repeat(shards, sizes)
+        rows = np.arange(len(members)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        order = permutation(len(members), self._seed(epoch, group + 1))
+        return members[order], rows[order]
+
+    def _seed(self, epoch: int, place: int) -> int:
+        return int(mix(np.array([(epoch << 32) + place], dtype=np.uint64), self.seed)[0])

@@ -1,0 +1,105 @@
+"""Streams the samples of shards in an order that is a function of (seed, position) alone.
+
+A global batch is a run of positions; a rank takes its slice of it. So a run that stops after n batches goes on with batch n, with
+any number of ranks, as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sharding.index import Dataset
+from sharding.order import Order
+from sharding.reader import Sample, ShardReader
+
+AHEAD = 4  # batches read and decoded before they are asked for
+
+Transform = Callable[[bytes, np.random.Generator], np.ndarray]
+
+
+@dataclass
+class Batch:
+    """One rank's slice of a global batch: pixels uint8[B, 3, S, S], captions, sample ids; `faults` pictures could not be decoded."""
+
+    pixels: Tensor
+    captions: list[str]
+    sample_ids: list[int]
+    faults: int
+
+
+class Loader:
+    """Batches for one rank, from any global batch on. `batch` is the global batch, a multiple of `world`."""
+
+    def __init__(self, dataset: Dataset, split: str, batch: int, transform: Transform, seed: int, rank: int = 0, world: int = 1) -> None:
+        if batch % world:
+            raise ValueError(f"the global batch of {batch} does not divide among {world} ranks")
+        self.reader = ShardReader(dataset, split)
+        self.order = Order(self.reader.sizes(), seed)
+        self.batch, self.rank, self.world = batch, rank, world
+        self.transform, self.seed = transform, seed
+
+    def positions(self, step: int) -> range:
+        """This rank's positions in global batch `step`."""
+        share = self.batch // self.world
+        start = step * self.batch + self.rank * share
+        return range(start, start + share)
+
+    def load(self, step: int) -> Batch:
+        """This rank's slice of global batch `step`. A picture that cannot be decoded gives its place to the sample before it."""
+        pixels, captions, ids, faults = list[np.ndarray](), list[str](), list[int](), 0
+        for position in self.positions(step):
+            sample = self.reader.read(*self.order.at(position))
+            try:
+                pixels.append(self._picture(sample, position))
+                captions.append(sample.text)
+                ids.append(sample.sample_id)
+            except ValueError:
+                faults += 1
+        if not pixels:
+            raise ValueError(f"no picture of global batch {step} could be decoded; run sharding.verify on the shards")
+        for _ in range(faults):
+            pixels.append(pixels[-1]), captions.append(captions[-1]), ids.append(ids[-1])
+        return Batch(torch.from_numpy(np.stack(pixels)), captions, ids, faults)
+
+    def _picture(self, sample: Sample, position: int) -> np.ndarray:
+        return self.transform(sample.image, np.random.default_rng([self.seed, position]))
+
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
+        """Global batches first … last - 1, read and decoded ahead in a thread that ends with the iteration."""
+        ready: queue.Queue[Batch | Exception] = queue.Queue(AHEAD)
+        stop = threading.Event()
+
+        def put(item: Batch | Exception) -> None:
+            while not stop.is_set():
+                try:
+                    return ready.put(item, timeout=0.1)
+                except queue.Full:
+                    continue
+
+        def work() -> None:
+            try:
+                for step in range(first, last):
+                    if stop.is_set():
+                        return
+                    put(self.load(step))
+            except Exception as error:
+                put(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            for _ in range(first, last):
+                item = ready.get()
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()

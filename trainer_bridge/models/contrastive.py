@@ -1,0 +1,100 @@
+"""InternVL-C: image and text features in one space. Source: InternVL §3.2–3.3 and its released heads.
+
+Image: InternViT tokens → attention pooling → L2. Text: the LLaMA state at the last real token ([EOS]) → linear without bias → L2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaModel
+
+from trainer_bridge.models.internvit import InternViT, InternViTConfig, split_heads
+
+MAX_LOGIT_SCALE = 100.0
+
+
+class TextConfig(BaseModel):
+    """Sizes of the LLaMA text tower. LLaMA-7B: width 4096, depth 32, heads 32, mlp 11008, vocabulary 32000 (49954 multilingual)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vocabulary: int = Field(32000, ge=4)
+    length: int = Field(80, ge=2)
+    width: int = Field(4096, ge=1)
+    depth: int = Field(32, ge=1)
+    heads: int = Field(32, ge=1)
+    mlp: int = Field(11008, ge=1)
+
+
+class ContrastiveConfig(BaseModel):
+    """The whole model; `embedding` is the shared width of both features (768 in InternVL)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: InternViTConfig
+    text: TextConfig
+    embedding: int = Field(768, ge=1)
+    pool_heads: int = Field(16, ge=1)
+
+
+class AttentionPool(nn.Module):
+    """tokens[B, T, width] → float[B, out]: one query, the mean of the tokens, attends to all; each of q, k, v has its LayerNorm."""
+
+    def __init__(self, width: int, heads: int, out: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_norm, self.k_norm, self.v_norm = (nn.LayerNorm(width) for _ in range(3))
+        self.q, self.k, self.v = (nn.Linear(width, width) for _ in range(3))
+        self.out = nn.Linear(width, out)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens[B, T, width] → [B, out]."""
+        q = self.q(self.q_norm(tokens.mean(dim=1, keepdim=True)))
+        k, v = self.k(self.k_norm(tokens)), self.v(self.v_norm(tokens))
+        q, k, v = (split_heads(x, self.heads) for x in (q, k, v))
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)).squeeze(1)
+
+
+class ContrastiveModel(nn.Module):
+    """InternVL-C. Features come L2-normalised, float[B, embedding]."""
+
+    def __init__(self, config: ContrastiveConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image_tower = InternViT(config.image)
+        self.image_pool = AttentionPool(config.image.width, config.pool_heads, config.embedding)
+        self.text_tower = LlamaModel(
+            LlamaConfig(
+                vocab_size=config.text.vocabulary,
+                hidden_size=config.text.width,
+                intermediate_size=config.text.mlp,
+                num_hidden_layers=config.text.depth,
+                num_attention_heads=config.text.heads,
+                max_position_embeddings=config.text.length,
+                pad_token_id=0,
+                use_cache=False,
+            )
+        )
+        self.text_projection = nn.Linear(config.text.width, config.embedding, bias=False)
+        self.logit_scale = nn.Parameter(torch.full((1,), math.log(1 / 0.07)))
+
+    def encode_image(self, images: Tensor, drop_tokens: float = 0.0) -> Tensor:
+        """images float[B, 3, H, W] → [B, embedding]."""
+        return F.normalize(self.image_pool(self.image_tower(images, drop_tokens)), dim=-1)
+
+    def encode_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """tokens int64[B, T] padded at the end, lengths int64[B] with [EOS] counted → [B, embedding]."""
+        # Attention is causal and padding comes last, so no mask is needed for the state at [EOS].
+        states = self.text_tower(input_ids=tokens).last_hidden_state
+        last = states[torch.arange(len(tokens), device=tokens.device), lengths - 1]
+        return F.normalize(self.text_projection(last), dim=-1)
+
+    def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, drop_tokens: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+        """(image features [B, embedding], text features [B, embedding], logit scale, clamped at 100 as CLIP does)."""
+        scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        return self.encode_image(images, drop_tokens), self.encode_text(tokens, lengths), scale

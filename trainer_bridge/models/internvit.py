@@ -1,0 +1,138 @@
+"""InternViT: a pre-norm vision transformer with RMSNorm, QK normalisation and layer scale. Source: InternVL §3.1 and its released code.
+
+Images are float[B, 3, H, W]; tokens are float[B, 1 + N, width], the class token first, N = (H / patch) · (W / patch).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class InternViTConfig(BaseModel):
+    """Sizes of the encoder. InternViT-6B: width 3200, depth 48, heads 25, mlp 12800, patch 14."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_size: int = Field(224, ge=1)
+    patch: int = Field(14, ge=1)
+    width: int = Field(3200, ge=1)
+    depth: int = Field(48, ge=1)
+    heads: int = Field(25, ge=1)
+    mlp: int = Field(12800, ge=1)
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    drop_path_schedule: Literal["linear", "uniform"] = "linear"
+    layer_scale: float = 0.1
+
+
+class Attention(nn.Module):
+    """Self-attention without QKV bias; queries and keys are RMS-normalised over the full width before they are split into heads."""
+
+    def __init__(self, config: InternViTConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.q_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.k_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.out = nn.Linear(config.width, config.width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens[B, T, width] → [B, T, width]."""
+        q, k, v = self.qkv(tokens).chunk(3, dim=-1)
+        q, k, v = (split_heads(x, self.heads) for x in (self.q_norm(q), self.k_norm(k), v))
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """[B, T, heads · D] → [B, heads, T, D]."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind RMSNorm, layer scale and drop path."""
+
+    def __init__(self, config: InternViTConfig, drop_path: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.attention = Attention(config)
+        self.attention_scale = nn.Parameter(torch.full((config.width,), config.layer_scale))
+        self.mlp_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.mlp = nn.Sequential(nn.Linear(config.width, config.mlp), nn.GELU(), nn.Linear(config.mlp, config.width))
+        self.mlp_scale = nn.Parameter(torch.full((config.width,), config.layer_scale))
+        self.drop_path = drop_path
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens[B, T, width] → [B, T, width]."""
+        tokens = tokens + self._drop(self.attention(self.attention_norm(tokens)) * self.attention_scale)
+        return tokens + self._drop(self.mlp(self.mlp_norm(tokens)) * self.mlp_scale)
+
+    def _drop(self, branch: Tensor) -> Tensor:
+        """Drops the branch for whole samples in training, and scales the others so that its mean stays."""
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = torch.rand(len(branch), 1, 1, device=branch.device) >= self.drop_path
+        return branch * keep / (1 - self.drop_path)
+
+
+class InternViT(nn.Module):
+    """The encoder: images float[B, 3, H, W] → tokens float[B, 1 + N, width], without a final norm, as InternVL's heads expect."""
+
+    def __init__(self, config: InternViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        grid = config.image_size // config.patch
+        self.patches = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, config.width))
+        self.positions = nn.Parameter(torch.zeros(1, 1 + grid * grid, config.width))
+        rates = [config.drop_path * (i / max(1, config.depth - 1) if config.drop_path_schedule == "linear" else 1) for i in range(config.depth)]
+        self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """BEiT's scheme: truncated normal 0.02, and the output projections of layer i divided by sqrt(2 i)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.trunc_normal_(self.class_token, std=0.02)
+        nn.init.trunc_normal_(self.positions, std=0.02)
+        with torch.no_grad():
+            for layer, block in enumerate(self.blocks, start=1):
+                block.attention.out.weight.div_(math.sqrt(2 * layer))
+                block.mlp[2].weight.div_(math.sqrt(2 * layer))
+
+    def forward(self, images: Tensor, drop_tokens: float = 0.0) -> Tensor:
+        """`drop_tokens` is the share of patch tokens left out (not zeroed) per image, at random."""
+        patches = self.patches(images)
+        positions = self._positions(patches.shape[-2], patches.shape[-1])
+        tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
+        if drop_tokens > 0:
+            tokens = keep_some(tokens, drop_tokens)
+        first = (self.class_token + positions[:, :1]).expand(len(tokens), -1, -1)
+        tokens = torch.cat([first, tokens], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        """The position embedding for a grid, resized bicubically when it is not the one trained on: [1, 1 + rows · columns, width]."""
+        grid = self.config.image_size // self.config.patch
+        if (rows, columns) == (grid, grid):
+            return self.positions
+        square = self.positions[:, 1:].unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
+        resized = F.interpolate(square.float(), (rows, columns), mode="bicubic", align_corners=False)
+        return torch.cat([self.positions[:, :1], resized.to(square.dtype).flatten(2).transpose(1, 2)], dim=1)
+
+
+def keep_some(tokens: Tensor, drop: float) -> Tensor:
+    """A random share 1 - drop of the tokens of each image, in their order: [B, N, width] → [B, M, width]."""
+    batch, count, width = tokens.shape
+    kept = max(1, round(count * (1 - drop)))
+    order = torch.rand(batch, count, device=tokens.device).argsort(dim=1)[:, :kept].sort(dim=1).values
+    return tokens.gather(1, order[:, :, None].expand(-1, -1, width))

@@ -1,0 +1,50 @@
+"""Picture bytes → pixels: uint8[3, size, size] RGB. The random crop is a function of the generator it is given."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import simplejpeg
+import torch
+from PIL import Image
+from torch import Tensor
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as InternViT uses them
+
+
+def decode(data: bytes, at_least: int) -> Image.Image:
+    """The picture as RGB; a JPEG is decoded at the smallest DCT scale with both sides ≥ `at_least`. ValueError when it cannot be."""
+    try:
+        if data[:2] == b"\xff\xd8":
+            return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least))
+        return Image.open(io.BytesIO(data)).convert("RGB")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"not a picture: {error}") from None
+
+
+def random_resized_crop(image: Image.Image, size: int, least_area: float, chance: np.random.Generator) -> np.ndarray:
+    """A crop of at least `least_area` of the picture and a ratio within 3:4 … 4:3, resized: uint8[3, size, size]."""
+    area = image.width * image.height * chance.uniform(least_area, 1.0)
+    ratio = np.exp(chance.uniform(np.log(3 / 4), np.log(4 / 3)))
+    width = min(image.width, round((area * ratio) ** 0.5))
+    height = min(image.height, round((area / ratio) ** 0.5))
+    left = int(chance.integers(0, image.width - width + 1))
+    top = int(chance.integers(0, image.height - height + 1))
+    return _pixels(image, (left, top, left + max(1, width), top + max(1, height)), size)
+
+
+def whole(image: Image.Image, size: int) -> np.ndarray:
+    """The whole picture, its ratio not kept, as contrastive evaluation sees it: uint8[3, size, size]."""
+    return _pixels(image, (0, 0, image.width, image.height), size)
+
+
+def _pixels(image: Image.Image, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    resized = image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """uint8[B, 3, H, W] → float32, each channel with ImageNet's mean and deviation removed."""
+    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return (pixels.float() / 255.0 - mean) / std

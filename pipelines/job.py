@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from pipelines.cli import Parser
 from pipelines.engine import Outcome
 from pipelines.errors import RequestError
 from pipelines.manifest.parts import Part, all_parts
@@ -17,18 +19,12 @@ from pipelines.recipe import Recipe, load_recipe
 DONE, SOME_FAILED, WRONG_REQUEST = 0, 1, 2
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends the job with exit status 2."""
-        self.exit(WRONG_REQUEST, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
 def parser(job: str, description: str) -> Parser:
     """The parser of a job that works on a manifest."""
-    made = Parser(prog=f"pairmill {job}", description=description)
-    made.add_argument("--root", required=True, metavar="URI", help="where the manifest lives: a folder or any fsspec URI")
+    made = Parser(prog=f"pairmill {job}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    root = os.environ.get("PAIRMILL_ROOT")
+    where = "where the manifest lives: a folder or any fsspec URI (or PAIRMILL_ROOT)"
+    made.add_argument("--root", default=root, required=root is None, metavar="URI", help=where)
     made.add_argument("--recipe", metavar="FILE", help="the settings (TOML); every setting has a default")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of the recipe")
     made.add_argument("--address", metavar="ADDRESS", help="a Ray cluster; by default Ray starts on this machine")

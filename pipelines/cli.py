@@ -1,0 +1,55 @@
+"""`pairmill <job> …`: one command for all jobs. `pairmill <job> --help` says what each takes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+JOBS = {
+    "ingest": "published metadata → samples",
+    "fetch": "URLs → checked pictures in tars",
+    "stage1": "the six factors → keep and reasons",
+    "stage2": "the caption rules → keep and reasons",
+    "dedup": "evaluation sets and in-corpus copies → evidence",
+    "export": "kept samples → WebDataset shards",
+    "report": "one HTML page, with JSON and Markdown beside it",
+    "sql": "DuckDB over the manifest",
+    "status": "families x sources: done, failed, to do",
+    "demo": "all of it, on a real corpus, on this machine",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with exit status 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the named job; only that job's module is imported."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        lines = [f"  {job:<8} {what}" for job, what in JOBS.items()]
+        sys.stdout.write("\n".join(["usage: pairmill JOB …  (pairmill JOB --help says more)", "", *lines, ""]))
+        return
+    if name not in JOBS:
+        from pipelines.errors import nearest
+
+        sys.stderr.write(f"pairmill: no job {name!r}; {nearest(name, JOBS)}\n")
+        sys.exit(2)
+    module = import_module(f"pipelines.{name}")
+    if name == "sql":
+        sys.exit(module.main(arguments[1:]))
+    from pipelines import job
+
+    job.run(name, module.main, arguments[1:])
+
+
+if __name__ == "__main__":
+    main()

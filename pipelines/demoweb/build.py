@@ -1,0 +1,61 @@
+"""Builds the demo's web in a folder: pictures, evaluation set, metadata, truth. Done once; a killed build starts over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipelines.demoweb.corpus import Picture, cache_folder, debian_pictures, load_folder
+from pipelines.demoweb.plan import hold_out, plan
+from pipelines.demoweb.publish import publish
+from pipelines.demoweb.render import extension, render_all
+from pipelines.errors import RequestError
+
+VERSION = 1  # raised when the same corpus would give another web
+SEED = 0
+
+
+def build(folder: Path, corpus: Path | None) -> dict[str, Any]:
+    """Makes the web below `folder`, unless it is there; returns counts."""
+    marker = folder / "web.json"
+    wanted = {"version": VERSION, "seed": SEED, "corpus": str(corpus.resolve()) if corpus else "debian"}
+    if marker.exists():
+        document: dict[str, Any] = json.loads(marker.read_text())
+        if document["made_from"] == wanted:
+            return document
+        raise RequestError(f"{folder} holds the demo of another corpus ({document['made_from']['corpus']}); name another --root")
+    pictures = _pictures(corpus)
+    for part in ("pictures", "eval", "metadata"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    rendered = render_all(pictures, folder / "pictures")
+    held_out = hold_out(pictures, rendered, SEED)
+    rows = plan(pictures, rendered, held_out, SEED)
+    publish(rows, folder, SEED)
+    for picture in held_out:
+        target = folder / "eval" / f"{picture.key.replace('/', '_')}.{extension(picture)}"
+        target.parent.mkdir(exist_ok=True)
+        # Held-out pictures stay on the web too: only the planted links lead there.
+        shutil.copyfile(folder / "pictures" / rendered[picture.key][0], target)
+    counts = {
+        "made_from": wanted,
+        "pairs": len(rows),
+        "pictures": len(rendered),
+        "languages": len({row.language for row in rows}),
+        "urls": len({row.url for row in rows}),
+        "held_out": len(held_out),
+    }
+    marker.write_text(json.dumps(counts, indent=1) + "\n")
+    return counts
+
+
+def _pictures(corpus: Path | None) -> list[Picture]:
+    if corpus is None:
+        return debian_pictures(cache_folder())
+    if not corpus.is_dir():
+        raise RequestError(f"--corpus {corpus} is no folder; name one that holds pictures with .txt beside them")
+    pictures = load_folder(corpus, "corpus")
+    if len(pictures) < 20:
+        raise RequestError(f"--corpus {corpus} has {len(pictures)} pictures with a .txt beside them; the demo needs 20")
+    return pictures

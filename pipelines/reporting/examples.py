@@ -1,0 +1,54 @@
+"""Pictures with what was decided about them, as thumbnails in the page itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import duckdb
+from PIL import Image
+
+from pipelines.fetching.images import flatten
+from pipelines.manifest.storage import Storage
+
+SIDE = 128
+EACH = 18
+
+
+def examples(connection: duckdb.DuckDBPyConnection, storage: Storage) -> dict[str, list[dict[str, Any]]]:
+    """Kept and dropped samples whose picture was fetched, drawn by a hash so that the same manifest shows the same ones."""
+    kept = _draw(connection, "m.shard is not null", "hash(m.sample_id)")
+    # One of each kind of reason before a second of any.
+    why = "coalesce(stage1_reasons[1], stage2_reasons[1], m.eval_match, case when m.duplicate_of is not null then 'copy' end)"
+    order = f"row_number() over (partition by {why} order by hash(m.sample_id)), {why}"
+    dropped = _draw(connection, "m.shard is null", order)
+    return {"kept": [_shown(storage, row) for row in kept], "dropped": [_shown(storage, row) for row in dropped]}
+
+
+def _draw(connection: duckdb.DuckDBPyConnection, where: str, order: str) -> list[dict[str, Any]]:
+    query = f"""
+        select m.sample_id, m.source, m.language, m.caption, m.stage1_reasons, m.stage2_reasons, m.eval_match, m.duplicate_of,
+               f.tar, f."offset", f.length
+        from m join "fetch" f using (sample_id) where f.status = 'ok' and {where} order by {order}, m.sample_id limit {EACH}
+    """
+    rows: list[dict[str, Any]] = connection.sql(query).to_arrow_table().to_pylist()
+    return rows
+
+
+def _shown(storage: Storage, row: dict[str, Any]) -> dict[str, Any]:
+    why = [*(row["stage1_reasons"] or []), *(row["stage2_reasons"] or [])]
+    if row["eval_match"]:
+        why.append(f"of evaluation set {row['eval_match']}")
+    if row["duplicate_of"]:
+        why.append(f"copy of {row['duplicate_of']}")
+    said = {name: row[name] for name in ("sample_id", "source", "language", "caption")}
+    return {**said, "why": why, "image": _thumbnail(storage.read_range(row["tar"], row["offset"], row["length"]))}
+
+
+def _thumbnail(data: bytes) -> str:
+    image = flatten(Image.open(io.BytesIO(data)))
+    image.thumbnail((SIDE, SIDE))
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,247 @@
+"""What the report says, as plain values asked of the manifest by SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from filters.rules import RuleSetting
+from pipelines.manifest.parts import Part
+from pipelines.manifest.receipts import read_receipts
+from pipelines.manifest.storage import Storage
+from pipelines.sources import sources
+
+# InternVL (arXiv 2312.14238) Table 2: language, original, share kept by stage 1 and by stage 2, both of the original.
+PAPER: dict[str, tuple[str, str, float, float]] = {
+    "LAION-en": ("English", "2.3 B", 0.843, 0.040),
+    "LAION-COCO": ("English", "663 M", 0.830, 0.830),
+    "COYO": ("English", "747 M", 0.716, 0.268),
+    "CC12M": ("English", "12.4 M", 0.895, 0.895),
+    "CC3M": ("English", "3.0 M", 0.867, 0.867),
+    "SBU": ("English", "1.0 M", 1.0, 1.0),
+    "Wukong": ("Chinese", "100 M", 0.694, 0.694),
+    "LAION-multi": ("> 100 languages", "2.2 B", 0.850, 0.045),
+}
+PAPER_TOTAL = ("6.03 B", 0.826, 0.170)
+BINS = 40
+
+# (column or expression, title, the stage-1 rule that cuts it, the range shown)
+FACTORS = (
+    ("clip_similarity", "CLIP similarity", ("clip_similarity",), (0.0, 0.5)),
+    ("watermark", "Watermark probability", ("watermark",), (0.0, 1.0)),
+    ("unsafe", "Unsafe probability", ("unsafe",), (0.0, 1.0)),
+    ("aesthetic", "Aesthetic score", ("aesthetic",), (0.0, 10.0)),
+    ("least(width, height)", "Resolution: shorter side, pixels", ("resolution.shorter_side",), (0.0, 1024.0)),
+    ("length(caption)", "Caption length, characters", ("caption_length.short", "caption_length.long"), (0.0, 200.0)),
+)
+
+
+def all_numbers(connection: duckdb.DuckDBPyConnection, storage: Storage, parts: Sequence[Part], rules: Sequence[RuleSetting]) -> dict[str, Any]:
+    """Everything the report shows of a manifest, ready for JSON."""
+    # The view is asked many times; its join is done once.
+    connection.execute("create temp table m as select * exclude (url) from manifest")
+    return {
+        "funnel": funnel(connection),
+        "retention": retention(connection),
+        "stage1_reasons": reasons(connection, "stage1"),
+        "stage2_reasons": reasons(connection, "stage2"),
+        "factors": [factor(connection, *one, rules) for one in FACTORS],
+        "fetch": fetch_errors(connection),
+        "hosts": failing_hosts(connection),
+        "languages": languages(connection),
+        "cost": cost(storage, parts),
+    }
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = connection.sql(query).to_arrow_table().to_pylist()
+    return rows
+
+
+def funnel(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """How many samples are left after each filter; each is counted where it left first."""
+    row = _rows(
+        connection,
+        """
+        with judged as (
+          select list_filter(coalesce(stage1_reasons, []), lambda r: r != 'download') as cut, fetch_status, stage1_keep,
+                 eval_match, duplicate_of, stage2_keep, shard from m)
+        select count(*) as samples, (select count(*) from rejects) as rejected,
+               count(*) filter (len(cut) = 0) as factors,
+               count(*) filter (len(cut) = 0 and fetch_status = 'ok') as fetched,
+               count(*) filter (stage1_keep and fetch_status = 'ok' and eval_match is null) as no_eval,
+               count(*) filter (stage1_keep and fetch_status = 'ok' and eval_match is null and duplicate_of is null) as no_copy,
+               count(*) filter (stage1_keep and fetch_status = 'ok' and eval_match is null and duplicate_of is null
+                                and stage2_keep) as stage2,
+               count(shard) as exported from judged
+        """,
+    )[0]
+    names = {
+        "read": "rows read",
+        "samples": "sound rows",
+        "factors": "pass the six factors",
+        "fetched": "picture fetched",
+        "no_eval": "not of an evaluation set",
+        "no_copy": "no copy of another",
+        "stage2": "caption passes stage 2",
+        "exported": "in shards",
+    }
+    row["read"] = row["samples"] + row["rejected"]
+    return [{"step": name, "samples": row[key]} for key, name in names.items()]
+
+
+def retention(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """InternVL's Table 2 for this manifest, the paper's shares beside ours; the last row is the total."""
+    counted = _rows(
+        connection,
+        """
+        with read as (select source, count(*) as n from samples group by 1 union all
+                      select s.source, count(*) from rejects r join (
+                        select distinct source, sample_id >> 56 as ordinal from samples) s on r.sample_id >> 56 = s.ordinal group by 1),
+             totals as (select source, sum(n)::bigint as original from read group by 1)
+        select t.source, any_value(t.original) as original,
+               count(*) filter (stage1_keep and eval_match is null) as stage1,
+               count(*) filter (stage1_keep and eval_match is null and duplicate_of is null and stage2_keep) as stage2
+        from totals t left join m using (source) group by 1 order by 1
+        """,
+    )
+    by_name = sources()
+    rows = [_retention_row(by_name[row["source"]].title, PAPER.get(by_name[row["source"]].title), row) for row in counted]
+    rows.sort(key=lambda row: list(PAPER).index(row["source"]) if row["source"] in PAPER else len(PAPER))
+    total = {name: sum(row[name] for row in rows) for name in ("original", "stage1", "stage2")}
+    return [*rows, _retention_row("total", ("", *PAPER_TOTAL), total)]
+
+
+def _retention_row(title: str, paper: tuple[str, str, float, float] | None, row: dict[str, Any]) -> dict[str, Any]:
+    language, size, stage1, stage2 = paper or ("", "", None, None)
+    return {
+        "source": title,
+        "language": language,
+        "original": row["original"],
+        "stage1": row["stage1"],
+        "stage1_share": row["stage1"] / row["original"] if row["original"] else None,
+        "stage2": row["stage2"],
+        "stage2_share": row["stage2"] / row["original"] if row["original"] else None,
+        "paper_original": size,
+        "paper_stage1_share": stage1,
+        "paper_stage2_share": stage2,
+    }
+
+
+def reasons(connection: duckdb.DuckDBPyConnection, stage: str) -> list[dict[str, Any]]:
+    """For each rule how many samples it dropped, and how many it alone dropped."""
+    column = {"stage1": "stage1_reasons", "stage2": "stage2_reasons"}[stage]
+    return _rows(
+        connection,
+        f"""
+        select reason, count(*) as dropped, count(*) filter (alone) as alone
+        from (select unnest({column}) as reason, len({column}) = 1 as alone from m where len({column}) > 0)
+        group by 1 order by 2 desc, 1
+        """,
+    )
+
+
+def factor(
+    connection: duckdb.DuckDBPyConnection, column: str, title: str, names: Sequence[str], shown: tuple[float, float], rules: Sequence[RuleSetting]
+) -> dict[str, Any]:
+    """A histogram of one factor over all samples; what lies outside the range shown is in the end bins."""
+    low, high = shown
+    counted = _rows(
+        connection,
+        f"""
+        select least({BINS - 1}, greatest(0, floor(({column} - {low}) / {high - low} * {BINS})))::int as bin, count(*) as n
+        from m group by 1
+        """,
+    )
+    counts = {row["bin"]: row["n"] for row in counted}
+    cuts = [value for setting in rules if setting.rule.name in names and setting.enabled for value in setting.thresholds.values()]
+    return {
+        "title": title,
+        "low": low,
+        "high": high,
+        "bins": [counts.get(bin, 0) for bin in range(BINS)],
+        "unknown": counts.get(None, 0),
+        "thresholds": cuts,
+    }
+
+
+def fetch_errors(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Samples and distinct URLs by fetch outcome."""
+    return _rows(
+        connection,
+        """
+        select status, error, count(*) as samples, count(distinct url) as urls
+        from "fetch" join samples using (sample_id) group by all order by samples desc, error
+        """,
+    )
+
+
+def failing_hosts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The hosts with most failed URLs, with their commonest error."""
+    return _rows(
+        connection,
+        """
+        select regexp_extract(url, '^[a-z]+://([^/:]+)', 1) as host, count(distinct url) as urls, mode(error) as error
+        from "fetch" join samples using (sample_id) where status != 'ok' group by 1 order by 2 desc, 1 limit 12
+        """,
+    )
+
+
+def languages(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Samples read and exported by language."""
+    return _rows(
+        connection,
+        "select coalesce(language, 'unknown') as language, count(*) as samples, count(shard) as exported from m group by 1 order by 2 desc, 1",
+    )
+
+
+def cost(storage: Storage, parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Seconds of work per family as its receipts say, and core-hours for a billion rows at that rate."""
+    made = sorted({path.split("/")[1] for path in storage.glob("receipts/*/*/*.json")})
+    found = []
+    for family in made:
+        receipts = read_receipts(storage, family, parts)
+        rows, seconds = sum(part.rows for part in receipts), sum(receipt.seconds for receipt in receipts.values())
+        if rows:
+            found.append({"family": family, "rows": rows, "seconds": round(seconds, 1), "hours_per_billion": round(seconds / rows * 1e9 / 3600, 1)})
+    return found
+
+
+def planted(connection: duckdb.DuckDBPyConnection, truth: str) -> list[dict[str, Any]]:
+    """What became of planted defects (a file of sample_id, defect, of): how many there were and how many did not get into shards.
+
+    Of a copy and what it copies at most one may be exported. A redirect that works is no defect: it should be kept. The last row
+    counts all other samples: `caught` are good ones lost.
+    """
+    connection.execute("create or replace temp table truth as select * from read_parquet(?)", [truth])
+    rows = _rows(
+        connection,
+        """
+        with kept as (select sample_id from m where shard is not null),
+        fate as (
+          select defect, case
+            when defect = 'broken_row' then t.sample_id in (select sample_id from rejects)
+            when defect = 'redirect' then t.sample_id in (select sample_id from kept)
+            when defect like '%copy' and t.of is not null then t.sample_id not in (select sample_id from kept) or t.of not in (select sample_id from kept)
+            else t.sample_id not in (select sample_id from kept) end as is_right
+          from truth t)
+        select defect, count(*) as planted, count(*) filter (is_right) as caught from fate group by 1 order by 1
+        """,
+    )
+    good = _rows(
+        connection,
+        "select 'untouched good pairs lost' as defect, count(*) as planted, count(*) filter (shard is null) as caught from m anti join truth using (sample_id)",
+    )
+    return rows + good
+
+
+def training(folder: Path) -> dict[str, Any] | None:
+    """Loss by step and the summary of a training run; None when the folder holds none."""
+    if not (folder / "summary.json").exists():
+        return None
+    steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {"summary": json.loads((folder / "summary.json").read_text()), "loss": [[row["step"], row["loss"]] for row in steps]}

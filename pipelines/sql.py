@@ -1,0 +1,95 @@
+"""sql "SELECT …": DuckDB over the manifest. Views: `manifest` (a row per sample) and one per family."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.cli import Parser
+from pipelines.errors import RequestError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = ("table", "json", "csv", "parquet")
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Answers one query on stdout; returns the exit status."""
+    parser = Parser(prog="pairmill sql", description=__doc__)
+    root = os.environ.get("PAIRMILL_ROOT")
+    parser.add_argument("query", metavar="QUERY", help='e.g. "select source, count(*) from manifest group by 1"')
+    parser.add_argument("--root", default=root, required=root is None, metavar="URI", help="the manifest (or PAIRMILL_ROOT)")
+    parser.add_argument("--format", choices=FORMATS, default="table")
+    options = parser.parse_args(argv)
+    try:
+        answer(options.root, options.query, options.format)
+    except RequestError as error:
+        sys.stderr.write(f"pairmill sql: {error}\n")
+        return 2
+    return 0
+
+
+def answer(root: str, query: str, format: str) -> None:
+    """Writes the query's rows to stdout in a format; RequestError in one line when it cannot be answered."""
+    import duckdb
+
+    from pipelines.manifest import connect
+    from pipelines.manifest.storage import Storage
+
+    if not Storage(root).glob("sources/*.json"):
+        raise RequestError(f"--root {root} holds no manifest; run `pairmill ingest` first, or check the root")
+    try:
+        relation = connect(root).sql(query)
+        if relation is None:
+            raise RequestError("the query gives no rows; ask with SELECT")
+        if format == "table":
+            shown = io.StringIO()
+            with contextlib.redirect_stdout(shown):
+                relation.show(max_rows=1000)
+            # Captions are strangers' text: nothing in them may steer a terminal.
+            sys.stdout.write(CONTROL.sub("�", shown.getvalue()))
+            return
+        _write(relation.to_arrow_table(), format)
+    except duckdb.Error as error:
+        raise RequestError(" ".join(str(error).split())) from None
+
+
+def _write(table: pa.Table, format: str) -> None:
+    import json
+
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    if format == "parquet":
+        pyarrow.parquet.write_table(table, sys.stdout.buffer)
+    elif format == "csv":
+        pyarrow.csv.write_csv(_without_lists(table), sys.stdout.buffer)
+    else:
+        for row in table.to_pylist():
+            sys.stdout.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+
+
+def _without_lists(table: pa.Table) -> pa.Table:
+    """Lists as JSON text: csv has none."""
+    import json
+
+    import pyarrow as pa
+
+    columns = {
+        name: pa.array([None if v is None else json.dumps(v, ensure_ascii=False) for v in column.to_pylist()], pa.string())
+        if pa.types.is_list(column.type)
+        else column
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+    return pa.table(columns)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

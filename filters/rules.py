@@ -154,6 +154,7 @@ def above(column: str) -> Callable[[pa.Table, Thresholds], pa.Array]:
     return lambda table, thresholds: pc.greater(table[column], thresholds["max"])
 
 
-def matches(pattern: str) -> Callable[[pa.Table, Thresholds], pa.Array]:
-    """A test that drops captions in which the RE2 pattern is found."""
-    return lambda table, thresholds: pc.match_substring_regex(table["caption"], pattern)
+def matches(*patterns: str, ignore_case: bool = False) -> Callable[[pa.Table, Thresholds], pa.Array]:
+    """A test that drops captions in which one of the RE2 patterns is found."""
+    pattern = "|".join(patterns)
+    return lambda table, thresholds: pc.match_substring_regex(table["caption"], pattern, ignore_case=ignore_case)

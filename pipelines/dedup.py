@@ -38,7 +38,9 @@ INPUTS = ("samples", "fetch", "stage1")
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Compares the corpus with itself and with evaluation sets."""
     parser = job.parser("dedup", __doc__ or "")
-    parser.add_argument("--against", action="append", default=[], metavar="NAME=URI", help="an evaluation set: a folder of pictures")
+    parser.add_argument(
+        "--against", action="append", default=[], metavar="NAME=URI", help="an evaluation set: a folder of pictures"
+    )
     options = parser.parse_args(argv)
     settings = job.recipe_of(options).dedup
     storage = Storage(options.root)
@@ -158,7 +160,7 @@ def _rows_between(storage: Storage, path: str, ids: np.ndarray) -> pa.Table:
 
 
 def _eval_matches(storage: Storage, part: Part, settings: DedupSettings, items: pa.Table) -> pa.Table:
-    """sample_id, set, item, distance of the samples whose picture is one of the items, confirmed on pixels; sorted by sample_id."""
+    """sample_id, set, item, distance of samples that show one of the items, confirmed on pixels; in order."""
     table = _candidates(storage, part, ["phash", "tar", "offset", "length"])
     distinct, inverse = np.unique(table["fetch_phash"].to_numpy(), return_inverse=True)
     rows, columns, apart = nearest(distinct, items["phash"].to_numpy(), settings.eval_distance)
@@ -166,7 +168,9 @@ def _eval_matches(storage: Storage, part: Part, settings: DedupSettings, items: 
     for row, column, distance in zip(rows.tolist(), columns.tolist(), apart.tolist(), strict=True):
         near.setdefault(row, []).append((column, distance))
     found, seen = [], dict[tuple[str, int], tuple[int, int] | None]()
-    pixels = np.stack([np.frombuffer(raw, np.uint8) for raw in items["thumbnail"].to_pylist()]) if len(items) else np.zeros((0, 0))
+    pixels = (
+        np.stack([np.frombuffer(raw, np.uint8) for raw in items["thumbnail"].to_pylist()]) if len(items) else np.zeros((0, 0))
+    )
     pictures = table.select(["sample_id", "fetch_tar", "fetch_offset", "fetch_length"])
     suspects = np.flatnonzero(np.isin(inverse, list(near)))
     for row, picture in zip(suspects.tolist(), pictures.take(pa.array(suspects)).to_pylist(), strict=True):

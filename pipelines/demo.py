@@ -37,9 +37,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Builds the web, runs the chain, trains, reports."""
     parser = Parser(prog="pairmill demo", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", default=".demo", help="a folder for everything (default: .demo)")
-    parser.add_argument("--corpus", type=Path, metavar="DIR", help="any folder of pictures with .txt beside them, instead of Debian's")
+    parser.add_argument(
+        "--corpus", type=Path, metavar="DIR", help="any folder of pictures with .txt beside them, instead of Debian's"
+    )
     parser.add_argument("--address", metavar="ADDRESS", help="a Ray cluster; by default Ray starts on this machine")
-    parser.add_argument("--train-seconds", type=int, default=90, metavar="N", help="how long to train (default: 90; 0: not at all)")
+    parser.add_argument(
+        "--train-seconds", type=int, default=90, metavar="N", help="how long to train (default: 90; 0: not at all)"
+    )
     options = parser.parse_args(argv)
     root = Path(options.root)
     started = time.monotonic()
@@ -63,7 +67,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     _run("report", report.main, [*common, "--out", str(root / "report"), "--title", "Pairmill demo", *extra, *notes])
     found = json.loads((root / "report" / "report.json").read_text())
     _show(found, time.monotonic() - started, root)
-    return {"pairs": web["pairs"], "exported": found["funnel"][-1]["samples"], "planted": found["planted"], "failed": failed}
+    return {
+        "pairs": web["pairs"],
+        "exported": found["funnel"][-1]["samples"],
+        "planted": found["planted"],
+        "failed": failed,
+    }
 
 
 def _chain(root: Path, common: Sequence[str], port: int) -> dict[str, str]:
@@ -89,7 +98,10 @@ def _chain(root: Path, common: Sequence[str], port: int) -> dict[str, str]:
 def _run(name: str, body: Callable[[Sequence[str]], dict[str, Any]], arguments: Sequence[str]) -> dict[str, Any]:
     counts = body(arguments)
     shown = {key: value for key, value in counts.items() if key not in ("reasons", "failed") and value is not None}
-    _say(f"{name}: " + ", ".join(f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in shown.items()))
+    _say(
+        f"{name}: "
+        + ", ".join(f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in shown.items())
+    )
     return counts
 
 
@@ -110,18 +122,37 @@ def _train(root: Path, seconds: int) -> None:
     """Two gloo processes under torchrun; skipped when these shards were trained on before."""
     out, marker = root / "training", root / "training" / "made_from.json"
     config = files("trainer_bridge.configs") / "contrastive-tiny.toml"
-    wanted = {"shards": digest_of((root / "shards" / "dataset.json").read_bytes()), "config": digest_of(config.read_bytes())}
+    wanted = {
+        "shards": digest_of((root / "shards" / "dataset.json").read_bytes()),
+        "config": digest_of(config.read_bytes()),
+    }
     if marker.exists() and json.loads(marker.read_text()) == wanted:
         _say("train: these shards were trained on before")
         return
     _say(f"train: contrastive stage, 2 processes, {seconds} s")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "DS_ACCELERATOR": "cpu",
+        "PYTHONWARNINGS": "ignore",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+    }
     with as_file(config) as path:
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "trainer_bridge.train"]
-        command += ["--stage", "contrastive", "--config", str(path), "--shards", str(root / "shards"), "--out", str(out)]
+        command += [
+            "--stage",
+            "contrastive",
+            "--config",
+            str(path),
+            "--shards",
+            str(root / "shards"),
+            "--out",
+            str(out),
+        ]
         log = root / "training.log"
         with log.open("w") as errors:
-            process = subprocess.Popen([*command, "--seconds", str(seconds)], env=environment, stderr=subprocess.PIPE, stdout=errors, text=True)
+            process = subprocess.Popen(
+                [*command, "--seconds", str(seconds)], env=environment, stderr=subprocess.PIPE, stdout=errors, text=True
+            )
             assert process.stderr is not None
             for line in process.stderr:
                 errors.write(line)
@@ -149,21 +180,36 @@ def _show(found: dict[str, Any], seconds: float, root: Path) -> None:
     lines = ["", f"{'planted defect':<28} {'planted':>9} {'caught':>9} {'share':>8}"]
     for row in found["planted"]:
         simulated = " *" if row["defect"] == "swapped" else ""
-        lines.append(f"{row['defect'] + simulated:<28} {row['planted']:>9,} {row['caught']:>9,} {share(row['caught'] / max(1, row['planted'])):>8}")
+        lines.append(
+            f"{row['defect'] + simulated:<28} {row['planted']:>9,} {row['caught']:>9,} {_share_of(row['caught'], row['planted']):>8}"
+        )
     lines += ["* by a simulated publisher's score; for `redirect`, caught means followed and kept", ""]
-    lines.append(f"{'source':<12} {'original':>9} {'stage 1':>9} {'kept':>7} {'(paper)':>8} {'stage 2':>9} {'kept':>7} {'(paper)':>8}")
+    lines.append(
+        f"{'source':<12} {'original':>9} {'stage 1':>9} {'kept':>7} {'(paper)':>8} {'stage 2':>9} {'kept':>7} {'(paper)':>8}"
+    )
     for row in found["retention"]:
-        ours = f"{row['source']:<12} {row['original']:>9,} {row['stage1']:>9,} {share(row['stage1_share']):>7} {share(row['paper_stage1_share']):>8}"
+        ours = f"{row['source']:<12} {row['original']:>9,}"
+        ours += f" {row['stage1']:>9,} {share(row['stage1_share']):>7} {share(row['paper_stage1_share']):>8}"
         lines.append(f"{ours} {row['stage2']:>9,} {share(row['stage2_share']):>7} {share(row['paper_stage2_share']):>8}")
     if found.get("training"):
         summary, loss = found["training"]["summary"], found["training"]["loss"]
-        lines += ["", f"contrastive loss {loss[0][1]:.2f} → {loss[-1][1]:.2f} over {summary['samples']:,} samples in {summary['seconds']:.0f} s"]
+        lines += [
+            "",
+            f"contrastive loss {loss[0][1]:.2f} → {loss[-1][1]:.2f}, {summary['samples']:,} samples in {summary['seconds']:.0f} s",
+        ]
         recall = ", ".join(f"@{k} {summary[f'recall@{k}']:.1%} (chance {summary[f'chance@{k}']:.2%})" for k in (1, 5, 10))
         lines.append(f"text→image recall, {summary['pairs']:,} held-out captions, {summary['pictures']:,} pictures: {recall}")
     lines += ["", f"done in {seconds:.0f} s; open {root / 'report' / 'index.html'}"]
-    lines += [f'ask it: pairmill sql --root {root} "select source, count(*), avg(stage1_keep::int) from manifest group by 1"', ""]
+    lines += [
+        f'ask it: pairmill sql --root {root} "select source, count(*), avg(stage1_keep::int) from manifest group by 1"',
+        "",
+    ]
     sys.stderr.write("\n".join(lines))
     sys.stderr.flush()
+
+
+def _share_of(part: int, whole: int) -> str:
+    return share(part / whole if whole else None)
 
 
 if __name__ == "__main__":

@@ -85,9 +85,7 @@ def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Pa
                 "version": step.version,
                 "part": asdict(part),
                 "settings": step.settings(part),
-                "inputs": {
-                    family: receipts[part].digest if part in receipts else None for family, receipts in inputs.items()
-                },
+                "inputs": {family: receipts[part].digest if part in receipts else None for family, receipts in inputs.items()},
             }
         )
         for part in able
@@ -100,11 +98,7 @@ def run_step(
     """Does the step on every part that is not done, or is to be done `again`; says what all parts now hold."""
     wanted = fingerprints(storage, step, parts)
     receipts = read_receipts(storage, step.family, parts)
-    done = {
-        part: receipt
-        for part, receipt in receipts.items()
-        if receipt.fingerprint == wanted.get(part) and not again(receipt)
-    }
+    done = {part: receipt for part, receipt in receipts.items() if receipt.fingerprint == wanted.get(part) and not again(receipt)}
     pending = [part for part in wanted if part not in done]
     outcome = Outcome(parts=len(parts), ran=len(pending))
     outcome.failed |= {str(part): "its samples are not made; run `pairmill ingest`" for part in parts if part not in wanted}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -57,27 +58,33 @@ def _hash_set(storage: Storage, name: str, uri: str) -> EvalSet:
     files = sorted(fs.unstrip_protocol(file) for file in found if file.lower().endswith(ENDINGS))
     if not files:
         raise RequestError(f"--against {name}: no pictures ({', '.join(ENDINGS)}) under {uri}; name a folder that holds the set")
-    items, total = [], 0
-    for start in range(0, len(files), CHUNK):
-        chunk = files[start : start + CHUNK]
-        # A file's size and date stand for its content: reading all of ImageNet to see that it has not changed helps nobody.
-        print_ = [[file, str(info.get("ETag") or (info.get("size"), info.get("mtime")))] for file in chunk for info in [fs.info(file)]]
-        target = f"evalsets/{name}/{fingerprint_of({'files': print_})}.parquet"
-        items.append({"label": f"{name} {start}", "files": chunk, "target": target})
-    todo = [item for item in items if not storage.exists(item["target"])]
-    total = sum(len(item["files"]) for item in todo)
-    for label, _, error in run_items(todo, _Hasher(storage), name=f"hash {name}", unit="pictures", total=total):
+    chunks = {
+        _target(fs, name, chunk): chunk for start in range(0, len(files), CHUNK) for chunk in [files[start : start + CHUNK]]
+    }
+    items: list[dict[str, Any]] = [
+        {"label": target, "files": chunk, "target": target} for target, chunk in chunks.items() if not storage.exists(target)
+    ]
+    total = sum(len(item["files"]) for item in items)
+    for label, _, error in run_items(items, _Hasher(storage), name=f"hash {name}", unit="pictures", total=total):
         if error:
             raise RequestError(f"--against {name}: {label}: {error}; mend the file or leave it out")
-    paths = tuple(item["target"] for item in items)
-    return EvalSet(name, paths, digest_of("".join(paths).encode()))
+    return EvalSet(name, tuple(chunks), digest_of("".join(chunks).encode()))
+
+
+def _target(fs: fsspec.AbstractFileSystem, name: str, files: list[str]) -> str:
+    """Where the hashes of these files lie. Size and date stand for the content: to read all of ImageNet to see that it has not
+    changed helps nobody.
+    """
+    infos = [(file, fs.info(file)) for file in files]
+    stamps = [[file, str(info.get("ETag") or (info.get("size"), info.get("mtime")))] for file, info in infos]
+    return f"evalsets/{name}/{fingerprint_of({'files': stamps})}.parquet"
 
 
 @dataclass(frozen=True)
 class _Hasher:
     storage: Storage
 
-    def __call__(self, item: dict[str, list[str] | str], reporter: Reporter) -> dict[str, int]:
+    def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
         rows = []
         for file in item["files"]:
             with fsspec.open(file, "rb") as handle:
@@ -92,7 +99,7 @@ class _Hasher:
                 "thumbnail": pa.array([pixels for _, _, pixels in rows], pa.binary()),
             }
         )
-        self.storage.write_parquet(str(item["target"]), table)
+        self.storage.write_parquet(item["target"], table)
         return {"pictures": len(rows)}
 
 
@@ -103,7 +110,9 @@ def load(storage: Storage, sets: Sequence[EvalSet]) -> pa.Table:
         for path in one.paths:
             table = storage.read_parquet(path)
             tables.append(table.add_column(0, "set", pa.array([one.name] * len(table))))
-    empty = pa.schema([("set", pa.string()), ("item", pa.string()), ("phash", pa.uint64()), ("thumbnail", pa.binary())]).empty_table()
+    empty = pa.schema(
+        [("set", pa.string()), ("item", pa.string()), ("phash", pa.uint64()), ("thumbnail", pa.binary())]
+    ).empty_table()
     return pa.concat_tables([empty, *tables])
 
 

@@ -72,7 +72,14 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
     receipts = read_receipts(storage, plan.family, parts)
     inputs = fingerprint_of({str(part): receipt.digest for part, receipt in receipts.items()})
     items = [
-        {"label": f"{split}-{number:06d}", "split": split, "number": number, "of": count, "inputs": inputs, "seed": settings.seed}
+        {
+            "label": f"{split}-{number:06d}",
+            "split": split,
+            "number": number,
+            "of": count,
+            "inputs": inputs,
+            "seed": settings.seed,
+        }
         for split in (TRAIN, HELD_OUT)
         for count in [-(-planned.counts[split] // settings.samples_per_shard)]
         for number in range(count)
@@ -187,7 +194,15 @@ def _write_shard(
 
 def ending_of(image: bytes) -> str:
     """The file ending of stored picture bytes, by their first bytes."""
-    known = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"RIFF": "webp", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tif", b"MM\0*": "tif"}
+    known = {
+        b"\xff\xd8\xff": "jpg",
+        b"\x89PNG": "png",
+        b"RIFF": "webp",
+        b"GIF8": "gif",
+        b"BM": "bmp",
+        b"II*\0": "tif",
+        b"MM\0*": "tif",
+    }
     return next((ending for magic, ending in known.items() if image.startswith(magic)), "avif")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -68,45 +69,86 @@ def refuse_to_void(storage: Storage, parts: Sequence[Part], settings: FetchSetti
     if other and not redo:
         was = ", ".join(f"{name}={value}" for name, value in receipts[other[0]].settings.items())
         raise RequestError(
-            f"{len(other)} parts ({other[0]} …) were fetched with {was}; go on with these settings, or give --redo to fetch them again"
+            f"{len(other)} parts ({other[0]} …) were fetched with {was}; keep these settings, or give --redo to fetch again"
         )
 
 
-def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchSettings, retry: tuple[str, ...]) -> Made:
-    from pipelines.fetching.chunks import fetch_chunk
+@dataclass(frozen=True)
+class Plan:
+    """What is to be asked for one part of N samples and U distinct URLs.
 
+    ids      uint64[N] the samples
+    codes    int64[N] each sample's URL
+    first    int64[U] the first sample with that URL
+    answers  int64[U] the row of the earlier answers that holds for the URL, -1 where there is none
+    asked    int64[A] the URLs to ask for, in the order of their first samples
+    sharing  int64[U] how many wanted samples share the URL
+    wanted   bool[N] whether stage 1 wants the sample's picture
+    """
+
+    ids: np.ndarray
+    codes: np.ndarray
+    first: np.ndarray
+    answers: np.ndarray
+    asked: np.ndarray
+    sharing: np.ndarray
+    wanted: np.ndarray
+
+
+def make_plan(samples: pa.Table, had: pa.Table, retry: Sequence[str]) -> Plan:
+    """Which URLs of samples (sample_id, url, stage1_keep) have no answer among `had`, or one of the errors to retry."""
+    ids, wanted = samples["sample_id"].to_numpy(), pc.fill_null(samples["stage1_keep"], True).to_numpy()
+    codes = samples["url"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    count = int(codes.max(initial=-1)) + 1
+    answers, first = np.full(count, -1, dtype=np.int64), np.full(count, len(ids), dtype=np.int64)
+    settled = ~pc.fill_null(pc.is_in(had["error"], pa.array(retry, pa.string())), False).to_numpy()
+    rows = np.flatnonzero(settled)
+    places = np.searchsorted(ids, had["sample_id"].to_numpy()[rows])
+    answers[codes[places][::-1]] = rows[::-1]
+    np.minimum.at(first, codes, np.arange(len(codes)))
+    asked = np.unique(codes[wanted & (answers[codes] < 0)])
+    sharing = np.bincount(codes[wanted], minlength=count)
+    return Plan(ids, codes, first, answers, asked[np.argsort(first[asked])], sharing, wanted)
+
+
+def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchSettings, retry: tuple[str, ...]) -> Made:
     samples = read_part(storage, part, {"samples": ["url"], "stage1": ["keep"]})
     had = _had(storage, part, settings)
-    ids, wanted = samples["sample_id"].to_numpy(), pc.fill_null(samples["stage1_keep"], True).to_numpy()
-    codes = samples["url"].combine_chunks().dictionary_encode().indices.to_numpy()
-    answers = _answered(had, ids, codes, retry)
-    asked = np.unique(codes[wanted & (answers[codes] < 0)], return_index=False)
-    first = np.full(len(answers), len(ids), dtype=np.int64)
-    np.minimum.at(first, codes, np.arange(len(codes)))
-    asked = asked[np.argsort(first[asked])]
-    sharing = np.bincount(codes[wanted], minlength=len(answers))
-    reporter(part.rows - int(sharing[asked].sum()))
+    plan = make_plan(samples, had, retry)
+    reporter(part.rows - int(plan.sharing[plan.asked].sum()))
+    chunks = [plan.asked[start : start + settings.chunk] for start in range(0, len(plan.asked), settings.chunk)]
+    spent = [_fetch_chunk(storage, part, plan, chunk, samples["url"], settings, retry, reporter) for chunk in chunks]
+    rows = pa.concat_tables([had.select(COLUMNS), *(storage.read_parquet(path, COLUMNS) for path in spent)])
+    answers = plan.answers.copy()
+    answers[plan.asked] = len(had) + np.arange(len(plan.asked))
+    kept = (answers[plan.codes] >= 0) & (plan.wanted | np.isin(plan.ids, had["sample_id"].to_numpy()))
+    table = rows.take(pa.array(answers[plan.codes[kept]])).add_column(0, "sample_id", pa.array(plan.ids[kept]))
+    return Made(table, _counts(table), settings=settings.output(), spent=spent)
 
-    tables, partials = [had.select(COLUMNS)], []
-    for start in range(0, len(asked), settings.chunk):
-        chunk = asked[start : start + settings.chunk]
-        urls = samples["url"].take(pa.array(first[chunk])).to_pylist()
-        keys = [f"{sample_id:016x}" for sample_id in ids[first[chunk]]]
-        name = digest_of(json.dumps([keys, settings.output(), retry]).encode())[:16]
-        partials.append(f"partial/fetch/{part.source}/{part.name}/{name}.parquet")
-        if storage.exists(partials[-1]):
-            reporter(int(sharing[chunk].sum()))
-        else:
-            counts = sharing[chunk].tolist()
-            tar = f"images/{part.source}/{part.name}/{name}.tar"
-            done = fetch_chunk(storage, urls, keys, tar, settings, lambda index, counts=counts: reporter(counts[index]))
-            storage.write_parquet(partials[-1], done)
-        tables.append(storage.read_parquet(partials[-1], COLUMNS))
-    answers[asked] = len(had) + np.arange(len(asked))
-    kept = (answers[codes] >= 0) & (wanted | np.isin(ids, had["sample_id"].to_numpy()))
-    rows = pa.concat_tables(tables).take(pa.array(answers[codes[kept]]))
-    table = rows.add_column(0, "sample_id", pa.array(ids[kept]))
-    return Made(table, _counts(table), settings=settings.output(), spent=partials)
+
+def _fetch_chunk(
+    storage: Storage,
+    part: Part,
+    plan: Plan,
+    chunk: np.ndarray,
+    url_column: pa.ChunkedArray,
+    settings: FetchSettings,
+    retry: tuple[str, ...],
+    reporter: Reporter,
+) -> str:
+    """Fetches one chunk of URLs, unless that was done before a kill; returns where its answers lie."""
+    from pipelines.fetching.chunks import fetch_chunk
+
+    keys = [f"{sample_id:016x}" for sample_id in plan.ids[plan.first[chunk]]]
+    name = digest_of(json.dumps([keys, settings.output(), retry]).encode())[:16]
+    path, tar = f"partial/fetch/{part.source}/{part.name}/{name}.parquet", f"images/{part.source}/{part.name}/{name}.tar"
+    sharing = plan.sharing[chunk].tolist()
+    if storage.exists(path):
+        reporter(sum(sharing))
+        return path
+    urls = url_column.take(pa.array(plan.first[chunk])).to_pylist()
+    storage.write_parquet(path, fetch_chunk(storage, urls, keys, tar, settings, lambda index: reporter(sharing[index])))
+    return path
 
 
 def _had(storage: Storage, part: Part, settings: FetchSettings) -> pa.Table:
@@ -115,16 +157,6 @@ def _had(storage: Storage, part: Part, settings: FetchSettings) -> pa.Table:
     if receipt is not None and dict(receipt.settings) != settings.output():
         return FAMILIES["fetch"].empty_table()
     return read_family(storage, part, "fetch", COLUMNS)
-
-
-def _answered(had: pa.Table, ids: np.ndarray, codes: np.ndarray, retry: tuple[str, ...]) -> np.ndarray:
-    """For each distinct URL the row of `had` that answers it, -1 where it is to be asked: int64[URLs]."""
-    answers = np.full(codes.max(initial=-1) + 1, -1, dtype=np.int64)
-    settled = ~pc.fill_null(pc.is_in(had["error"], pa.array(retry, pa.string())), False).to_numpy()
-    rows = np.flatnonzero(settled)
-    places = np.searchsorted(ids, had["sample_id"].to_numpy()[rows])
-    answers[codes[places][::-1]] = rows[::-1]
-    return answers
 
 
 def _counts(table: pa.Table) -> dict[str, int]:

@@ -44,7 +44,7 @@ class Progress:
                 return self.done
 
         self.name, self.unit, self.total = name, unit, total
-        self.tally = Tally.remote()
+        self.tally = Tally.remote()  # type: ignore[attr-defined]
         self.reporter = Reporter(self.tally)
         self.terminal = sys.stderr.isatty()
         self.started = time.monotonic()

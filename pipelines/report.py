@@ -40,7 +40,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     (options.out / "report.md").write_text(page.markdown(found, options.title), encoding="utf-8")
     shown = page.html(found, examples.examples(connection, storage), options.title)
     (options.out / "index.html").write_text(shown, encoding="utf-8")
-    return {"report": str(options.out / "index.html"), "samples": found["funnel"][1]["samples"], "exported": found["funnel"][-1]["samples"]}
+    return {
+        "report": str(options.out / "index.html"),
+        "samples": found["funnel"][1]["samples"],
+        "exported": found["funnel"][-1]["samples"],
+    }
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from filters.rules import RuleSetting, evaluate
 from pipelines import job
 from pipelines.columns import read_part
 from pipelines.engine import Made, Step, run_step, start_ray
-from pipelines.manifest.parts import Part, all_parts
+from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
 from pipelines.progress import Reporter
 from pipelines.recipe import Recipe, describe

@@ -1,8 +1,8 @@
 """What lies where: an index per shard, and one summary of the dataset with checksums.
 
-    dataset.json                  splits → shards: name, samples, bytes, sha256
-    <shard>.tar                   the samples
-    <shard>.index.parquet         a row per sample, in the order of the tar: sample_id, and offset and length of each member
+dataset.json                  splits → shards: name, samples, bytes, sha256
+<shard>.tar                   the samples
+<shard>.index.parquet         a row per sample, in the order of the tar: sample_id, and offset and length of each member
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ import pyarrow.parquet as pq
 
 MEMBERS = ("image", "text", "json")
 INDEX = pa.schema(
-    [("sample_id", pa.uint64()), *((f"{member}_{what}", pa.int64()) for member in MEMBERS for what in ("offset", "length"))]
+    [
+        ("sample_id", pa.uint64()),
+        *((f"{member}_{what}", pa.int64()) for member in MEMBERS for what in ("offset", "length")),
+    ]
 )
 SUMMARY = "dataset.json"
 
@@ -49,7 +52,10 @@ class Dataset:
 
 def summary_bytes(splits: dict[str, list[Shard]], about: dict[str, Any]) -> bytes:
     """The dataset's summary as JSON; `about` says what it was made from."""
-    document = {"about": about, "splits": {split: [asdict(shard) for shard in shards] for split, shards in splits.items()}}
+    document = {
+        "about": about,
+        "splits": {split: [asdict(shard) for shard in shards] for split, shards in splits.items()},
+    }
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 
 

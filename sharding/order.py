@@ -43,7 +43,7 @@ class Order:
     def at(self, position: int) -> tuple[int, int]:
         """(shard, row in it) of the sample at `position`."""
         epoch, place = divmod(position, self.total)
-        shards, ends = self._shards(epoch)
+        ends = self._shards(epoch)[1]
         group = int(np.searchsorted(ends, place, side="right"))
         start = int(ends[group - 1]) if group else 0
         members, rows = self._window(epoch, group)

@@ -58,5 +58,3 @@ class ShardReader:
     def sizes(self) -> list[int]:
         """Samples in each shard."""
         return [shard.samples for shard in self.shards]
-
-

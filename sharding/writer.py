@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import IO
 
 BLOCK = 512
 
@@ -12,7 +12,7 @@ BLOCK = 512
 class ShardWriter:
     """Appends samples to a tar stream; close() ends the tar. Offsets are those of the data, not of the headers."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
         self.position = 0
 

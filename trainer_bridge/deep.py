@@ -18,7 +18,13 @@ from trainer_bridge.schedule import cosine
 
 def start() -> torch.device:
     """Joins the process group that the launcher describes (a single process joins itself); returns this rank's device."""
-    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}.items():
+    for name, value in {
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29511",
+    }.items():
         os.environ.setdefault(name, value)
     cuda = torch.cuda.is_available()
     if not cuda:
@@ -82,7 +88,7 @@ def mean(value: float) -> float:
     if dist.get_backend() == "nccl":
         total = total.cuda()
     dist.all_reduce(total)
-    return float(total.item()) / dist.get_world_size()
+    return float(total.item() / dist.get_world_size())
 
 
 def save(engine: Any, folder: Path, steps: int) -> None:

@@ -28,7 +28,7 @@ RANKS = (1, 5, 10)
 
 
 def retrieval(model: ContrastiveModel, tokenizer: Tokenizer, dataset: Dataset, split: str, limit: int = 4000) -> dict[str, float]:
-    """Text→image recall over at most `limit` pairs of a split. Captions of one picture share it: chance is k over distinct pictures."""
+    """Text→image recall over at most `limit` pairs of a split. Captions may share a picture: chance is k over the pictures."""
     reader = ShardReader(dataset, split)
     places = [(shard, row) for shard, size in enumerate(reader.sizes()) for row in range(size)][:limit]
     samples = [reader.read(*place) for place in places]

@@ -26,7 +26,7 @@ Transform = Callable[[bytes, np.random.Generator], np.ndarray]
 
 @dataclass
 class Batch:
-    """One rank's slice of a global batch: pixels uint8[B, 3, S, S], captions, sample ids; `faults` pictures could not be decoded."""
+    """A rank's slice of a global batch: pixels uint8[B, 3, S, S], captions, ids; `faults` pictures could not be decoded."""
 
     pixels: Tensor
     captions: list[str]
@@ -37,7 +37,9 @@ class Batch:
 class Loader:
     """Batches for one rank, from any global batch on. `batch` is the global batch, a multiple of `world`."""
 
-    def __init__(self, dataset: Dataset, split: str, batch: int, transform: Transform, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, dataset: Dataset, split: str, batch: int, transform: Transform, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
         if batch % world:
             raise ValueError(f"the global batch of {batch} does not divide among {world} ranks")
         self.reader = ShardReader(dataset, split)
@@ -46,13 +48,13 @@ class Loader:
         self.transform, self.seed = transform, seed
 
     def positions(self, step: int) -> range:
-        """This rank's positions in global batch `step`."""
+        """The rank's positions in global batch `step`."""
         share = self.batch // self.world
         start = step * self.batch + self.rank * share
         return range(start, start + share)
 
     def load(self, step: int) -> Batch:
-        """This rank's slice of global batch `step`. A picture that cannot be decoded gives its place to the sample before it."""
+        """The rank's slice of global batch `step`. A picture that cannot be decoded gives its place to the sample before it."""
         pixels, captions, ids, faults = list[np.ndarray](), list[str](), list[int](), 0
         for position in self.positions(step):
             sample = self.reader.read(*self.order.at(position))
@@ -64,8 +66,9 @@ class Loader:
                 faults += 1
         if not pixels:
             raise ValueError(f"no picture of global batch {step} could be decoded; run sharding.verify on the shards")
-        for _ in range(faults):
-            pixels.append(pixels[-1]), captions.append(captions[-1]), ids.append(ids[-1])
+        pixels += pixels[-1:] * faults
+        captions += captions[-1:] * faults
+        ids += ids[-1:] * faults
         return Batch(torch.from_numpy(np.stack(pixels)), captions, ids, faults)
 
     def _picture(self, sample: Sample, position: int) -> np.ndarray:

@@ -21,7 +21,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat(gathered)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> Tensor:
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
         start = dist.get_rank() * context.rows

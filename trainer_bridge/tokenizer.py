@@ -1,4 +1,4 @@
-"""Captions → token ids. Any Hugging Face `tokenizer.json` serves; without one, a byte-level BPE is trained on the shards' captions."""
+"""Captions → token ids. Any `tokenizer.json` with an end token serves; without one, a byte-level BPE is trained on the shards."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
 def encode(tokenizer: Tokenizer, captions: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
     """(ids int64[B, T] padded at the end with 0, lengths int64[B]); T ≤ `length`, and every caption ends with [EOS]."""
     end = tokenizer.token_to_id(END)
-    rows = [[*encoding.ids[: length - 1], end] for encoding in tokenizer.encode_batch_fast(list(captions), add_special_tokens=False)]
+    rows = [
+        [*encoding.ids[: length - 1], end] for encoding in tokenizer.encode_batch_fast(list(captions), add_special_tokens=False)
+    ]
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
     for i, row in enumerate(rows):

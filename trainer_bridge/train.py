@@ -36,7 +36,9 @@ LOG_EVERY = 10
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the request and trains."""
-    parser = argparse.ArgumentParser(prog="trainer_bridge.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="trainer_bridge.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--stage", required=True, choices=sorted(STAGES))
     parser.add_argument("--config", required=True, help="the experiment (TOML)")
     parser.add_argument("--shards", required=True, metavar="URI", help="shards that `pairmill export` wrote")
@@ -79,7 +81,16 @@ def train(stage_name: str, config: TrainConfig, dataset: Dataset, out: Path, sec
             engine.step()
             loss += value.item() * len(piece.captions) / len(batch.captions)
         trained = step + 1
-        _log(metrics, step, config.optimizer.steps, deep.mean(loss), rate, trained * config.data.batch, batch.faults, clock)
+        _log(
+            metrics,
+            step,
+            config.optimizer.steps,
+            deep.mean(loss),
+            rate,
+            trained * config.data.batch,
+            batch.faults,
+            clock,
+        )
         if trained % config.run.save_every == 0:
             deep.save(engine, out / "state", trained)
     deep.save(engine, out / "state", trained)
@@ -137,16 +148,30 @@ def _log(metrics: Any, step: int, steps: int, loss: float, rate: float, samples:
     if metrics is None:
         return
     seconds = clock.elapsed()
-    row = {"step": step, "loss": round(loss, 5), "lr": rate, "samples": samples, "faults": faults, "seconds": round(seconds, 2)}
+    row = {
+        "step": step,
+        "loss": round(loss, 5),
+        "lr": rate,
+        "samples": samples,
+        "faults": faults,
+        "seconds": round(seconds, 2),
+    }
     metrics.write(json.dumps(row) + "\n")
     metrics.flush()
     if step % LOG_EVERY == 0:
         left = (clock.seconds - seconds) if clock.seconds else seconds / (step + 1) * (steps - step - 1)
-        sys.stderr.write(f"train      step {step} / {steps}  loss {loss:.3f}  {samples / seconds:,.0f} samples/s  {max(0, left):.0f}s left\n")
+        sys.stderr.write(
+            f"train      step {step} / {steps}  loss {loss:.3f}  {samples / seconds:,.0f} samples/s  {max(0, left):.0f}s left\n"
+        )
 
 
 def _summarise(out: Path, dataset: Dataset, steps: int, seconds: float, parameters: int, config: TrainConfig) -> None:
-    summary: dict[str, Any] = {"steps": steps, "samples": steps * config.data.batch, "seconds": round(seconds, 1), "parameters": parameters}
+    summary: dict[str, Any] = {
+        "steps": steps,
+        "samples": steps * config.data.batch,
+        "seconds": round(seconds, 1),
+        "parameters": parameters,
+    }
     if "heldout" in dataset.splits:
         summary |= retrieval(*load_model(out / "model"), dataset, "heldout")
     (out / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")

@@ -14,7 +14,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as Inter
 
 
 def decode(data: bytes, at_least: int) -> Image.Image:
-    """The picture as RGB; a JPEG is decoded at the smallest DCT scale with both sides ≥ `at_least`. ValueError when it cannot be."""
+    """The picture as RGB, a JPEG at the smallest DCT scale with both sides ≥ `at_least`; ValueError when it cannot be."""
     try:
         if data[:2] == b"\xff\xd8":
             return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least))

@@ -11,7 +11,9 @@ RULES = [
     Rule(
         name="boilerplate.menu",
         columns=("caption",),
-        drops=matches(rf"(?i)(?:^|[|»›>/·•,\s]){MENU_WORD}\s*[|»›>/·•]\s*(?:[^|»›>/·•]{{1,30}}[|»›>/·•]\s*)*{MENU_WORD}(?:$|[|»›>/·•\s])"),
+        drops=matches(
+            rf"(?i)(?:^|[|»›>/·•,\s]){MENU_WORD}\s*[|»›>/·•]\s*(?:[^|»›>/·•]{{1,30}}[|»›>/·•]\s*)*{MENU_WORD}(?:$|[|»›>/·•\s])"
+        ),
         catches="navigation: two menu words or more between separators",
         origin=ORIGIN,
         kept={"caption": "Menu board at a café | Lisbon"},
@@ -21,7 +23,14 @@ RULES = [
         name="boilerplate.error_page",
         columns=("caption",),
         drops=matches(
-            r"(?i)(?:^|[:\s-])(?:error )?(?:40[0-9]|50[0-9])[\s:–-]*(?:not found|forbidden|bad request|unauthorized|internal server error|bad gateway|service unavailable|gateway time-?out|error)|^(?:the )?(?:page|file|image|resource)[^.]{0,30}(?:not (?:be )?found|no longer available|does not exist)|access denied|^internal server error|页面不存在|找不到(?:该)?页面|服务器错误"
+            r"(?:^|[:\s-])(?:error )?(?:40[0-9]|50[0-9])[\s:–-]*(?:not found|forbidden|bad request|unauthorized|internal server error|bad gateway|service unavailable|gateway time-?out|error)",
+            r"^(?:the )?(?:page|file|image|resource)[^.]{0,30}(?:not (?:be )?found|no longer available|does not exist)",
+            r"access denied",
+            r"^internal server error",
+            r"页面不存在",
+            r"找不到(?:该)?页面",
+            r"服务器错误",
+            ignore_case=True,
         ),
         catches="HTTP and server messages",
         origin=ORIGIN,
@@ -32,7 +41,17 @@ RULES = [
         name="boilerplate.notice",
         columns=("caption",),
         drops=matches(
-            r"(?i)(?:this (?:site|website)|we) uses? cookies|accept (?:all )?cookies|cookie (?:policy|settings|consent)|all rights reserved|^\s*(?:copyright|©|\(c\))\s*(?:©\s*)?(?:19|20)\d\d|javascript (?:is )?(?:disabled|required|must be enabled)|版权所有|本站使用cookie|diese (?:web)?seite verwendet cookies|ce site utilise des cookies"
+            r"(?:this (?:site|website)|we) uses? cookies",
+            r"accept (?:all )?cookies",
+            r"cookie (?:policy|settings|consent)",
+            r"all rights reserved",
+            r"^\s*(?:copyright|©|\(c\))\s*(?:©\s*)?(?:19|20)\d\d",
+            r"javascript (?:is )?(?:disabled|required|must be enabled)",
+            r"版权所有",
+            r"本站使用cookie",
+            r"diese (?:web)?seite verwendet cookies",
+            r"ce site utilise des cookies",
+            ignore_case=True,
         ),
         catches="cookie, copyright and browser notices",
         origin=ORIGIN,
@@ -43,7 +62,19 @@ RULES = [
         name="boilerplate.call_to_action",
         columns=("caption",),
         drops=matches(
-            r"(?i)click (?:here|image|on image|photo|picture|to (?:enlarge|view|zoom|expand|see))|(?:tap|hover|roll over) (?:image )?to (?:enlarge|zoom|view)|image may contain|add to (?:cart|basket|bag|wish ?list)|(?:free shipping|buy now|sold out|in stock)[ !.|,-]|subscribe to our newsletter|share (?:this )?on (?:facebook|twitter|pinterest)|点击(?:查看|放大|图片)|加入购物车|klicken sie|cliquez (?:ici|sur)|haga clic"
+            r"click (?:here|image|on image|photo|picture|to (?:enlarge|view|zoom|expand|see))",
+            r"(?:tap|hover|roll over) (?:image )?to (?:enlarge|zoom|view)",
+            r"image may contain",
+            r"add to (?:cart|basket|bag|wish ?list)",
+            r"(?:free shipping|buy now|sold out|in stock)[ !.|,-]",
+            r"subscribe to our newsletter",
+            r"share (?:this )?on (?:facebook|twitter|pinterest)",
+            r"点击(?:查看|放大|图片)",
+            r"加入购物车",
+            r"klicken sie",
+            r"cliquez (?:ici|sur)",
+            r"haga clic",
+            ignore_case=True,
         ),
         catches="click to enlarge, add to cart, image may contain …",
         origin=ORIGIN,

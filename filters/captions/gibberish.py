@@ -51,7 +51,8 @@ RULES = [
         name="gibberish.repeated_character",
         columns=("caption",),
         drops=matches(
-            "|".join(f"{letter}{{6,}}" for letter in "abcdefghijklmnopqrstuvwxyz") + r"|(?:asdf|qwer|zxcv|hjkl|uiop){2,}|(?i:asdfgh|qwerty ?uiop|zxcvbn)"
+            "|".join(f"{letter}{{6,}}" for letter in "abcdefghijklmnopqrstuvwxyz")
+            + r"|(?:asdf|qwer|zxcv|hjkl|uiop){2,}|(?i:asdfgh|qwerty ?uiop|zxcvbn)"
         ),
         catches="one key held down, or the keyboard's rows",
         origin=ORIGIN,

@@ -10,7 +10,9 @@ RULES = [
     Rule(
         name="placeholder.camera_name",
         columns=("caption",),
-        drops=matches(r"(?i)^\s*(?:img|dscn?|dscf|pict?|p|mvi|gopro?|screenshot|scan|image|photo|picture|untitled|foto|bild|图片)[\s_.-]*\(?\d{2,}\)?(?:[\s_.-]*\d+)*\s*$"),
+        drops=matches(
+            r"(?i)^\s*(?:img|dscn?|dscf|pict?|p|mvi|gopro?|screenshot|scan|image|photo|picture|untitled|foto|bild|图片)[\s_.-]*\(?\d{2,}\)?(?:[\s_.-]*\d+)*\s*$"
+        ),
         catches="names that cameras and phones give",
         origin=ORIGIN,
         kept={"caption": "Photo of Apollo 11"},
@@ -39,7 +41,15 @@ RULES = [
     Rule(
         name="placeholder.template",
         columns=("caption",),
-        drops=matches(r"\{\{.*?\}\}|\$\{[^}]*\}|\{%.*?%\}|<%.*?%>|%%\w+%%|\[\[\w+\]\]|^\s*[\[{](?:caption|title|alt|image|product)[\w ]*[\]}]\s*$"),
+        drops=matches(
+            r"\{\{.*?\}\}",
+            r"\$\{[^}]*\}",
+            r"\{%.*?%\}",
+            r"<%.*?%>",
+            r"%%\w+%%",
+            r"\[\[\w+\]\]",
+            r"^\s*[\[{](?:caption|title|alt|image|product)[\w ]*[\]}]\s*$",
+        ),
         catches="template braces left unfilled",
         origin=ORIGIN,
         kept={"caption": "Sets: {1, 2, 3} and their subsets"},

@@ -23,7 +23,14 @@ RULES = [
     Rule(
         name="readability.mojibake",
         columns=("caption",),
-        drops=matches(r"\x{FFFD}|Ã[\x{80}-\x{BF}]|Â[\x{80}-\x{BF}]|â€[\x{80}-\x{BF}œ™˜¦“”]|[ÐÑ][\x{80}-\x{BF}][ÐÑ]|&#?\w{2,8};.*&#?\w{2,8};"),
+        drops=matches(
+            r"\x{FFFD}",
+            r"Ã[\x{80}-\x{BF}]",
+            r"Â[\x{80}-\x{BF}]",
+            r"â€[\x{80}-\x{BF}œ™˜¦“”]",
+            r"[ÐÑ][\x{80}-\x{BF}][ÐÑ]",
+            r"&#?\w{2,8};.*&#?\w{2,8};",
+        ),
         catches="bytes read in the wrong encoding, and entities left as they stand",
         origin="the usual damage of UTF-8 read as Windows-1252",
         kept={"caption": "Café Ñandú, São Paulo"},

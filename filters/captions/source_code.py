@@ -10,7 +10,11 @@ RULES = [
     Rule(
         name="source_code.markup",
         columns=("caption",),
-        drops=matches(r"(?i)</?(?:div|span|img|a|p|br|b|i|strong|em|script|style|table|t[dr]|ul|li|h[1-6]|font|iframe|input|svg)(?:\s+[\w-]+\s*=[^>]*|\s*/?)>|\b(?:src|href|class|style)\s*=\s*[\"']"),
+        drops=matches(
+            r"</?(?:div|span|img|a|p|br|b|i|strong|em|script|style|table|t[dr]|ul|li|h[1-6]|font|iframe|input|svg)(?:\s+[\w-]+\s*=[^>]*|\s*/?)>",
+            r"\b(?:src|href|class|style)\s*=\s*[\"']",
+            ignore_case=True,
+        ),
         catches="HTML tags and attributes",
         origin=ORIGIN,
         kept={"caption": "Is 3 < 4 and 5 > 4? A lesson"},
@@ -20,7 +24,21 @@ RULES = [
         name="source_code.script",
         columns=("caption",),
         drops=matches(
-            r"\bfunction\s*\w*\s*\([^)]*\)\s*\{|\b(?:var|let|const)\s+\w+\s*=\s*[^=]|=>\s*[{(]|\bdocument\.\w+|\bwindow\.\w+\s*[=(]|\bconsole\.log\(|\$\(['\"(]|\bdef \w+\([^)]*\)\s*(?:->[^:]*)?:|\bimport (?:\w+\.)*\w+ as \w+|\bfrom \w+(?:\.\w+)* import \w+|#include\s*<|\bpublic (?:static )?(?:void|class|int)\b|\bif\s*\([^)]+\)\s*\{|\breturn\s+\w+(?:\.\w+)*\([^)]*\);|\bprint(?:f|ln)?\(.*\)\s*;?\s*$"
+            r"\bfunction\s*\w*\s*\([^)]*\)\s*\{",
+            r"\b(?:var|let|const)\s+\w+\s*=\s*[^=]",
+            r"=>\s*[{(]",
+            r"\bdocument\.\w+",
+            r"\bwindow\.\w+\s*[=(]",
+            r"\bconsole\.log\(",
+            r"\$\(['\"(]",
+            r"\bdef \w+\([^)]*\)\s*(?:->[^:]*)?:",
+            r"\bimport (?:\w+\.)*\w+ as \w+",
+            r"\bfrom \w+(?:\.\w+)* import \w+",
+            r"#include\s*<",
+            r"\bpublic (?:static )?(?:void|class|int)\b",
+            r"\bif\s*\([^)]+\)\s*\{",
+            r"\breturn\s+\w+(?:\.\w+)*\([^)]*\);",
+            r"\bprint(?:f|ln)?\(.*\)\s*;?\s*$",
         ),
         catches="statements of common programming languages",
         origin=ORIGIN,
@@ -30,7 +48,11 @@ RULES = [
     Rule(
         name="source_code.data",
         columns=("caption",),
-        drops=matches(r"^\s*[{\[]\s*\"[\w@-]+\"\s*:|\{[^{}]*[\w-]+\s*:\s*[^;{}]+;[^{}]*\}|\"\w+\"\s*:\s*(?:\"[^\"]*\"|[\d{\[]|true|false|null).*,\s*\"\w+\"\s*:"),
+        drops=matches(
+            r"^\s*[{\[]\s*\"[\w@-]+\"\s*:",
+            r"\{[^{}]*[\w-]+\s*:\s*[^;{}]+;[^{}]*\}",
+            r"\"\w+\"\s*:\s*(?:\"[^\"]*\"|[\d{\[]|true|false|null).*,\s*\"\w+\"\s*:",
+        ),
         catches="JSON and CSS",
         origin=ORIGIN,
         kept={"caption": 'The word "set": how it is used'},
@@ -39,7 +61,13 @@ RULES = [
     Rule(
         name="source_code.query",
         columns=("caption",),
-        drops=matches(r"\bSELECT\b.+\bFROM\b\s+\w+|\bINSERT INTO\b\s+\w+|\bUPDATE\s+\w+\s+SET\b|\b(?:CREATE|DROP|ALTER) TABLE\b|(?:^|\s)(?:sudo|apt-get|pip install|npm install|chmod|git (?:clone|commit))\s+\S+"),
+        drops=matches(
+            r"\bSELECT\b.+\bFROM\b\s+\w+",
+            r"\bINSERT INTO\b\s+\w+",
+            r"\bUPDATE\s+\w+\s+SET\b",
+            r"\b(?:CREATE|DROP|ALTER) TABLE\b",
+            r"(?:^|\s)(?:sudo|apt-get|pip install|npm install|chmod|git (?:clone|commit))\s+\S+",
+        ),
         catches="SQL and shell commands",
         origin=ORIGIN,
         kept={"caption": "Select a gift from our table"},
@@ -49,7 +77,12 @@ RULES = [
         name="source_code.traceback",
         columns=("caption",),
         drops=matches(
-            r"Traceback \(most recent call last\)|(?:Exception|Error) in thread|\bat [\w$.]+\([\w.]+:\d+\)|\b\w+(?:Error|Exception): |(?:Warning|Fatal error|Notice|Parse error): .* (?:in|on line) |Undefined (?:index|variable|offset)"
+            r"Traceback \(most recent call last\)",
+            r"(?:Exception|Error) in thread",
+            r"\bat [\w$.]+\([\w.]+:\d+\)",
+            r"\b\w+(?:Error|Exception): ",
+            r"(?:Warning|Fatal error|Notice|Parse error): .* (?:in|on line) ",
+            r"Undefined (?:index|variable|offset)",
         ),
         catches="stack traces and interpreter messages",
         origin=ORIGIN,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 BLOCK = 1 << 22  # comparisons held in memory at once
@@ -9,14 +11,18 @@ LARGE_GROUP = 4096
 
 
 def nearest(hashes: np.ndarray, items: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of hashes uint64[N], every item of uint64[M] within `distance`: (row, item, distance), sorted by row, distance, item."""
+    """For each of hashes uint64[N], the items uint64[M] within `distance`: (row, item, distance), by row, then nearest first."""
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     step = max(1, BLOCK // max(1, len(items)))
     for start in range(0, len(hashes), step):
         apart = np.bitwise_count(hashes[start : start + step, None] ^ items[None, :])
         rows, columns = np.nonzero(apart <= distance)
         found.append((rows + start, columns, apart[rows, columns].astype(np.int32)))
-    rows, columns, apart = (np.concatenate(parts) if parts else np.zeros(0, np.int64) for parts in zip(*found, strict=True)) if found else _no_pairs()
+    rows, columns, apart = (
+        (np.concatenate(parts) if parts else np.zeros(0, np.int64) for parts in zip(*found, strict=True))
+        if found
+        else _no_pairs()
+    )
     order = np.lexsort((columns, apart, rows))
     return rows[order], columns[order], apart[order]
 
@@ -41,7 +47,7 @@ def pairs_within(keys: np.ndarray, hashes: np.ndarray, distance: int) -> tuple[n
 
 def _bands(hashes: np.ndarray, count: int) -> list[np.ndarray]:
     edges = np.linspace(0, 64, count + 1).astype(int)
-    return [hashes >> np.uint64(low) & np.uint64((1 << (high - low)) - 1) for low, high in zip(edges, edges[1:], strict=False)]
+    return [hashes >> np.uint64(low) & np.uint64((1 << (high - low)) - 1) for low, high in pairwise(edges)]
 
 
 def _pairs_of_groups(rows: np.ndarray, group: np.ndarray, hashes: np.ndarray, distance: int) -> np.ndarray:

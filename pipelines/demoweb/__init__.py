@@ -1,9 +1,9 @@
 """The demo's web: real pictures with real sentences, planted defects whose truth is kept, and a loopback server.
 
-    corpus.py   pictures and their sentences: Debian packages, or any folder
-    render.py   PNG, SVG and emoji to JPEG, PNG and WebP of web-like sizes
-    junk.py     captions that are none: boilerplate, placeholders, code, gibberish
-    plan.py     which rows are published where, and which are planted defects
-    publish.py  metadata in the published schemas, and truth.parquet
-    server.py   serves it all on 127.0.0.1, and misbehaves where a defect says so
+corpus.py   pictures and their sentences: Debian packages, or any folder
+render.py   PNG, SVG and emoji to JPEG, PNG and WebP of web-like sizes
+junk.py     captions that are none: boilerplate, placeholders, code, gibberish
+plan.py     which rows are published where, and which are planted defects
+publish.py  metadata in the published schemas, and truth.parquet
+server.py   serves it all on 127.0.0.1, and misbehaves where a defect says so
 """

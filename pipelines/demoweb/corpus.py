@@ -1,4 +1,4 @@
-"""Pictures and their sentences: Tux Paint's stamps and Noto's emoji from Debian packages, or any folder with .txt beside pictures."""
+"""Pictures and their sentences: Tux Paint's stamps and Noto's emoji from Debian packages, or any described folder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,39 @@ PACKAGES = ("tuxpaint-stamps-default", "fonts-noto-color-emoji", "unicode-cldr-c
 STAMPS = "usr/share/tuxpaint/stamps"
 FONT = "usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 ANNOTATIONS = ("usr/share/unicode/cldr/common/annotations", "usr/share/unicode/cldr/common/annotationsDerived")
-EMOJI_LOCALES = (
-    "en zh zh_Hant yue de fr es pt it nl pl ru uk cs sv da fi hu tr el ja ko ar hi id vi th he fa ro bg".split()
-)
+EMOJI_LOCALES = [
+    "en",
+    "zh",
+    "zh_Hant",
+    "yue",
+    "de",
+    "fr",
+    "es",
+    "pt",
+    "it",
+    "nl",
+    "pl",
+    "ru",
+    "uk",
+    "cs",
+    "sv",
+    "da",
+    "fi",
+    "hu",
+    "tr",
+    "el",
+    "ja",
+    "ko",
+    "ar",
+    "hi",
+    "id",
+    "vi",
+    "th",
+    "he",
+    "fa",
+    "ro",
+    "bg",
+]
 PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp")
 
 

@@ -5,14 +5,32 @@ from __future__ import annotations
 import random
 import string
 
-MENU = "Home Shop Products Services Gallery News Blog FAQ Login Register Contact".split()
-WORDS = "image product item title banner hero card name price gallery slide thumb user avatar post".split()
+MENU = ["Home", "Shop", "Products", "Services", "Gallery", "News", "Blog", "FAQ", "Login", "Register", "Contact"]
+WORDS = [
+    "image",
+    "product",
+    "item",
+    "title",
+    "banner",
+    "hero",
+    "card",
+    "name",
+    "price",
+    "gallery",
+    "slide",
+    "thumb",
+    "user",
+    "avatar",
+    "post",
+]
 
 
 def boilerplate(chance: random.Random) -> str:
     """Menus, error pages, notices, shop furniture."""
     menu = f" {chance.choice('|»>/')} ".join(["Home", *chance.sample(MENU[1:], chance.randint(2, 4))])
-    code, said = chance.choice(((404, "Not Found"), (403, "Forbidden"), (500, "Internal Server Error"), (503, "Service Unavailable")))
+    code, said = chance.choice(
+        ((404, "Not Found"), (403, "Forbidden"), (500, "Internal Server Error"), (503, "Service Unavailable"))
+    )
     return chance.choice(
         (
             menu,

@@ -140,7 +140,9 @@ def _spoil(row: Row, defect: str, rows: Sequence[Row], chance: random.Random) ->
     if defect == "broken_row":
         return replace(spoiled, url="")
     if defect == "swapped":
-        other = chance.choice([r for r in chance.sample(rows, min(50, len(rows))) if r.url != row.url and r.language == row.language] or rows)
+        other = chance.choice(
+            [r for r in chance.sample(rows, min(50, len(rows))) if r.url != row.url and r.language == row.language] or rows
+        )
         return replace(spoiled, caption=other.caption)
     # A link of its own for each, so that one broken link never spoils a good row.
     spoiled = replace(spoiled, url=url_of(row.source, path, f"{defect}/{chance.getrandbits(40):010x}/"))

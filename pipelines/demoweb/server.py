@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from PIL import Image
 from pipelines.demoweb.render import encode, rng
 
 TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SLOW_SECONDS = 60.0
 LOG = web.AppKey("log", dict[str, int])
 FOLDER = web.AppKey("folder", Path)
@@ -75,12 +77,12 @@ async def log(request: web.Request) -> web.StreamResponse:
 
 
 @web.middleware
-async def count(request: web.Request, handler: web.RequestHandler) -> web.StreamResponse:  # type: ignore[type-arg]
+async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Counts requests by host and path."""
     asked = request.app[LOG]
     key = f"{request.host.partition(':')[0]}{request.path}"
     asked[key] = asked.get(key, 0) + 1
-    return await handler(request)  # type: ignore[operator,no-any-return]
+    return await handler(request)
 
 
 def application(folder: Path) -> web.Application:

@@ -59,7 +59,12 @@ class Spool:
 
 
 def fetch_chunk(
-    storage: Storage, urls: Sequence[str], keys: Sequence[str], tar: str, settings: FetchSettings, finished: Callable[[int], None]
+    storage: Storage,
+    urls: Sequence[str],
+    keys: Sequence[str],
+    tar: str,
+    settings: FetchSettings,
+    finished: Callable[[int], None],
 ) -> pa.Table:
     """Asks for every URL and stores the pictures under `keys` in `tar`, in the order of `urls`.
 
@@ -72,9 +77,7 @@ def fetch_chunk(
     return pa.table({field.name: pa.array([row[field.name] for row in rows], field.type) for field in COLUMNS})
 
 
-async def _fetch_all(
-    urls: Sequence[str], settings: FetchSettings, spool: Spool, finished: Callable[[int], None]
-) -> list[Result]:
+async def _fetch_all(urls: Sequence[str], settings: FetchSettings, spool: Spool, finished: Callable[[int], None]) -> list[Result]:
     results: list[Result | None] = [None] * len(urls)
     todo = iter(range(len(urls)))
     with ThreadPoolExecutor(2, "decode") as pool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urljoin
@@ -63,7 +63,10 @@ class Failed(Exception):
 async def session(settings: FetchSettings) -> AsyncIterator[aiohttp.ClientSession]:
     """A client session whose connections go to vetted addresses only."""
     connector = aiohttp.TCPConnector(
-        limit=settings.concurrency, limit_per_host=settings.per_host, resolver=PublicResolver(settings.connect_to), ttl_dns_cache=300
+        limit=settings.concurrency,
+        limit_per_host=settings.per_host,
+        resolver=PublicResolver(settings.connect_to),
+        ttl_dns_cache=300,
     )
     timeout = aiohttp.ClientTimeout(
         total=settings.total_timeout, sock_connect=settings.connect_timeout, sock_read=settings.first_byte_timeout
@@ -95,8 +98,8 @@ async def _try(client: aiohttp.ClientSession, url: str, settings: FetchSettings)
     except Refused as refusal:
         return Answer(refusal.error)
     except aiohttp.ClientConnectorDNSError as error:
-        refusal = error.os_error
-        return Answer(refusal.error if isinstance(refusal, Refused) else "dns")
+        cause = error.os_error
+        return Answer(cause.error if isinstance(cause, Refused) else "dns")
     except aiohttp.ClientSSLError:
         return Answer("tls")
     except TimeoutError:
@@ -147,6 +150,3 @@ def _status_class(status: int) -> str:
 def status_of(error: str | None) -> str:
     """`ok`, `refused` (by us or by the host's word) or `failed`."""
     return "ok" if error is None else "refused" if error in REFUSED else "failed"
-
-
-Headers = Mapping[str, str]

@@ -48,7 +48,8 @@ def prepare(body: bytes, settings: FetchSettings) -> Stored:
     kind, width, height = image.format or "", image.width, image.height
     if kind == "JPEG" and settings.resize != "keep":
         # Scaled decoding: the DCT gives 1/2, 1/4, 1/8 at a fraction of the cost. Twice the size leaves the resampler its work.
-        image.draft("RGB", tuple(2 * side for side in target_size(width, height, settings)))
+        wide, tall = target_size(width, height, settings)
+        image.draft("RGB", (2 * wide, 2 * tall))
     try:
         image.load()
     except OSError:

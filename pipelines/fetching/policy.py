@@ -19,7 +19,7 @@ OPT_OUT = {"noai", "noimageai", "noindex", "noimageindex", "noml", "none"}
 
 
 class Refused(OSError):
-    """The policy forbids the request; `error` is its class in the closed list. An OSError, as the connector expects of resolvers."""
+    """The policy forbids the request; `error` is the class. An OSError, as the connector expects of resolvers."""
 
     def __init__(self, error: str) -> None:
         super().__init__(error)
@@ -76,9 +76,7 @@ class PublicResolver(AbstractResolver):
         self.connect_to = connect_to
         self.resolver = ThreadedResolver()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """The addresses a connection may go to; raises Refused when there is none."""
         named = override(host, self.connect_to)
         if named is not None:
@@ -86,7 +84,12 @@ class PublicResolver(AbstractResolver):
             kind = socket.AF_INET6 if ":" in address else socket.AF_INET
             return [
                 ResolveResult(
-                    hostname=host, host=address.strip("[]"), port=int(named_port), family=kind, proto=0, flags=socket.AI_NUMERICHOST
+                    hostname=host,
+                    host=address.strip("[]"),
+                    port=int(named_port),
+                    family=kind,
+                    proto=0,
+                    flags=socket.AI_NUMERICHOST,
                 )
             ]
         found = await self.resolver.resolve(host, port, family)

@@ -49,7 +49,5 @@ def read_receipts(storage: Storage, family: str, parts: Sequence[Part]) -> dict[
     """The receipts of a family for those parts that have one."""
     documents = storage.read_many([part.receipt_path(family) for part in parts])
     return {
-        part: Receipt(**json.loads(document))
-        for part, document in zip(parts, documents, strict=True)
-        if document is not None
+        part: Receipt(**json.loads(document)) for part, document in zip(parts, documents, strict=True) if document is not None
     }

@@ -75,9 +75,7 @@ FAMILIES: dict[str, pa.Schema] = {
             ("finish_reason", pa.string()),
         ]
     ),
-    "shards": pa.schema(
-        [("sample_id", pa.uint64()), ("shard", pa.string()), ("position", pa.int32()), ("split", pa.string())]
-    ),
+    "shards": pa.schema([("sample_id", pa.uint64()), ("shard", pa.string()), ("position", pa.int32()), ("split", pa.string())]),
 }
 
 # What one phase of a step leaves for the next: kept beside the manifest, not in it.

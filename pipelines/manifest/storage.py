@@ -19,7 +19,19 @@ import pyarrow.parquet as pq
 from pipelines.errors import RequestError
 
 # Columns whose values repeat; a dictionary on the others (URLs, captions, hashes) only costs time.
-REPEATING = ["source", "language", "license", "status", "error", "mime", "tar", "shard", "split", "eval_match", "reason"]
+REPEATING = [
+    "source",
+    "language",
+    "license",
+    "status",
+    "error",
+    "mime",
+    "tar",
+    "shard",
+    "split",
+    "eval_match",
+    "reason",
+]
 REPEATING += ["reasons.list.element", "model", "prompt", "finish_reason"]
 
 

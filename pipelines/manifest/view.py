@@ -8,7 +8,14 @@ import pyarrow as pa
 from pipelines.manifest.schema import FAMILIES, schema_of
 from pipelines.manifest.storage import Storage
 
-TYPES = {"uint64": "UBIGINT", "string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "float": "FLOAT", "bool": "BOOLEAN"}
+TYPES = {
+    "uint64": "UBIGINT",
+    "string": "VARCHAR",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float": "FLOAT",
+    "bool": "BOOLEAN",
+}
 
 MANIFEST = """
 create view manifest as

@@ -28,11 +28,16 @@ def histogram(factor: dict[str, Any]) -> Markup:
         height = count**0.5 / peak * tall
         x, y = LEFT + i * step, TOP + tall - height
         said = f"{low + i * (high - low) / len(counts):.3g}: {count:,}"
-        body.append(f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{step * 0.9:.1f}" height="{height:.1f}"><title>{said}</title></rect>')
+        body.append(
+            f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{step * 0.9:.1f}" height="{height:.1f}">'
+            f"<title>{said}</title></rect>"
+        )
     body.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{TOP + tall}" y2="{TOP + tall}"/>')
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        anchor = {0: "start", 1: "end"}.get(share, "middle")
-        body.append(f'<text x="{LEFT + share * inner:.1f}" y="{HEIGHT - 7}" text-anchor="{anchor}">{low + share * (high - low):g}</text>')
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        anchor = {0.0: "start", 1.0: "end"}.get(share, "middle")
+        body.append(
+            f'<text x="{LEFT + share * inner:.1f}" y="{HEIGHT - 7}" text-anchor="{anchor}">{low + share * (high - low):g}</text>'
+        )
     for cut in factor["thresholds"]:
         if low <= cut <= high:
             x = LEFT + (cut - low) / (high - low) * inner
@@ -63,13 +68,16 @@ def curve(points: Sequence[Sequence[float]], label: str) -> Markup:
     wide, tall = WIDTH - 50 - RIGHT, HEIGHT - TOP - BOTTOM
     low, high = min(ys), max(max(ys), min(ys) + 1e-9)
     places = [
-        (50 + (x - xs[0]) / max(1e-9, xs[-1] - xs[0]) * wide, TOP + tall - (y - low) / (high - low) * tall) for x, y in zip(xs, ys, strict=True)
+        (50 + (x - xs[0]) / max(1e-9, xs[-1] - xs[0]) * wide, TOP + tall - (y - low) / (high - low) * tall)
+        for x, y in zip(xs, ys, strict=True)
     ]
     body = [
         f'<polyline class="curve" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>',
         f'<line class="axis" x1="50" x2="{WIDTH - RIGHT}" y1="{TOP + tall}" y2="{TOP + tall}"/>',
-        f'<text x="44" y="{TOP + 8}" text-anchor="end">{high:.2f}</text><text x="44" y="{TOP + tall}" text-anchor="end">{low:.2f}</text>',
-        f'<text x="50" y="{HEIGHT - 7}">{xs[0]:g}</text><text x="{WIDTH - RIGHT}" y="{HEIGHT - 7}" text-anchor="end">{xs[-1]:g}</text>',
+        f'<text x="44" y="{TOP + 8}" text-anchor="end">{high:.2f}</text>',
+        f'<text x="44" y="{TOP + tall}" text-anchor="end">{low:.2f}</text>',
+        f'<text x="50" y="{HEIGHT - 7}">{xs[0]:g}</text>',
+        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 7}" text-anchor="end">{xs[-1]:g}</text>',
         f'<text x="{50 + wide / 2}" y="{HEIGHT - 7}" text-anchor="middle">{escape(label)}</text>',
     ]
     return _svg(body, WIDTH, HEIGHT, label)

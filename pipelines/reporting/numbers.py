@@ -29,8 +29,10 @@ PAPER: dict[str, tuple[str, str, float, float]] = {
 PAPER_TOTAL = ("6.03 B", 0.826, 0.170)
 BINS = 40
 
+Factor = tuple[str, str, tuple[str, ...], tuple[float, float]]
+
 # (column or expression, title, the stage-1 rule that cuts it, the range shown)
-FACTORS = (
+FACTORS: tuple[Factor, ...] = (
     ("clip_similarity", "CLIP similarity", ("clip_similarity",), (0.0, 0.5)),
     ("watermark", "Watermark probability", ("watermark",), (0.0, 1.0)),
     ("unsafe", "Unsafe probability", ("unsafe",), (0.0, 1.0)),
@@ -40,7 +42,9 @@ FACTORS = (
 )
 
 
-def all_numbers(connection: duckdb.DuckDBPyConnection, storage: Storage, parts: Sequence[Part], rules: Sequence[RuleSetting]) -> dict[str, Any]:
+def all_numbers(
+    connection: duckdb.DuckDBPyConnection, storage: Storage, parts: Sequence[Part], rules: Sequence[RuleSetting]
+) -> dict[str, Any]:
     """Everything the report shows of a manifest, ready for JSON."""
     # The view is asked many times; its join is done once.
     connection.execute("create temp table m as select * exclude (url) from manifest")
@@ -49,7 +53,7 @@ def all_numbers(connection: duckdb.DuckDBPyConnection, storage: Storage, parts: 
         "retention": retention(connection),
         "stage1_reasons": reasons(connection, "stage1"),
         "stage2_reasons": reasons(connection, "stage2"),
-        "factors": [factor(connection, *one, rules) for one in FACTORS],
+        "factors": [factor(connection, one, rules) for one in FACTORS],
         "fetch": fetch_errors(connection),
         "hosts": failing_hosts(connection),
         "languages": languages(connection),
@@ -99,9 +103,9 @@ def retention(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     counted = _rows(
         connection,
         """
-        with read as (select source, count(*) as n from samples group by 1 union all
-                      select s.source, count(*) from rejects r join (
-                        select distinct source, sample_id >> 56 as ordinal from samples) s on r.sample_id >> 56 = s.ordinal group by 1),
+        with ordinals as (select distinct source, sample_id >> 56 as ordinal from samples),
+             read as (select source, count(*) as n from samples group by 1 union all
+                      select o.source, count(*) from rejects r join ordinals o on r.sample_id >> 56 = o.ordinal group by 1),
              totals as (select source, sum(n)::bigint as original from read group by 1)
         select t.source, any_value(t.original) as original,
                count(*) filter (stage1_keep and eval_match is null) as stage1,
@@ -145,15 +149,15 @@ def reasons(connection: duckdb.DuckDBPyConnection, stage: str) -> list[dict[str,
     )
 
 
-def factor(
-    connection: duckdb.DuckDBPyConnection, column: str, title: str, names: Sequence[str], shown: tuple[float, float], rules: Sequence[RuleSetting]
-) -> dict[str, Any]:
+def factor(connection: duckdb.DuckDBPyConnection, asked: Factor, rules: Sequence[RuleSetting]) -> dict[str, Any]:
     """A histogram of one factor over all samples; what lies outside the range shown is in the end bins."""
-    low, high = shown
+    column, title, names, (low, high) = asked
+    place = f"floor(({column} - {low}) / {high - low} * {BINS})"
     counted = _rows(
         connection,
         f"""
-        select least({BINS - 1}, greatest(0, floor(({column} - {low}) / {high - low} * {BINS})))::int as bin, count(*) as n
+        select case when {column} is not null  -- least and greatest pass over NULL
+               then least({BINS - 1}, greatest(0, {place}))::int end as bin, count(*) as n
         from m group by 1
         """,
     )
@@ -195,7 +199,10 @@ def languages(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """Samples read and exported by language."""
     return _rows(
         connection,
-        "select coalesce(language, 'unknown') as language, count(*) as samples, count(shard) as exported from m group by 1 order by 2 desc, 1",
+        """
+        select coalesce(language, 'unknown') as language, count(*) as samples, count(shard) as exported
+        from m group by 1 order by 2 desc, 1
+        """,
     )
 
 
@@ -207,7 +214,14 @@ def cost(storage: Storage, parts: Sequence[Part]) -> list[dict[str, Any]]:
         receipts = read_receipts(storage, family, parts)
         rows, seconds = sum(part.rows for part in receipts), sum(receipt.seconds for receipt in receipts.values())
         if rows:
-            found.append({"family": family, "rows": rows, "seconds": round(seconds, 1), "hours_per_billion": round(seconds / rows * 1e9 / 3600, 1)})
+            found.append(
+                {
+                    "family": family,
+                    "rows": rows,
+                    "seconds": round(seconds, 1),
+                    "hours_per_billion": round(seconds / rows * 1e9 / 3600, 1),
+                }
+            )
     return found
 
 
@@ -226,7 +240,8 @@ def planted(connection: duckdb.DuckDBPyConnection, truth: str) -> list[dict[str,
           select defect, case
             when defect = 'broken_row' then t.sample_id in (select sample_id from rejects)
             when defect = 'redirect' then t.sample_id in (select sample_id from kept)
-            when defect like '%copy' and t.of is not null then t.sample_id not in (select sample_id from kept) or t.of not in (select sample_id from kept)
+            when defect like '%copy' and t.of is not null
+              then t.sample_id not in (select sample_id from kept) or t.of not in (select sample_id from kept)
             else t.sample_id not in (select sample_id from kept) end as is_right
           from truth t)
         select defect, count(*) as planted, count(*) filter (is_right) as caught from fate group by 1 order by 1
@@ -234,7 +249,10 @@ def planted(connection: duckdb.DuckDBPyConnection, truth: str) -> list[dict[str,
     )
     good = _rows(
         connection,
-        "select 'untouched good pairs lost' as defect, count(*) as planted, count(*) filter (shard is null) as caught from m anti join truth using (sample_id)",
+        """
+        select 'untouched good pairs lost' as defect, count(*) as planted, count(*) filter (shard is null) as caught
+        from m anti join truth using (sample_id)
+        """,
     )
     return rows + good
 
@@ -244,4 +262,7 @@ def training(folder: Path) -> dict[str, Any] | None:
     if not (folder / "summary.json").exists():
         return None
     steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return {"summary": json.loads((folder / "summary.json").read_text()), "loss": [[row["step"], row["loss"]] for row in steps]}
+    return {
+        "summary": json.loads((folder / "summary.json").read_text()),
+        "loss": [[row["step"], row["loss"]] for row in steps],
+    }

@@ -16,7 +16,10 @@ def html(numbers: dict[str, Any], examples: dict[str, Any], title: str) -> str:
     environment.filters |= {"count": count, "share": share}
     template = environment.from_string((files(__package__) / "page.html.j2").read_text(encoding="utf-8"))
     first = numbers["funnel"][0]["samples"]
-    funnel = [(row["step"], row["samples"], f"{row['samples']:,}  ({share(row['samples'] / max(1, first))})") for row in numbers["funnel"]]
+    funnel = [
+        (row["step"], row["samples"], f"{row['samples']:,}  ({share(row['samples'] / max(1, first))})")
+        for row in numbers["funnel"]
+    ]
     return template.render(
         title=title,
         n=numbers,
@@ -42,7 +45,10 @@ def markdown(numbers: dict[str, Any], title: str) -> str:
         lines += [f"| {row['reason']} | {row['dropped']:,} | {row['alone']:,} |" for row in numbers[f"{stage}_reasons"]]
     if numbers.get("planted"):
         lines += ["", "## Planted defects", "", "| defect | planted | caught | share |", "|---|---|---|---|"]
-        lines += [f"| {r['defect']} | {r['planted']:,} | {r['caught']:,} | {share(r['caught'] / max(1, r['planted']))} |" for r in numbers["planted"]]
+        lines += [
+            f"| {r['defect']} | {r['planted']:,} | {r['caught']:,} | {share(r['caught'] / max(1, r['planted']))} |"
+            for r in numbers["planted"]
+        ]
     lines += ["", *(f"> {note}" for note in numbers.get("notes", []))]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -93,7 +93,7 @@ def read_rows(uri: str, source: Source, first_row: int, rows: int) -> Rows:
 def _parquet_rows(uri: str, first_row: int, rows: int) -> Rows:
     with fsspec.open(uri, "rb") as handle:
         parquet = pq.ParquetFile(handle)
-        groups, start, skip = [], 0, 0
+        groups, start, skip = list[int](), 0, 0
         for group in range(parquet.num_row_groups):
             end = start + parquet.metadata.row_group(group).num_rows
             if end > first_row and start < first_row + rows:

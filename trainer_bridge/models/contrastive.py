@@ -19,7 +19,7 @@ MAX_LOGIT_SCALE = 100.0
 
 
 class TextConfig(BaseModel):
-    """Sizes of the LLaMA text tower. LLaMA-7B: width 4096, depth 32, heads 32, mlp 11008, vocabulary 32000 (49954 multilingual)."""
+    """Sizes of the LLaMA text tower. LLaMA-7B: width 4096, depth 32, heads 32, mlp 11008, vocabulary 32000."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,7 +43,7 @@ class ContrastiveConfig(BaseModel):
 
 
 class AttentionPool(nn.Module):
-    """tokens[B, T, width] → float[B, out]: one query, the mean of the tokens, attends to all; each of q, k, v has its LayerNorm."""
+    """tokens[B, T, width] → float[B, out]: the mean token asks all tokens; q, k and v have a LayerNorm each."""
 
     def __init__(self, width: int, heads: int, out: int) -> None:
         super().__init__()
@@ -84,11 +84,11 @@ class ContrastiveModel(nn.Module):
         self.logit_scale = nn.Parameter(torch.full((1,), math.log(1 / 0.07)))
 
     def encode_image(self, images: Tensor, drop_tokens: float = 0.0) -> Tensor:
-        """images float[B, 3, H, W] → [B, embedding]."""
+        """Images float[B, 3, H, W] → [B, embedding]."""
         return F.normalize(self.image_pool(self.image_tower(images, drop_tokens)), dim=-1)
 
     def encode_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """tokens int64[B, T] padded at the end, lengths int64[B] with [EOS] counted → [B, embedding]."""
+        """Tokens int64[B, T] padded at the end, lengths int64[B] with [EOS] counted → [B, embedding]."""
         # Attention is causal and padding comes last, so no mask is needed for the state at [EOS].
         states = self.text_tower(input_ids=tokens).last_hidden_state
         last = states[torch.arange(len(tokens), device=tokens.device), lengths - 1]

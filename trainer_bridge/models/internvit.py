@@ -1,4 +1,6 @@
-"""InternViT: a pre-norm vision transformer with RMSNorm, QK normalisation and layer scale. Source: InternVL §3.1 and its released code.
+"""InternViT: a pre-norm vision transformer with RMSNorm, QK normalisation and layer scale.
+
+Source: InternVL §3.1 and its released code.
 
 Images are float[B, 3, H, W]; tokens are float[B, 1 + N, width], the class token first, N = (H / patch) · (W / patch).
 """
@@ -31,7 +33,7 @@ class InternViTConfig(BaseModel):
 
 
 class Attention(nn.Module):
-    """Self-attention without QKV bias; queries and keys are RMS-normalised over the full width before they are split into heads."""
+    """Self-attention without QKV bias; queries and keys are RMS-normalised over the full width, before the heads."""
 
     def __init__(self, config: InternViTConfig) -> None:
         super().__init__()
@@ -89,7 +91,10 @@ class InternViT(nn.Module):
         self.patches = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + grid * grid, config.width))
-        rates = [config.drop_path * (i / max(1, config.depth - 1) if config.drop_path_schedule == "linear" else 1) for i in range(config.depth)]
+        rates = [
+            config.drop_path * (i / max(1, config.depth - 1) if config.drop_path_schedule == "linear" else 1)
+            for i in range(config.depth)
+        ]
         self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
         self._initialise()
 
@@ -121,7 +126,7 @@ class InternViT(nn.Module):
         return tokens
 
     def _positions(self, rows: int, columns: int) -> Tensor:
-        """The position embedding for a grid, resized bicubically when it is not the one trained on: [1, 1 + rows · columns, width]."""
+        """The position embedding of a grid, resized bicubically when it is another: [1, 1 + rows · columns, width]."""
         grid = self.config.image_size // self.config.patch
         if (rows, columns) == (grid, grid):
             return self.positions

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import NoReturn
 
 JOBS = {
@@ -20,6 +21,10 @@ JOBS = {
     "status": "families x sources: done, failed, to do",
     "demo": "all of it, on a real corpus, on this machine",
 }
+
+
+# The extra of the distribution that brings what a job imports.
+EXTRAS = {"fetch": "fetch", "dedup": "fetch", "report": "report", "demo": "demo"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,12 +48,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         sys.stderr.write(f"pairmill: no job {name!r}; {nearest(name, JOBS)}\n")
         sys.exit(2)
-    module = import_module(f"pipelines.{name}")
+    module = _import(name)
     if name == "sql":
         sys.exit(module.main(arguments[1:]))
     from pipelines import job
 
     job.run(name, module.main, arguments[1:])
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return import_module(f"pipelines.{name}")
+    except ModuleNotFoundError as error:
+        if name not in EXTRAS or (error.name or "").startswith("pipelines"):
+            raise
+        sys.stderr.write(f"pairmill {name}: {error.name} is not installed; pip install 'pairmill[{EXTRAS[name]}]'\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

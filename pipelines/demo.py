@@ -20,6 +20,7 @@ from typing import Any
 from pipelines import dedup, export, fetch, ingest, job, report, stage1, stage2
 from pipelines.cli import Parser
 from pipelines.demoweb.build import build
+from pipelines.demoweb.server import END
 from pipelines.errors import RequestError
 from pipelines.manifest.receipts import digest_of
 from pipelines.reporting.page import share
@@ -107,15 +108,14 @@ def _run(name: str, body: Callable[[Sequence[str]], dict[str, Any]], arguments: 
 
 @contextlib.contextmanager
 def _serving(pictures: Path) -> Iterator[int]:
-    """The demo's web on loopback, in a process that ends with this one; yields its port."""
+    """The demo's web on loopback, in a process of its own session; yields its port."""
     command = [sys.executable, "-m", "pipelines.demoweb.server", str(pictures)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
         assert server.stdin is not None and server.stdout is not None
         try:
             yield int(server.stdout.readline())
         finally:
-            server.stdin.close()
-            server.wait(timeout=30)
+            server.communicate(END, timeout=60)
 
 
 def _train(root: Path, seconds: int) -> None:
@@ -137,7 +137,16 @@ def _train(root: Path, seconds: int) -> None:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
     }
     with as_file(config) as path:
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "trainer_bridge.train"]
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            "-m",
+            "trainer_bridge.train",
+        ]
         command += [
             "--stage",
             "contrastive",
@@ -181,7 +190,8 @@ def _show(found: dict[str, Any], seconds: float, root: Path) -> None:
     for row in found["planted"]:
         simulated = " *" if row["defect"] == "swapped" else ""
         lines.append(
-            f"{row['defect'] + simulated:<28} {row['planted']:>9,} {row['caught']:>9,} {_share_of(row['caught'], row['planted']):>8}"
+            f"{row['defect'] + simulated:<28} {row['planted']:>9,} {row['caught']:>9,}"
+            f" {_share_of(row['caught'], row['planted']):>8}"
         )
     lines += ["* by a simulated publisher's score; for `redirect`, caught means followed and kept", ""]
     lines.append(
@@ -195,7 +205,7 @@ def _show(found: dict[str, Any], seconds: float, root: Path) -> None:
         summary, loss = found["training"]["summary"], found["training"]["loss"]
         lines += [
             "",
-            f"contrastive loss {loss[0][1]:.2f} → {loss[-1][1]:.2f}, {summary['samples']:,} samples in {summary['seconds']:.0f} s",
+            f"contrastive loss {loss[0][1]:.2f} → {loss[-1][1]:.2f}: {summary['samples']:,} samples, {summary['seconds']:.0f} s",
         ]
         recall = ", ".join(f"@{k} {summary[f'recall@{k}']:.1%} (chance {summary[f'chance@{k}']:.2%})" for k in (1, 5, 10))
         lines.append(f"text→image recall, {summary['pairs']:,} held-out captions, {summary['pictures']:,} pictures: {recall}")

@@ -47,8 +47,6 @@ def answer(root: str, query: str, format: str) -> None:
         raise RequestError(f"--root {root} holds no manifest; run `pairmill ingest` first, or check the root")
     try:
         relation = connect(root).sql(query)
-        if relation is None:
-            raise RequestError("the query gives no rows; ask with SELECT")
         if format == "table":
             shown = io.StringIO()
             with contextlib.redirect_stdout(shown):

@@ -1,6 +1,8 @@
 """Serves the demo's pictures on 127.0.0.1, and misbehaves under the path prefixes that name a defect.
 
-`python -m pipelines.demoweb.server FOLDER` prints its port on the first line of stdout, and ends when its stdin closes.
+`python -m pipelines.demoweb.server FOLDER` prints its port on the first line of stdout. When its stdin closes it goes on for half
+a minute: the web does not go down because a mill was killed, and workers that outlive their driver for a moment must not find
+every link dead.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from pipelines.demoweb.render import encode, rng
 TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SLOW_SECONDS = 60.0
+LINGER_SECONDS = 30.0
+END = "end"  # said on stdin by a caller that needs the web no more
 LOG = web.AppKey("log", dict[str, int])
 FOLDER = web.AppKey("folder", Path)
 
@@ -96,14 +100,16 @@ def application(folder: Path) -> web.Application:
 
 
 async def serve(folder: Path) -> None:
-    """Serves until stdin closes."""
+    """Serves until half a minute after stdin closes, or until it is told to end."""
     runner = web.AppRunner(application(folder), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     sys.stdout.write(f"{runner.addresses[0][1]}\n")
     sys.stdout.flush()
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    last_words = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    if last_words != END:
+        await asyncio.sleep(LINGER_SECONDS)
     await runner.cleanup()
 
 

@@ -1,0 +1,93 @@
+"""Real things for tests: a small corpus of drawn pictures, its web on loopback, a Ray on this machine."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+SHAPES = {
+    "circle": {"de": "Kreis", "fr": "cercle", "es": "círculo", "zh_CN": "圆形", "ru": "круг"},
+    "square": {"de": "Quadrat", "fr": "carré", "es": "cuadrado", "zh_CN": "正方形", "ru": "квадрат"},
+    "triangle": {"de": "Dreieck", "fr": "triangle", "es": "triángulo", "zh_CN": "三角形", "ru": "треугольник"},
+    "cross": {"de": "Kreuz", "fr": "croix", "es": "cruz", "zh_CN": "十字", "ru": "крест"},
+}
+COLOURS = {
+    "red": {"de": "rotes", "fr": "rouge", "es": "rojo", "zh_CN": "红色", "ru": "красный"},
+    "green": {"de": "grünes", "fr": "vert", "es": "verde", "zh_CN": "绿色", "ru": "зелёный"},
+    "blue": {"de": "blaues", "fr": "bleu", "es": "azul", "zh_CN": "蓝色", "ru": "синий"},
+    "orange": {"de": "oranges", "fr": "orange", "es": "naranja", "zh_CN": "橙色", "ru": "оранжевый"},
+}
+
+
+def draw(shape: str, colour: str, chance: random.Random) -> Image.Image:
+    """A shape with some clutter of its own, so that no two pictures look alike."""
+    image = Image.new("RGB", (160, 160), "white")
+    pen = ImageDraw.Draw(image)
+    for _ in range(7):
+        x, y = chance.randrange(130), chance.randrange(130)
+        pen.rectangle(
+            (x, y, x + chance.randrange(10, 60), y + chance.randrange(10, 60)), fill=chance.choice(["#ddd", "#bbb", "#888"])
+        )
+    points = {
+        "square": [(40, 40), (120, 40), (120, 120), (40, 120)],
+        "triangle": [(80, 30), (130, 125), (30, 125)],
+        "cross": [
+            (65, 30),
+            (95, 30),
+            (95, 65),
+            (130, 65),
+            (130, 95),
+            (95, 95),
+            (95, 130),
+            (65, 130),
+            (65, 95),
+            (30, 95),
+            (30, 65),
+            (65, 65),
+        ],
+    }
+    if shape == "circle":
+        pen.ellipse((40, 40, 120, 120), fill=colour)
+    else:
+        pen.polygon(points[shape], fill=colour)
+    return image
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 64 pictures, each with a .txt in six languages."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for number, (shape, colour, place) in enumerate(itertools.product(SHAPES, COLOURS, ("left", "right", "middle", "corner"))):
+        stem = folder / f"{number:02d}_{shape}_{colour}"
+        draw(shape, colour, random.Random(number)).save(stem.with_suffix(".png"))
+        lines = [f"A {colour} {shape} in the {place}, number {number}."]
+        lines += [f"{locale}.utf8={COLOURS[colour][locale]} {SHAPES[shape][locale]} {number}" for locale in SHAPES[shape]]
+        stem.with_suffix(".txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """Ray on this machine, for all tests of the session."""
+    import ray
+
+    from pipelines.engine import start_ray
+
+    start_ray()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def web(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's web of the small corpus: pictures/, eval/, metadata/, truth.parquet."""
+    from pipelines.demoweb.build import build
+
+    folder = tmp_path_factory.mktemp("web")
+    build(folder, corpus)
+    return folder

@@ -1,0 +1,151 @@
+"""Parts and receipts: what is done is not done again, what failed is named, what is written is a function of its inputs."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.engine import Made, Step, fingerprints, run_step
+from pipelines.errors import RequestError
+from pipelines.manifest import connect
+from pipelines.manifest.parts import Part, SourceFile, all_parts, parts_of, read_files, register_files
+from pipelines.manifest.schema import FAMILIES, conform
+from pipelines.manifest.storage import Storage, parquet_bytes
+from pipelines.progress import duration, progress_line
+from pipelines.recipe import load_recipe
+
+
+def write_log(folder: str, part: Part) -> None:
+    path = Path(folder) / str(part).replace("/", "_")
+    path.write_text(path.read_text() + "x" if path.exists() else "x")
+
+
+def keep_all(storage: Storage, part: Part, reporter) -> Made:
+    write_log(storage.full("log"), part)
+    if part.file == 2 and not storage.exists("mended"):
+        raise ValueError("part 2 is broken")
+    ids = pa.array(range(part.first_row, part.first_row + part.rows), pa.uint64())
+    reporter(part.rows)
+    return Made(pa.table({"sample_id": ids, "keep": [True] * part.rows, "reasons": [[]] * part.rows}), {"kept": part.rows})
+
+
+def step(setting: int = 0) -> Step:
+    return Step("stage1", (), lambda part: {"setting": setting}, keep_all)
+
+
+def test_a_failing_part_is_tried_twice_set_aside_and_named_and_a_rerun_does_only_it(tmp_path: Path, ray_session: None) -> None:
+    (tmp_path / "log").mkdir()
+    storage = Storage(str(tmp_path))
+    parts = [Part("coyo", file, 0, 3) for file in range(4)]
+    first = run_step(storage, step(), parts)
+    assert first.counts["kept"] == 9 and first.ran == 4
+    assert list(first.failed) == ["coyo/000002-0000000000"]
+    assert "part 2 is broken" in first.failed["coyo/000002-0000000000"]
+    assert (tmp_path / "log" / "coyo_000002-0000000000").read_text() == "xx"
+    storage.write("mended", b"")
+    second = run_step(storage, step(), parts)
+    assert second.ran == 1 and not second.failed and second.counts["kept"] == 12
+    assert run_step(storage, step(), parts).ran == 0
+    assert run_step(storage, step(setting=1), parts).ran == 4
+
+
+def test_a_fingerprint_follows_settings_inputs_and_version_and_nothing_else(tmp_path: Path) -> None:
+    storage, part = Storage(str(tmp_path)), Part("coyo", 0, 0, 3)
+    plain = fingerprints(storage, step(), [part])
+    assert plain == fingerprints(storage, step(), [part])
+    assert plain != fingerprints(storage, step(1), [part])
+    assert plain != fingerprints(storage, Step("stage1", (), lambda part: {"setting": 0}, keep_all, version=2), [part])
+    assert fingerprints(storage, Step("stage1", ("samples",), lambda part: {}, keep_all), [part]) == {}
+
+
+@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=40), st.integers(1, 10))
+def test_parquet_bytes_do_not_depend_on_how_chunks_lie_in_memory(values: list[int], pieces: int) -> None:
+    whole = pa.table({"sample_id": pa.array(values, pa.uint64()), "source": pa.array(["a"] * len(values))})
+    cut = pa.concat_tables([whole.slice(i, pieces) for i in range(0, len(whole), pieces)])
+    assert parquet_bytes(whole) == parquet_bytes(cut)
+
+
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=6), st.integers(1, 1000))
+def test_parts_cover_every_row_once_and_never_span_files(rows: list[int], size: int) -> None:
+    files = [SourceFile(f"f{i}", i, count, 0, "") for i, count in enumerate(rows)]
+    parts = parts_of("coyo", files, size)
+    assert all(part.rows <= size for part in parts)
+    for file in files:
+        own = [part for part in parts if part.file == file.ordinal]
+        assert [row for part in own for row in range(part.first_row, part.first_row + part.rows)] == list(range(file.rows))
+    assert [part.name for part in parts] == sorted(part.name for part in parts)
+
+
+def test_a_registered_file_keeps_its_ordinal_for_ever(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    register_files(storage, "coyo", [SourceFile("b", 0, 1, 1, "x"), SourceFile("a", 0, 1, 1, "x")])
+    register_files(storage, "coyo", [SourceFile("c", 0, 1, 1, "x"), SourceFile("b", 0, 2, 1, "y")])
+    found = {file.uri: (file.ordinal, file.rows) for file in read_files(storage, "coyo")}
+    assert found == {"b": (0, 2), "a": (1, 1), "c": (2, 1)}
+    assert len(all_parts(storage)) == 3
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write("a/b", b"old")
+
+    def die(self: Path, data: bytes) -> int:
+        with self.open("wb") as handle:
+            handle.write(data[:1])
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_bytes", die)
+    with pytest.raises(OSError, match="disk full"):
+        storage.write("a/b", b"new")
+    assert storage.read("a/b") == b"old"
+
+
+def test_families_not_yet_made_are_null_columns_not_errors(tmp_path: Path) -> None:
+    storage, part = Storage(str(tmp_path)), Part("coyo", 0, 0, 1)
+    row = pa.table({"sample_id": pa.array([7], pa.uint64()), "source": ["coyo"], "url": ["u"], "caption": ["c"]})
+    storage.write_parquet(part.path("samples"), conform(row, "samples"))
+    found = connect(str(tmp_path)).sql("select sample_id, stage1_keep, shard, fetch_status from manifest").fetchall()
+    assert found == [(7, None, None, None)]
+    for family in FAMILIES:
+        assert connect(str(tmp_path)).sql(f'select * from "{family}"').columns == FAMILIES[family].names
+    assert pq.read_schema(tmp_path / part.path("samples")).names == FAMILIES["samples"].names
+
+
+@pytest.mark.parametrize(
+    "override, said",
+    [
+        ("fetch.sise=3", "extra inputs are not permitted"),
+        ("fetch.size=big", "should be a valid integer"),
+        ("fetch.size", "has no value"),
+        ("stage1.watermark.max=many", "must be a number"),
+        ("stage2.boilerplate.menus.enabled=false", "did you mean 'boilerplate.menu'"),
+        ("nonsense.x=1", "extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_recipe_is_one_line_that_names_the_setting(override: str, said: str) -> None:
+    with pytest.raises(RequestError, match=said) as caught:
+        load_recipe(None, [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_file_and_overrides_are_merged(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        '[stage1.clip_similarity]\nmin = 0.3\nby_source.coyo.min = 0.2\n[stage2."boilerplate.menu"]\nenabled = false\n'
+    )
+    recipe = load_recipe(str(path), ["stage1.clip_similarity.missing=drop", 'fetch.connect_to."a.test"="127.0.0.1:80"'])
+    (similarity,) = [s for s in recipe.stage1_rules() if s.rule.name == "clip_similarity"]
+    assert similarity.for_source("coyo") == {"min": 0.2} and similarity.for_source("wukong") == {"min": 0.3}
+    assert similarity.missing == "drop"
+    assert [s.rule.name for s in recipe.stage2_rules() if not s.enabled] == ["boilerplate.menu"]
+    assert recipe.fetch.connect_to == {"a.test": "127.0.0.1:80"}
+
+
+def test_progress_says_rate_and_time_left() -> None:
+    line = progress_line("fetch", "rows", 250, 1000, 10)
+    assert "250 / 1,000 rows" in line and "25/s" in line and "30s left" in line
+    assert progress_line("fetch", "rows", 1000, 1000, 10).endswith("done")
+    assert [duration(s) for s in (5, 187, 7500, float("inf"))] == ["5s", "3m07s", "2h05m", "?"]

@@ -1,0 +1,73 @@
+"""A rule set gives every sample its verdict and every failed rule's name, as asking rule by rule and row by row would."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filters import stage1
+from filters.rules import configure, evaluate
+
+scores = st.one_of(st.none(), st.floats(0, 10, width=32))
+rows = st.fixed_dictionaries(
+    {
+        "clip_similarity": st.one_of(st.none(), st.floats(-1, 1, width=32)),
+        "watermark": scores,
+        "unsafe": scores,
+        "aesthetic": scores,
+        "width": st.one_of(st.none(), st.integers(1, 5000)),
+        "height": st.one_of(st.none(), st.integers(1, 5000)),
+        "caption_chars": st.integers(0, 3000),
+        "fetch_status": st.sampled_from([None, "ok", "failed", "refused"]),
+    }
+)
+TYPES = pa.schema(
+    [(name, pa.float32()) for name in ("clip_similarity", "watermark", "unsafe", "aesthetic")]
+    + [("width", pa.int32()), ("height", pa.int32()), ("caption_chars", pa.int32()), ("fetch_status", pa.string())]
+)
+
+
+@given(st.lists(rows, max_size=30), st.sampled_from(["keep", "drop"]))
+def test_reasons_name_exactly_the_rules_that_fail_alone(samples: list[dict], missing: str) -> None:
+    table = pa.Table.from_pylist(samples, schema=TYPES)
+    section = {"clip_similarity": {"missing": missing}, "watermark": {"missing": missing}}
+    settings = configure(stage1.RULES, section)
+    keep, reasons = evaluate(table, settings, "coyo")
+    assert len(keep) == len(reasons) == len(samples)
+    alone = [evaluate(table, [setting], "coyo")[0].to_pylist() for setting in settings]
+    for row, found in enumerate(reasons.to_pylist()):
+        assert found == [s.rule.name for s, kept in zip(settings, alone, strict=True) if not kept[row]]
+        assert keep[row].as_py() == (not found)
+
+
+def test_a_missing_score_keeps_or_drops_as_the_recipe_says() -> None:
+    table = pa.table({"clip_similarity": pa.array([None, 0.1, 0.9], pa.float32())})
+    rule = [r for r in stage1.RULES if r.name == "clip_similarity"]
+    assert evaluate(table, configure(rule, {}), "coyo")[0].to_pylist() == [True, False, True]
+    assert evaluate(table, configure(rule, {"clip_similarity": {"missing": "drop"}}), "coyo")[0].to_pylist() == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_threshold_by_source_holds_for_that_source_only() -> None:
+    rule = [r for r in stage1.RULES if r.name == "clip_similarity"]
+    settings = configure(rule, {"clip_similarity": {"min": 0.5, "by_source": {"laion2b-multi": {"min": 0.2}}}})
+    table = pa.table({"clip_similarity": pa.array([0.3], pa.float32())})
+    assert evaluate(table, settings, "laion2b-multi")[0].to_pylist() == [True]
+    assert evaluate(table, settings, "laion2b-en")[0].to_pylist() == [False]
+
+
+@pytest.mark.parametrize(
+    "section, said",
+    [
+        ({"clip_similarty": {"min": 0.3}}, "did you mean 'clip_similarity'"),
+        ({"clip_similarity": {"minimum": 0.3}}, "is no setting of that rule"),
+        ({"clip_similarity": {"min": "high"}}, "must be a number"),
+        ({"watermark": {"missing": "perhaps"}}, "is no setting of that rule"),
+    ],
+)
+def test_a_wrong_setting_is_named(section: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        configure(stage1.RULES, section)

@@ -1,0 +1,38 @@
+"""The demo on the real corpus, as `make demo` runs it, against what its issue promises."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.manifest import connect
+
+CERTAIN = ("http_404", "html", "truncated", "tiny", "exact_copy")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="the corpus comes from Debian packages")
+def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:
+    root = tmp_path / "demo"
+    command = [sys.executable, "-m", "pipelines.demo", "--root", str(root), "--train-seconds", "40"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    counts = json.loads(done.stdout.splitlines()[-1])
+    planted = {row["defect"]: (row["planted"], row["caught"]) for row in counts["planted"]}
+    for defect in CERTAIN:
+        assert planted[defect][0] == planted[defect][1] > 0, defect
+    good, lost = planted["untouched good pairs lost"]
+    assert good > 150_000 and lost <= 0.02 * good
+    connection = connect(str(root))
+    ((languages, pictures),) = connection.sql("select count(distinct language), count(distinct sha256) from manifest").fetchall()
+    assert languages > 70 and pictures > 4000
+    summary = json.loads((root / "training" / "summary.json").read_text())
+    assert summary["recall@10"] > 2 * summary["chance@10"]
+    started = time.monotonic()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
+    assert time.monotonic() - started < 120 and "trained on before" in again.stderr

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import NoReturn
 
 JOBS = {
     "ingest": "published metadata → samples",
@@ -25,14 +23,6 @@ JOBS = {
 
 # The extra of the distribution that brings what a job imports.
 EXTRAS = {"fetch": "fetch", "dedup": "fetch", "report": "report", "demo": "demo"}
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends the process with exit status 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,6 @@ picture is matched by perceptual hash, then confirmed on pixels. Only samples th
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -54,7 +53,9 @@ def run_dedup(storage: Storage, parts: Sequence[Part], settings: DedupSettings, 
     hashed = run_step(storage, Step("copy_keys", INPUTS, lambda part: {}, _hash_part), parts)
     if hashed.failed:
         return hashed
-    buckets = _search_buckets(storage, parts, settings)
+    buckets, failed = _search_buckets(storage, parts, settings)
+    if failed:
+        return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
     common: Mapping[str, Any] = {
         "buckets": buckets,
         "sets": evalsets.describe(sets),
@@ -79,8 +80,8 @@ def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
     return Made(hashes.sort_by([("key", "ascending"), ("sample_id", "ascending")]))
 
 
-def _search_buckets(storage: Storage, parts: Sequence[Part], settings: DedupSettings) -> dict[str, str]:
-    """Finds copies in each bucket of caption hashes whose inputs changed; path of its result → digest."""
+def _search_buckets(storage: Storage, parts: Sequence[Part], settings: DedupSettings) -> tuple[dict[str, str], dict[str, str]]:
+    """Finds copies in each bucket whose inputs changed; (path of its result → digest, bucket → cause of failure)."""
     inputs = fingerprint_of({str(part): receipt.digest for part, receipt in read_receipts(storage, "copy_keys", parts).items()})
     items = []
     for bucket in range(settings.buckets):
@@ -88,13 +89,13 @@ def _search_buckets(storage: Storage, parts: Sequence[Part], settings: DedupSett
         items.append({"label": f"bucket {bucket}", "bucket": bucket, "target": f"partial/copies/{fingerprint}.parquet"})
     todo = [item for item in items if not storage.exists(str(item["target"]))]
     work = partial(_search_bucket, storage=storage, parts=parts, settings=settings)
-    started = time.monotonic()
-    for label, _, error in run_items(todo, work, name="copies", unit="buckets", total=len(todo)):
-        if error:
-            raise RuntimeError(f"{label}: {error} (after {time.monotonic() - started:.0f} s)")
-    old = set(storage.glob("partial/copies/*.parquet")) - {str(item["target"]) for item in items}
-    storage.remove(old)
-    return {str(item["target"]): digest_of(storage.read(str(item["target"]))) for item in items}
+    results = run_items(todo, work, name="copies", unit="buckets", total=len(todo))
+    failed = {label: error for label, _, error in results if error}
+    if failed:
+        return {}, failed
+    targets = [str(item["target"]) for item in items]
+    storage.remove(set(storage.glob("partial/copies/*.parquet")) - set(targets))
+    return {target: digest_of(storage.read(target)) for target in targets}, {}
 
 
 def _search_bucket(

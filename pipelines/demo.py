@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import dedup, export, fetch, ingest, job, report, stage1, stage2
-from pipelines.cli import Parser
 from pipelines.demoweb.build import build
 from pipelines.demoweb.server import END
-from pipelines.errors import RequestError
 from pipelines.manifest.receipts import digest_of
+from pipelines.parser import Parser
 from pipelines.reporting.page import share
 
 METADATA = {"laion2b-en": "*.parquet", "laion2b-multi": "*.parquet", "coyo": "*.parquet", "wukong": "*.csv"}
@@ -48,10 +47,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(argv)
     root = Path(options.root)
     started = time.monotonic()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"--root {root} cannot be made ({error.strerror}); name a folder that can") from None
     _say(f"the demo's web, in {root}")
     web = build(root, options.corpus)
     _say(f"{web['pairs']:,} pairs in {web['languages']} locales, {web['pictures']:,} pictures, {web['urls']:,} links")

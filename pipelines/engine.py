@@ -100,6 +100,8 @@ def run_step(
     receipts = read_receipts(storage, step.family, parts)
     done = {part: receipt for part, receipt in receipts.items() if receipt.fingerprint == wanted.get(part) and not again(receipt)}
     pending = [part for part in wanted if part not in done]
+    if pending:
+        storage.require_writable()
     outcome = Outcome(parts=len(parts), ran=len(pending))
     outcome.failed |= {str(part): "its samples are not made; run `pairmill ingest`" for part in parts if part not in wanted}
     for receipt in done.values():

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from pipelines.cli import Parser
 from pipelines.engine import Outcome
 from pipelines.errors import RequestError
 from pipelines.manifest.parts import Part, all_parts
 from pipelines.manifest.storage import Storage
+from pipelines.parser import Parser
 from pipelines.recipe import Recipe, load_recipe
 
 DONE, SOME_FAILED, WRONG_REQUEST = 0, 1, 2
@@ -32,11 +32,10 @@ def parser(job: str, description: str) -> Parser:
 
 
 def require_parts(storage: Storage) -> list[Part]:
-    """All parts of the manifest; RequestError when nothing was ingested or the root takes no writes."""
+    """All parts of the manifest; RequestError when nothing was ingested."""
     parts = all_parts(storage)
     if not parts:
         raise RequestError(f"--root {storage.root} holds no samples; run `pairmill ingest` first, or check the root")
-    storage.require_writable()
     return parts
 
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.cli import Parser
 from pipelines.errors import RequestError
+from pipelines.parser import Parser
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -27,6 +27,10 @@ def build(folder: Path, corpus: Path | None) -> dict[str, Any]:
             return document
         raise RequestError(f"{folder} holds the demo of another corpus ({document['made_from']['corpus']}); name another --root")
     pictures = _pictures(corpus)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"--root {folder} cannot be made ({error.strerror}); name a folder that can") from None
     for part in ("pictures", "eval", "metadata"):
         shutil.rmtree(folder / part, ignore_errors=True)
     rendered = render_all(pictures, folder / "pictures")

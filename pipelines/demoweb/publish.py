@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import mmh3
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xxhash
 
 from pipelines.demoweb.junk import KINDS
 from pipelines.demoweb.plan import FILES, Row
@@ -76,7 +76,7 @@ def _laion(rows: Sequence[Row], folder: Path, file: int, chance: np.random.Gener
         "WIDTH": pa.array([row.width for row in rows], pa.int32()),
         "HEIGHT": pa.array([row.height for row in rows], pa.int32()),
         "similarity": scores["similarity"].cast(pa.float64()),
-        "hash": pa.array([np.int64(np.uint64(xxhash.xxh3_64_intdigest((row.url + row.caption).encode()))) for row in rows]),
+        "hash": pa.array([mmh3.hash64((row.url + row.caption).encode())[0] for row in rows], pa.int64()),
         "pwatermark": scores["watermark"],
         "punsafe": scores["unsafe"],
         "aesthetic": scores["aesthetic"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ REPEATING = [
 ]
 REPEATING += ["reasons.list.element", "model", "prompt", "finish_reason"]
 
+STALE_SECONDS = 24 * 3600
+
 
 class Storage:
     """Whole-file reads and atomic writes below a root. Paths are relative to it, with forward slashes."""
@@ -55,14 +58,18 @@ class Storage:
         return f"{self.base}/{path}"
 
     def require_writable(self) -> None:
-        """Raises RequestError when nothing can be written under the root."""
+        """Raises RequestError when nothing can be written under the root; clears what writers killed long ago left behind."""
         probe = f".tmp/{uuid.uuid4().hex}"
         try:
             self.write(probe, b"")
             self.fs.rm_file(self.full(probe))
         except OSError as error:
             reason = error.strerror or str(error)
-            raise RequestError(f"--root {self.root} is not writable ({reason}); name a folder or bucket that is") from None
+            raise RequestError(f"{self.root} is not writable ({reason}); name a folder or bucket that is") from None
+        if self.is_local:
+            for stale in Path(self.full(".tmp")).iterdir():
+                if time.time() - stale.stat().st_mtime > STALE_SECONDS:
+                    stale.unlink(missing_ok=True)
 
     def write(self, path: str, data: bytes) -> None:
         """Puts `data` at `path`: by one rename on a folder, by one PUT elsewhere."""
@@ -81,6 +88,7 @@ class Storage:
             return
         temporary = self._temporary()
         shutil.move(local, temporary)
+        temporary.chmod(0o644)  # temporary files are born private
         self._land(temporary, path)
 
     def _temporary(self) -> Path:

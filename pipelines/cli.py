@@ -10,6 +10,7 @@ from types import ModuleType
 JOBS = {
     "ingest": "published metadata → samples",
     "fetch": "URLs → checked pictures in tars",
+    "score": "pixels → the four scores",
     "stage1": "the six factors → keep and reasons",
     "stage2": "the caption rules → keep and reasons",
     "dedup": "evaluation sets and in-corpus copies → evidence",
@@ -22,7 +23,7 @@ JOBS = {
 
 
 # The extra of the distribution that brings what a job imports.
-EXTRAS = {"fetch": "fetch", "dedup": "fetch", "report": "report", "demo": "demo"}
+EXTRAS = {"score": "models,fetch", "fetch": "fetch", "dedup": "fetch", "report": "report", "demo": "demo"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

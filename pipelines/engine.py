@@ -54,6 +54,7 @@ class Step:
     work      (storage, part, reporter) -> Made
     version   raised when the same inputs and settings give other columns than before
     cpus      how much of a core one part keeps busy
+    gpus      how much of a GPU one part needs
     """
 
     family: str
@@ -62,6 +63,7 @@ class Step:
     work: Callable[[Storage, Part, Reporter], Made]
     version: int = 1
     cpus: float = 1.0
+    gpus: float = 0.0
 
 
 @dataclass
@@ -113,7 +115,9 @@ def run_step(
 
     items = [{"label": str(part), "part": asdict(part), "fingerprint": wanted[part]} for part in pending]
     total = sum(part.rows for part in pending)
-    for label, result, error in run_items(items, work, name=step.family, unit="rows", total=total, cpus=step.cpus):
+    for label, result, error in run_items(
+        items, work, name=step.family, unit="rows", total=total, cpus=step.cpus, gpus=step.gpus
+    ):
         if error is None:
             outcome.counts.update(result["counts"])
         else:
@@ -153,6 +157,7 @@ def run_items(
     unit: str,
     total: int,
     cpus: float = 1.0,
+    gpus: float = 0.0,
 ) -> Iterator[tuple[str, Any, str | None]]:
     """Runs `work` on each item in a Ray task of its own; yields (label, result, None) or (label, None, cause).
 
@@ -184,7 +189,7 @@ def run_items(
         import json
 
         rows = [{"item": json.dumps(item)} for item in items]
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(task, num_cpus=cpus)
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(task, num_cpus=cpus, num_gpus=gpus)
         for row in dataset.iter_rows():
             yield row["label"], json.loads(row["result"]), row["error"] or None
 

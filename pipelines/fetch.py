@@ -6,7 +6,6 @@ part share is asked for once, and a part is committed in chunks, so that a kill 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import job
-from pipelines.columns import read_family, read_part
+from pipelines.columns import read_part
+from pipelines.costly import commit_once, had, refuse_to_void
 from pipelines.engine import Made, Step, run_step, start_ray
 from pipelines.errors import RequestError, nearest
 from pipelines.manifest.parts import Part
-from pipelines.manifest.receipts import digest_of, read_receipts
 from pipelines.manifest.schema import FAMILIES
 from pipelines.manifest.storage import Storage
 from pipelines.progress import Reporter
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     settings = job.recipe_of(options).fetch
     storage = Storage(options.root)
     parts = job.require_parts(storage)
-    refuse_to_void(storage, parts, settings, redo=options.redo)
+    refuse_to_void(storage, parts, "fetch", settings.output(), redo=options.redo)
     start_ray(options.address)
     return job.summary(run_fetch(storage, parts, settings, retry))
 
@@ -60,17 +59,6 @@ def run_fetch(storage: Storage, parts: Sequence[Part], settings: FetchSettings, 
         cpus=0.25,  # a part mostly waits for hosts
     )
     return run_step(storage, step, parts, again=lambda receipt: any(receipt.counts.get(f"reason.{e}") for e in retry))
-
-
-def refuse_to_void(storage: Storage, parts: Sequence[Part], settings: FetchSettings, *, redo: bool) -> None:
-    """Raises RequestError when pictures were stored with other settings, unless they are to be fetched again."""
-    receipts = read_receipts(storage, "fetch", parts)
-    other = [part for part, receipt in receipts.items() if dict(receipt.settings) != settings.output()]
-    if other and not redo:
-        was = ", ".join(f"{name}={value}" for name, value in receipts[other[0]].settings.items())
-        raise RequestError(
-            f"{len(other)} parts ({other[0]} …) were fetched with {was}; keep these settings, or give --redo to fetch again"
-        )
 
 
 @dataclass(frozen=True)
@@ -95,15 +83,15 @@ class Plan:
     wanted: np.ndarray
 
 
-def make_plan(samples: pa.Table, had: pa.Table, retry: Sequence[str]) -> Plan:
-    """Which URLs of samples (sample_id, url, stage1_keep) have no answer among `had`, or one of the errors to retry."""
+def make_plan(samples: pa.Table, answered: pa.Table, retry: Sequence[str]) -> Plan:
+    """Which URLs of samples (sample_id, url, stage1_keep) have no answer among `answered`, or one of the errors to retry."""
     ids, wanted = samples["sample_id"].to_numpy(), pc.fill_null(samples["stage1_keep"], True).to_numpy()
     codes = samples["url"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     count = int(codes.max(initial=-1)) + 1
     answers, first = np.full(count, -1, dtype=np.int64), np.full(count, len(ids), dtype=np.int64)
-    settled = ~pc.fill_null(pc.is_in(had["error"], pa.array(retry, pa.string())), False).to_numpy()
+    settled = ~pc.fill_null(pc.is_in(answered["error"], pa.array(retry, pa.string())), False).to_numpy()
     rows = np.flatnonzero(settled)
-    places = np.searchsorted(ids, had["sample_id"].to_numpy()[rows])
+    places = np.searchsorted(ids, answered["sample_id"].to_numpy()[rows])
     answers[codes[places][::-1]] = rows[::-1]
     np.minimum.at(first, codes, np.arange(len(codes)))
     asked = np.unique(codes[wanted & (answers[codes] < 0)])
@@ -113,15 +101,15 @@ def make_plan(samples: pa.Table, had: pa.Table, retry: Sequence[str]) -> Plan:
 
 def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchSettings, retry: tuple[str, ...]) -> Made:
     samples = read_part(storage, part, {"samples": ["url"], "stage1": ["keep"]})
-    had = _had(storage, part, settings)
-    plan = make_plan(samples, had, retry)
+    answered = had(storage, part, "fetch", settings.output())
+    plan = make_plan(samples, answered, retry)
     reporter(part.rows - int(plan.sharing[plan.asked].sum()))
     chunks = [plan.asked[start : start + settings.chunk] for start in range(0, len(plan.asked), settings.chunk)]
     spent = [_fetch_chunk(storage, part, plan, chunk, samples["url"], settings, retry, reporter) for chunk in chunks]
-    rows = pa.concat_tables([had.select(COLUMNS), *(storage.read_parquet(path, COLUMNS) for path in spent)])
+    rows = pa.concat_tables([answered.select(COLUMNS), *(storage.read_parquet(path, COLUMNS) for path in spent)])
     answers = plan.answers.copy()
-    answers[plan.asked] = len(had) + np.arange(len(plan.asked))
-    kept = (answers[plan.codes] >= 0) & (plan.wanted | np.isin(plan.ids, had["sample_id"].to_numpy()))
+    answers[plan.asked] = len(answered) + np.arange(len(plan.asked))
+    kept = (answers[plan.codes] >= 0) & (plan.wanted | np.isin(plan.ids, answered["sample_id"].to_numpy()))
     table = rows.take(pa.array(answers[plan.codes[kept]])).add_column(0, "sample_id", pa.array(plan.ids[kept]))
     return Made(table, _counts(table), settings=settings.output(), spent=spent)
 
@@ -140,23 +128,17 @@ def _fetch_chunk(
     from pipelines.fetching.chunks import fetch_chunk
 
     keys = [f"{sample_id:016x}" for sample_id in plan.ids[plan.first[chunk]]]
-    name = digest_of(json.dumps([keys, settings.output(), retry]).encode())[:16]
-    path, tar = f"partial/fetch/{part.source}/{part.name}/{name}.parquet", f"images/{part.source}/{part.name}/{name}.tar"
     sharing = plan.sharing[chunk].tolist()
-    if storage.exists(path):
+
+    def make(name: str) -> pa.Table:
+        urls = url_column.take(pa.array(plan.first[chunk])).to_pylist()
+        tar = f"images/{part.source}/{part.name}/{name}.tar"
+        return fetch_chunk(storage, urls, keys, tar, settings, lambda index: reporter(sharing[index]))
+
+    path, made = commit_once(storage, part, "fetch", [keys, settings.output(), retry], make)
+    if not made:
         reporter(sum(sharing))
-        return path
-    urls = url_column.take(pa.array(plan.first[chunk])).to_pylist()
-    storage.write_parquet(path, fetch_chunk(storage, urls, keys, tar, settings, lambda index: reporter(sharing[index])))
     return path
-
-
-def _had(storage: Storage, part: Part, settings: FetchSettings) -> pa.Table:
-    """The answers this part has from earlier runs with the same settings."""
-    receipt = read_receipts(storage, "fetch", [part]).get(part)
-    if receipt is not None and dict(receipt.settings) != settings.output():
-        return FAMILIES["fetch"].empty_table()
-    return read_family(storage, part, "fetch", COLUMNS)
 
 
 def _counts(table: pa.Table) -> dict[str, int]:

@@ -62,6 +62,21 @@ class FetchSettings(Section):
         return self.model_dump(include={"resize", "size", "quality"})
 
 
+class ScoreSettings(Section):
+    """Which models score the pictures. A model not named does not score; checkpoints are safetensors, by path or URI."""
+
+    clip_model: str = ""
+    clip_checkpoint: str = ""
+    aesthetic_checkpoint: str = ""
+    watermark_model: str = ""
+    watermark_checkpoint: str = ""
+    watermark_class: int = Field(0, ge=0)
+    unsafe: bool = True
+    batch: int = Field(64, ge=1)
+    chunk: int = Field(10_000, ge=1, le=10_000)
+    gpus: float = Field(0.0, ge=0)
+
+
 class DedupSettings(Section):
     """What counts as a copy. Distances are Hamming, over 64-bit perceptual hashes."""
 
@@ -85,6 +100,7 @@ class Recipe(Section):
     ingest: IngestSettings = IngestSettings()
     fetch: FetchSettings = FetchSettings()
     stage1: dict[str, Any] = {}
+    score: ScoreSettings = ScoreSettings()
     dedup: DedupSettings = DedupSettings()
     stage2: dict[str, Any] = {}
     export: ExportSettings = ExportSettings()

@@ -1,0 +1,44 @@
+"""CLIP similarity: the cosine of a picture's and a caption's embedding, by any open_clip model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class ClipScore:
+    """An open_clip model with its preprocessing and tokenizer, on a device."""
+
+    def __init__(
+        self, model: Any, preprocess: Callable[[Image.Image], Tensor], tokenize: Callable[[list[str]], Tensor], device: str
+    ) -> None:
+        self.model, self.preprocess, self.tokenize, self.device = model.eval().to(device), preprocess, tokenize, device
+
+    def embed_pictures(self, pictures: Sequence[Image.Image]) -> np.ndarray:
+        """RGB pictures → float32[N, D], L2-normalised."""
+        pixels = torch.stack([self.preprocess(picture) for picture in pictures]).to(self.device)
+        with torch.inference_mode():
+            return _normalised(self.model.encode_image(pixels))
+
+    def embed_captions(self, captions: Sequence[str]) -> np.ndarray:
+        """Captions → float32[N, D], L2-normalised."""
+        tokens = self.tokenize(list(captions)).to(self.device)
+        with torch.inference_mode():
+            return _normalised(self.model.encode_text(tokens))
+
+
+def _normalised(features: Tensor) -> np.ndarray:
+    unit: np.ndarray = F.normalize(features.float(), dim=-1).cpu().numpy()
+    return unit
+
+
+def similarity(pictures: np.ndarray, captions: np.ndarray) -> np.ndarray:
+    """Row by row cosine of float32[N, D] and float32[N, D], both L2-normalised: float32[N]."""
+    cosine: np.ndarray = np.einsum("nd,nd->n", pictures, captions).astype(np.float32)
+    return cosine

@@ -1,0 +1,106 @@
+"""score: pictures that fetch kept → CLIP similarity, aesthetic, unsafe and watermark scores of our own, the family `scores`.
+
+A costly step: a sample once scored is not scored again. A picture that several samples of a part share goes through the models
+once. Run `stage1` afterwards: our scores go before the publisher's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import job
+from pipelines.columns import locate, read_part
+from pipelines.costly import commit_once, had, refuse_to_void
+from pipelines.engine import Made, Step, run_step, start_ray
+from pipelines.manifest.parts import Part
+from pipelines.manifest.storage import Storage
+from pipelines.progress import Reporter
+from pipelines.recipe import ScoreSettings
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Scores every kept picture that has no scores yet."""
+    from pipelines.scoring.chunks import scorers
+    from pipelines.scoring.models import provenance
+
+    parser = job.parser("score", __doc__ or "")
+    parser.add_argument("--redo", action="store_true", help="score again what other models scored")
+    options = parser.parse_args(argv)
+    settings = job.recipe_of(options).score
+    storage = Storage(options.root)
+    parts = job.require_parts(storage)
+    models = provenance(settings)
+    refuse_to_void(storage, parts, "scores", models, redo=options.redo)
+    if not settings.gpus:
+        scorers(settings.model_dump_json())  # a model that does not load is a wrong request, not a thousand failed parts
+    start_ray(options.address)
+    step = Step(
+        family="scores",
+        inputs=("samples", "fetch", "stage1"),
+        settings=lambda part: models,
+        work=partial(_score, settings=settings, models=models),
+        gpus=settings.gpus,
+    )
+    return job.summary(run_step(storage, step, parts))
+
+
+def _score(storage: Storage, part: Part, reporter: Reporter, *, settings: ScoreSettings, models: dict[str, Any]) -> Made:
+    from pipelines.scoring.chunks import SCORES, footer
+
+    table = read_part(storage, part, {"samples": ["caption"], "fetch": ["status", "tar", "offset", "length"], "stage1": ["keep"]})
+    scored = had(storage, part, "scores", models)
+    wanted = pc.and_(pc.fill_null(pc.equal(table["fetch_status"], "ok"), False), pc.fill_null(table["stage1_keep"], True))
+    todo = table.filter(pc.and_(wanted, pc.is_null(locate(scored["sample_id"].to_numpy(), table["sample_id"].to_numpy()))))
+    reporter(part.rows - len(todo))
+    # In the order of the tars, so that a chunk reads its own stretch, and all captions of a picture fall together.
+    todo = todo.sort_by([(name, "ascending") for name in ("fetch_tar", "fetch_offset", "sample_id")])
+    chunks = [todo.slice(start, settings.chunk) for start in range(0, len(todo), settings.chunk)]
+    paths = [_score_chunk(storage, part, chunk, reporter, settings, models) for chunk in chunks]
+    new = pa.concat_tables([scored.select(SCORES), *(storage.read_parquet(path, SCORES) for path in paths)])
+    ids = pa.chunked_array([*scored["sample_id"].chunks, *todo["sample_id"].chunks], pa.uint64())
+    made = new.add_column(0, "sample_id", ids).sort_by("sample_id").replace_schema_metadata(footer(models))
+    return Made(made, _counts(made, models), settings=models, spent=paths)
+
+
+def _score_chunk(
+    storage: Storage, part: Part, chunk: pa.Table, reporter: Reporter, settings: ScoreSettings, models: dict[str, Any]
+) -> str:
+    """Scores one chunk of samples, unless that was done before a kill; returns where its scores lie, a row per sample."""
+    from pipelines.scoring.chunks import score_chunk
+
+    places, rows = _distinct_places(chunk)
+    sharing = np.bincount(rows, minlength=len(places))
+
+    def make(name: str) -> pa.Table:
+        captions = chunk["caption"].to_pylist()
+        return score_chunk(
+            storage, places, rows, captions, settings, lambda first, last: reporter(int(sharing[first:last].sum()))
+        )
+
+    path, made = commit_once(storage, part, "scores", [chunk["sample_id"].to_pylist(), models], make)
+    if not made:
+        reporter(len(chunk))
+    return path
+
+
+def _distinct_places(chunk: pa.Table) -> tuple[list[Any], list[int]]:
+    """The distinct (tar, offset, length) of a chunk, and for each sample the index of its own."""
+    columns = [chunk[f"fetch_{name}"].to_pylist() for name in ("tar", "offset", "length")]
+    index: dict[tuple[Any, ...], int] = {}
+    rows = [index.setdefault(place, len(index)) for place in zip(*columns, strict=True)]
+    return list(index), rows
+
+
+def _counts(table: pa.Table, models: dict[str, Any]) -> dict[str, int]:
+    missing = {f"reason.no_{name}": table[name].null_count for name in models}
+    return {"scored": len(table), **{name: count for name, count in missing.items() if count}}
+
+
+if __name__ == "__main__":
+    job.run("score", main)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from pipelines.demoweb.server import END
 from pipelines.manifest.receipts import digest_of
 from pipelines.parser import Parser
 from pipelines.reporting.page import share
+from pipelines.submit import submit
 
+Body = Callable[[Sequence[str]], dict[str, Any]]
 METADATA = {"laion2b-en": "*.parquet", "laion2b-multi": "*.parquet", "coyo": "*.parquet", "wukong": "*.csv"}
 NOTES = (
     "Publishers' scores (similarity, watermark, unsafe, aesthetic) are simulated in this demo: swapped and made-up captions were "
@@ -40,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument(
         "--corpus", type=Path, metavar="DIR", help="any folder of pictures with .txt beside them, instead of Debian's"
     )
-    parser.add_argument("--address", metavar="ADDRESS", help="a Ray cluster; by default Ray starts on this machine")
+    parser.add_argument("--address", metavar="ADDRESS", help="a cluster; http://… submits each job to its job server")
     parser.add_argument(
         "--train-seconds", type=int, default=90, metavar="N", help="how long to train (default: 90; 0: not at all)"
     )
     options = parser.parse_args(argv)
-    root = Path(options.root)
+    root = Path(options.root).resolve()  # a submitted job has another working folder
     started = time.monotonic()
     _say(f"the demo's web, in {root}")
     web = build(root, options.corpus)
@@ -53,8 +56,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     resource = files("pipelines.demoweb") / "recipe.toml"
     with as_file(resource) as recipe, _serving(root / "pictures") as port:
         common = ["--root", str(root), "--recipe", str(recipe)]
-        common += ["--address", options.address] if options.address else []
-        failed = _chain(root, common, port)
+        failed = _chain(root, common, port, options.address)
     _stop_ray()
     if options.train_seconds:
         _train(root, options.train_seconds)
@@ -71,14 +73,20 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     }
 
 
-def _chain(root: Path, common: Sequence[str], port: int) -> dict[str, str]:
-    """Every job from ingest to export; returns the parts that failed."""
+def _chain(root: Path, common: Sequence[str], port: int, address: str | None) -> dict[str, str]:
+    """Every job from ingest to export, here or submitted; returns the parts that failed."""
     failed: dict[str, str] = {}
+    job_server = address if address and address.startswith("http") else None
+    common = [*common, "--address", address] if address and not job_server else common
+
+    def run(name: str, body: Body, arguments: Sequence[str]) -> None:
+        failed.update(_run(name, partial(submit, job_server, name) if job_server else body, arguments)["failed"])
+
     for source, pattern in METADATA.items():
         files_of = sorted(str(path) for path in (root / "metadata" / source).glob(pattern))
-        failed |= _run("ingest", ingest.main, [*common, source, *files_of])["failed"]
+        run("ingest", ingest.main, [*common, source, *files_of])
     connect = f'fetch.connect_to."pictures.test"="127.0.0.1:{port}"'
-    steps: list[tuple[str, Callable[[Sequence[str]], dict[str, Any]], list[str]]] = [
+    steps: list[tuple[str, Body, list[str]]] = [
         ("stage1", stage1.main, []),
         ("fetch", fetch.main, ["--set", connect]),
         ("stage1", stage1.main, []),
@@ -87,11 +95,11 @@ def _chain(root: Path, common: Sequence[str], port: int) -> dict[str, str]:
         ("export", export.main, ["--stage", "2", "--out", str(root / "shards")]),
     ]
     for name, body, arguments in steps:
-        failed |= _run(name, body, [*common, *arguments])["failed"]
+        run(name, body, [*common, *arguments])
     return failed
 
 
-def _run(name: str, body: Callable[[Sequence[str]], dict[str, Any]], arguments: Sequence[str]) -> dict[str, Any]:
+def _run(name: str, body: Body, arguments: Sequence[str]) -> dict[str, Any]:
     counts = body(arguments)
     shown = {key: value for key, value in counts.items() if key not in ("reasons", "failed") and value is not None}
     _say(

@@ -51,7 +51,7 @@ def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSet
 
     def identity(part: Part) -> Mapping[str, Any]:
         file = by_ordinal[part.file]
-        return {"uri": file.uri, "size": file.size, "stamp": file.stamp, "similarity": settings.coyo_similarity}
+        return {"uri": file.uri, "size": file.size, "stamp": file.stamp, **settings.model_dump(exclude={"part_rows"})}
 
     work = partial(_ingest, source=source.name, uris={file.ordinal: file.uri for file in files}, settings=settings)
     return Step("samples", (), identity, work)

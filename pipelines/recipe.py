@@ -34,6 +34,7 @@ class IngestSettings(Section):
 
     part_rows: int = Field(1_000_000, ge=1, le=10_000_000)
     coyo_similarity: Literal["vitb32", "vitl14"] = "vitb32"
+    datacomp_similarity: Literal["b32", "l14"] = "b32"
 
 
 class FetchSettings(Section):

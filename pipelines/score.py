@@ -26,12 +26,12 @@ from pipelines.recipe import ScoreSettings
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Scores every kept picture that has no scores yet."""
-    from pipelines.scoring.chunks import scorers
-    from pipelines.scoring.models import provenance
-
     parser = job.parser("score", __doc__ or "")
     parser.add_argument("--redo", action="store_true", help="score again what other models scored")
     options = parser.parse_args(argv)
+    from pipelines.scoring.chunks import scorers
+    from pipelines.scoring.models import provenance
+
     settings = job.recipe_of(options).score
     storage = Storage(options.root)
     parts = job.require_parts(storage)

@@ -25,6 +25,7 @@ FAMILIES: dict[str, pa.Schema] = {
             ("watermark", pa.float32()),
             ("unsafe", pa.float32()),
             ("aesthetic", pa.float32()),
+            ("alt_text", pa.string()),  # the page's own, where the caption is another
         ]
     ),
     "rejects": pa.schema([("sample_id", pa.uint64()), ("reason", pa.string()), ("raw", pa.string())]),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -56,7 +57,7 @@ def inspect(uri: str, source: Source) -> SourceFile:
     if (source.format == "parquet") != is_parquet:
         found = "parquet" if is_parquet else "not parquet"
         raise RequestError(f"{uri} is {found}, but {source.name} is published as {source.format}; check SOURCE or the file")
-    columns, rows = _parquet_shape(uri) if is_parquet else _csv_shape(uri)
+    columns, rows = _parquet_shape(uri) if is_parquet else _text_shape(uri, source)
     source.require_columns(columns, uri)
     if rows == 0:
         raise RequestError(f"{uri} has no rows; leave it out or fetch it again")
@@ -73,21 +74,48 @@ def _parquet_shape(uri: str) -> tuple[list[str], int]:
         raise RequestError(f"{uri} is a broken parquet file ({str(error).splitlines()[0]}); fetch it again") from None
 
 
-def _csv_shape(uri: str) -> tuple[list[str], int]:
-    header, rows = _csv_records(uri)
-    return header, sum(1 for _ in rows)
+def _text_shape(uri: str, source: Source) -> tuple[list[str], int]:
+    header, records = _records(uri, source)
+    return header, sum(1 for _ in records)
 
 
-def _csv_records(uri: str) -> tuple[list[str], Iterator[list[str]]]:
-    """The header and the records; undecodable bytes come as lone surrogates."""
-    handle = io.TextIOWrapper(fsspec.open(uri, "rb").open(), encoding="utf-8-sig", errors="surrogateescape", newline="")
-    records = csv.reader(handle)
-    return next(records, []), records
+def _records(uri: str, source: Source) -> tuple[list[str], Iterator[list[str | None]]]:
+    """The column names and the records of a text format; undecodable bytes come as lone surrogates."""
+    if source.format == "json":
+        return _json_records(uri, source)
+    newline = "" if source.format == "csv" else "\n"
+    handle = io.TextIOWrapper(fsspec.open(uri, "rb").open(), encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+    if source.format == "csv":
+        rows = csv.reader(handle)
+        return next(rows, []), (list(row) for row in rows)
+    return list(source.columns), _tsv_records(handle, url_first=source.columns[0] == "url")
+
+
+def _tsv_records(lines: Iterable[str], *, url_first: bool) -> Iterator[list[str | None]]:
+    """A URL holds no tab and a caption may, so a line is cut at the tab beside the URL; quotes mean nothing."""
+    for line in lines:
+        record = line.rstrip("\r\n")
+        yield list(record.split("\t", 1) if url_first else record.rsplit("\t", 1))
+
+
+def _json_records(uri: str, source: Source) -> tuple[list[str], Iterator[list[str | None]]]:
+    with fsspec.open(uri, "rb") as handle:
+        try:
+            document = json.loads(handle.read().decode("utf-8", "surrogateescape"))
+        except json.JSONDecodeError as error:
+            raise RequestError(f"{uri} is no JSON ({error}), but {source.name} is published as JSON; check the file") from None
+    arrays = {name: values for name, values in document.items() if isinstance(values, list)} if isinstance(document, dict) else {}
+    source.require_columns(list(arrays), uri)
+    names = sorted(source.required)
+    sizes = {name: len(arrays[name]) for name in names}
+    if len(set(sizes.values())) > 1:
+        raise RequestError(f"{uri} has arrays of unequal length ({sizes}); its rows cannot be told apart; fetch it again")
+    return names, ([v if v is None else str(v) for v in row] for row in zip(*(arrays[name] for name in names), strict=True))
 
 
 def read_rows(uri: str, source: Source, first_row: int, rows: int) -> Rows:
     """Rows first_row … first_row + rows of the file, as published."""
-    return _parquet_rows(uri, first_row, rows) if source.format == "parquet" else _csv_rows(uri, first_row, rows)
+    return _parquet_rows(uri, first_row, rows) if source.format == "parquet" else _text_rows(uri, source, first_row, rows)
 
 
 def _parquet_rows(uri: str, first_row: int, rows: int) -> Rows:
@@ -103,17 +131,21 @@ def _parquet_rows(uri: str, first_row: int, rows: int) -> Rows:
         return Rows(parquet.read_row_groups(groups).slice(skip, rows))
 
 
-def _csv_rows(uri: str, first_row: int, rows: int) -> Rows:
-    header, records = _csv_records(uri)
-    sound, offsets, rejects = list[list[str]](), list[int](), list[tuple[int, str, str]]()
+def _text_rows(uri: str, source: Source, first_row: int, rows: int) -> Rows:
+    header, records = _records(uri, source)
+    sound, offsets, rejects = list[list[str | None]](), list[int](), list[tuple[int, str, str]]()
     for offset, record in enumerate(islice(records, first_row, first_row + rows)):
-        raw = ",".join(record)
+        raw = ",".join(value or "" for value in record)
         if len(record) != len(header):
-            rejects.append((offset, "wrong_field_count", raw))
+            rejects.append((offset, "wrong_field_count", _printable(raw)))
         elif not raw.isascii() and any("\ud800" <= character <= "\udfff" for character in raw):
-            rejects.append((offset, "invalid_utf8", raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")))
+            rejects.append((offset, "invalid_utf8", _printable(raw)))
         else:
             sound.append(record)
             offsets.append(offset)
     columns = list(zip(*sound, strict=True)) or [()] * len(header)
     return Rows(pa.table({name: pa.array(c, pa.string()) for name, c in zip(header, columns, strict=True)}), offsets, rejects)
+
+
+def _printable(raw: str) -> str:
+    return raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

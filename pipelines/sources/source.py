@@ -16,6 +16,7 @@ Columns = Mapping[str, pa.Array | pa.ChunkedArray]
 PUBLISHED: dict[str, pa.DataType] = {
     "url": pa.string(),
     "caption": pa.string(),
+    "alt_text": pa.string(),
     "language": pa.string(),
     "width": pa.int32(),
     "height": pa.int32(),
@@ -37,15 +38,17 @@ class Source:
     format    how its files are written
     required  columns without which a file is not of this source
     convert   (raw table[N], settings) -> published columns by our names, each of length N; what it leaves out is NULL
+    columns   the names of a headerless file's columns, in order
     models    the model behind each published score, for the file's footer; may depend on the settings
     """
 
     name: str
     ordinal: int
     title: str
-    format: Literal["parquet", "csv"]
+    format: Literal["parquet", "csv", "tsv", "json"]
     required: frozenset[str]
     convert: Callable[[pa.Table, IngestSettings], Columns]
+    columns: tuple[str, ...] = ()
     models: Callable[[Sequence[str], IngestSettings], Mapping[str, str]] = field(default=lambda columns, settings: {})
 
     def require_columns(self, columns: Sequence[str], where: str) -> None:

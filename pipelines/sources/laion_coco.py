@@ -1,0 +1,40 @@
+"""LAION-COCO: pictures of LAION with captions made by BLIP. The training caption is `top_caption`.
+
+TEXT, the alt text, is kept beside it. `similarity` is that of the alt text, not of top_caption, so it is not taken over as the caption's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from pipelines.recipe import IngestSettings
+from pipelines.sources.laion import SCORES
+from pipelines.sources.source import Columns, Source
+
+TAKEN = {theirs: SCORES[theirs] for theirs in ("pwatermark", "punsafe")}
+
+
+def _models(columns: Sequence[str], settings: IngestSettings) -> Mapping[str, str]:
+    return {ours: model for theirs, (ours, model) in TAKEN.items() if theirs in columns}
+
+
+def _columns(raw: pa.Table, settings: IngestSettings) -> Columns:
+    names = {"url": "URL", "caption": "top_caption", "alt_text": "TEXT", "width": "WIDTH", "height": "HEIGHT"}
+    found = {ours: raw[theirs] for ours, theirs in names.items() if theirs in raw.column_names}
+    found |= {ours: raw[theirs] for theirs, (ours, _) in TAKEN.items() if theirs in raw.column_names}
+    return {**found, "language": pa.array(["en"]).take(pa.array([0] * len(raw), pa.int8()))}
+
+
+SOURCES = [
+    Source(
+        name="laion-coco",
+        ordinal=3,
+        title="LAION-COCO",
+        format="parquet",
+        required=frozenset({"URL", "top_caption"}),
+        convert=_columns,
+        models=_models,
+    )
+]

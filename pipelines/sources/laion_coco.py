@@ -1,6 +1,6 @@
 """LAION-COCO: pictures of LAION with captions made by BLIP. The training caption is `top_caption`.
 
-TEXT, the alt text, is kept beside it. `similarity` is that of the alt text, not of top_caption, so it is not taken over as the caption's.
+TEXT, the alt text, is kept beside it; `similarity` is that of the alt text, so it is not taken over as the caption's.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ JOBS = {
     "export": "kept samples → WebDataset shards",
     "report": "one HTML page, with JSON and Markdown beside it",
     "sql": "DuckDB over the manifest",
+    "explain": "the whole story of one pair",
     "status": "families x sources: done, failed, to do",
     "demo": "all of it, on a real corpus, on this machine",
 }

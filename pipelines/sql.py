@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.errors import RequestError
 from pipelines.parser import Parser
+from pipelines.text import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMATS = ("table", "json", "csv", "parquet")
-CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +51,7 @@ def answer(root: str, query: str, format: str) -> None:
             with contextlib.redirect_stdout(shown):
                 relation.show(max_rows=1000)
             # Captions are strangers' text: nothing in them may steer a terminal.
-            sys.stdout.write(CONTROL.sub("�", shown.getvalue()))
+            sys.stdout.write(printable(shown.getvalue()))
             return
         _write(relation.to_arrow_table(), format)
     except duckdb.Error as error:

@@ -123,3 +123,21 @@ def test_a_browser_shows_the_page_and_runs_nothing_of_it(manifest: Storage, tmp_
     subprocess.run([BROWSER, *flags, f"--screenshot={shot}", page], capture_output=True, timeout=120, check=True)
     pixels = np.asarray(Image.open(shot).convert("RGB"))
     assert (np.abs(pixels.astype(int) - (63, 124, 172)).sum(axis=2) < 12).sum() > 2000  # bars were drawn
+
+
+def test_explain_tells_the_whole_story_of_one_pair(manifest: Storage, capsys: pytest.CaptureFixture[str]) -> None:
+    from pipelines import explain
+    from pipelines.errors import RequestError
+
+    ids = sample_ids(4, 0, 0, 7).tolist()
+    kept = explain.main(["--root", manifest.root, str(ids[1])])
+    assert kept["source row"] == {"source": "coyo", "file": "f", "row": 1, "key": f"{ids[1]:016x}"}
+    assert kept["samples"]["caption"] == "a cat" and kept["fetch"]["status"] == "ok"
+    assert kept["stage1"] == {"keep": True, "reasons": []} and kept["dedup"] == {"copied_by": [ids[5]]}
+    assert "a cat" in capsys.readouterr().out
+    copy = explain.main(["--root", manifest.root, f"{ids[5]:016x}"])
+    assert copy["dedup"]["duplicate_of"] == ids[1] and "shards" not in copy
+    assert explain.main(["--root", manifest.root, str(ids[2])])["fetch"]["error"] == "http_404"
+    assert explain.main(["--root", manifest.root, str(ids[6])])["rejects"]["reason"] == "no_url"
+    with pytest.raises(RequestError, match="no sample or reject has the id 7"):
+        explain.main(["--root", manifest.root, "7"])

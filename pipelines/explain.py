@@ -1,0 +1,83 @@
+"""explain SAMPLE_ID: the whole story of one pair: where it came from, scores, reasons, fetch, copies, shard."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from pipelines import job
+from pipelines.errors import RequestError
+from pipelines.manifest import connect
+from pipelines.manifest.parts import read_files
+from pipelines.manifest.schema import FILE_BITS, ROW_BITS
+from pipelines.manifest.storage import Storage
+from pipelines.sources import sources
+from pipelines.text import printable
+
+FAMILIES = ("samples", "rejects", "fetch", "scores", "stage1", "stage2", "dedup", "captions")
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Prints the story; the last line of stdout is the same as JSON."""
+    parser = job.parser("explain", __doc__ or "")
+    parser.add_argument("sample_id", type=_sample_id, metavar="SAMPLE_ID", help="decimal, or the 16 hex digits of a shard's key")
+    options = parser.parse_args(argv)
+    storage = Storage(options.root)
+    job.require_parts(storage)
+    story = explain(storage, connect(options.root), options.sample_id)
+    for family, row in story.items():
+        sys.stdout.write(f"{family}\n")
+        for name, value in row.items():
+            sys.stdout.write(f"  {name:<18} {printable(str(value))}\n")
+    return story
+
+
+def _sample_id(text: str) -> int:
+    try:
+        return int(text, 16) if len(text) == 16 else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no sample id; give a number, or 16 hex digits") from None
+
+
+def explain(storage: Storage, connection: duckdb.DuckDBPyConnection, sample_id: int) -> dict[str, dict[str, Any]]:
+    """What every family says of a sample: family → column → value, without NULLs. RequestError when no family knows it."""
+    found: dict[str, dict[str, Any]] = {}
+    exports = [
+        name for (name,) in connection.sql("select view_name from duckdb_views() where view_name like 'shards_%'").fetchall()
+    ]
+    for family in (*FAMILIES, *sorted(exports)):
+        row = _row(connection, family, sample_id)
+        if row is not None:
+            found[family] = row
+    if not found:
+        raise RequestError(
+            f'no sample or reject has the id {sample_id}; `pairmill sql "select sample_id from samples"` lists them'
+        )
+    copies = connection.sql(f"select list(sample_id order by sample_id) from dedup where duplicate_of = {sample_id}").fetchall()
+    if copies and copies[0][0]:
+        found.setdefault("dedup", {})["copied_by"] = copies[0][0]
+    return {"source row": _origin(storage, sample_id), **found}
+
+
+def _row(connection: duckdb.DuckDBPyConnection, family: str, sample_id: int) -> dict[str, Any] | None:
+    rows = (
+        connection.sql(f'select * exclude (sample_id) from "{family}" where sample_id = {sample_id}').to_arrow_table().to_pylist()
+    )
+    return {name: value for name, value in rows[0].items() if value is not None} if rows else None
+
+
+def _origin(storage: Storage, sample_id: int) -> dict[str, Any]:
+    """Source, file and row that the bits of the id name."""
+    ordinal = sample_id >> (FILE_BITS + ROW_BITS)
+    file = sample_id >> ROW_BITS & (1 << FILE_BITS) - 1
+    name = next((source.name for source in sources().values() if source.ordinal == ordinal), None)
+    files = {one.ordinal: one.uri for one in read_files(storage, name)} if name else {}
+    return {"source": name, "file": files.get(file), "row": sample_id & (1 << ROW_BITS) - 1, "key": f"{sample_id:016x}"}
+
+
+if __name__ == "__main__":
+    job.run("explain", main)

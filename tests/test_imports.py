@@ -9,10 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
+    "infra": {"infra"},
     "filters": {"filters"},
     "sharding": {"sharding"},
-    "pipelines": {"pipelines", "filters", "sharding"},
-    "trainer_bridge": {"trainer_bridge", "sharding"},
+    "pipelines": {"pipelines", "filters", "sharding", "infra"},
+    "trainer_bridge": {"trainer_bridge", "sharding", "infra"},
 }
 
 

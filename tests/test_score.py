@@ -44,7 +44,7 @@ def jpeg(colour: str) -> bytes:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Randomly initialised small models, saved as their users would."""
-    from pipelines.scoring.shim import define_missing_operators
+    from infra.torchvision_operators import define_missing_operators
 
     define_missing_operators()
     import open_clip

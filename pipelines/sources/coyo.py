@@ -28,7 +28,7 @@ def _columns(raw: pa.Table, settings: IngestSettings) -> Columns:
     similarity = f"clip_similarity_{settings.coyo_similarity}"
     if similarity in raw.column_names:
         found["clip_similarity"] = raw[similarity]
-    language = pa.array(["en"]).take(pa.array([0] * len(raw), pa.int8()))
+    language = pa.repeat("en", len(raw))
     return {**found, "caption": raw["text"], "language": language}
 
 

@@ -35,7 +35,7 @@ def _columns(raw: pa.Table, language: str | None) -> Columns:
     width, height = ("HEIGHT", "WIDTH") if "SAMPLE_ID" in names else ("WIDTH", "HEIGHT")
     found = {"url": raw["URL"], "caption": raw["TEXT"], "width": raw[width], "height": raw[height]}
     if language is not None:
-        found["language"] = pa.array([language]).take(pa.array([0] * len(raw), pa.int8()))
+        found["language"] = pa.repeat(language, len(raw))
     elif "LANGUAGE" in names:
         found["language"] = raw["LANGUAGE"]
     if "LICENSE" in names:

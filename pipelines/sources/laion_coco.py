@@ -24,7 +24,7 @@ def _columns(raw: pa.Table, settings: IngestSettings) -> Columns:
     names = {"url": "URL", "caption": "top_caption", "alt_text": "TEXT", "width": "WIDTH", "height": "HEIGHT"}
     found = {ours: raw[theirs] for ours, theirs in names.items() if theirs in raw.column_names}
     found |= {ours: raw[theirs] for theirs, (ours, _) in TAKEN.items() if theirs in raw.column_names}
-    return {**found, "language": pa.array(["en"]).take(pa.array([0] * len(raw), pa.int8()))}
+    return {**found, "language": pa.repeat("en", len(raw))}
 
 
 SOURCES = [

@@ -16,7 +16,7 @@ SOURCES = [
         convert=lambda raw, settings: {
             "url": raw["image_urls"],
             "caption": raw["captions"],
-            "language": pa.array(["en"]).take(pa.array([0] * len(raw), pa.int8())),
+            "language": pa.repeat("en", len(raw)),
         },
     )
 ]

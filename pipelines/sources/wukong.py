@@ -16,7 +16,7 @@ SOURCES = [
         convert=lambda raw, settings: {
             "url": raw["url"],
             "caption": raw["caption"],
-            "language": pa.array(["zh"]).take(pa.array([0] * len(raw), pa.int8())),
+            "language": pa.repeat("zh", len(raw)),
         },
     )
 ]

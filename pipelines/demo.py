@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -132,6 +133,7 @@ def _train(root: Path, seconds: int) -> None:
     if marker.exists() and json.loads(marker.read_text()) == wanted:
         _say("train: these shards were trained on before")
         return
+    shutil.rmtree(out, ignore_errors=True)  # a state of other shards is nothing to go on from
     _say(f"train: contrastive stage, 2 processes, {seconds} s")
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",

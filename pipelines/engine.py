@@ -6,7 +6,9 @@ its receipt, and returns the receipt's JSON. The driver holds nothing else, so i
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import time
 import traceback
 from collections import Counter
@@ -172,8 +174,6 @@ def run_items(
 
         def task(row: dict[str, Any]) -> dict[str, Any]:
             # JSON text, so that Ray never has to guess a type for an empty or nested value.
-            import json
-
             item = json.loads(row["item"])
             for attempt in range(ATTEMPTS):
                 try:
@@ -186,8 +186,6 @@ def run_items(
                         cause += f" (at {where.name}, line {where.lineno})"
             return {"label": item["label"], "result": "null", "error": cause}
 
-        import json
-
         rows = [{"item": json.dumps(item)} for item in items]
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(task, num_cpus=cpus, num_gpus=gpus)
         for row in dataset.iter_rows():
@@ -196,8 +194,6 @@ def run_items(
 
 def start_ray(address: str | None = None) -> None:
     """Joins the cluster at `address`, or the one this job was submitted to, or starts Ray on this machine, quietly."""
-    import os
-
     import ray
     import ray.data
 
@@ -206,6 +202,7 @@ def start_ray(address: str | None = None) -> None:
         if address is None and "RAY_ADDRESS" not in os.environ:
             # Only receipts pass through the object store; the default would claim a third of the memory.
             options |= {"include_dashboard": False, "object_store_memory": 256 << 20}
+        # Ray warns of a coming change in how it hides GPUs from tasks that ask for none; today's way is the one we want.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray.init(address=address, **options)
     context = ray.data.DataContext.get_current()

@@ -89,6 +89,7 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
         return Outcome(planned.counts, len(parts), len(items), failed)
     about = {"stage": stage, "seed": settings.seed, "plan": inputs}
     out.write(SUMMARY, summary_bytes(splits, about))
+    _remove_stale(out, splits)
     family = f"shards_{name}"
     names = [shard.name for shards in splits.values() for shard in shards]
     common = {"shards": fingerprint_of({shard.name: shard.sha256 for shards in splits.values() for shard in shards})}
@@ -150,6 +151,18 @@ def _write_shards(
         if item["label"] in done:
             splits.setdefault(item["split"], []).append(Shard(**done[item["label"]]))
     return splits, failed
+
+
+def _remove_stale(out: Storage, splits: dict[str, list[Shard]]) -> None:
+    """Removes shards of an earlier, larger export: whoever reads `*.tar` must see this export alone."""
+    names = {shard.name for shards in splits.values() for shard in shards}
+    endings = (".tar", ".index.parquet", ".json")
+    for pattern in ("*.tar", "*.index.parquet", "receipts/*.json"):
+        for path in out.glob(pattern):
+            name = path.removeprefix("receipts/")
+            stem = next(name.removesuffix(ending) for ending in endings if name.endswith(ending))
+            if re.fullmatch(rf"({TRAIN}|{HELD_OUT})-\d{{6}}", stem) and stem not in names:
+                out.remove([path])
 
 
 def _receipt(item: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.progress import Reporter
 from pipelines.recipe import FetchSettings
 
+DOWNLOAD = "download"  # the stage-1 rule that only repeats what fetch said
 COLUMNS = [name for name in FAMILIES["fetch"].names if name != "sample_id"]
 
 
@@ -68,7 +69,7 @@ class Plan:
     ids      uint64[N] the samples
     codes    int64[N] each sample's URL
     first    int64[U] the first sample with that URL
-    answers  int64[U] the row of the earlier answers that holds for the URL, -1 where there is none
+    answers  int64[U] the row of the earlier answers for the URL, -1 where there is none
     asked    int64[A] the URLs to ask for, in the order of their first samples
     sharing  int64[U] how many wanted samples share the URL
     wanted   bool[N] whether stage 1 wants the sample's picture
@@ -84,23 +85,35 @@ class Plan:
 
 
 def make_plan(samples: pa.Table, answered: pa.Table, retry: Sequence[str]) -> Plan:
-    """Which URLs of samples (sample_id, url, stage1_keep) have no answer among `answered`, or one of the errors to retry."""
-    ids, wanted = samples["sample_id"].to_numpy(), pc.fill_null(samples["stage1_keep"], True).to_numpy()
+    """Which URLs of samples (sample_id, url, stage1_reasons) have no answer among `answered`, or one of the errors to retry.
+
+    An earlier answer that is not asked for again stays, whatever it was.
+    """
+    ids, wanted = samples["sample_id"].to_numpy(), _wanted(samples["stage1_reasons"])
     codes = samples["url"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     count = int(codes.max(initial=-1)) + 1
     answers, first = np.full(count, -1, dtype=np.int64), np.full(count, len(ids), dtype=np.int64)
-    settled = ~pc.fill_null(pc.is_in(answered["error"], pa.array(retry, pa.string())), False).to_numpy()
-    rows = np.flatnonzero(settled)
-    places = np.searchsorted(ids, answered["sample_id"].to_numpy()[rows])
-    answers[codes[places][::-1]] = rows[::-1]
+    answering = codes[np.searchsorted(ids, answered["sample_id"].to_numpy())]
+    answers[answering[::-1]] = np.arange(len(answered))[::-1]
+    unsettled = answers < 0
+    unsettled[answering[pc.fill_null(pc.is_in(answered["error"], pa.array(retry, pa.string())), False).to_numpy()]] = True
     np.minimum.at(first, codes, np.arange(len(codes)))
-    asked = np.unique(codes[wanted & (answers[codes] < 0)])
+    asked = np.unique(codes[wanted & unsettled[codes]])
     sharing = np.bincount(codes[wanted], minlength=count)
     return Plan(ids, codes, first, answers, asked[np.argsort(first[asked])], sharing, wanted)
 
 
+def _wanted(reasons: pa.ChunkedArray) -> np.ndarray:
+    """Whether stage 1 has nothing against each sample but that its download failed, which is fetch's own matter: bool[N]."""
+    column = reasons.combine_chunks()
+    against = pc.list_parent_indices(column).filter(pc.not_equal(pc.list_flatten(column), DOWNLOAD))
+    wanted = np.ones(len(column), dtype=bool)
+    wanted[against.to_numpy()] = False
+    return wanted
+
+
 def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchSettings, retry: tuple[str, ...]) -> Made:
-    samples = read_part(storage, part, {"samples": ["url"], "stage1": ["keep"]})
+    samples = read_part(storage, part, {"samples": ["url"], "stage1": ["reasons"]})
     answered = had(storage, part, "fetch", settings.output())
     plan = make_plan(samples, answered, retry)
     reporter(part.rows - int(plan.sharing[plan.asked].sum()))

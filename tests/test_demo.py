@@ -159,6 +159,23 @@ def test_a_threshold_change_touches_no_costly_step(undisturbed, tmp_path: Path, 
     assert contents(root, ("manifest/fetch", "images")) == before
 
 
+def test_a_smaller_export_leaves_no_shard_of_a_larger_one(undisturbed, tmp_path: Path, ray_session: None) -> None:
+    from pipelines import export
+
+    root = tmp_path / "root"
+    shutil.copytree(undisturbed[0], root, ignore=shutil.ignore_patterns("shards", "pictures", "training"))
+    names = []
+    for size in (50, 200):
+        sized = ["--set", f"export.samples_per_shard={size}"]
+        export.main(["--root", str(root), "--stage", "2", "--out", str(tmp_path / "out"), *sized])
+        listed = {shard.name for shards in read_dataset(str(tmp_path / "out")).splits.values() for shard in shards}
+        assert {path.stem for path in (tmp_path / "out").glob("*.tar")} == listed
+        assert {path.stem for path in (tmp_path / "out" / "receipts").glob("*.json")} == listed
+        assert list(faults(str(tmp_path / "out"))) == []
+        names.append(listed)
+    assert names[1] < names[0]
+
+
 def test_kill_anywhere_leaves_the_same_bytes(undisturbed, corpus: Path, tmp_path: Path) -> None:
     chance, root, kills = random.Random(1), tmp_path / "root", 0
     for _ in range(5):

@@ -185,13 +185,16 @@ urls = st.sampled_from([f"http://a/{i}" for i in range(6)])
 states = st.sampled_from([None, None, "ok", "timeout", "http_404"])
 
 
-@given(st.lists(st.tuples(urls, st.one_of(st.none(), st.booleans()), states), max_size=25), st.booleans())
+verdicts = st.sampled_from([None, [], [], ["watermark"], ["download"], ["download", "watermark"]])
+
+
+@given(st.lists(st.tuples(urls, verdicts, states), max_size=25), st.booleans())
 def test_a_plan_asks_once_for_each_wanted_url_without_an_answer(rows: list, retry: bool) -> None:
     samples = pa.table(
         {
             "sample_id": pa.array(range(100, 100 + len(rows)), pa.uint64()),
             "url": pa.chunked_array([[url for url, _, _ in rows]], pa.string()),
-            "stage1_keep": pa.array([keep for _, keep, _ in rows], pa.bool_()),
+            "stage1_reasons": pa.chunked_array([[reasons for _, reasons, _ in rows]], pa.list_(pa.string())),
         }
     )
     had = [(100 + i, None if state == "ok" else state) for i, (_, _, state) in enumerate(rows) if state]
@@ -199,11 +202,16 @@ def test_a_plan_asks_once_for_each_wanted_url_without_an_answer(rows: list, retr
         {"sample_id": pa.array([i for i, _ in had], pa.uint64()), "error": pa.array([e for _, e in had], pa.string())}
     )
     plan = make_plan(samples, table, ("timeout",) if retry else ())
-    answered = {url for url, _, state in rows if state and not (retry and state == "timeout")}
-    wanted = [url for url, keep, _ in rows if keep is not False]
+    answered = {url for url, _, state in rows if state}
+    again = {url for url, _, state in rows if state == "timeout"} if retry else set()
+    # A failed download does not speak against asking again; any other reason does.
+    wanted = [url for url, reasons, _ in rows if set(reasons or []) <= {"download"}]
     asked = [rows[plan.first[code]][0] for code in plan.asked]
-    assert asked == list(dict.fromkeys(url for url, _, _ in rows if url in wanted and url not in answered))
+    due = {url for url in wanted if url not in answered or url in again}
+    assert asked == list(dict.fromkeys(url for url, _, _ in rows if url in due))
     assert plan.sharing[plan.asked].tolist() == [wanted.count(url) for url in asked]
+    # What was answered keeps an answer, asked again or not.
+    assert all(plan.answers[plan.codes[i]] >= 0 for i, (url, _, _) in enumerate(rows) if url in answered)
 
 
 def test_the_fetch_schema_has_the_columns_of_the_contract() -> None:
@@ -222,3 +230,10 @@ def test_a_tar_of_a_killed_chunk_is_made_again_with_the_same_bytes(tmp_path: Pat
             fetch_chunk(storage, urls, list("abcd"), "images/x.tar", allowed, lambda index: None)
             tars.append(storage.read("images/x.tar"))
     assert tars[0] == tars[1]
+
+
+def test_the_rule_that_speaks_of_downloads_is_the_one_of_stage_1() -> None:
+    from filters import stage1
+    from pipelines.fetch import DOWNLOAD
+
+    assert [rule.columns for rule in stage1.RULES if rule.name == DOWNLOAD] == [("fetch_status",)]

@@ -91,17 +91,17 @@ def mean(value: float) -> float:
     return float(total.item() / dist.get_world_size())
 
 
-def save(engine: Any, folder: Path, steps: int) -> None:
+def save(engine: Any, folder: Path, steps: int, seconds: float) -> None:
     """Saves the state after `steps` optimizer steps; the newest is marked last, so a kill leaves the one before."""
-    engine.save_checkpoint(str(folder), tag=f"step{steps:08d}", client_state={"steps": steps})
+    engine.save_checkpoint(str(folder), tag=f"step{steps:08d}", client_state={"steps": steps, "seconds": seconds})
 
 
-def resume(engine: Any, folder: Path) -> int:
-    """Loads the newest state, if there is one; returns the steps it had done."""
+def resume(engine: Any, folder: Path) -> tuple[int, float]:
+    """Loads the newest state, if there is one; returns the steps and seconds it had trained."""
     if not (folder / "latest").exists():
-        return 0
+        return 0, 0.0
     _, client = engine.load_checkpoint(str(folder))
-    return int(client["steps"])
+    return int(client["steps"]), float(client["seconds"])
 
 
 def full_state(engine: Any) -> dict[str, Tensor]:

@@ -65,9 +65,9 @@ def train(stage_name: str, config: TrainConfig, dataset: Dataset, out: Path, sec
     model = stage.model()
     loader = Loader(dataset, "train", config.data.batch, stage.transform, config.data.seed, rank, world)
     engine = deep.initialise(model, stage.parameters(model), config, world)
-    first = deep.resume(engine, out / "state")
+    first, spent = deep.resume(engine, out / "state")
     metrics = (out / "metrics.jsonl").open("a" if first else "w") if rank == 0 else None
-    clock = Clock(config.optimizer.steps, seconds)
+    clock = Clock(config.optimizer.steps, seconds, spent)
     trained = first
     for step, batch in enumerate(loader.batches(first, config.optimizer.steps), start=first):
         progress = clock.progress(step)
@@ -92,8 +92,8 @@ def train(stage_name: str, config: TrainConfig, dataset: Dataset, out: Path, sec
             clock,
         )
         if trained % config.run.save_every == 0:
-            deep.save(engine, out / "state", trained)
-    deep.save(engine, out / "state", trained)
+            deep.save(engine, out / "state", trained, clock.elapsed())
+    deep.save(engine, out / "state", trained, clock.elapsed())
     state = deep.full_state(engine)
     if rank == 0:
         save_model(out / "model", config.model, state, stage.tokenizer)
@@ -103,13 +103,16 @@ def train(stage_name: str, config: TrainConfig, dataset: Dataset, out: Path, sec
 
 
 class Clock:
-    """How far training is: by steps, or by time where a bound in seconds was given. All ranks agree, as rank 0 decides."""
+    """How far training is: by steps, or by time where a bound in seconds was given. All ranks agree, as rank 0 decides.
 
-    def __init__(self, steps: int, seconds: float) -> None:
-        self.steps, self.seconds, self.started = steps, seconds, time.monotonic()
+    `spent` are the seconds trained before a resume: they count, in the bound and in every rate.
+    """
+
+    def __init__(self, steps: int, seconds: float, spent: float) -> None:
+        self.steps, self.seconds, self.started = steps, seconds, time.monotonic() - spent
 
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Seconds trained, those before a resume included."""
         return time.monotonic() - self.started
 
     def progress(self, step: int) -> float:

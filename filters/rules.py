@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Thresholds = Mapping[str, float]
+Measure = Callable[[pa.Table], pa.Array]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Rule:
     dropped     an example row that fails
     thresholds  numbers a recipe may set
     missing     what a NULL verdict means unless the recipe says otherwise: "keep" or "drop"
+    measure     for a rule of one threshold, table[N] -> the number[N] that is compared with it: what calibration sorts by
     """
 
     name: str
@@ -42,6 +44,7 @@ class Rule:
     dropped: Mapping[str, Any]
     thresholds: Thresholds = field(default_factory=dict)
     missing: str = "keep"
+    measure: Measure | None = None
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,9 @@ def evaluate(table: pa.Table, settings: Sequence[RuleSetting], source: str) -> t
     """`keep` bool[N] and `reasons` list<string>[N] of the rules over table[N], for samples of `source`."""
     active = [setting for setting in settings if setting.enabled]
     failed = np.zeros((len(table), len(active)), dtype=bool)
-    for column, setting in enumerate(active):
+    for place, setting in enumerate(active):
         verdict = setting.rule.drops(table, setting.for_source(source))
-        failed[:, column] = pc.fill_null(verdict, setting.missing == "drop").to_numpy(zero_copy_only=False)
+        failed[:, place] = pc.fill_null(verdict, setting.missing == "drop").to_numpy(zero_copy_only=False)
     return pa.array(~failed.any(axis=1)), _reasons(failed, [setting.rule.name for setting in active])
 
 
@@ -144,14 +147,19 @@ def _reasons(failed: np.ndarray, names: Sequence[str]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
-def below(column: str) -> Callable[[pa.Table, Thresholds], pa.Array]:
+def column(name: str) -> Measure:
+    """The measure that is a column."""
+    return lambda table: table[name]
+
+
+def below(measure: Measure) -> Callable[[pa.Table, Thresholds], pa.Array]:
     """A test that drops what is under the threshold `min`; a NULL stays NULL."""
-    return lambda table, thresholds: pc.less(table[column], thresholds["min"])
+    return lambda table, thresholds: pc.less(measure(table), thresholds["min"])
 
 
-def above(column: str) -> Callable[[pa.Table, Thresholds], pa.Array]:
+def above(measure: Measure) -> Callable[[pa.Table, Thresholds], pa.Array]:
     """A test that drops what is over the threshold `max`; a NULL stays NULL."""
-    return lambda table, thresholds: pc.greater(table[column], thresholds["max"])
+    return lambda table, thresholds: pc.greater(measure(table), thresholds["max"])
 
 
 def matches(*patterns: str, ignore_case: bool = False) -> Callable[[pa.Table, Thresholds], pa.Array]:

@@ -13,17 +13,17 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rules import Rule, Thresholds, above, below
+from filters.rules import Rule, Thresholds, above, below, column
 
 
-def _shorter_side(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    return pc.less(pc.min_element_wise(table["width"], table["height"], skip_nulls=False), thresholds["min"])
+def _shorter_side(table: pa.Table) -> pa.Array:
+    return pc.min_element_wise(table["width"], table["height"], skip_nulls=False)
 
 
-def _aspect_ratio(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    shorter = pc.min_element_wise(table["width"], table["height"], skip_nulls=False)
+def _aspect_ratio(table: pa.Table) -> pa.Array:
     longer = pc.max_element_wise(table["width"], table["height"], skip_nulls=False)
-    return pc.greater(longer, pc.multiply(pc.cast(shorter, pa.float64()), thresholds["max"]))
+    # A side of 0 pixels is longer than any ratio allows.
+    return pc.divide(pc.cast(longer, pa.float64()), pc.cast(_shorter_side(table), pa.float64()))
 
 
 def _not_downloaded(table: pa.Table, thresholds: Thresholds) -> pa.Array:
@@ -34,7 +34,8 @@ RULES = [
     Rule(
         name="clip_similarity",
         columns=("clip_similarity",),
-        drops=below("clip_similarity"),
+        drops=below(column("clip_similarity")),
+        measure=column("clip_similarity"),
         catches="captions that do not belong to their picture",
         origin="a choice; LAION cut at 0.28 (English) and 0.26 (other languages) with ViT-B/32, Data-Juicer at 0.203",
         kept={"clip_similarity": 0.31},
@@ -44,7 +45,8 @@ RULES = [
     Rule(
         name="watermark",
         columns=("watermark",),
-        drops=above("watermark"),
+        drops=above(column("watermark")),
+        measure=column("watermark"),
         catches="pictures that probably carry a watermark",
         origin="LAION: pwatermark < 0.8",
         kept={"watermark": 0.2},
@@ -54,7 +56,8 @@ RULES = [
     Rule(
         name="unsafe",
         columns=("unsafe",),
-        drops=above("unsafe"),
+        drops=above(column("unsafe")),
+        measure=column("unsafe"),
         catches="pictures that are probably not safe for work",
         origin="LAION: punsafe < 0.5; COYO: nsfw <= 0.5",
         kept={"unsafe": 0.01},
@@ -64,7 +67,8 @@ RULES = [
     Rule(
         name="aesthetic",
         columns=("aesthetic",),
-        drops=below("aesthetic"),
+        drops=below(column("aesthetic")),
+        measure=column("aesthetic"),
         catches="the ugliest pictures",
         origin="a choice: on LAION's published v1 histogram a cut at 3 loses 8.1 %, a cut at 4 loses 27 %",
         kept={"aesthetic": 5.2},
@@ -74,7 +78,8 @@ RULES = [
     Rule(
         name="resolution.shorter_side",
         columns=("width", "height"),
-        drops=_shorter_side,
+        drops=below(_shorter_side),
+        measure=_shorter_side,
         catches="tiny pictures (pixels of the shorter side)",
         origin="a choice; COYO and DataComp ask for 200, which alone loses more than InternVL's whole first stage",
         kept={"width": 640, "height": 480},
@@ -84,7 +89,8 @@ RULES = [
     Rule(
         name="resolution.aspect_ratio",
         columns=("width", "height"),
-        drops=_aspect_ratio,
+        drops=above(_aspect_ratio),
+        measure=_aspect_ratio,
         catches="banners and rulers (longer side over shorter side)",
         origin="a choice; COYO and DataComp allow 3",
         kept={"width": 640, "height": 480},
@@ -94,7 +100,8 @@ RULES = [
     Rule(
         name="caption_length.short",
         columns=("caption_chars",),
-        drops=below("caption_chars"),
+        drops=below(column("caption_chars")),
+        measure=column("caption_chars"),
         catches="captions of hardly a character; one Chinese character can be a word, so the cut is low",
         origin="a choice; COYO asks for 6 characters, DataComp for more than 5, of English",
         kept={"caption_chars": 7},
@@ -104,7 +111,8 @@ RULES = [
     Rule(
         name="caption_length.long",
         columns=("caption_chars",),
-        drops=above("caption_chars"),
+        drops=above(column("caption_chars")),
+        measure=column("caption_chars"),
         catches="whole pages in the place of a caption",
         origin="COYO: at most 1000 characters",
         kept={"caption_chars": 90},

@@ -14,8 +14,10 @@ JOBS = {
     "stage1": "the six factors → keep and reasons",
     "stage2": "the caption rules → keep and reasons",
     "dedup": "evaluation sets and in-corpus copies → evidence",
+    "caption": "kept pictures → synthetic captions by an InternVL",
     "export": "kept samples → WebDataset shards",
     "report": "one HTML page, with JSON and Markdown beside it",
+    "calibrate": "the thresholds that would give a retention, without running anything again",
     "sql": "DuckDB over the manifest",
     "explain": "the whole story of one pair",
     "status": "families x sources: done, failed, to do",
@@ -24,7 +26,14 @@ JOBS = {
 
 
 # The extra of the distribution that brings what a job imports.
-EXTRAS = {"score": "models,fetch", "fetch": "fetch", "dedup": "fetch", "report": "report", "demo": "demo"}
+EXTRAS = {
+    "score": "models,fetch",
+    "caption": "models,fetch",
+    "fetch": "fetch",
+    "dedup": "fetch",
+    "report": "report",
+    "demo": "demo",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

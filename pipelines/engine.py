@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.errors import RequestError
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import Receipt, digest_of, fingerprint_of, read_receipts, write_receipt
 from pipelines.manifest.schema import conform
@@ -57,6 +58,9 @@ class Step:
     version   raised when the same inputs and settings give other columns than before
     cpus      how much of a core one part keeps busy
     gpus      how much of a GPU one part needs
+    setup     what a worker does once before its first part: then parts are done by actors that live as long as the job, so that
+              a model is loaded once in each
+    workers   how many actors at most; 0: as many as the cluster has room for
     """
 
     family: str
@@ -66,6 +70,8 @@ class Step:
     version: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
+    setup: Callable[[], Any] | None = None
+    workers: int = 0
 
 
 @dataclass
@@ -118,7 +124,15 @@ def run_step(
     items = [{"label": str(part), "part": asdict(part), "fingerprint": wanted[part]} for part in pending]
     total = sum(part.rows for part in pending)
     for label, result, error in run_items(
-        items, work, name=step.family, unit="rows", total=total, cpus=step.cpus, gpus=step.gpus
+        items,
+        work,
+        name=step.family,
+        unit="rows",
+        total=total,
+        cpus=step.cpus,
+        gpus=step.gpus,
+        setup=step.setup,
+        workers=step.workers,
     ):
         if error is None:
             outcome.counts.update(result["counts"])
@@ -160,8 +174,11 @@ def run_items(
     total: int,
     cpus: float = 1.0,
     gpus: float = 0.0,
+    setup: Callable[[], Any] | None = None,
+    workers: int = 0,
 ) -> Iterator[tuple[str, Any, str | None]]:
-    """Runs `work` on each item in a Ray task of its own; yields (label, result, None) or (label, None, cause).
+    """Runs `work` on each item in a Ray task of its own, or in actors that did `setup` first; yields (label, result, None) or
+    (label, None, cause).
 
     An item that raises is tried again, then set aside; the others go on. `total` is in `unit`s, as `reporter` counts them.
     """
@@ -187,9 +204,43 @@ def run_items(
             return {"label": item["label"], "result": "null", "error": cause}
 
         rows = [{"item": json.dumps(item)} for item in items]
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(task, num_cpus=cpus, num_gpus=gpus)
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        if setup is None:
+            dataset = dataset.map(task, num_cpus=cpus, num_gpus=gpus)
+        else:
+            many = min(len(rows), workers or _room(cpus, gpus))
+            dataset = dataset.map(
+                _actor(setup, task), compute=ray.data.ActorPoolStrategy(size=many), num_cpus=cpus, num_gpus=gpus
+            )
         for row in dataset.iter_rows():
             yield row["label"], json.loads(row["result"]), row["error"] or None
+
+
+def require_gpus(setting: str, gpus: float, address: str | None) -> None:
+    """RequestError when GPUs are asked for on a Ray of this machine that has none: its workers would be waited for in vain."""
+    import ray
+
+    if gpus and address is None and "RAY_ADDRESS" not in os.environ and not ray.cluster_resources().get("GPU"):
+        raise RequestError(f"{setting} = {gpus:g}, but this machine has no GPU that Ray sees; set {setting}=0 to use its cores")
+
+
+def _actor(setup: Callable[[], Any], task: Callable[[dict[str, Any]], dict[str, Any]]) -> type:
+    class Worker:
+        def __init__(self) -> None:
+            setup()
+
+        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+            return task(row)
+
+    return Worker
+
+
+def _room(cpus: float, gpus: float) -> int:
+    """How many workers of this size the cluster holds; 1 when it holds none yet."""
+    import ray
+
+    have = ray.cluster_resources()
+    return max(1, int(have.get("GPU", 0) / gpus) if gpus else int(have.get("CPU", 1) / cpus))
 
 
 def start_ray(address: str | None = None) -> None:
@@ -204,6 +255,8 @@ def start_ray(address: str | None = None) -> None:
             options |= {"include_dashboard": False, "object_store_memory": 256 << 20}
         # Ray warns of a coming change in how it hides GPUs from tasks that ask for none; today's way is the one we want.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Ray's C++ core says of every pool of actors that a restart may fail; a part that fails is named by us.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         ray.init(address=address, **options)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

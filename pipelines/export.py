@@ -37,7 +37,8 @@ from sharding.writer import ShardWriter
 INPUTS = ("samples", "fetch", "stage1", "stage2", "dedup")
 TRAIN, HELD_OUT = "train", "heldout"
 HOLDOUT_SALT = 0x686F6C64  # the draw for the split is another than the draw for the place
-META = ("url", "source", "language", "width", "height")
+CAPTION_SALT = 0x63617074  # and so is the draw for the caption of a mixture
+META = ("url", "source", "language", "width", "height", "synthetic")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -62,8 +63,8 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
     """Plans of parts, shards, then each part's own rows."""
     plan = Step(
         family=f"export_{name}",
-        inputs=INPUTS,
-        settings=lambda part: {"stage": stage, "seed": settings.seed, "holdout": settings.holdout},
+        inputs=INPUTS if settings.captions == "original" else (*INPUTS, "captions"),
+        settings=lambda part: {"stage": stage, **settings.model_dump(exclude={"samples_per_shard"})},
         work=partial(_plan_part, settings=settings, stage=stage),
     )
     planned = run_step(storage, plan, parts)
@@ -110,12 +111,15 @@ def _plan_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Ex
             "stage1": ["keep"],
             "stage2": ["keep"],
             "dedup": ["duplicate_of", "eval_match"],
+            "captions": ["synthetic_caption"],
         },
     )
+    table = _captioned(table, settings)
     ok = pc.fill_null(pc.equal(table["fetch_status"], "ok"), False)
     ok = pc.and_(ok, pc.fill_null(table["stage1_keep"], False))
     if stage == 2:
         ok = pc.and_(ok, pc.fill_null(table["stage2_keep"], False))
+    ok = pc.and_(ok, pc.is_valid(table["caption"]))
     ok = pc.and_(ok, pc.and_(pc.is_null(table["dedup_duplicate_of"]), pc.is_null(table["dedup_eval_match"])))
     kept = table.filter(ok).rename_columns([name.removeprefix("fetch_") for name in table.column_names])
     ids = kept["sample_id"].to_numpy()
@@ -125,6 +129,21 @@ def _plan_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Ex
     reporter(part.rows)
     counts = {"kept": len(kept), HELD_OUT: int(held.sum()), TRAIN: int((~held).sum())}
     return Made(plan.sort_by([("order", "ascending"), ("sample_id", "ascending")]), counts)
+
+
+def _captioned(table: pa.Table, settings: ExportSettings) -> pa.Table:
+    """The table with the caption to export, NULL where the asked kind is missing, and whether it is synthetic."""
+    original, synthetic = table["caption"], table["captions_synthetic_caption"]
+    if settings.captions == "original":
+        chosen = pa.repeat(False, len(table))
+    elif settings.captions == "synthetic":
+        chosen = pa.repeat(True, len(table))
+    else:
+        hashed = mix(table["sample_id"].to_numpy(), settings.seed ^ CAPTION_SALT)
+        drawn = (hashed >> np.uint64(11)) * 2.0**-53 < settings.synthetic_share  # the upper bits as a number in 0 … 1
+        chosen = pc.and_(pa.array(drawn), pc.is_valid(synthetic).combine_chunks())
+    caption = pc.if_else(chosen, synthetic, original)
+    return table.set_column(table.column_names.index("caption"), "caption", caption).append_column("synthetic", chosen)
 
 
 def _write_shards(

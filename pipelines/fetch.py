@@ -2,6 +2,7 @@
 
 A costly step: what was asked once is kept. A run asks only for samples that have no answer yet, a URL that several samples of a
 part share is asked for once, and a part is committed in chunks, so that a kill costs minutes.
+What img2dataset fetched before is taken where it lies.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from pipelines.columns import read_part
 from pipelines.costly import commit_once, had, refuse_to_void
 from pipelines.engine import Made, Step, run_step, start_ray
 from pipelines.errors import RequestError, nearest
-from pipelines.manifest.parts import Part
-from pipelines.manifest.schema import FAMILIES
+from pipelines.manifest.parts import Part, read_files
+from pipelines.manifest.schema import FAMILIES, sample_ids
 from pipelines.manifest.storage import Storage
 from pipelines.progress import Reporter
 from pipelines.recipe import FetchSettings
+from pipelines.sources import source_named
+from pipelines.sources.img2dataset import NAME as IMG2DATASET
 
 DOWNLOAD = "download"  # the stage-1 rule that only repeats what fetch said
 COLUMNS = [name for name in FAMILIES["fetch"].names if name != "sample_id"]
@@ -32,22 +35,34 @@ COLUMNS = [name for name in FAMILIES["fetch"].names if name != "sample_id"]
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Fetches what is wanted and not yet had."""
-    from pipelines.fetching.client import ERRORS
-
-    parser = job.parser("fetch", __doc__ or "")
-    parser.add_argument("--retry", default="", metavar="CLASSES", help="ask again where these errors came, e.g. timeout,connect")
+    parser = job.parser("fetch", __doc__ or "", by_part=True)
+    parser.add_argument(
+        "--retry",
+        default="",
+        metavar="CLASSES",
+        help="ask again where these errors came, e.g. timeout,connect; failed: where any came but a refusal",
+    )
     parser.add_argument("--redo", action="store_true", help="fetch again what was stored with other resize settings")
     options = parser.parse_args(argv)
-    retry = tuple(filter(None, options.retry.split(",")))
-    for error in retry:
-        if error not in ERRORS:
-            raise RequestError(f"--retry {error!r} is no error class; {nearest(error, ERRORS)}")
+    retry = _classes(options.retry)
     settings = job.recipe_of(options).fetch
     storage = Storage(options.root)
-    parts = job.require_parts(storage)
+    parts = job.wanted_parts(storage, options.only)
     refuse_to_void(storage, parts, "fetch", settings.output(), redo=options.redo)
     start_ray(options.address)
     return job.summary(run_fetch(storage, parts, settings, retry))
+
+
+def _classes(asked: str) -> tuple[str, ...]:
+    """The error classes of a comma-separated list; `failed` stands for all but refusals. RequestError for an unknown one."""
+    from pipelines.fetching.client import ERRORS, status_of
+
+    found: list[str] = []
+    for name in filter(None, asked.split(",")):
+        if name not in (*ERRORS, "failed"):
+            raise RequestError(f"--retry {name!r} is no error class; {nearest(name, [*ERRORS, 'failed'])}")
+        found += [error for error in ERRORS if status_of(error) == "failed"] if name == "failed" else [name]
+    return tuple(dict.fromkeys(found))
 
 
 def run_fetch(storage: Storage, parts: Sequence[Part], settings: FetchSettings, retry: Sequence[str] = ()) -> Any:
@@ -113,6 +128,8 @@ def _wanted(reasons: pa.ChunkedArray) -> np.ndarray:
 
 
 def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchSettings, retry: tuple[str, ...]) -> Made:
+    if part.source == IMG2DATASET:
+        return _adopt(storage, part, reporter, settings)
     samples = read_part(storage, part, {"samples": ["url"], "stage1": ["reasons"]})
     answered = had(storage, part, "fetch", settings.output())
     plan = make_plan(samples, answered, retry)
@@ -125,6 +142,18 @@ def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchS
     kept = (answers[plan.codes] >= 0) & (plan.wanted | np.isin(plan.ids, answered["sample_id"].to_numpy()))
     table = rows.take(pa.array(answers[plan.codes[kept]])).add_column(0, "sample_id", pa.array(plan.ids[kept]))
     return Made(table, _counts(table), settings=settings.output(), spent=spent)
+
+
+def _adopt(storage: Storage, part: Part, reporter: Reporter, settings: FetchSettings) -> Made:
+    """Pictures that were fetched before us are taken where they lie."""
+    from pipelines.fetching.adopt import adopt
+
+    ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
+    first = int(sample_ids(source_named(part.source).ordinal, part.file, part.first_row, 1)[0])
+    uri = read_files(storage, part.source)[part.file].uri
+    rows = adopt(uri, part.first_row, part.rows, settings, lambda number: reporter(1))
+    table = rows.take(pa.array(ids - np.uint64(first))).add_column(0, "sample_id", pa.array(ids))
+    return Made(table, _counts(table), settings=settings.output())
 
 
 def _fetch_chunk(

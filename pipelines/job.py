@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from pipelines.engine import Outcome
-from pipelines.errors import RequestError
+from pipelines.errors import RequestError, nearest
 from pipelines.manifest.parts import Part, all_parts
 from pipelines.manifest.storage import Storage
 from pipelines.parser import Parser
@@ -19,8 +19,8 @@ from pipelines.recipe import Recipe, load_recipe
 DONE, SOME_FAILED, WRONG_REQUEST = 0, 1, 2
 
 
-def parser(job: str, description: str) -> Parser:
-    """The parser of a job that works on a manifest."""
+def parser(job: str, description: str, *, by_part: bool = False) -> Parser:
+    """The parser of a job that works on a manifest; `by_part` for one that can do some of the parts alone."""
     made = Parser(prog=f"pairmill {job}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     root = os.environ.get("PAIRMILL_ROOT")
     where = "where the manifest lives: a folder or any fsspec URI (or PAIRMILL_ROOT)"
@@ -28,6 +28,9 @@ def parser(job: str, description: str) -> Parser:
     made.add_argument("--recipe", metavar="FILE", help="the settings (TOML); every setting has a default")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of the recipe")
     made.add_argument("--address", metavar="ADDRESS", help="a Ray cluster; by default Ray starts on this machine")
+    if by_part:
+        only = "do this part alone, or all of a source: coyo/000000-0000000000, coyo; may be repeated"
+        made.add_argument("--only", action="append", default=[], metavar="PART", help=only)
     return made
 
 
@@ -37,6 +40,16 @@ def require_parts(storage: Storage) -> list[Part]:
     if not parts:
         raise RequestError(f"--root {storage.root} holds no samples; run `pairmill ingest` first, or check the root")
     return parts
+
+
+def wanted_parts(storage: Storage, only: Sequence[str]) -> list[Part]:
+    """The parts that --only names, all where it names none; RequestError for one that is not there."""
+    parts = require_parts(storage)
+    names = {str(part) for part in parts} | {part.source for part in parts}
+    for name in only:
+        if name not in names:
+            raise RequestError(f"--only {name!r} is no part; {nearest(name, names if len(names) < 30 else sorted(names)[:30])}")
+    return [part for part in parts if not only or {str(part), part.source} & set(only)]
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

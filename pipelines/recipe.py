@@ -64,7 +64,12 @@ class FetchSettings(Section):
 
 
 class ScoreSettings(Section):
-    """Which models score the pictures. A model not named does not score; checkpoints are safetensors, by path or URI."""
+    """Which models score the pictures. A model not named does not score; checkpoints are safetensors, by path or URI.
+
+    clip_model  an open_clip model, the .json of one, or "onnx": then the checkpoint is a folder of trainer_bridge.export_onnx
+    gpus        of a worker; 0 runs on a core
+    workers     how many hold the models; 0: as many as the cluster's GPUs (or cores) allow
+    """
 
     clip_model: str = ""
     clip_checkpoint: str = ""
@@ -76,6 +81,40 @@ class ScoreSettings(Section):
     batch: int = Field(64, ge=1)
     chunk: int = Field(10_000, ge=1, le=10_000)
     gpus: float = Field(0.0, ge=0)
+    workers: int = Field(0, ge=0)
+
+
+class CaptionSettings(Section):
+    """How an InternVL describes pictures.
+
+    prompt         what it is asked, of every picture; by_source has other words for some sources
+    sources        only these; empty: all
+    max_tokens     of a caption
+    temperature    0 is greedy: the same picture gives the same caption
+    gpus           of a worker; 0 runs on a core
+    workers        how many hold the model; 0: as many as the cluster's GPUs (or cores) allow
+    """
+
+    prompt: str = "Describe the picture in one sentence."
+    by_source: dict[str, str] = {}
+    sources: tuple[str, ...] = ()
+    max_tokens: int = Field(64, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    seed: int = 0
+    tiles: int = Field(1, ge=1)
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    batch: int = Field(32, ge=1)
+    chunk: int = Field(10_000, ge=1, le=10_000)
+    gpus: float = Field(1.0, ge=0)
+    workers: int = Field(0, ge=0)
+
+    def prompt_for(self, source: str) -> str:
+        """What the model is asked of a picture of this source."""
+        return self.by_source.get(source, self.prompt)
+
+    def asked(self) -> dict[str, Any]:
+        """The settings that change a caption: to change them is to pay again, so it needs --redo."""
+        return self.model_dump(include={"max_tokens", "temperature", "seed", "tiles", "precision"})
 
 
 class DedupSettings(Section):
@@ -88,11 +127,13 @@ class DedupSettings(Section):
 
 
 class ExportSettings(Section):
-    """How kept samples become shards."""
+    """How kept samples become shards. `synthetic_share` of a mixture's captions are synthetic, drawn by sample."""
 
     samples_per_shard: int = Field(5_000, ge=1)
     holdout: float = Field(0.0, ge=0, lt=1)
     seed: int = 0
+    captions: Literal["original", "synthetic", "mixture"] = "original"
+    synthetic_share: float = Field(0.5, ge=0, le=1)
 
 
 class Recipe(Section):
@@ -104,6 +145,7 @@ class Recipe(Section):
     score: ScoreSettings = ScoreSettings()
     dedup: DedupSettings = DedupSettings()
     stage2: dict[str, Any] = {}
+    caption: CaptionSettings = CaptionSettings()
     export: ExportSettings = ExportSettings()
 
     def stage1_rules(self) -> list[RuleSetting]:

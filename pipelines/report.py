@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the page goes")
     parser.add_argument("--title", default="Pairmill report")
     parser.add_argument("--truth", metavar="FILE", help="parquet of sample_id, defect, of: planted defects, to be counted")
-    parser.add_argument("--training", type=Path, metavar="DIR", help="a folder trainer_bridge.train wrote, to be shown")
+    parser.add_argument(
+        "--training", type=Path, metavar="DIR", help="what trainer_bridge.train wrote, or a folder of such, by stage"
+    )
     parser.add_argument("--note", action="append", default=[], help="a remark to print on top")
     options = parser.parse_args(argv)
     rules = job.recipe_of(options).stage1_rules()
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     found = numbers.all_numbers(connection, storage, parts, rules) | {"notes": options.note}
     if options.truth:
         found["planted"] = numbers.planted(connection, options.truth)
+        found["separation"] = numbers.separation(connection)
     if options.training:
         found["training"] = numbers.training(options.training)
     (options.out / "report.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -17,16 +17,17 @@ import pyarrow.compute as pc
 from pipelines import job
 from pipelines.columns import locate, read_part
 from pipelines.costly import commit_once, had, refuse_to_void
-from pipelines.engine import Made, Step, run_step, start_ray
+from pipelines.engine import Made, Step, require_gpus, run_step, start_ray
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
+from pipelines.pictures import distinct_places
 from pipelines.progress import Reporter
 from pipelines.recipe import ScoreSettings
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Scores every kept picture that has no scores yet."""
-    parser = job.parser("score", __doc__ or "")
+    parser = job.parser("score", __doc__ or "", by_part=True)
     parser.add_argument("--redo", action="store_true", help="score again what other models scored")
     options = parser.parse_args(argv)
     from pipelines.scoring.chunks import scorers
@@ -34,18 +35,22 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
     settings = job.recipe_of(options).score
     storage = Storage(options.root)
-    parts = job.require_parts(storage)
+    parts = job.wanted_parts(storage, options.only)
     models = provenance(settings)
     refuse_to_void(storage, parts, "scores", models, redo=options.redo)
+    setup = partial(scorers, settings.model_dump_json())
     if not settings.gpus:
-        scorers(settings.model_dump_json())  # a model that does not load is a wrong request, not a thousand failed parts
+        setup()  # a model that does not load is a wrong request, not a thousand failed parts
     start_ray(options.address)
+    require_gpus("score.gpus", settings.gpus, options.address)
     step = Step(
         family="scores",
         inputs=("samples", "fetch", "stage1"),
         settings=lambda part: models,
         work=partial(_score, settings=settings, models=models),
         gpus=settings.gpus,
+        setup=setup,
+        workers=settings.workers,
     )
     return job.summary(run_step(storage, step, parts))
 
@@ -74,7 +79,7 @@ def _score_chunk(
     """Scores one chunk of samples, unless that was done before a kill; returns where its scores lie, a row per sample."""
     from pipelines.scoring.chunks import score_chunk
 
-    places, rows = _distinct_places(chunk)
+    places, rows = distinct_places(chunk)
     sharing = np.bincount(rows, minlength=len(places))
 
     def make(name: str) -> pa.Table:
@@ -87,14 +92,6 @@ def _score_chunk(
     if not made:
         reporter(len(chunk))
     return path
-
-
-def _distinct_places(chunk: pa.Table) -> tuple[list[Any], list[int]]:
-    """The distinct (tar, offset, length) of a chunk, and for each sample the index of its own."""
-    columns = [chunk[f"fetch_{name}"].to_pylist() for name in ("tar", "offset", "length")]
-    index: dict[tuple[Any, ...], int] = {}
-    rows = [index.setdefault(place, len(index)) for place in zip(*columns, strict=True)]
-    return list(index), rows
 
 
 def _counts(table: pa.Table, models: dict[str, Any]) -> dict[str, int]:

@@ -27,10 +27,10 @@ SCORES = ("clip_similarity", "watermark", "unsafe", "aesthetic")
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Judges every part whose columns or rules have changed."""
-    options = job.parser("stage1", __doc__ or "").parse_args(argv)
+    options = job.parser("stage1", __doc__ or "", by_part=True).parse_args(argv)
     recipe = job.recipe_of(options)
     storage = Storage(options.root)
-    parts = job.require_parts(storage)
+    parts = job.wanted_parts(storage, options.only)
     start_ray(options.address)
     return job.summary(run_step(storage, stage1_step(recipe), parts))
 

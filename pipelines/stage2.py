@@ -20,10 +20,10 @@ from pipelines.stage1 import verdicts
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Judges every part whose captions or rules have changed."""
-    options = job.parser("stage2", __doc__ or "").parse_args(argv)
+    options = job.parser("stage2", __doc__ or "", by_part=True).parse_args(argv)
     recipe = job.recipe_of(options)
     storage = Storage(options.root)
-    parts = job.require_parts(storage)
+    parts = job.wanted_parts(storage, options.only)
     start_ray(options.address)
     return job.summary(run_step(storage, stage2_step(recipe), parts))
 

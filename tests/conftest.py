@@ -84,10 +84,21 @@ def ray_session() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def web(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small CLIP of the repository, as ONNX."""
+    from infra.models import CLIP
+    from trainer_bridge.export_onnx import export_onnx
+
+    folder = tmp_path_factory.mktemp("clip")
+    export_onnx(CLIP, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def web(corpus: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's web of the small corpus: pictures/, eval/, metadata/, truth.parquet."""
     from pipelines.demoweb.build import build
 
     folder = tmp_path_factory.mktemp("web")
-    build(folder, corpus)
+    build(folder, corpus, str(clip))
     return folder

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import cli, job, sql
+from pipelines.errors import RequestError
 from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.schema import conform
 from pipelines.manifest.storage import Storage
@@ -44,6 +45,8 @@ def files(folder: Path) -> None:
         (["ingest", "laion2b-en", "F/good.parquet", "--recipe", "F/none.toml"], "cannot be read"),
         (["ingest"], "the following arguments are required"),
         (["stage1"], "holds no samples"),
+        (["calibrate"], "holds no samples"),
+        (["caption", "--model", "F"], "holds no samples"),
         (["stage2", "--set", "stage2.length.word.max=3"], "did you mean 'length.words'"),
         (["fetch", "--retry", "timeouts"], "did you mean 'timeout'"),
         (["export", "--stage", "2", "--out", "F/out", "--name", "My Shards"], "must be small letters"),
@@ -124,3 +127,23 @@ def test_the_root_may_come_from_the_environment(manifest: str, monkeypatch: pyte
     assert sql.main(["select count(*) as n from manifest", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"n": 2}
     assert os.environ["PAIRMILL_ROOT"] == manifest
+
+
+def test_only_the_named_parts_are_done(tmp_path: Path, ray_session: None) -> None:
+    from pipelines import ingest, stage1
+
+    root = tmp_path / "root"
+    for source, name in (("laion2b-en", "a"), ("laion2b-en", "b"), ("laion2b-multi", "c")):
+        extra = {"LANGUAGE": ["de"]} if source.endswith("multi") else {}
+        pq.write_table(pa.table(GOOD | extra), tmp_path / f"{name}.parquet")
+        ingest.main(["--root", str(root), source, str(tmp_path / f"{name}.parquet")])
+
+    def done() -> set[str]:
+        return {str(path.relative_to(root / "manifest" / "stage1")) for path in (root / "manifest" / "stage1").rglob("*.parquet")}
+
+    assert stage1.main(["--root", str(root), "--only", "laion2b-en/000001-0000000000"])["parts"] == 1
+    assert done() == {"laion2b-en/000001-0000000000.parquet"}
+    assert stage1.main(["--root", str(root), "--only", "laion2b-en"])["ran"] == 1
+    assert len(done()) == 2
+    with pytest.raises(RequestError, match="'laion2b-em' is no part; did you mean 'laion2b-en'"):
+        stage1.main(["--root", str(root), "--only", "laion2b-em"])

@@ -237,3 +237,13 @@ def test_the_rule_that_speaks_of_downloads_is_the_one_of_stage_1() -> None:
     from pipelines.fetch import DOWNLOAD
 
     assert [rule.columns for rule in stage1.RULES if rule.name == DOWNLOAD] == [("fetch_status",)]
+
+
+def test_retry_failed_means_every_class_but_refusals() -> None:
+    from pipelines.fetch import _classes
+    from pipelines.fetching.client import ERRORS, status_of
+
+    assert set(_classes("failed")) == {error for error in ERRORS if status_of(error) == "failed"}
+    assert _classes("timeout,failed,timeout")[0] == "timeout" and len(set(_classes("timeout,failed"))) == len(
+        _classes("timeout,failed")
+    )

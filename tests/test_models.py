@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainer_bridge.checkpoint import load_model, save_model
+from infra.torchvision_operators import define_missing_operators
+from trainer_bridge.checkpoint import load_contrastive, resize_positions, save_contrastive
 from trainer_bridge.config import load_config
 from trainer_bridge.losses import clip_loss
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel, TextConfig
 from trainer_bridge.models.internvit import InternViT, InternViTConfig, keep_some
 from trainer_bridge.schedule import cosine
-from trainer_bridge.stages import count_parameters
+from trainer_bridge.stages import STAGES
 from trainer_bridge.tokenizer import encode, train_tokenizer
 
 CONFIGS = Path(__file__).parent.parent / "trainer_bridge" / "configs"
@@ -29,9 +30,11 @@ def tiny_model() -> ContrastiveModel:
 
 
 def test_internvit_6b_has_the_published_number_of_parameters() -> None:
-    config = load_config(str(CONFIGS / "contrastive-internvl.toml")).model.image.model_copy(update={"image_size": 224})
+    config = load_config(str(CONFIGS / "contrastive-internvl.toml"), STAGES["contrastive"].config_type).model.image.model_copy(
+        update={"image_size": 224}
+    )
     with torch.device("meta"):
-        count = count_parameters(InternViT(config).parameters())
+        count = sum(parameter.numel() for parameter in InternViT(config).parameters())
     assert round(count / 1e6) == 5903  # InternVL Table 1
 
 
@@ -104,6 +107,24 @@ def test_clip_loss_is_the_symmetric_cross_entropy() -> None:
     assert clip_loss(image, text, torch.tensor([12.0])).item() == pytest.approx(expected.item(), abs=1e-6)
 
 
+def test_clip_loss_is_open_clips() -> None:
+    define_missing_operators()
+    from open_clip.loss import ClipLoss
+
+    image, text = (F.normalize(torch.randn(7, 5), dim=1) for _ in range(2))
+    theirs = ClipLoss()(image, text, torch.tensor(14.0))
+    assert clip_loss(image, text, torch.tensor([14.0])).item() == pytest.approx(theirs.item(), abs=1e-6)
+
+
+def test_positions_are_resized_for_pictures_of_another_size() -> None:
+    model = tiny_model().eval()
+    larger = resize_positions(model, TINY.model_copy(update={"image_size": 64})).eval()
+    images = torch.randn(2, 3, 64, 64)
+    assert larger.image_tower.positions.shape == (1, 65, 24)
+    assert torch.allclose(model.encode_image(images), larger.encode_image(images), atol=1e-5)
+    assert resize_positions(model, TINY) is model
+
+
 TWO_PROCESSES = """
 import sys, torch
 from torch import distributed as dist
@@ -162,20 +183,21 @@ def test_any_text_can_be_encoded_and_ends_with_the_end_token() -> None:
 def test_a_saved_model_is_the_same_model_and_a_wrong_one_is_named(tmp_path: Path) -> None:
     model = tiny_model().eval()
     tokenizer = train_tokenizer(["a b c"], 280)
-    save_model(tmp_path, model.config, model.state_dict(), tokenizer)
-    again, _ = load_model(tmp_path)
+    save_contrastive(tmp_path, model.config, model.state_dict(), tokenizer)
+    again, _ = load_contrastive(tmp_path)
     pixels = torch.randn(2, 3, 32, 32)
     assert torch.equal(model.encode_image(pixels), again.eval().encode_image(pixels))
     config = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(config.replace('"embedding": 12', '"embedding": 13'))
     with pytest.raises(ValueError, match="does not fit config") as caught:
-        load_model(tmp_path)
+        load_contrastive(tmp_path)
     assert "\n" not in str(caught.value)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"holds no model\.safetensors"):
-        load_model(tmp_path)
+        load_contrastive(tmp_path)
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
 def test_every_shipped_configuration_is_valid(config: Path) -> None:
-    assert load_config(str(config)).data.batch > 0
+    kind = STAGES[config.name.partition("-")[0]].config_type
+    assert load_config(str(config), kind).data.batch > 0

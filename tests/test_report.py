@@ -89,7 +89,7 @@ def test_numbers_add_up(manifest: Storage, tmp_path: Path) -> None:
     ]
     similarity = numbers["factors"][0]
     assert similarity["unknown"] == 1 and sum(similarity["bins"]) == 5 and similarity["thresholds"] == [0.26]
-    assert np.flatnonzero(similarity["bins"]).tolist() == [8, 24]
+    assert np.flatnonzero(similarity["bins"]).tolist() == [4, 12]
     assert numbers["fetch"] == [
         {"status": "ok", "error": None, "samples": 5, "urls": 5},
         {"status": "failed", "error": "http_404", "samples": 1, "urls": 1},

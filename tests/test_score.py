@@ -18,27 +18,18 @@ from pipelines import score, stage1
 from pipelines.costly import commit_once
 from pipelines.errors import RequestError
 from pipelines.manifest import connect
-from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.schema import conform, sample_ids
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import ScoreSettings
 from pipelines.scoring.models import load_clip, open_nsfw, provenance
-from sharding.writer import ShardWriter
+from tests.pictured import COLOURS, PART, jpeg, pictured
 
 CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
-PART = Part("coyo", 0, 0, 8)
-COLOURS = ("red", "green", "blue", "white", "black")
-
-
-def jpeg(colour: str) -> bytes:
-    data = io.BytesIO()
-    Image.new("RGB", (48, 40), colour).save(data, "JPEG")
-    return data.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -68,37 +59,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Storage:
-    """Eight samples: 0, 1 share a picture; 5 is unreadable; 6 was not fetched; 7 is dropped by stage 1; 4 says nothing."""
-    storage = Storage(str(tmp_path / "root"))
-    register_files(storage, "coyo", [SourceFile("f", 0, 8, 1, "x")])
-    ids = sample_ids(4, 0, 0, 8)
-    Path(storage.full("images")).mkdir(parents=True)
-    with Path(storage.full("images/a.tar")).open("wb") as handle:
-        writer = ShardWriter(handle)
-        bodies = [jpeg(colour) for colour in COLOURS] + [b"no picture"]
-        places = [writer.add(str(i), {"jpg": body})["jpg"] for i, body in enumerate(bodies)]
-        writer.close()
-    shown = [0, 0, 1, 2, 3, 5, None, 4]
-    captions = ["red", "a red square", "green", "blue", "", "what", "gone", "black"]
-    samples = {"sample_id": ids, "source": ["coyo"] * 8, "url": [f"http://a/{i}" for i in shown], "caption": captions}
-    place = [(None, None) if i is None else places[i] for i in shown]
-    tables = {
-        "samples": pa.table({**samples, "clip_similarity": pa.array([0.3] * 8, pa.float32())}),
-        "fetch": pa.table(
-            {
-                "sample_id": ids,
-                "status": ["failed" if i is None else "ok" for i in shown],
-                "tar": pa.array([None if i is None else "images/a.tar" for i in shown]),
-                "offset": pa.array([offset for offset, _ in place], pa.int64()),
-                "length": pa.array([length for _, length in place], pa.int64()),
-            }
-        ),
-        "stage1": pa.table({"sample_id": ids, "keep": [True] * 7 + [False], "reasons": [[]] * 7 + [["watermark"]]}),
-    }
-    for family, table in tables.items():
-        storage.write_parquet(PART.path(family), conform(table, family))
-        write_receipt(storage, PART, Receipt(family, "coyo", PART.name, "f", "d", 8, 8))
-    return storage
+    return pictured(tmp_path / "root")
 
 
 def run(storage: Storage, weights: dict[str, str], *more: str) -> dict:
@@ -199,7 +160,7 @@ def test_a_run_made_again_gives_the_same_bytes_and_a_committed_chunk_is_not_made
         ({"clip_checkpoint": "model.pt"}, "pickles are not loaded"),
         ({"clip_checkpoint": "MARK"}, "does not fit"),
         ({"clip_checkpoint": ""}, "go together"),
-        ({"clip_model": "ViT-B-23"}, "no open_clip model; did you mean 'ViT-B-32'"),
+        ({"clip_model": "ViT-B-23"}, "no open_clip model, nor onnx; did you mean 'ViT-B-32'"),
         ({"aesthetic_checkpoint": "MARK"}, r"must hold weight\[1, 16\] and bias\[1\]"),
         ({"watermark_model": "resnet10x"}, "did you mean 'resnet10t'"),
         ({"watermark_checkpoint": "HEAD"}, "holds no fc.weight"),
@@ -224,3 +185,30 @@ def test_open_nsfw_finds_plain_colours_harmless() -> None:
     session = onnxruntime.InferenceSession(str(open_nsfw()))
     scores = unsafe(session, [Image.new("RGB", (300, 200), colour) for colour in COLOURS])
     assert scores.shape == (5,) and scores.dtype == np.float32 and (scores < 0.2).all()
+
+
+def test_a_clip_in_onnx_scores_as_the_model_it_was_made_from(manifest: Storage, tmp_path: Path, ray_session: None) -> None:
+    from tests.test_models import tiny_model
+    from trainer_bridge.checkpoint import save_contrastive
+    from trainer_bridge.export_onnx import main as export_onnx
+    from trainer_bridge.tokenizer import encode, train_tokenizer
+    from trainer_bridge.transforms import normalise, whole
+
+    model, tokenizer = tiny_model().eval(), train_tokenizer(["red green blue black square"], 290)
+    save_contrastive(tmp_path / "model", model.config, model.state_dict(), tokenizer)
+    export_onnx(["--checkpoint", str(tmp_path / "model"), "--out", str(tmp_path / "onnx")])
+    chosen = {"clip_model": "onnx", "clip_checkpoint": str(tmp_path / "onnx"), "unsafe": "false"}
+    assert run(manifest, chosen)["scored"] == 6
+    scores = connect(manifest.root).sql("select sample_id, clip_similarity from scores order by 1").fetchall()
+    colours = {0: "red", 1: "red", 2: "green", 3: "blue"}
+    captions = {0: "red", 1: "a red square", 2: "green", 3: "blue"}
+    for number, colour in colours.items():
+        picture = Image.open(io.BytesIO(jpeg(colour))).convert("RGB")
+        with torch.inference_mode():
+            image = model.encode_image(normalise(torch.from_numpy(whole(picture, 32))[None]))
+            text = model.encode_text(*encode(tokenizer, [captions[number]], 16))
+        assert scores[number][1] == pytest.approx((image @ text.T).item(), abs=1e-4)
+    again, _ = provenance(ScoreSettings.model_validate(chosen)), (tmp_path / "onnx" / "text.onnx").unlink()
+    assert again["clip_similarity"]["model"] == "onnx"
+    with pytest.raises(RequestError, match=r"holds no readable text\.onnx"):
+        provenance(ScoreSettings.model_validate(chosen))

@@ -80,6 +80,88 @@ def test_coyo_picks_the_similarity_of_the_recipe() -> None:
     assert json.loads(other.schema.metadata[b"pairmill.score_models"])["clip_similarity"] == "CLIP ViT-L/14"
 
 
+def test_coyos_image_phash_is_kept_as_a_number() -> None:
+    hashes = ["00000000000000ff", "FFFFFFFFFFFFFFFE", None, "not hexadecimal!", "ff"]
+    raw = {"url": [f"http://a/{i}" for i in range(5)], "text": ["a"] * 5, "width": [1] * 5, "height": [1] * 5}
+    samples = ingested("coyo", pa.table({**raw, "image_phash": hashes})).table
+    assert samples["image_phash"].to_pylist() == [255, 2**64 - 2, None, None, None]
+    assert ingested("coyo", pa.table(raw)).table["image_phash"].null_count == 5
+
+
+def test_laion_coco_trains_on_top_caption_and_keeps_the_alt_text() -> None:
+    raw = pa.table(
+        {
+            "URL": ["http://a/1", "http://a/2"],
+            "TEXT": ["alt text", None],
+            "top_caption": ["a red fox in the snow", "a cat"],
+            "all_captions": [["a red fox in the snow", "a fox"], ["a cat"]],
+            "all_similarities": [[0.3, 0.2], [0.3]],
+            "WIDTH": [640.0, float("nan")],
+            "HEIGHT": [480.0, 7.0],
+            "similarity": [0.9, 0.9],
+            "hash": [1, 2],
+            "pwatermark": [0.1, None],
+            "punsafe": [0.2, 0.3],
+        }
+    )
+    samples = ingested("laion-coco", raw).table
+    assert samples["caption"].to_pylist() == ["a red fox in the snow", "a cat"]
+    assert samples["alt_text"].to_pylist() == ["alt text", None]
+    assert samples["width"].to_pylist() == [640, None]
+    assert samples["watermark"].to_pylist() == [pytest.approx(0.1), None]
+    assert samples["clip_similarity"].null_count == 2  # the published similarity is that of the alt text
+
+
+def test_datacomp_picks_the_similarity_of_the_recipe() -> None:
+    raw = {"uid": ["ab" * 16], "url": ["http://a/1"], "text": ["a"], "original_width": [9], "original_height": [8]}
+    raw |= {"clip_b32_similarity_score": [0.25], "clip_l14_similarity_score": [0.2], "face_bboxes": [[]], "sha256": ["cd" * 32]}
+    samples = ingested("datacomp", pa.table(raw)).table
+    assert (samples["width"][0].as_py(), samples["clip_similarity"][0].as_py()) == (9, 0.25)
+    other = ingested("datacomp", pa.table(raw), datacomp_similarity="l14").table
+    assert other["clip_similarity"][0].as_py() == pytest.approx(0.2)
+    assert json.loads(other.schema.metadata[b"pairmill.score_models"]) == {"clip_similarity": "CLIP ViT-L/14"}
+
+
+@pytest.mark.parametrize("source, url_first", [("cc3m", False), ("cc12m", True)])
+def test_headerless_tsv_with_opposite_columns_tabs_and_quotes(tmp_path: Path, source: str, url_first: bool) -> None:
+    captions = ["a red fox", 'said "hello\tthere', "“quoted” 狐狸", "'", ""]
+    lines = [(f"http://a/{i}", caption) if url_first else (caption, f"http://a/{i}") for i, caption in enumerate(captions)]
+    path = tmp_path / "Train.tsv"
+    path.write_bytes("".join("\t".join(line) + "\n" for line in lines).encode() + b"only one field\n" + b"bad \xff\thttp://a/9\n")
+    origin = source_named(source)
+    rows = inspect(str(path), origin).rows
+    assert rows == 7
+    made = to_samples(read_rows(str(path), origin, 0, rows), origin, Part(source, 0, 0, rows), IngestSettings())
+    assert made.table["caption"].to_pylist() == captions
+    assert made.table["url"].to_pylist() == [f"http://a/{i}" for i in range(5)]
+    assert made.others["rejects"]["reason"].to_pylist() == ["wrong_field_count", "invalid_utf8"]
+
+
+def test_sbu_is_a_json_of_parallel_arrays(tmp_path: Path) -> None:
+    path, origin = tmp_path / "sbu.json", source_named("sbu")
+    document = {"image_urls": ["http://a/1", "", "http://a/3"], "captions": ["a\nfox", "b", None], "user_ids": ["x", "y", "z"]}
+    path.write_text(json.dumps(document))
+    made = to_samples(read_rows(str(path), origin, 0, 3), origin, Part("sbu", 0, 0, 3), IngestSettings())
+    assert made.table["caption"].to_pylist() == ["a\nfox", ""]
+    assert made.others["rejects"]["reason"].to_pylist() == ["no_url"]
+    path.write_text(json.dumps(document | {"captions": ["a"]}))
+    with pytest.raises(RequestError, match="arrays of unequal length"):
+        inspect(str(path), origin)
+
+
+def test_huge_captions_nulls_and_newlines_inside_are_data(tmp_path: Path) -> None:
+    long = 'ein Fuchs, "狐狸"\n' * 6000  # over 100 KB
+    raw = pa.table({"URL": ["http://a/1"] * 3, "TEXT": [long, "nul\x00byte", "two\nlines"], "WIDTH": [1] * 3, "HEIGHT": [1] * 3})
+    pq.write_table(raw, tmp_path / "a.parquet")
+    with (tmp_path / "a.csv").open("w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle).writerows([["url", "caption"], *([f"http://a/{i}", t] for i, t in enumerate(raw["TEXT"].to_pylist()))])
+    for source, file in (("laion2b-en", "a.parquet"), ("wukong", "a.csv")):
+        origin = source_named(source)
+        made = to_samples(read_rows(str(tmp_path / file), origin, 0, 3), origin, Part(source, 0, 0, 3), IngestSettings())
+        assert made.table["caption"].to_pylist() == [long, "nulbyte", "two\nlines"]
+        assert made.table["caption_chars"].to_pylist() == [len(long), 7, 9]
+
+
 def test_types_that_drift_and_sizes_that_are_no_sizes() -> None:
     raw = pa.table(
         {

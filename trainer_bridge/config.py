@@ -1,14 +1,16 @@
-"""The trainer's configuration: one TOML file per experiment, validated. See `configs/` for the published one and a tiny one."""
+"""The trainer's configuration: one TOML file per experiment, validated. See `configs/` for the published ones and tiny ones."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer_bridge.models.contrastive import ContrastiveConfig
+from trainer_bridge.models.internvl import ChatConfig
+from trainer_bridge.models.qllama import GenerativeConfig
 
 
 class Section(BaseModel):
@@ -30,13 +32,24 @@ class DataConfig(Section):
 class OptimizerConfig(Section):
     """AdamW with a cosine schedule after a linear warm-up; steps count optimizer updates."""
 
-    image_lr: float = Field(gt=0)
-    text_lr: float = Field(gt=0)
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(0.1, ge=0)
     warmup: int = Field(ge=0)
     steps: int = Field(ge=1)
     clip_norm: float = Field(1.0, gt=0)
+
+
+class OneRate(OptimizerConfig):
+    """One learning rate for all that is trained."""
+
+    lr: float = Field(gt=0)
+
+
+class TwoRates(OptimizerConfig):
+    """A learning rate for the image side and one for the rest."""
+
+    image_lr: float = Field(gt=0)
+    text_lr: float = Field(gt=0)
 
 
 class RunConfig(Section):
@@ -49,21 +62,44 @@ class RunConfig(Section):
 
 
 class TrainConfig(Section):
-    """A whole experiment."""
+    """What the experiments of all stages have."""
 
-    model: ContrastiveConfig
     data: DataConfig
     optimizer: OptimizerConfig
     run: RunConfig
 
 
-def load_config(path: str) -> TrainConfig:
+class ContrastiveExperiment(TrainConfig):
+    """Stage 1."""
+
+    model: ContrastiveConfig
+    optimizer: TwoRates
+
+
+class GenerativeExperiment(TrainConfig):
+    """Stage 2: the sizes of image and text towers come from the stage-1 model it starts from."""
+
+    model: GenerativeConfig
+    optimizer: OneRate
+
+
+class ChatExperiment(TrainConfig):
+    """Stage 3: the sizes of the image tower come from the stage-1 model it starts from."""
+
+    model: ChatConfig
+    optimizer: OneRate
+
+
+Experiment = TypeVar("Experiment", bound=TrainConfig)
+
+
+def load_config(path: str, kind: type[Experiment]) -> Experiment:
     """The experiment in the file; ValueError says what is wrong where, in one line."""
     try:
-        return TrainConfig.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        return kind.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise ValueError(f"--config {path} cannot be read ({error.strerror})") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"--config {path} is not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]

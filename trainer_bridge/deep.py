@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +78,16 @@ def set_rate(engine: Any, config: TrainConfig, progress: float) -> float:
 def micro_batches(batch: Batch, size: int) -> Iterator[Batch]:
     """The batch in pieces of at most `size` samples, in order."""
     for start in range(0, len(batch.captions), size):
-        piece = slice(start, start + size)
-        yield Batch(batch.pixels[piece], batch.captions[piece], batch.sample_ids[piece], 0)
+        yield batch.piece(start, start + size)
 
 
-def mean(value: float) -> float:
-    """The mean of a number over ranks."""
-    total = torch.tensor([value], dtype=torch.float64)
+def mean(values: Mapping[str, float]) -> dict[str, float]:
+    """The mean of each number over ranks."""
+    total = torch.tensor(list(values.values()), dtype=torch.float64)
     if dist.get_backend() == "nccl":
         total = total.cuda()
     dist.all_reduce(total)
-    return float(total.item() / dist.get_world_size())
+    return dict(zip(values, (total / dist.get_world_size()).tolist(), strict=True))
 
 
 def save(engine: Any, folder: Path, steps: int, seconds: float) -> None:

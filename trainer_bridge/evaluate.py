@@ -1,67 +1,51 @@
-"""Retrieval on the held-out split: does a caption find its picture among all held-out pictures?
+"""Evaluates a saved model of any stage on the held-out split, and prints JSON.
 
-`python -m trainer_bridge.evaluate --checkpoint DIR --shards URI` prints text→image recall@1, @5, @10 beside chance, as JSON.
+    python -m trainer_bridge.evaluate --checkpoint DIR --shards URI
+
+Stages 1 and 2: text→image recall@1, @5, @10 beside chance. Stage 3: the loss on captions, and right nouns where the shards name
+one.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from tokenizers import Tokenizer
-from torch import Tensor
-
-from sharding.index import Dataset, read_dataset
-from sharding.reader import ShardReader
-from trainer_bridge.checkpoint import load_model
-from trainer_bridge.models.contrastive import ContrastiveModel
-from trainer_bridge.tokenizer import encode
-from trainer_bridge.transforms import decode, normalise, whole
-
-RANKS = (1, 5, 10)
+from sharding.index import read_dataset
+from trainer_bridge.answers import answers
+from trainer_bridge.checkpoint import CONFIG, is_chat, load_contrastive, load_generative
+from trainer_bridge.retrieval import retrieval
 
 
-def retrieval(model: ContrastiveModel, tokenizer: Tokenizer, dataset: Dataset, split: str, limit: int = 4000) -> dict[str, float]:
-    """Text→image recall over at most `limit` pairs of a split. Captions may share a picture: chance is k over the pictures."""
-    reader = ShardReader(dataset, split)
-    places = [(shard, row) for shard, size in enumerate(reader.sizes()) for row in range(size)][:limit]
-    samples = [reader.read(*place) for place in places]
-    digests = [hashlib.sha256(sample.image).digest() for sample in samples]
-    _, first, owner = np.unique(np.array(digests, dtype="S32"), return_index=True, return_inverse=True)
-    size = model.config.image.image_size
-    model.eval()
-    with torch.inference_mode():
-        pixels = torch.stack([torch.from_numpy(whole(decode(samples[i].image, size), size)) for i in first.tolist()])
-        images = torch.cat([model.encode_image(normalise(piece)) for piece in pixels.split(256)])
-        captions = [sample.text for sample in samples]
-        texts = torch.cat([_features(model, tokenizer, captions[i : i + 256]) for i in range(0, len(captions), 256)])
-        right = (texts @ images.T).argsort(dim=1, descending=True) == torch.from_numpy(owner)[:, None]
-        place = right.int().argmax(dim=1)
-    recall = {f"recall@{k}": (place < k).float().mean().item() for k in RANKS}
-    chance = {f"chance@{k}": k / len(first) for k in RANKS}
-    return {"pairs": len(samples), "pictures": len(first), **recall, **chance}
-
-
-def _features(model: ContrastiveModel, tokenizer: Tokenizer, captions: Sequence[str]) -> Tensor:
-    return model.encode_text(*encode(tokenizer, captions, model.config.text.length))
+def evaluate(folder: Path, shards: str, split: str) -> dict[str, Any]:
+    """What the model in `folder` does on a split; ValueError or FileNotFoundError in one line when either is not there."""
+    dataset = read_dataset(shards)
+    if is_chat(folder):
+        return answers(folder, dataset, split)
+    generative = (folder / CONFIG).exists() and "generative" in json.loads((folder / CONFIG).read_text())
+    model, tokenizer = (load_generative if generative else load_contrastive)(folder)
+    return retrieval(model, tokenizer, dataset, split)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluates a saved model."""
-    parser = argparse.ArgumentParser(prog="trainer_bridge.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="trainer_bridge.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--checkpoint", required=True, type=Path, help="a folder that train wrote")
     parser.add_argument("--shards", required=True, help="the exported shards")
     parser.add_argument("--split", default="heldout")
     options = parser.parse_args(argv)
-    model, tokenizer = load_model(options.checkpoint)
-    result = retrieval(model, tokenizer, read_dataset(options.shards), options.split)
-    sys.stdout.write(json.dumps(result, sort_keys=True) + "\n")
+    try:
+        result = evaluate(options.checkpoint, options.shards, options.split)
+    except (ValueError, FileNotFoundError) as error:
+        sys.stderr.write(f"trainer_bridge.evaluate: {error}\n")
+        sys.exit(2)
+    sys.stdout.write(json.dumps(result, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

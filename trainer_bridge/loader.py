@@ -26,12 +26,22 @@ Transform = Callable[[bytes, np.random.Generator], np.ndarray]
 
 @dataclass
 class Batch:
-    """A rank's slice of a global batch: pixels uint8[B, 3, S, S], captions, ids; `faults` pictures could not be decoded."""
+    """A rank's slice of a global batch: pixels uint8[B, 3, S, S], captions, json members, ids, positions in the order.
+
+    `faults` pictures could not be decoded.
+    """
 
     pixels: Tensor
     captions: list[str]
+    json: list[bytes]
     sample_ids: list[int]
+    positions: list[int]
     faults: int
+
+    def piece(self, start: int, stop: int) -> Batch:
+        """Samples start … stop - 1."""
+        part = slice(start, stop)
+        return Batch(self.pixels[part], self.captions[part], self.json[part], self.sample_ids[part], self.positions[part], 0)
 
 
 class Loader:
@@ -55,21 +65,26 @@ class Loader:
 
     def load(self, step: int) -> Batch:
         """The rank's slice of global batch `step`. A picture that cannot be decoded gives its place to the sample before it."""
-        pixels, captions, ids, faults = list[np.ndarray](), list[str](), list[int](), 0
+        loaded: list[tuple[np.ndarray, Sample, int]] = []
+        faults = 0
         for position in self.positions(step):
             sample = self.reader.read(*self.order.at(position))
             try:
-                pixels.append(self._picture(sample, position))
-                captions.append(sample.text)
-                ids.append(sample.sample_id)
+                loaded.append((self._picture(sample, position), sample, position))
             except ValueError:
                 faults += 1
-        if not pixels:
+        if not loaded:
             raise ValueError(f"no picture of global batch {step} could be decoded; run sharding.verify on the shards")
-        pixels += pixels[-1:] * faults
-        captions += captions[-1:] * faults
-        ids += ids[-1:] * faults
-        return Batch(torch.from_numpy(np.stack(pixels)), captions, ids, faults)
+        loaded += loaded[-1:] * faults
+        pixels, samples, positions = zip(*loaded, strict=True)
+        return Batch(
+            pixels=torch.from_numpy(np.stack(pixels)),
+            captions=[sample.text for sample in samples],
+            json=[sample.json for sample in samples],
+            sample_ids=[sample.sample_id for sample in samples],
+            positions=list(positions),
+            faults=faults,
+        )
 
     def _picture(self, sample: Sample, position: int) -> np.ndarray:
         return self.transform(sample.image, np.random.default_rng([self.seed, position]))

@@ -15,10 +15,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, rows: Tensor) -> Tensor:
-        gathered = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-        dist.all_gather(gathered, rows.contiguous())
         context.rows = len(rows)
-        return torch.cat(gathered)
+        return _concatenate(rows)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
@@ -28,23 +26,47 @@ class _Gather(torch.autograd.Function):
         return gradient[start : start + context.rows]
 
 
+def _concatenate(rows: Tensor) -> Tensor:
+    gathered = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, rows.contiguous())
+    return torch.cat(gathered)
+
+
+def world() -> int:
+    """How many ranks there are."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def gather(rows: Tensor) -> Tensor:
     """[B, D] of each rank → [world · B, D], with gradient; the same on one process."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        gathered: Tensor = _Gather.apply(rows)
-        return gathered
-    return rows
+    if world() == 1:
+        return rows
+    gathered: Tensor = _Gather.apply(rows)
+    return gathered
 
 
-def clip_loss(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+def clip_loss(image: Tensor, text: Tensor, scale: Tensor, some: Tensor | None = None) -> Tensor:
     """Symmetric CLIP loss of image[B, D] and text[B, D], both L2-normalised, over all ranks. Source: InternVL §3.3, CLIP.
 
     Only the local rows of the similarity matrix are computed, so memory stays O(B · world B). The mean over ranks of the result
-    is the loss of the global batch.
+    is the loss of the global batch. Pairs where `some` bool[B] is false take no part, neither as right answers nor as wrong ones.
     """
     images, texts = gather(image), gather(text)
-    rank = dist.get_rank() if images.shape[0] != image.shape[0] else 0
+    rank = dist.get_rank() if world() > 1 else 0
     labels = torch.arange(len(image), device=image.device) + rank * len(image)
-    by_image = F.cross_entropy(scale * image @ texts.T, labels)
-    by_text = F.cross_entropy(scale * text @ images.T, labels)
-    return (by_image + by_text) / 2
+    by_image, by_text = scale * image @ texts.T, scale * text @ images.T
+    if some is None:
+        return (F.cross_entropy(by_image, labels) + F.cross_entropy(by_text, labels)) / 2
+    everywhere = _concatenate(some.to(torch.uint8)).bool() if world() > 1 else some
+    labels = torch.where(some, labels, -100)
+    losses = [
+        F.cross_entropy(logits.masked_fill(~everywhere, -torch.inf)[some], labels[some], reduction="sum")
+        for logits in (by_image, by_text)
+    ]
+    return (losses[0] + losses[1]) / 2 * world() / everywhere.sum().clamp(min=1)
+
+
+def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy over logits[…, C] and labels int64[…], mean over those that are not -100; 0 where there are none."""
+    total = F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), ignore_index=-100, reduction="sum")
+    return total / (labels != -100).sum().clamp(min=1)

@@ -36,12 +36,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def encode(tokenizer: Tokenizer, captions: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-    """(ids int64[B, T] padded at the end with 0, lengths int64[B]); T ≤ `length`, and every caption ends with [EOS]."""
+def encode(tokenizer: Tokenizer, captions: Sequence[str], length: int, prefix: str = "") -> tuple[Tensor, Tensor]:
+    """(ids int64[B, T] padded at the end with 0, lengths int64[B]); T ≤ `length`, and every caption ends with [EOS].
+
+    `prefix` is put before every caption.
+    """
     end = tokenizer.token_to_id(END)
-    rows = [
-        [*encoding.ids[: length - 1], end] for encoding in tokenizer.encode_batch_fast(list(captions), add_special_tokens=False)
-    ]
+    texts = [prefix + caption for caption in captions]
+    rows = [[*encoding.ids[: length - 1], end] for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
     for i, row in enumerate(rows):

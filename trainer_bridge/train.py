@@ -3,7 +3,8 @@
     torchrun --nproc_per_node 2 -m trainer_bridge.train --stage contrastive --config FILE --shards URI --out DIR
 
 Writes DIR/metrics.jsonl (a line per step), DIR/model (to use), DIR/state (to go on from: run the same command again), and
-DIR/summary.json, with the recall on the held-out split.
+DIR/summary.json, with what the model does on the held-out split. `--from` names the model folder a stage begins with: the
+generative and the chat stage need stage 1's.
 """
 
 from __future__ import annotations
@@ -12,25 +13,20 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import distributed as dist
 
 from sharding.index import Dataset, read_dataset
-from sharding.reader import ShardReader
 from trainer_bridge import deep
-from trainer_bridge.checkpoint import TOKENIZER, load_model, save_model
 from trainer_bridge.config import TrainConfig, load_config
-from trainer_bridge.evaluate import retrieval
 from trainer_bridge.loader import Loader
-from trainer_bridge.stages import STAGES, count_parameters
-from trainer_bridge.tokenizer import load_tokenizer, train_tokenizer
+from trainer_bridge.stages import STAGES, Stage
 
-TOKENIZER_CAPTIONS = 200_000
 LOG_EVERY = 10
 
 
@@ -43,28 +39,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", required=True, help="the experiment (TOML)")
     parser.add_argument("--shards", required=True, metavar="URI", help="shards that `pairmill export` wrote")
     parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--from", dest="start", type=Path, metavar="DIR", help="a model folder to begin with")
     parser.add_argument("--seconds", type=float, default=0.0, help="stop after this long, with the schedule fitted to it")
     options = parser.parse_args(argv)
+    kind = STAGES[options.stage]
     try:
-        config = load_config(options.config)
+        config = load_config(options.config, kind.config_type)
         dataset = read_dataset(options.shards)
         dataset.shards("train")
     except (ValueError, FileNotFoundError) as error:
-        sys.stderr.write(f"trainer_bridge.train: {error}\n")
-        sys.exit(2)
-    train(options.stage, config, dataset, options.out, options.seconds)
-
-
-def train(stage_name: str, config: TrainConfig, dataset: Dataset, out: Path, seconds: float) -> None:
-    """Trains from the last saved step (or the start) to the end, saves the model, and evaluates it."""
+        _refuse(error)
     device = deep.start()
-    rank, world = dist.get_rank(), dist.get_world_size()
     torch.manual_seed(config.data.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    stage = STAGES[stage_name](config, _tokenizer(config, dataset, out))
-    model = stage.model()
+    if dist.get_rank() == 0:
+        options.out.mkdir(parents=True, exist_ok=True)
+    dist.barrier()
+    try:
+        stage = kind(config, dataset, options.start, options.out)
+        train(stage, config, dataset, options.out, options.seconds, device)
+    except ValueError as error:
+        _refuse(error)
+    finally:
+        dist.destroy_process_group()
+
+
+def _refuse(error: Exception) -> None:
+    """One line, from one rank."""
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        sys.stderr.write(f"trainer_bridge.train: {error}\n")
+    sys.exit(2)
+
+
+def train(stage: Stage, config: TrainConfig, dataset: Dataset, out: Path, seconds: float, device: torch.device) -> None:
+    """Trains from the last saved step (or the start) to the end, saves the model, and evaluates it."""
+    rank, world = dist.get_rank(), dist.get_world_size()
     loader = Loader(dataset, "train", config.data.batch, stage.transform, config.data.seed, rank, world)
-    engine = deep.initialise(model, stage.parameters(model), config, world)
+    engine = deep.initialise(stage.model, stage.parameters(), config, world)
     first, spent = deep.resume(engine, out / "state")
     metrics = (out / "metrics.jsonl").open("a" if first else "w") if rank == 0 else None
     clock = Clock(config.optimizer.steps, seconds, spent)
@@ -74,32 +84,27 @@ def train(stage_name: str, config: TrainConfig, dataset: Dataset, out: Path, sec
         if progress >= 1:
             break
         rate = deep.set_rate(engine, config, progress)
-        loss = 0.0
+        # What is drawn in a step (dropped tokens, hard negatives) depends on the step, not on what ran before a resume.
+        torch.manual_seed(config.data.seed + (step * world + rank) * 1_000_003)
+        losses: Counter[str] = Counter()
         for piece in deep.micro_batches(batch, config.run.micro_batch):
-            value = stage.loss(engine, piece, device)
-            engine.backward(value)
+            made = stage.losses(engine, piece, device)
+            engine.backward(sum(made.values()))
             engine.step()
-            loss += value.item() * len(piece.captions) / len(batch.captions)
+            losses.update({name: value.item() * len(piece.captions) / len(batch.captions) for name, value in made.items()})
         trained = step + 1
-        _log(
-            metrics,
-            step,
-            config.optimizer.steps,
-            deep.mean(loss),
-            rate,
-            trained * config.data.batch,
-            batch.faults,
-            clock,
-        )
+        found = deep.mean(losses)
+        if metrics is not None:
+            _log(metrics, step, config.optimizer.steps, found, rate, trained * config.data.batch, batch.faults, clock)
         if trained % config.run.save_every == 0:
             deep.save(engine, out / "state", trained, clock.elapsed())
     deep.save(engine, out / "state", trained, clock.elapsed())
+    elapsed = clock.elapsed()
     state = deep.full_state(engine)
     if rank == 0:
-        save_model(out / "model", config.model, state, stage.tokenizer)
-        _summarise(out, dataset, trained, clock.elapsed(), count_parameters(model.parameters()), config)
+        stage.save(out / "model", state)
+        _summarise(stage, out, dataset, trained, trained * config.data.batch, elapsed)
     dist.barrier()
-    dist.destroy_process_group()
 
 
 class Clock:
@@ -125,60 +130,36 @@ class Clock:
         return float(agreed.item())
 
 
-def _tokenizer(config: TrainConfig, dataset: Dataset, out: Path) -> Tokenizer:
-    """The configured tokenizer, or one that rank 0 trains on the first captions of the shards and leaves in `out`."""
-    if config.data.tokenizer:
-        return load_tokenizer(Path(config.data.tokenizer))
-    path = out / TOKENIZER
-    if dist.get_rank() == 0 and not path.exists():
-        train_tokenizer(_captions(dataset), config.model.text.vocabulary).save(str(path))
-    dist.barrier()
-    return load_tokenizer(path)
-
-
-def _captions(dataset: Dataset) -> Iterator[str]:
-    reader = ShardReader(dataset, "train")
-    left = TOKENIZER_CAPTIONS
-    for shard, size in enumerate(reader.sizes()):
-        for row in range(min(size, left)):
-            yield reader.read(shard, row).text
-        left -= size
-        if left <= 0:
-            return
-
-
-def _log(metrics: Any, step: int, steps: int, loss: float, rate: float, samples: int, faults: int, clock: Clock) -> None:
-    if metrics is None:
-        return
-    seconds = clock.elapsed()
-    row = {
-        "step": step,
-        "loss": round(loss, 5),
-        "lr": rate,
-        "samples": samples,
-        "faults": faults,
-        "seconds": round(seconds, 2),
-    }
+def _log(
+    metrics: Any, step: int, steps: int, losses: dict[str, float], rate: float, samples: int, faults: int, clock: Clock
+) -> None:
+    """A line of metrics.jsonl, and now and then one for people."""
+    seconds, loss = clock.elapsed(), sum(losses.values())
+    row: dict[str, Any] = {"step": step, "loss": round(loss, 5), "lr": rate, "samples": samples, "faults": faults}
+    row |= {"losses": {name: round(value, 5) for name, value in losses.items()}, "seconds": round(seconds, 2)}
     metrics.write(json.dumps(row) + "\n")
     metrics.flush()
     if step % LOG_EVERY == 0:
         left = (clock.seconds - seconds) if clock.seconds else seconds / (step + 1) * (steps - step - 1)
-        sys.stderr.write(
-            f"train      step {step} / {steps}  loss {loss:.3f}  {samples / seconds:,.0f} samples/s  {max(0, left):.0f}s left\n"
-        )
+        parts = "" if len(losses) == 1 else " (" + ", ".join(f"{name} {value:.3f}" for name, value in losses.items()) + ")"
+        rates = f"{samples / seconds:,.0f} samples/s  {max(0, left):.0f}s left"
+        sys.stderr.write(f"train      step {step} / {steps}  loss {loss:.3f}{parts}  {rates}\n")
 
 
-def _summarise(out: Path, dataset: Dataset, steps: int, seconds: float, parameters: int, config: TrainConfig) -> None:
+def _summarise(stage: Stage, out: Path, dataset: Dataset, steps: int, samples: int, seconds: float) -> None:
+    """What was trained, for how long, and what came of it."""
+    parameters = list(stage.model.parameters())
     summary: dict[str, Any] = {
         "steps": steps,
-        "samples": steps * config.data.batch,
+        "samples": samples,
         "seconds": round(seconds, 1),
-        "parameters": parameters,
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
     }
     if "heldout" in dataset.splits:
-        summary |= retrieval(*load_model(out / "model"), dataset, "heldout")
-    (out / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
-    sys.stdout.write(json.dumps(summary, sort_keys=True) + "\n")
+        summary |= stage.evaluate(out / "model", dataset)
+    (out / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(summary, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

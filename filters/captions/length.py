@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from filters.rules import Rule, above
+from filters.rules import Rule, above, column
 
 RULES = [
     Rule(
         name="length.words",
         columns=("caption_words",),
-        drops=above("caption_words"),
+        drops=above(column("caption_words")),
         catches="articles and keyword dumps in the place of a caption",
         origin="COYO: at most 256 words",
         kept={"caption_words": 12},

@@ -1,6 +1,8 @@
 """Pixels (and text) to a number. Models come loaded; nothing here knows of files or of where pictures come from.
 
-clip.py        picture and caption → cosine similarity, and the picture's embedding
+clip.py        pictures and captions → embeddings, by an open_clip model
+onnx_clip.py   the same, by a CLIP in ONNX
+similarity.py  two embeddings → their cosine
 aesthetic.py   embedding → aesthetic score
 unsafe.py      picture → probability that it is not safe for work
 watermark.py   picture → probability of a watermark

@@ -36,9 +36,3 @@ class ClipScore:
 def _normalised(features: Tensor) -> np.ndarray:
     unit: np.ndarray = F.normalize(features.float(), dim=-1).cpu().numpy()
     return unit
-
-
-def similarity(pictures: np.ndarray, captions: np.ndarray) -> np.ndarray:
-    """Row by row cosine of float32[N, D] and float32[N, D], both L2-normalised: float32[N]."""
-    cosine: np.ndarray = np.einsum("nd,nd->n", pictures, captions).astype(np.float32)
-    return cosine

@@ -12,38 +12,53 @@ from pipelines.demoweb.plan import hold_out, plan
 from pipelines.demoweb.publish import publish
 from pipelines.demoweb.render import extension, render_all
 from pipelines.errors import RequestError
+from pipelines.scoring.models import load_onnx_clip
 
-VERSION = 1  # raised when the same corpus would give another web
+VERSION = 2  # raised when the same corpus would give another web
 SEED = 0
+MARKER = "web.json"
 
 
-def build(folder: Path, corpus: Path | None) -> dict[str, Any]:
-    """Makes the web below `folder`, unless it is there; returns counts."""
-    marker = folder / "web.json"
-    wanted = {"version": VERSION, "seed": SEED, "corpus": str(corpus.resolve()) if corpus else "debian"}
-    if marker.exists():
-        document: dict[str, Any] = json.loads(marker.read_text())
-        if document["made_from"] == wanted:
-            return document
-        raise RequestError(f"{folder} holds the demo of another corpus ({document['made_from']['corpus']}); name another --root")
-    pictures = _pictures(corpus)
+def require(folder: Path, corpus: Path | None) -> None:
+    """Raises RequestError when the web cannot be made below `folder` from this corpus; makes the folder."""
+    if corpus is not None and not corpus.is_dir():
+        raise RequestError(f"--corpus {corpus} is no folder; name one that holds pictures with .txt beside them")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RequestError(f"--root {folder} cannot be made ({error.strerror}); name a folder that can") from None
+    marker = folder / MARKER
+    if marker.exists() and json.loads(marker.read_text())["made_from"] != _made_from(corpus):
+        was = json.loads(marker.read_text())["made_from"]
+        cause = "another corpus" if was["corpus"] != _made_from(corpus)["corpus"] else "an earlier version"
+        raise RequestError(f"{folder} holds the demo of {cause} ({was['corpus']}); name another --root, or remove it")
+
+
+def _made_from(corpus: Path | None) -> dict[str, Any]:
+    return {"version": VERSION, "seed": SEED, "corpus": str(corpus.resolve()) if corpus else "debian"}
+
+
+def build(folder: Path, corpus: Path | None, clip: str) -> dict[str, Any]:
+    """Makes the web below `folder`, unless it is there; counts it. Publishers score by the CLIP in the ONNX folder `clip`."""
+    require(folder, corpus)
+    marker = folder / MARKER
+    if marker.exists():
+        document: dict[str, Any] = json.loads(marker.read_text())
+        return document
+    pictures = _pictures(corpus)
     for part in ("pictures", "eval", "metadata"):
         shutil.rmtree(folder / part, ignore_errors=True)
     rendered = render_all(pictures, folder / "pictures")
     held_out = hold_out(pictures, rendered, SEED)
     rows = plan(pictures, rendered, held_out, SEED)
-    publish(rows, folder, SEED)
+    publish(rows, folder, load_onnx_clip(clip), SEED)
     for picture in held_out:
         target = folder / "eval" / f"{picture.key.replace('/', '_')}.{extension(picture)}"
         target.parent.mkdir(exist_ok=True)
         # Held-out pictures stay on the web too: only the planted links lead there.
         shutil.copyfile(folder / "pictures" / rendered[picture.key][0], target)
     counts = {
-        "made_from": wanted,
+        "made_from": _made_from(corpus),
         "pairs": len(rows),
         "pictures": len(rendered),
         "languages": len({row.language for row in rows}),
@@ -57,8 +72,6 @@ def build(folder: Path, corpus: Path | None) -> dict[str, Any]:
 def _pictures(corpus: Path | None) -> list[Picture]:
     if corpus is None:
         return debian_pictures(cache_folder())
-    if not corpus.is_dir():
-        raise RequestError(f"--corpus {corpus} is no folder; name one that holds pictures with .txt beside them")
     pictures = load_folder(corpus, "corpus")
     if len(pictures) < 20:
         raise RequestError(f"--corpus {corpus} has {len(pictures)} pictures with a .txt beside them; the demo needs 20")

@@ -46,11 +46,17 @@ BROKEN = {"laion2b-multi": 7, "wukong": 5}
 
 @dataclass(frozen=True)
 class Row:
-    """A row to publish. `defect` is "" for a good one; `of` is the row (url, caption) a copy repeats."""
+    """A row to publish.
+
+    picture  the file below the pictures' folder that the link leads to, or would if it were sound
+    defect   "" for a good one
+    of       the row (url, caption) a copy repeats
+    """
 
     source: str
     file: int
     url: str
+    picture: str
     caption: str
     language: str
     width: int
@@ -96,7 +102,7 @@ def good_rows(pictures: Sequence[Picture], rendered: Rendered) -> list[Row]:
                 said.add(words)
                 source = source_of(locale, picture.key)
                 file = rng("file", picture.key).randrange(FILES[source])
-                rows.append(Row(source, file, url_of(source, path), sentence, locale, width, height))
+                rows.append(Row(source, file, url_of(source, path), path, sentence, locale, width, height))
     return rows
 
 
@@ -133,7 +139,6 @@ def _planted(source: str, rows: Sequence[Row], chance: random.Random) -> Iterato
 
 
 def _spoil(row: Row, defect: str, rows: Sequence[Row], chance: random.Random) -> Row:
-    path = row.url.partition(f".{SITE}/")[2]
     spoiled = replace(row, defect=defect)
     if defect in KINDS:
         return replace(spoiled, caption=KINDS[defect](chance))
@@ -145,7 +150,7 @@ def _spoil(row: Row, defect: str, rows: Sequence[Row], chance: random.Random) ->
         )
         return replace(spoiled, caption=other.caption)
     # A link of its own for each, so that one broken link never spoils a good row.
-    spoiled = replace(spoiled, url=url_of(row.source, path, f"{defect}/{chance.getrandbits(40):010x}/"))
+    spoiled = replace(spoiled, url=url_of(row.source, row.picture, f"{defect}/{chance.getrandbits(40):010x}/"))
     if defect == "redirect":
         return replace(spoiled, of=(row.url, row.caption))
     if defect in ("exact_copy", "near_copy"):
@@ -160,4 +165,4 @@ def _eval_copies(held_out: Sequence[Picture], rendered: Rendered, seed: int) -> 
         for locale, sentence in chance.sample(picture.sentences, min(4, len(picture.sentences))):
             source = source_of(locale, picture.key)
             url = url_of(source, path, f"eval_copy/{chance.getrandbits(40):010x}/")
-            yield Row(source, FILES[source] - 1, url, sentence, locale, width, height, "eval_copy")
+            yield Row(source, FILES[source] - 1, url, path, sentence, locale, width, height, "eval_copy")

@@ -26,6 +26,7 @@ FAMILIES: dict[str, pa.Schema] = {
             ("unsafe", pa.float32()),
             ("aesthetic", pa.float32()),
             ("alt_text", pa.string()),  # the page's own, where the caption is another
+            ("image_phash", pa.uint64()),  # the publisher's, where there is one; ours is in fetch
         ]
     ),
     "rejects": pa.schema([("sample_id", pa.uint64()), ("reason", pa.string()), ("raw", pa.string())]),
@@ -87,6 +88,7 @@ INTERNAL: dict[str, pa.Schema] = {
             ("sample_id", pa.uint64()),
             ("split", pa.string()),
             ("caption", pa.string()),
+            ("synthetic", pa.bool_()),
             ("url", pa.string()),
             ("source", pa.string()),
             ("language", pa.string()),

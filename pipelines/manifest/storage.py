@@ -120,8 +120,9 @@ class Storage:
             return list(pool.map(read, paths))
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
-        """`length` bytes of `path` from `offset`."""
-        data: bytes = self.fs.cat_file(self.full(path), start=offset, end=offset + length)
+        """`length` bytes of `path` from `offset`; a path with a scheme of its own need not lie below the root."""
+        fs, full = fsspec.core.url_to_fs(path) if "://" in path else (self.fs, self.full(path))
+        data: bytes = fs.cat_file(full, start=offset, end=offset + length)
         return data
 
     def open(self, path: str) -> BinaryIO:

@@ -1,10 +1,18 @@
-"""SQL over the manifest: one DuckDB view per family, and `manifest`, which joins them, one row per sample."""
+"""The manifest as SQL: one view per family, and `manifest`, a row per sample. Needs neither ray nor torch.
+
+`manifest` joins the families by sample_id. A query pays only for the families whose columns it names, and, where it asks for some
+sources alone, only for their files: it is given a view cut to that (`narrow.py`).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from pipelines.manifest import narrow
 from pipelines.manifest.schema import FAMILIES, schema_of
 from pipelines.manifest.storage import Storage
 
@@ -17,31 +25,123 @@ TYPES = {
     "bool": "BOOLEAN",
 }
 
-MANIFEST = """
-create view manifest as
-select s.sample_id, s.source, s.url, s.caption, s.language,
-       coalesce(f.width, s.width) as width, coalesce(f.height, s.height) as height,
-       coalesce(c.clip_similarity, s.clip_similarity) as clip_similarity,
-       coalesce(c.watermark, s.watermark) as watermark,
-       coalesce(c.unsafe, s.unsafe) as unsafe,
-       coalesce(c.aesthetic, s.aesthetic) as aesthetic,
-       f.status as fetch_status, f.error as fetch_error, f.sha256, f.phash,
-       stage1.keep as stage1_keep, stage1.reasons as stage1_reasons,
-       stage2.keep as stage2_keep, stage2.reasons as stage2_reasons,
-       d.duplicate_of, d.eval_match, d.distance as eval_distance,
-       captions.synthetic_caption, x.shard, x.position
-from samples s
-left join "fetch" f using (sample_id)
-left join scores c using (sample_id)
-left join stage1 using (sample_id)
-left join stage2 using (sample_id)
-left join dedup d using (sample_id)
-left join captions using (sample_id)
-left join {shards} x using (sample_id)
-"""
+SHARDS = "the export made last"
+
+# column of `manifest` → what it is, and the families that it needs besides `samples`
+COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "sample_id": ("s.sample_id", ()),
+    "source": ("s.source", ()),
+    "url": ("s.url", ()),
+    "caption": ("s.caption", ()),
+    "language": ("s.language", ()),
+    "width": ("coalesce(f.width, s.width)", ("fetch",)),
+    "height": ("coalesce(f.height, s.height)", ("fetch",)),
+    "clip_similarity": ("coalesce(c.clip_similarity, s.clip_similarity)", ("scores",)),
+    "watermark": ("coalesce(c.watermark, s.watermark)", ("scores",)),
+    "unsafe": ("coalesce(c.unsafe, s.unsafe)", ("scores",)),
+    "aesthetic": ("coalesce(c.aesthetic, s.aesthetic)", ("scores",)),
+    "fetch_status": ("f.status", ("fetch",)),
+    "fetch_error": ("f.error", ("fetch",)),
+    "sha256": ("f.sha256", ("fetch",)),
+    "phash": ("f.phash", ("fetch",)),
+    "stage1_keep": ("one.keep", ("stage1",)),
+    "stage1_reasons": ("one.reasons", ("stage1",)),
+    "stage2_keep": ("two.keep", ("stage2",)),
+    "stage2_reasons": ("two.reasons", ("stage2",)),
+    "duplicate_of": ("d.duplicate_of", ("dedup",)),
+    "eval_match": ("d.eval_match", ("dedup",)),
+    "eval_distance": ("d.distance", ("dedup",)),
+    "synthetic_caption": ("said.synthetic_caption", ("captions",)),
+    "shard": ("x.shard", (SHARDS,)),
+    "position": ("x.position", (SHARDS,)),
+}
+JOINED = {"fetch": "f", "scores": "c", "stage1": "one", "stage2": "two", "dedup": "d", "captions": "said", SHARDS: "x"}
 
 
-def connect(root: str) -> duckdb.DuckDBPyConnection:
+class Connection:
+    """A DuckDB connection whose `sql`, `query` and `execute` narrow the view `manifest` to what each query asks of it.
+
+    Everything else is DuckDB's own connection.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, manifest: ManifestView) -> None:
+        self._connection, self._manifest = connection, manifest
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def sql(self, query: str, *arguments: Any, **options: Any) -> Any:
+        """As DuckDB's."""
+        return self._connection.sql(self._narrowed(query), *arguments, **options)
+
+    query = sql
+
+    def execute(self, query: str, *arguments: Any, **options: Any) -> Any:
+        """As DuckDB's."""
+        return self._connection.execute(self._narrowed(query), *arguments, **options)
+
+    def _narrowed(self, query: str) -> str:
+        # The parser is asked on a cursor: asking on the connection itself would end a result that is still being read.
+        asked = narrow.read(self._connection.cursor(), query) if isinstance(query, str) else None
+        return query if asked is None else narrow.renamed(query, asked, self._manifest.cut(asked))
+
+
+class ManifestView:
+    """Makes `manifest` and the cuts of it on one connection."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, storage: Storage) -> None:
+        self.connection, self.storage = connection, storage
+        self.present = {path.split("/")[1] for path in storage.glob("manifest/*/*")}
+        self.sources = {path.split("/")[2] for path in storage.glob("manifest/samples/*")}
+        latest = storage.read_json("exports/latest.json")["family"] if storage.exists("exports/latest.json") else "shards"
+        self.shards = latest if latest in self.present else "shards"
+        self.cuts: dict[tuple[tuple[str, ...], tuple[str, ...] | None], str] = {}
+
+    def make(self) -> None:
+        """The view of each family, and `manifest` whole."""
+        for family in sorted(set(FAMILIES) | self.present):
+            self.connection.execute(f"create view {_quoted(family)} as {self._family(family)}")
+        self.connection.execute(f"create view {narrow.VIEW} as {self._joined(list(JOINED), None)}")
+
+    def cut(self, asked: narrow.Asked) -> str:
+        """The name of a view with the families and sources that are asked for, made if need be."""
+        families = tuple(JOINED)
+        if asked.columns is not None:
+            needed = {family for name in asked.columns if name in COLUMNS for family in COLUMNS[name][1]}
+            families = tuple(family for family in JOINED if family in needed)
+        sources = None if asked.sources is None else tuple(sorted(asked.sources & self.sources))
+        if families == tuple(JOINED) and sources is None:
+            return narrow.VIEW
+        if (families, sources) not in self.cuts:
+            name = f"{narrow.VIEW}_cut_{len(self.cuts)}"
+            self.connection.execute(f"create or replace temp view {name} as {self._joined(families, sources)}")
+            self.cuts[families, sources] = name
+        return self.cuts[families, sources]
+
+    def _joined(self, families: Sequence[str], sources: Sequence[str] | None) -> str:
+        columns = [
+            f"{expression} as {_quoted(name)}" for name, (expression, needs) in COLUMNS.items() if set(needs) <= set(families)
+        ]
+        text = f"select {', '.join(columns)} from ({self._family('samples', sources)}) s"
+        for family in families:
+            table = self._family(self.shards if family == SHARDS else family, sources)
+            text += f" left join ({table}) {JOINED[family]} using (sample_id)"
+        return text
+
+    def _family(self, family: str, sources: Sequence[str] | None = None) -> str:
+        """A family as a query; of some sources alone where they are given. No rows where it was not made."""
+        storage = self.storage
+        if family in self.present:
+            scheme = "" if storage.is_local else storage.root.split("://")[0] + "://"
+            folders = ["*"] if sources is None else [s for s in sources if storage.glob(f"manifest/{family}/{s}/*.parquet")]
+            paths = [scheme + storage.full(f"manifest/{family}/{folder}/*.parquet") for folder in folders]
+            if paths:
+                return f"select * from read_parquet([{', '.join(_text(path) for path in paths)}])"
+        columns = ", ".join(f"null::{_type(field.type)} as {_quoted(field.name)}" for field in schema_of(family))
+        return f"select {columns} where false"
+
+
+def connect(root: str) -> Any:
     """A DuckDB connection with a view per family and the view `manifest`.
 
     A family not yet made is an empty view, so its columns are NULL in `manifest`. Where several exports exist each has a
@@ -51,21 +151,9 @@ def connect(root: str) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     if not storage.is_local:
         connection.register_filesystem(storage.fs)
-    present = {path.split("/")[1] for path in storage.glob("manifest/*/*")}
-    for family in sorted(set(FAMILIES) | present):
-        connection.execute(f"create view {_quoted(family)} as {_select(storage, family, family in present)}")
-    latest = storage.read_json("exports/latest.json")["family"] if storage.exists("exports/latest.json") else "shards"
-    connection.execute(MANIFEST.format(shards=_quoted(latest if latest in present else "shards")))
-    return connection
-
-
-def _select(storage: Storage, family: str, present: bool) -> str:
-    if present:
-        scheme = "" if storage.is_local else storage.root.split("://")[0] + "://"
-        pattern = (scheme + storage.full(f"manifest/{family}/*/*.parquet")).replace("'", "''")
-        return f"select * from read_parquet('{pattern}')"
-    columns = ", ".join(f"null::{_type(field.type)} as {_quoted(field.name)}" for field in schema_of(family))
-    return f"select {columns} where false"
+    manifest = ManifestView(connection, storage)
+    manifest.make()
+    return Connection(connection, manifest)
 
 
 def _type(arrow: pa.DataType) -> str:
@@ -74,3 +162,7 @@ def _type(arrow: pa.DataType) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

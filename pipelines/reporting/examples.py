@@ -14,16 +14,50 @@ from pipelines.manifest.storage import Storage
 
 SIDE = 128
 EACH = 18
+BILINGUAL = 5
 
 
 def examples(connection: duckdb.DuckDBPyConnection, storage: Storage) -> dict[str, list[dict[str, Any]]]:
-    """Kept and dropped samples whose picture was fetched, drawn by a hash so that the same manifest shows the same ones."""
+    """Pictures described in two languages; kept and dropped samples whose picture was fetched.
+
+    Drawn by a hash, so that the same manifest shows the same ones.
+    """
     kept = _draw(connection, "m.shard is not null", "hash(m.sample_id)")
     # One of each kind of reason before a second of any.
     why = "coalesce(stage1_reasons[1], stage2_reasons[1], m.eval_match, case when m.duplicate_of is not null then 'copy' end)"
     order = f"row_number() over (partition by {why} order by hash(m.sample_id)), {why}"
     dropped = _draw(connection, "m.shard is null", order)
-    return {"kept": [_shown(storage, row) for row in kept], "dropped": [_shown(storage, row) for row in dropped]}
+    return {
+        "kept": [_shown(storage, row) for row in kept],
+        "dropped": [_shown(storage, row) for row in dropped],
+        "bilingual": bilingual(connection, storage),
+    }
+
+
+def bilingual(connection: duckdb.DuckDBPyConnection, storage: Storage) -> list[dict[str, Any]]:
+    """Pictures that were described in more than one prompt: for each prompt the alt text of a pair and the synthetic caption."""
+    rows: list[dict[str, Any]] = (
+        connection.sql(
+            f"""
+        with said as (
+          select f.sha256, c.prompt, min(sample_id) as sample_id, arg_min(s.caption, sample_id) as alt,
+                 arg_min(c.synthetic_caption, sample_id) as synthetic, arg_min((f.tar, f."offset", f.length), sample_id) as place
+          from captions c join "fetch" f using (sample_id) join samples s using (sample_id)
+          where c.synthetic_caption is not null group by 1, 2)
+        select any_value(place) as place, list((prompt, alt, synthetic) order by prompt) as said
+        from said group by sha256 having count(*) > 1 order by hash(sha256) limit {BILINGUAL}
+        """
+        )
+        .to_arrow_table()
+        .to_pylist()
+    )
+    return [
+        {
+            "image": _thumbnail(storage.read_range(*row["place"].values())),
+            "said": [dict(zip(("prompt", "alt", "synthetic"), said.values(), strict=True)) for said in row["said"]],
+        }
+        for row in rows
+    ]
 
 
 def _draw(connection: duckdb.DuckDBPyConnection, where: str, order: str) -> list[dict[str, Any]]:

@@ -47,6 +47,28 @@ def histogram(factor: dict[str, Any]) -> Markup:
     return _svg(body, WIDTH, HEIGHT, factor["title"])
 
 
+def overlay(kinds: Sequence[dict[str, Any]], low: float, high: float, label: str) -> Markup:
+    """Outlines of several histograms on one axis, each (kind, pairs, bins) as shares of its own pairs, square roots of them."""
+    inner, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    tops = [[(count / max(1, kind["pairs"])) ** 0.5 for count in kind["bins"]] for kind in kinds]
+    peak = max((top for row in tops for top in row), default=0) or 1
+    body = []
+    for number, (kind, row) in enumerate(zip(kinds, tops, strict=True)):
+        step = inner / len(row)
+        corners = [(LEFT + (i + side) * step, TOP + tall - top / peak * tall) for i, top in enumerate(row) for side in (0, 1)]
+        edge = [(LEFT, TOP + tall), *corners, (LEFT + inner, TOP + tall)]
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in edge)
+        said = f"{kind['kind']}: {kind['pairs']:,} pairs"
+        body.append(f'<polygon class="kind{number}" points="{points}"><title>{escape(said)}</title></polygon>')
+        body.append(f'<text class="kind{number}" x="{LEFT + 4}" y="{TOP + 10 + 16 * number}">{escape(said)}</text>')
+    body.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{TOP + tall}" y2="{TOP + tall}"/>')
+    for share in (0.0, 0.5, 1.0):
+        anchor = {0.0: "start", 1.0: "end"}.get(share, "middle")
+        text = f"{low + share * (high - low):g}"
+        body.append(f'<text x="{LEFT + share * inner:.1f}" y="{HEIGHT - 7}" text-anchor="{anchor}">{text}</text>')
+    return _svg(body, WIDTH, HEIGHT, label)
+
+
 def bars(rows: Sequence[tuple[str, float, str]]) -> Markup:
     """Horizontal bars: (label, value, what to write at the bar)."""
     line, label_width, width = 24, 210, 760

@@ -28,12 +28,13 @@ PAPER: dict[str, tuple[str, str, float, float]] = {
 }
 PAPER_TOTAL = ("6.03 B", 0.826, 0.170)
 BINS = 40
+STAGES = ("contrastive", "generative", "chat")
 
 Factor = tuple[str, str, tuple[str, ...], tuple[float, float]]
 
 # (column or expression, title, the stage-1 rule that cuts it, the range shown)
 FACTORS: tuple[Factor, ...] = (
-    ("clip_similarity", "CLIP similarity", ("clip_similarity",), (0.0, 0.5)),
+    ("clip_similarity", "CLIP similarity", ("clip_similarity",), (0.0, 1.0)),
     ("watermark", "Watermark probability", ("watermark",), (0.0, 1.0)),
     ("unsafe", "Unsafe probability", ("unsafe",), (0.0, 1.0)),
     ("aesthetic", "Aesthetic score", ("aesthetic",), (0.0, 10.0)),
@@ -57,6 +58,7 @@ def all_numbers(
         "fetch": fetch_errors(connection),
         "hosts": failing_hosts(connection),
         "languages": languages(connection),
+        "synthetic": synthetic(connection),
         "cost": cost(storage, parts),
     }
 
@@ -206,6 +208,11 @@ def languages(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     )
 
 
+def synthetic(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """How many samples have a synthetic caption, and which model wrote most of them."""
+    return _rows(connection, "select count(synthetic_caption) as captioned, mode(model) as model from captions")[0]
+
+
 def cost(storage: Storage, parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Seconds of work per family as its receipts say, and core-hours for a billion rows at that rate."""
     made = sorted({path.split("/")[1] for path in storage.glob("receipts/*/*/*.json")})
@@ -257,12 +264,34 @@ def planted(connection: duckdb.DuckDBPyConnection, truth: str) -> list[dict[str,
     return rows + good
 
 
-def training(folder: Path) -> dict[str, Any] | None:
-    """Loss by step and the summary of a training run; None when the folder holds none."""
-    if not (folder / "summary.json").exists():
-        return None
-    steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return {
-        "summary": json.loads((folder / "summary.json").read_text()),
-        "loss": [[row["step"], row["loss"]] for row in steps],
-    }
+def separation(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Similarity of right and swapped pairs (the temp table `truth` says which): two histograms over 0 … 1, and their means."""
+    counted = _rows(
+        connection,
+        f"""
+        with known as (
+          select case when defect is null then 'right' else 'swapped' end as kind, clip_similarity as value
+          from m left join truth using (sample_id) where clip_similarity is not null and coalesce(defect, 'swapped') = 'swapped')
+        select kind, least({BINS - 1}, greatest(0, floor(value * {BINS})))::int as bin, count(*) as n, sum(value) as total
+        from known group by 1, 2
+        """,
+    )
+    kinds = []
+    for kind in ("right", "swapped"):
+        rows = {row["bin"]: row for row in counted if row["kind"] == kind}
+        pairs = sum(row["n"] for row in rows.values())
+        mean = sum(row["total"] for row in rows.values()) / pairs if pairs else None
+        bins = [rows[bin]["n"] if bin in rows else 0 for bin in range(BINS)]
+        kinds.append({"kind": kind, "pairs": pairs, "mean": mean, "bins": bins})
+    return {"low": 0.0, "high": 1.0, "kinds": kinds}
+
+
+def training(folder: Path) -> list[dict[str, Any]]:
+    """Loss by step and the summary of the training run in the folder, or of those below it in the order of the stages."""
+    runs = []
+    for run in (folder, *(folder / stage for stage in STAGES)):
+        if (run / "summary.json").exists():
+            steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+            summary = json.loads((run / "summary.json").read_text())
+            runs.append({"stage": run.name, "summary": summary, "loss": [[row["step"], row["loss"]] for row in steps]})
+    return runs

@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment
+from markupsafe import Markup
 
 from pipelines.reporting import figures
 
@@ -27,8 +28,13 @@ def html(numbers: dict[str, Any], examples: dict[str, Any], title: str) -> str:
         funnel=figures.bars(funnel),
         histograms=[(factor, figures.histogram(factor)) for factor in numbers["factors"]],
         reasons={stage: figures.bars(_reason_bars(numbers[f"{stage}_reasons"])) for stage in ("stage1", "stage2")},
-        loss=figures.curve(numbers["training"]["loss"], "step") if numbers.get("training") else "",
+        losses=[(run, figures.curve(run["loss"], "step")) for run in numbers.get("training", [])],
+        separation=_separation(numbers.get("separation")),
     )
+
+
+def _separation(found: dict[str, Any] | None) -> Markup | str:
+    return figures.overlay(found["kinds"], found["low"], found["high"], "similarity of right and swapped pairs") if found else ""
 
 
 def _reason_bars(rows: list[dict[str, Any]]) -> list[tuple[str, float, str]]:

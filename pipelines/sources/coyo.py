@@ -1,10 +1,13 @@
-"""COYO-700M: English alt text, with two CLIP similarities, of which `ingest.coyo_similarity` picks one."""
+"""COYO-700M: English alt text, two CLIP similarities of which `ingest.coyo_similarity` picks one, and a perceptual hash."""
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.recipe import IngestSettings
 from pipelines.sources.source import Columns, Source
@@ -28,8 +31,19 @@ def _columns(raw: pa.Table, settings: IngestSettings) -> Columns:
     similarity = f"clip_similarity_{settings.coyo_similarity}"
     if similarity in raw.column_names:
         found["clip_similarity"] = raw[similarity]
+    if "image_phash" in raw.column_names:
+        found["image_phash"] = _number(raw["image_phash"])
     language = pa.repeat("en", len(raw))
     return {**found, "caption": raw["text"], "language": language}
+
+
+def _number(phash: pa.ChunkedArray) -> pa.Array:
+    """16 hexadecimal digits as uint64; NULL for anything else."""
+    digits = pc.cast(phash, pa.string())
+    sound = pc.fill_null(pc.match_substring_regex(digits, "^[0-9a-fA-F]{16}$"), False)
+    filled = pc.if_else(sound, digits, "0" * 16).to_pylist()
+    numbers = np.frombuffer(binascii.unhexlify("".join(filled)), dtype=">u8").astype(np.uint64)
+    return pc.if_else(sound.combine_chunks(), pa.array(numbers), None)
 
 
 SOURCES = [

@@ -115,10 +115,11 @@ def _json_records(uri: str, source: Source) -> tuple[list[str], Iterator[list[st
 
 def read_rows(uri: str, source: Source, first_row: int, rows: int) -> Rows:
     """Rows first_row … first_row + rows of the file, as published."""
-    return _parquet_rows(uri, first_row, rows) if source.format == "parquet" else _text_rows(uri, source, first_row, rows)
+    return parquet_rows(uri, first_row, rows) if source.format == "parquet" else _text_rows(uri, source, first_row, rows)
 
 
-def _parquet_rows(uri: str, first_row: int, rows: int) -> Rows:
+def parquet_rows(uri: str, first_row: int, rows: int) -> Rows:
+    """A run of rows of a parquet file, by the row groups that hold it."""
     with fsspec.open(uri, "rb") as handle:
         parquet = pq.ParquetFile(handle)
         groups, start, skip = list[int](), 0, 0

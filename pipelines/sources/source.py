@@ -25,6 +25,7 @@ PUBLISHED: dict[str, pa.DataType] = {
     "watermark": pa.float32(),
     "unsafe": pa.float32(),
     "aesthetic": pa.float32(),
+    "image_phash": pa.uint64(),
 }
 
 
@@ -71,7 +72,7 @@ def _cast(column: pa.Array | pa.ChunkedArray | None, kind: pa.DataType, rows: in
     if column is None:
         return pa.nulls(rows, kind)
     # Types drift between mirrors: sizes come as floats, with NaN or values past 2**31 among them.
-    if pa.types.is_integer(kind) and not column.type.equals(kind):
+    if pa.types.is_signed_integer(kind) and not column.type.equals(kind):
         import pyarrow.compute as pc
 
         if pa.types.is_floating(column.type):

@@ -19,12 +19,16 @@ MAX_LOGIT_SCALE = 100.0
 
 
 class TextConfig(BaseModel):
-    """Sizes of the LLaMA text tower. LLaMA-7B: width 4096, depth 32, heads 32, mlp 11008, vocabulary 32000."""
+    """Sizes of the LLaMA text tower. LLaMA-7B: width 4096, depth 32, heads 32, mlp 11008, vocabulary 32000.
+
+    `length` is in tokens, [EOS] counted; `prefix` stands before every caption whose feature is wanted ("summarize:" as released).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     vocabulary: int = Field(32000, ge=4)
     length: int = Field(80, ge=2)
+    prefix: str = ""
     width: int = Field(4096, ge=1)
     depth: int = Field(32, ge=1)
     heads: int = Field(32, ge=1)
@@ -94,7 +98,7 @@ class ContrastiveModel(nn.Module):
         """Tokens int64[B, T] padded at the end, lengths int64[B] with [EOS] counted → [B, embedding]."""
         # Attention is causal and padding comes last, so no mask is needed for the state at [EOS].
         states = self.text_tower(input_ids=tokens).last_hidden_state
-        last = states[torch.arange(len(tokens), device=tokens.device), lengths - 1]
+        last = states[torch.arange(tokens.shape[0], device=tokens.device), lengths - 1]
         return F.normalize(self.text_projection(last), dim=-1)
 
     def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, drop_tokens: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:

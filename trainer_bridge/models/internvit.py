@@ -115,17 +115,17 @@ class InternViT(nn.Module):
     def forward(self, images: Tensor, drop_tokens: float = 0.0) -> Tensor:
         """`drop_tokens` is the share of patch tokens left out (not zeroed) per image, at random."""
         patches = self.patches(images)
-        positions = self._positions(patches.shape[-2], patches.shape[-1])
+        positions = self.positions_for(patches.shape[-2], patches.shape[-1])
         tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
         if drop_tokens > 0:
             tokens = keep_some(tokens, drop_tokens)
-        first = (self.class_token + positions[:, :1]).expand(len(tokens), -1, -1)
+        first = (self.class_token + positions[:, :1]).expand(tokens.shape[0], -1, -1)
         tokens = torch.cat([first, tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
 
-    def _positions(self, rows: int, columns: int) -> Tensor:
+    def positions_for(self, rows: int, columns: int) -> Tensor:
         """The position embedding of a grid, resized bicubically when it is another: [1, 1 + rows · columns, width]."""
         grid = self.config.image_size // self.config.patch
         if (rows, columns) == (grid, grid):

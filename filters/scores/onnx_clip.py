@@ -1,0 +1,50 @@
+"""CLIP similarity by a model in ONNX: two sessions, a tokenizer, and what must be done to pictures and captions first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tokenizers import Tokenizer
+
+PAD = 0
+
+
+@dataclass(frozen=True)
+class OnnxClip:
+    """image, text   onnxruntime sessions: pixels[B, 3, S, S] → features[B, D]; tokens[B, T] and lengths[B] → features[B, D]
+    about         side S in pixels, mean and std of channels, length in tokens, prefix of captions, end token
+    """
+
+    image: Any
+    text: Any
+    tokenizer: Tokenizer
+    about: dict[str, Any]
+
+    def embed_pictures(self, pictures: Sequence[Image.Image]) -> np.ndarray:
+        """RGB pictures → float32[N, D], L2-normalised. The whole picture is squeezed into a square."""
+        side = self.about["side"]
+        squeezed = [picture.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0) for picture in pictures]
+        pixels = np.stack([np.asarray(picture, dtype=np.float32) for picture in squeezed]) / 255.0
+        mean, std = (np.asarray(self.about[name], dtype=np.float32) for name in ("mean", "std"))
+        (features,) = self.image.run(None, {"pixels": ((pixels - mean) / std).transpose(0, 3, 1, 2)})
+        found: np.ndarray = features
+        return found
+
+    def embed_captions(self, captions: Sequence[str]) -> np.ndarray:
+        """Captions → float32[N, D], L2-normalised."""
+        texts = [self.about["prefix"] + caption for caption in captions]
+        end, longest = self.tokenizer.token_to_id(self.about["end"]), self.about["length"]
+        rows = [
+            [*encoding.ids[: longest - 1], end] for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        ]
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        tokens = np.full((len(rows), lengths.max()), PAD, dtype=np.int64)
+        for row, ids in zip(tokens, rows, strict=True):
+            row[: len(ids)] = ids
+        (features,) = self.text.run(None, {"tokens": tokens, "lengths": lengths})
+        found: np.ndarray = features
+        return found

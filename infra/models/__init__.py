@@ -1,0 +1,12 @@
+"""Small models of our own, in the repository: what the demo and the tests score, caption and train with. Each has a card
+(README.md).
+
+clip/      a stage-1 model (InternVL-C's shape): config.json, model.safetensors (float16), tokenizer.json
+internvl/  a stage-3 model in the Hugging Face layout
+
+`python -m infra.models clip` (then `internvl`) trains them again from the pictures on.
+"""
+
+from pathlib import Path
+
+CLIP, INTERNVL = (Path(__file__).parent / name for name in ("clip", "internvl"))

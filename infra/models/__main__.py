@@ -1,0 +1,199 @@
+"""Trains a small model of the repository again, from the pictures on, and writes its folder and card.
+
+    python -m infra.models clip                 about half an hour on two cores
+    python -m infra.models internvl             the same; starts from clip's InternViT
+
+Every step is a command that people run themselves: shards of the sound pairs, the trainer under torchrun on two processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+CONFIGS = HERE.parent.parent / "trainer_bridge" / "configs"
+LANGUAGES = "en,zh,de,fr,es,pt,it,ru"
+
+
+def lessons(out: Path, *arguments: str) -> Path:
+    """Shards of the sound pairs; made once."""
+    if not (out / "dataset.json").exists():
+        _run([sys.executable, "-m", "pipelines.demoweb.lessons", "--out", str(out), *arguments])
+    return out
+
+
+def train(stage: str, config: str, shards: Path, out: Path, start: Path | None = None) -> dict[str, Any]:
+    """One run of the trainer on two processes, resumed where it was stopped; returns its summary."""
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "trainer_bridge.train",
+    ]
+    command += ["--stage", stage, "--config", str(CONFIGS / config), "--shards", str(shards), "--out", str(out)]
+    _run([*command, *(["--from", str(start)] if start else [])])
+    found: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    return found
+
+
+def halve(source: Path, target: Path) -> None:
+    """Copies a model folder with its weights as float16."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    weights = {
+        name: tensor.half() if tensor.dtype == torch.float32 else tensor
+        for name, tensor in load_file(source / "model.safetensors").items()
+    }
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    (target / "model.safetensors").chmod(0o644)
+
+
+def clip(work: Path) -> None:
+    """Stage 1 with half of each picture masked, then with whole pictures."""
+    shards = lessons(work / "lessons-clip")
+    first = train("contrastive", "contrastive-small.toml", shards, work / "clip-masked")
+    last = train("contrastive", "contrastive-continue.toml", shards, work / "clip", work / "clip-masked" / "model")
+    halve(work / "clip" / "model", HERE / "clip")
+    seen, seconds = (first[name] + last[name] for name in ("samples", "seconds"))
+    card = CLIP_CARD.format(
+        date=datetime.now(UTC).date(),
+        parameters=last["parameters"] / 1e6,
+        seen=seen / 1e6,
+        minutes=seconds / 60,
+        size=_megabytes(HERE / "clip"),
+        **{f"recall{k}": f"{last[f'recall@{k}']:.0%}" for k in (1, 5, 10)},
+        **{f"chance{k}": f"{last[f'chance@{k}']:.0%}" for k in (1, 5, 10)},
+        pictures=last["pictures"],
+        prompts=last["pairs"],
+    )
+    (HERE / "clip" / "README.md").write_text(card)
+
+
+def internvl(work: Path) -> None:
+    """Stage 3 from clip's InternViT: MLP and language model learn to answer, then to say the same in several languages."""
+    wanted = ("--languages", LANGUAGES, "--names-only")
+    first = train("chat", "chat-small.toml", lessons(work / "lessons-names", *wanted), work / "internvl-names", HERE / "clip")
+    talks = lessons(work / "lessons-talks", *wanted, "--talks")
+    summary = train("chat", "chat-small-talks.toml", talks, work / "internvl", work / "internvl-names" / "model")
+    halve(work / "internvl" / "model", HERE / "internvl")
+    config = HERE / "internvl" / "config.json"
+    config.write_text(config.read_text().replace('"float32"', '"float16"'))
+    rows = "\n".join(_row(row) for row in summary["answers"])
+    card = INTERNVL_CARD.format(
+        date=datetime.now(UTC).date(),
+        parameters=summary["parameters"] / 1e6,
+        seen=(first["samples"] + summary["samples"]) / 1e3,
+        minutes=(first["seconds"] + summary["seconds"]) / 60,
+        size=_megabytes(HERE / "internvl"),
+        right=summary["right_nouns"],
+        prompts=summary["prompts"],
+        rows=rows,
+    )
+    (HERE / "internvl" / "README.md").write_text(card)
+
+
+def _row(row: dict[str, Any]) -> str:
+    name, right = Path(row["picture"]).name, "yes" if row["right"] else "no"
+    return f"| {name} | {row['language']} | {_cell(row['caption'])} | {row['noun']} | {_cell(row['said'])} | {right} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _megabytes(folder: Path) -> str:
+    return f"{sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f}"
+
+
+def _run(command: list[str]) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore"}
+    subprocess.run(command, env=environment, check=True, cwd=HERE.parent.parent)
+
+
+DATA = """950 stamps of Tux Paint (Debian's `tuxpaint-stamps-default`, GPL-2) with their sentences and Noto's colour emoji (OFL)
+with Unicode CLDR's names: drawings and small photographs on plain grounds. Fetched when the command runs; no picture is in this
+repository. Held out: a hundred prompts (picture, language), that picture's sentences in that language and its regional
+variants; the pictures themselves were seen with their sentences in other languages."""
+
+CLIP_CARD = (
+    """# A small CLIP
+
+InternVL-C's shape at {parameters:.1f} M parameters ({size} MB, float16): InternViT with 64-pixel pictures, a LLaMA text tower,
+attention pooling. It gives the demo's publishers their similarities, scores in the demo's `score` step, and is what stages 2
+and 3 start from in the demo.
+
+**Trained** {date} by `python -m infra.models clip`: {seen:.2f} M samples, {minutes:.0f} minutes on two CPU cores, half of each
+picture's tokens masked and then whole pictures (`trainer_bridge/configs/contrastive-small.toml`, `contrastive-continue.toml`).
+
+**Data.** """
+    + DATA
+    + """
+
+**Seen.** The held-out caption finds its picture among the {pictures} held-out ones: recall@1 {recall1} (chance {chance1}), @5
+{recall5} ({chance5}), @10 {recall10} ({chance10}), over {prompts} captions. How well it tells right from swapped captions is in
+the demo's table.
+
+**Limits.** It knows these pictures, and was trained on most of the pairs that it judges in the demo: how well it does there
+says that the chain works with a real model, nothing about photographs of the web. Its similarities (about 0.7 for right pairs)
+are not on the scale of OpenAI's CLIP. Not for use outside this project's demo and tests.
+"""
+)
+
+INTERNVL_CARD = (
+    """# A small InternVL
+
+InternViT → MLP → LLaMA, {parameters:.1f} M parameters ({size} MB, float16), in the Hugging Face layout:
+`InternVLForConditionalGeneration` and `AutoProcessor` load this folder. It writes the demo's synthetic captions.
+
+**Trained** {date} by `python -m infra.models internvl`: the chat stage on {seen:.0f} K conversations, {minutes:.0f} minutes on
+two CPU cores, from the InternViT of ../clip (frozen) and a LLaMA made anew: first one question about a picture, then the same
+picture in three languages in one conversation (`trainer_bridge/configs/chat-small.toml`, `chat-small-talks.toml`). Questions
+(describe, name, is it right?) in English, Chinese, German, French, Spanish, Portuguese, Italian and Russian.
+
+**Data.** """
+    + DATA
+    + """ Of the emoji only those of one sign, by name.
+
+**Seen.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun. The noun is Unicode CLDR's name of the
+thing in the asked language, where the stamp's own sentence uses it; it is right when the description holds it, case aside. The
+model saw the noun with other pictures, and this picture in other languages, never this picture in this language. So it has mostly
+learned pictures and languages by heart, and hardly how to say in one language what it knows in another.
+
+**Limits.** It knows these pictures and no others: of a photograph it will say something confident and wrong. Not for use
+outside this project's demo and tests.
+
+| picture | asked in | sentence | noun | said | right |
+|---|---|---|---|---|---|
+{rows}
+"""
+)
+
+
+def main() -> None:
+    """Trains the named model."""
+    parser = argparse.ArgumentParser(
+        prog="infra.models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", choices=("clip", "internvl"))
+    parser.add_argument("--work", type=Path, default=Path(".models"), help="where shards and runs go (default: .models)")
+    options = parser.parse_args()
+    {"clip": clip, "internvl": internvl}[options.model](options.work.resolve())
+
+
+if __name__ == "__main__":
+    main()

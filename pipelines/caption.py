@@ -1,0 +1,137 @@
+"""caption --model M: kept pictures → synthetic captions by an InternVL on workers of its own, the family `captions`.
+
+A costly step: a sample once captioned is not captioned again, and a picture that several samples of a part share goes through the
+model once. The model is a folder in the Hugging Face layout, by path or URI.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import job
+from pipelines.columns import locate, read_part
+from pipelines.costly import commit_once, had, refuse_to_void
+from pipelines.engine import Made, Step, require_gpus, run_step, start_ray
+from pipelines.errors import RequestError, nearest
+from pipelines.manifest.parts import Part
+from pipelines.manifest.storage import Storage
+from pipelines.pictures import distinct_places
+from pipelines.progress import Reporter
+from pipelines.recipe import CaptionSettings
+from pipelines.sources import sources
+
+COLUMNS = ["synthetic_caption", "model", "prompt", "tokens", "finish_reason"]
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Captions every kept picture that has no caption yet."""
+    parser = job.parser("caption", __doc__ or "", by_part=True)
+    parser.add_argument("--model", required=True, metavar="URI", help="an InternVL folder in the Hugging Face layout")
+    parser.add_argument("--redo", action="store_true", help="caption again what another model or prompt captioned")
+    options = parser.parse_args(argv)
+    from pipelines.captioning.internvl import load_captioner, provenance
+
+    settings = job.recipe_of(options).caption
+    for name in (*settings.sources, *settings.by_source):
+        if name not in sources():
+            raise RequestError(f"caption: {name!r} is no source; {nearest(name, list(sources()))}")
+    storage = Storage(options.root)
+    parts = [part for part in job.wanted_parts(storage, options.only) if not settings.sources or part.source in settings.sources]
+    made_by = provenance(options.model)
+    for source in sorted({part.source for part in parts}):
+        own = [part for part in parts if part.source == source]
+        refuse_to_void(storage, own, "captions", _paid_with(settings, made_by, source), redo=options.redo)
+    setup = partial(load_captioner, options.model, settings.model_dump_json())
+    if not settings.gpus:
+        setup()  # a model that does not load is a wrong request, not a thousand failed parts
+    start_ray(options.address)
+    require_gpus("caption.gpus", settings.gpus, options.address)
+    step = Step(
+        family="captions",
+        inputs=("samples", "fetch", "stage1", "dedup"),
+        settings=lambda part: _paid_with(settings, made_by, part.source),
+        work=partial(_caption, settings=settings, model=options.model, made_by=made_by),
+        gpus=settings.gpus,
+        setup=setup,
+        workers=settings.workers,
+    )
+    return job.summary(run_step(storage, step, parts))
+
+
+def _paid_with(settings: CaptionSettings, made_by: dict[str, str], source: str) -> dict[str, Any]:
+    """Model, prompt and decoding: what a caption is paid for with."""
+    return {**made_by, "prompt": settings.prompt_for(source), **settings.asked()}
+
+
+def _caption(
+    storage: Storage, part: Part, reporter: Reporter, *, settings: CaptionSettings, model: str, made_by: dict[str, str]
+) -> Made:
+    paid_with = _paid_with(settings, made_by, part.source)
+    columns = {"fetch": ["status", "tar", "offset", "length"], "stage1": ["keep"], "dedup": ["duplicate_of", "eval_match"]}
+    table = read_part(storage, part, {"samples": [], **columns})
+    captioned = had(storage, part, "captions", paid_with)
+    wanted = pc.and_(pc.fill_null(pc.equal(table["fetch_status"], "ok"), False), pc.fill_null(table["stage1_keep"], True))
+    wanted = pc.and_(wanted, pc.and_(pc.is_null(table["dedup_duplicate_of"]), pc.is_null(table["dedup_eval_match"])))
+    todo = table.filter(pc.and_(wanted, pc.is_null(locate(captioned["sample_id"].to_numpy(), table["sample_id"].to_numpy()))))
+    reporter(part.rows - len(todo))
+    # In the order of the tars, so that a chunk reads its own stretch, and all samples of a picture fall together.
+    todo = todo.sort_by([(name, "ascending") for name in ("fetch_tar", "fetch_offset", "sample_id")])
+    chunks = [todo.slice(start, settings.chunk) for start in range(0, len(todo), settings.chunk)]
+    paths = [_caption_chunk(storage, part, chunk, reporter, settings, model, paid_with) for chunk in chunks]
+    said = ["synthetic_caption", "tokens", "finish_reason"]
+    new = pa.concat_tables([storage.read_parquet(path, said) for path in paths]) if paths else None
+    if new is not None:
+        name = f"{made_by['model']}@{made_by['sha256'][:12]}"
+        new = new.append_column("model", pa.repeat(name, len(new))).append_column(
+            "prompt", pa.repeat(paid_with["prompt"], len(new))
+        )
+        new = new.add_column(0, "sample_id", todo["sample_id"])
+        captioned = pa.concat_tables([captioned.select(["sample_id", *COLUMNS]), new.select(["sample_id", *COLUMNS])])
+    footer = {"pairmill.caption": json.dumps(paid_with, sort_keys=True, ensure_ascii=False)}
+    made = captioned.sort_by("sample_id").replace_schema_metadata(footer)
+    return Made(made, _counts(made), settings=paid_with, spent=paths)
+
+
+def _caption_chunk(
+    storage: Storage,
+    part: Part,
+    chunk: pa.Table,
+    reporter: Reporter,
+    settings: CaptionSettings,
+    model: str,
+    paid_with: dict[str, Any],
+) -> str:
+    """Captions one chunk of samples, unless that was done before a kill; returns where the captions lie, a row per sample."""
+    from pipelines.captioning.chunks import caption_chunk
+
+    places, rows = distinct_places(chunk)
+    sharing = np.bincount(rows, minlength=len(places))
+
+    def make(name: str) -> pa.Table:
+        def finished(first: int, last: int) -> None:
+            reporter(int(sharing[first:last].sum()))
+
+        return caption_chunk(storage, places, rows, model, paid_with["prompt"], settings, finished)
+
+    path, made = commit_once(storage, part, "captions", [chunk["sample_id"].to_pylist(), paid_with], make)
+    if not made:
+        reporter(len(chunk))
+    return path
+
+
+def _counts(table: pa.Table) -> dict[str, int]:
+    finishes = {row["values"]: row["counts"] for row in pc.value_counts(table["finish_reason"]).to_pylist()}
+    return {"captioned": len(table) - table["synthetic_caption"].null_count} | {
+        f"reason.{name}": finishes.get(name, 0) for name in ("length", "empty", "unreadable")
+    }
+
+
+if __name__ == "__main__":
+    job.run("caption", main)

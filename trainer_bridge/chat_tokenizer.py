@@ -1,0 +1,122 @@
+"""Conversations → token ids with labels on the answers alone, and the processor that asks a saved model in the same words.
+
+<|im_start|>user⏎<img>…</img>⏎QUESTION<|im_end|>⏎<|im_start|>assistant⏎ANSWER<|im_end|>⏎
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+
+from infra.torchvision_operators import define_missing_operators
+from trainer_bridge.conversations import ASKED, Turn
+from trainer_bridge.models.qllama import IGNORED
+from trainer_bridge.transforms import MEAN, STD
+
+PAD, START, END = "<pad>", "<|im_start|>", "<|im_end|>"
+IMAGE_START, IMAGE_END, IMAGE, VIDEO = "<img>", "</img>", "<IMG_CONTEXT>", "<video>"
+SPECIAL = (PAD, START, END, IMAGE_START, IMAGE_END, IMAGE, VIDEO)
+NAMED = {
+    "start_image_token": IMAGE_START,
+    "end_image_token": IMAGE_END,
+    "context_image_token": IMAGE,
+    "video_token": VIDEO,
+}
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<IMG_CONTEXT>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def new_tokenizer(captions: Iterable[str], vocabulary: int) -> Any:
+    """A byte-level BPE of `vocabulary` tokens made from captions and our questions, as transformers wants it."""
+    define_missing_operators()
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    asked = [f"user\nassistant\n{text}" for texts in ASKED.values() for text in texts] * 50  # often enough to become few tokens
+    bpe.train_from_iterator([*asked, *captions], trainer)
+    return prepared(PreTrainedTokenizerFast(tokenizer_object=bpe))
+
+
+def prepared(tokenizer: Any) -> Any:
+    """A fast tokenizer of transformers with the special tokens InternVL's processor asks for and the chat template."""
+    define_missing_operators()
+    from transformers import PreTrainedTokenizerFast
+
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer,
+        pad_token=tokenizer.pad_token or PAD,
+        eos_token=END,
+        extra_special_tokens=NAMED,
+        chat_template=TEMPLATE,
+    )
+    made.add_tokens([START], special_tokens=True)
+    return made
+
+
+def processor_of(tokenizer: Any, side: int, image_tokens: int) -> Any:
+    """InternVL's processor: pictures squeezed to one tile of side x side as in training, and the tokenizer."""
+    define_missing_operators()
+    from transformers import GotOcr2ImageProcessor, InternVLProcessor, InternVLVideoProcessor
+
+    size = {"height": side, "width": side}
+    look = {"size": size, "image_mean": list(MEAN), "image_std": list(STD), "resample": 2}
+    return InternVLProcessor(
+        image_processor=GotOcr2ImageProcessor(min_patches=1, max_patches=1, **look),
+        tokenizer=tokenizer,
+        video_processor=InternVLVideoProcessor(**look),
+        image_seq_length=image_tokens,
+        chat_template=TEMPLATE,
+    )
+
+
+def encode_chats(
+    tokenizer: Any, chats: Sequence[Sequence[Turn]], image_tokens: int, length: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(ids, attention, labels) int64[B, T], padded at the end; labels are ids on answers and IGNORED elsewhere.
+
+    The picture comes with the first question. What goes beyond `length` tokens is cut.
+    """
+    picture = f"{IMAGE_START}{IMAGE * image_tokens}{IMAGE_END}\n"
+    rows = []
+    for chat in chats:
+        row: list[tuple[int, int]] = []
+        for number, (asked, answer) in enumerate(chat):
+            question = f"{START}user\n{picture if number == 0 else ''}{asked}{END}\n{START}assistant\n"
+            row += [(token, IGNORED) for token in tokenizer(question, add_special_tokens=False)["input_ids"]]
+            row += [(token, token) for token in tokenizer(answer + END, add_special_tokens=False)["input_ids"]]
+            row += [(token, IGNORED) for token in tokenizer("\n", add_special_tokens=False)["input_ids"]]
+        rows.append(row[:length])
+    longest = max(len(row) for row in rows)
+    table = torch.tensor([[*row, *[(tokenizer.pad_token_id, IGNORED)] * (longest - len(row))] for row in rows])
+    lengths = torch.tensor([len(row) for row in rows])
+    attention = (torch.arange(longest) < lengths[:, None]).long()
+    return table[:, :, 0], attention, table[:, :, 1]
+
+
+def save_chat(folder: Path, model: Any, processor: Any, about: dict[str, Any]) -> None:
+    """The model, its processor and generation settings in the Hugging Face layout."""
+    model.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids(END)
+    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    (folder / "training.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,88 @@
+"""Captioned pictures → conversations as LLaVA's: describe it, name it, is this it? In the caption's language where we know how
+to ask.
+
+A conversation is a list of (question, answer). Which of them a sample gets is a function of the generator it is given. A sample
+whose json member has `conversations` (LLaVA's list of {from, value}) keeps its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Turn = tuple[str, str]
+
+DESCRIBE, NAME, IS_IT = "describe", "name", "is it"
+
+# language → (describe, name, is this it?, yes, no)
+ASKED = {
+    "en": ("Describe the picture in one sentence.", "What is it?", "Is this right: {}", "Yes.", "No."),
+    "zh": ("用一句话描述这张图片。", "这是什么？", "这对吗：{}", "对。", "不对。"),
+    "de": ("Beschreibe das Bild in einem Satz.", "Was ist das?", "Stimmt das: {}", "Ja.", "Nein."),
+    "fr": ("Décris l'image en une phrase.", "Qu'est-ce que c'est ?", "Est-ce juste : {}", "Oui.", "Non."),
+    "es": ("Describe la imagen en una frase.", "¿Qué es?", "¿Es correcto: {}", "Sí.", "No es correcto."),
+    "pt": ("Descreva a imagem numa frase.", "O que é?", "Está certo: {}", "Está.", "Não está."),
+    "it": ("Descrivi l'immagine in una frase.", "Che cos'è?", "È giusto: {}", "Esatto.", "Sbagliato."),
+    "ru": ("Опиши картинку одним предложением.", "Что это?", "Верно ли: {}", "Да.", "Нет."),
+    "ja": ("この絵を一文で説明してください。", "これは何ですか。", "これは正しいですか：{}", "はい。", "いいえ。"),
+    "ko": ("그림을 한 문장으로 설명하세요.", "이것은 무엇인가요?", "맞나요: {}", "네.", "아니요."),
+}
+UNKNOWN = "und"
+MORE = 2
+
+
+def language_of(locale: str | None) -> str:
+    """The language of a locale: zh of zh_TW."""
+    return re.split(r"[_@-]", locale)[0] if locale else UNKNOWN
+
+
+def question(kind: int, language: str) -> str:
+    """The question of a kind (0 describe, 1 name, 2 is it) in a language; in English, naming it, where we know no better."""
+    if language in ASKED:
+        return ASKED[language][kind]
+    return ASKED["en"][kind] + (f" Language: {language}." if language != UNKNOWN else "")
+
+
+def conversation(
+    caption: str,
+    locale: str | None,
+    others: Sequence[str],
+    chance: np.random.Generator,
+    also: Sequence[tuple[str, str]] = (),
+) -> list[Turn]:
+    """A question and its answer, and the description in up to two more languages that `also` (locale, caption) knows it in."""
+    first = _one(caption, locale, others, chance)
+    more = [also[i] for i in chance.permutation(len(also))[:MORE]]
+    return [first, *((question(0, language_of(other)), text) for other, text in more)]
+
+
+def _one(caption: str, locale: str | None, others: Sequence[str], chance: np.random.Generator) -> Turn:
+    """One question and its answer: six in ten describe, three name, one asks whether a caption is right.
+
+    `others` are captions of other pictures in the same language; without any the caption asked about is always the right one.
+    """
+    language = language_of(locale)
+    draw = chance.random()
+    if draw < 0.6:
+        return question(0, language), caption
+    if draw < 0.9:
+        return question(1, language), caption.partition(": ")[0]
+    yes, no = ASKED.get(language, ASKED["en"])[3:]
+    wrong = [other for other in others if other != caption]
+    if wrong and chance.random() < 0.5:
+        return question(2, language).format(wrong[int(chance.integers(len(wrong)))]), no
+    return question(2, language).format(caption), yes
+
+
+def given(about: dict[str, Any]) -> list[Turn] | None:
+    """The conversation a sample brings; None when it brings none. ValueError when its turns do not alternate."""
+    turns = about.get("conversations")
+    if turns is None:
+        return None
+    said = [str(turn["value"]).replace("<image>", "").strip() for turn in turns]
+    if [turn["from"] for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
+        raise ValueError("conversations must go human, gpt, human, gpt …")
+    return list(zip(said[::2], said[1::2], strict=True))

@@ -1,0 +1,100 @@
+"""A stage-1 model → ONNX, for whoever scores pairs without our code or torch: `score.clip_model = "onnx"` does.
+
+    python -m trainer_bridge.export_onnx --checkpoint DIR --out DIR
+
+image.onnx      pixels float32[B, 3, S, S] → features float32[B, D], L2-normalised
+text.onnx       tokens int64[B, T], lengths int64[B] → features float32[B, D], L2-normalised
+tokenizer.json  captions → tokens
+clip.json       what must be done to pictures and captions first
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer_bridge.checkpoint import TOKENIZER, load_contrastive
+from trainer_bridge.models.contrastive import ContrastiveModel
+from trainer_bridge.tokenizer import END
+from trainer_bridge.transforms import MEAN, STD
+
+EXAMPLES, EXAMPLE_TOKENS = 3, 7
+
+
+class _Image(nn.Module):
+    def __init__(self, model: ContrastiveModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.model.encode_image(pixels)
+
+
+class _Text(nn.Module):
+    def __init__(self, model: ContrastiveModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        return self.model.encode_text(tokens, lengths)
+
+
+def export_onnx(checkpoint: Path, out: Path) -> None:
+    """Writes the four files; ValueError in one line when the checkpoint does not load."""
+    model, tokenizer = load_contrastive(checkpoint)
+    model.eval()
+    image, text = model.config.image, model.config.text
+    out.mkdir(parents=True, exist_ok=True)
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("tokens")
+    pixels = torch.zeros(EXAMPLES, 3, image.image_size, image.image_size)
+    tokens, lengths = torch.ones(EXAMPLES, EXAMPLE_TOKENS, dtype=torch.int64), torch.full((EXAMPLES,), EXAMPLE_TOKENS)
+    _export(_Image(model), (pixels,), ["pixels"], ({0: batch},), out / "image.onnx")
+    _export(_Text(model), (tokens, lengths), ["tokens", "lengths"], ({0: batch, 1: length}, {0: batch}), out / "text.onnx")
+    tokenizer.save(str(out / TOKENIZER))
+    about = {"side": image.image_size, "mean": MEAN, "std": STD, "length": text.length, "prefix": text.prefix, "end": END}
+    (out / "clip.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def _export(module: nn.Module, inputs: tuple[Tensor, ...], names: list[str], dynamic: tuple[Any, ...], path: Path) -> None:
+    # The exporter talks to stdout and warns of things that do not concern us.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            inputs,
+            str(path),
+            dynamo=True,
+            dynamic_shapes=dynamic,
+            input_names=names,
+            output_names=["features"],
+            external_data=False,
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exports a checkpoint."""
+    parser = argparse.ArgumentParser(
+        prog="trainer_bridge.export_onnx", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", required=True, type=Path, help="a folder that the contrastive stage wrote")
+    parser.add_argument("--out", required=True, type=Path)
+    options = parser.parse_args(argv)
+    try:
+        export_onnx(options.checkpoint, options.out)
+    except ValueError as error:
+        sys.stderr.write(f"trainer_bridge.export_onnx: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""InternVL-Chat in transformers' native classes: InternViT → pixel unshuffle → MLP → causal language model. Source: InternVL
+§3.4.
+
+A model is built from a stage-1 InternViT and a language model, or loaded from a folder in the Hugging Face layout; it is saved
+in that layout, so that whatever reads InternVL checkpoints reads ours.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from infra.torchvision_operators import define_missing_operators
+from trainer_bridge.models.internvit import InternViT, InternViTConfig
+
+
+class LanguageConfig(BaseModel):
+    """Sizes of a LLaMA made anew. SmolLM2-135M: width 576, depth 30, 9 heads, mlp 1536."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vocabulary: int = Field(ge=300)
+    width: int = Field(ge=1)
+    depth: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    mlp: int = Field(ge=1)
+
+
+class ChatConfig(BaseModel):
+    """What stage 3 starts from and trains.
+
+    language             a LLaMA made anew, with a tokenizer made from the captions; or
+    language_checkpoint  a pretrained one: a Hugging Face folder of safetensors, or a .gguf file
+    length               tokens of a conversation, those of the picture included
+    downsample           side of a token after the pixel unshuffle: 0.5 makes four tokens one
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: Literal["projector", "projector+language", "everything"]
+    language: LanguageConfig | None = None
+    language_checkpoint: str = ""
+    length: int = Field(2048, ge=8)
+    downsample: float = Field(0.5, gt=0, le=1)
+
+
+TRAINED = {
+    "projector": ("multi_modal_projector",),
+    "projector+language": ("multi_modal_projector", "language_model", "lm_head"),
+    "everything": ("",),
+}
+
+
+def is_trained(parameter: str, train: str) -> bool:
+    """Does a stage-3 run with this setting train the parameter of that name?"""
+    return any(part in parameter for part in TRAINED[train])
+
+
+def vision_config(config: InternViTConfig) -> Any:
+    """Our InternViT's sizes as transformers'."""
+    define_missing_operators()
+    from transformers import InternVLVisionConfig
+
+    return InternVLVisionConfig(
+        hidden_size=config.width,
+        num_hidden_layers=config.depth,
+        num_attention_heads=config.heads,
+        intermediate_size=config.mlp,
+        image_size=config.image_size,
+        patch_size=config.patch,
+        use_qk_norm=True,
+        norm_type="rms_norm",
+        attention_bias=False,
+        layer_scale_init_value=config.layer_scale,
+        use_mean_pooling=True,  # in transformers this means: no norm after the last block
+    )
+
+
+def vision_state(model: InternViT) -> dict[str, Tensor]:
+    """Our InternViT's weights under the names of transformers' InternVLVisionModel."""
+    state = model.state_dict()
+    made = {
+        "embeddings.cls_token": state["class_token"],
+        "embeddings.position_embeddings": state["positions"],
+        "embeddings.patch_embeddings.projection.weight": state["patches.weight"],
+        "embeddings.patch_embeddings.projection.bias": state["patches.bias"],
+    }
+    same = {
+        "attention_norm.weight": "layernorm_before.weight",
+        "mlp_norm.weight": "layernorm_after.weight",
+        "attention.q_norm.weight": "attention.q_norm.weight",
+        "attention.k_norm.weight": "attention.k_norm.weight",
+        "attention.out.weight": "attention.projection_layer.weight",
+        "attention.out.bias": "attention.projection_layer.bias",
+        "attention_scale": "lambda_1",
+        "mlp_scale": "lambda_2",
+        "mlp.0.weight": "mlp.fc1.weight",
+        "mlp.0.bias": "mlp.fc1.bias",
+        "mlp.2.weight": "mlp.fc2.weight",
+        "mlp.2.bias": "mlp.fc2.bias",
+    }
+    for i in range(model.config.depth):
+        ours, theirs = f"blocks.{i}.", f"encoder.layer.{i}."
+        made |= {theirs + name: state[ours + source] for source, name in same.items()}
+        for name, piece in zip("qkv", state[ours + "attention.qkv.weight"].chunk(3), strict=True):
+            made[f"{theirs}attention.{name}_proj.weight"] = piece.clone()
+    return made
+
+
+def image_tokens(config: InternViTConfig, downsample: float) -> int:
+    """How many tokens a picture takes in the language model; ValueError when the grid cannot be unshuffled."""
+    grid = config.image_size // config.patch
+    if (grid * downsample) % 1:
+        raise ValueError(f"model.downsample = {downsample} does not divide the grid of {grid} x {grid} patches; choose 1 or 0.5")
+    return int(grid * downsample) ** 2
+
+
+def build(vision: InternViT, language: Any, image_token: int, downsample: float) -> Any:
+    """InternVLForConditionalGeneration around both, the MLP new. `language` is a causal language model of transformers."""
+    define_missing_operators()
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
+
+    config = InternVLConfig(
+        vision_config=vision_config(vision.config),
+        text_config=language.config,
+        image_token_id=image_token,
+        image_seq_length=image_tokens(vision.config, downsample),
+        downsample_ratio=downsample,
+        tie_word_embeddings=language.config.tie_word_embeddings,
+    )
+    model = InternVLForConditionalGeneration(config)
+    model.model.vision_tower.load_state_dict(vision_state(vision))
+    model.model.language_model.load_state_dict(language.model.state_dict())
+    model.lm_head.load_state_dict(language.lm_head.state_dict())
+    if config.tie_word_embeddings:
+        model.tie_weights()
+    return model
+
+
+def new_language(config: LanguageConfig, length: int, pad: int, end: int) -> Any:
+    """A LLaMA of these sizes, randomly initialised, its output tied to its input embeddings."""
+    define_missing_operators()
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=config.vocabulary,
+            hidden_size=config.width,
+            intermediate_size=config.mlp,
+            num_hidden_layers=config.depth,
+            num_attention_heads=config.heads,
+            max_position_embeddings=length,
+            pad_token_id=pad,
+            bos_token_id=None,
+            eos_token_id=end,
+            tie_word_embeddings=True,
+            initializer_range=1 / math.sqrt(config.width),
+        )
+    )
+
+
+def load_language(checkpoint: str) -> tuple[Any, Any]:
+    """(causal language model, tokenizer) of a Hugging Face folder or a .gguf file; never a pickle. ValueError in one line."""
+    define_missing_operators()
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    path = Path(checkpoint)
+    folder, options = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (path, {})
+    if not path.exists():
+        raise ValueError(f"model.language_checkpoint = {checkpoint!r} is not there; name a Hugging Face folder or a .gguf file")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=not options, dtype=torch.float32, **options)
+        return model, AutoTokenizer.from_pretrained(folder, **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise ValueError(f"model.language_checkpoint = {checkpoint!r} cannot be loaded ({str(error).splitlines()[0]})") from None
+
+
+def load_chat(folder: Path) -> Any:
+    """The InternVLForConditionalGeneration in a Hugging Face folder, float32; ValueError in one line when it cannot be."""
+    define_missing_operators()
+    import torch
+    from transformers import InternVLForConditionalGeneration
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        return InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{folder} holds no InternVL that loads ({str(error).splitlines()[0]})") from None

@@ -35,15 +35,15 @@ def examples(connection: duckdb.DuckDBPyConnection, storage: Storage) -> dict[st
 
 
 def bilingual(connection: duckdb.DuckDBPyConnection, storage: Storage) -> list[dict[str, Any]]:
-    """Pictures that were described in more than one prompt: for each prompt the alt text of a pair and the synthetic caption."""
+    """Exported pictures described for more than one prompt: for each the alt text of a pair and the synthetic caption."""
     rows: list[dict[str, Any]] = (
         connection.sql(
             f"""
         with said as (
-          select f.sha256, c.prompt, min(sample_id) as sample_id, arg_min(s.caption, sample_id) as alt,
+          select f.sha256, c.prompt, arg_min(m.caption, sample_id) as alt,
                  arg_min(c.synthetic_caption, sample_id) as synthetic, arg_min((f.tar, f."offset", f.length), sample_id) as place
-          from captions c join "fetch" f using (sample_id) join samples s using (sample_id)
-          where c.synthetic_caption is not null group by 1, 2)
+          from captions c join "fetch" f using (sample_id) join m using (sample_id)
+          where c.synthetic_caption is not null and m.shard is not null group by 1, 2)
         select any_value(place) as place, list((prompt, alt, synthetic) order by prompt) as said
         from said group by sha256 having count(*) > 1 order by hash(sha256) limit {BILINGUAL}
         """

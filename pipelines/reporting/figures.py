@@ -60,7 +60,9 @@ def overlay(kinds: Sequence[dict[str, Any]], low: float, high: float, label: str
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in edge)
         said = f"{kind['kind']}: {kind['pairs']:,} pairs"
         body.append(f'<polygon class="kind{number}" points="{points}"><title>{escape(said)}</title></polygon>')
-        body.append(f'<text class="kind{number}" x="{LEFT + 4}" y="{TOP + 10 + 16 * number}">{escape(said)}</text>')
+        body.append(
+            f'<text class="kind{number}" x="{LEFT + 0.25 * inner:.1f}" y="{TOP + 10 + 16 * number}">{escape(said)}</text>'
+        )
     body.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{TOP + tall}" y2="{TOP + tall}"/>')
     for share in (0.0, 0.5, 1.0):
         anchor = {0.0: "start", 1.0: "end"}.get(share, "middle")

@@ -15,8 +15,6 @@ import numpy as np
 
 Turn = tuple[str, str]
 
-DESCRIBE, NAME, IS_IT = "describe", "name", "is it"
-
 # language → (describe, name, is this it?, yes, no)
 ASKED = {
     "en": ("Describe the picture in one sentence.", "What is it?", "Is this right: {}", "Yes.", "No."),

@@ -1,7 +1,7 @@
 """Writes the plan's rows as metadata in the published schemas, and what is true of them as truth.parquet.
 
 The publishers' similarities are what the small CLIP of `infra/models` says of each picture and caption. Watermark, unsafe and
-aesthetic are drawn at random: there are no weights to be had that would say something of drawings. The report says so.
+aesthetic are drawn at random: for two there are no weights to be had, and OpenNSFW costs too much here. The report says so.
 """
 
 from __future__ import annotations

@@ -11,23 +11,20 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import job
 from pipelines.columns import locate, read_part
-from pipelines.costly import commit_once, had, refuse_to_void
+from pipelines.costly import had, refuse_to_void
 from pipelines.engine import Made, Step, require_gpus, run_step, start_ray
 from pipelines.errors import RequestError, nearest
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.pictures import distinct_places
+from pipelines.pictures import Finished, Place, work_in_chunks
 from pipelines.progress import Reporter
 from pipelines.recipe import CaptionSettings
 from pipelines.sources import sources
-
-COLUMNS = ["synthetic_caption", "model", "prompt", "tokens", "finish_reason"]
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -73,6 +70,8 @@ def _paid_with(settings: CaptionSettings, made_by: dict[str, str], source: str) 
 def _caption(
     storage: Storage, part: Part, reporter: Reporter, *, settings: CaptionSettings, model: str, made_by: dict[str, str]
 ) -> Made:
+    from pipelines.captioning.chunks import caption_chunk
+
     paid_with = _paid_with(settings, made_by, part.source)
     columns = {"fetch": ["status", "tar", "offset", "length"], "stage1": ["keep"], "dedup": ["duplicate_of", "eval_match"]}
     table = read_part(storage, part, {"samples": [], **columns})
@@ -81,49 +80,15 @@ def _caption(
     wanted = pc.and_(wanted, pc.and_(pc.is_null(table["dedup_duplicate_of"]), pc.is_null(table["dedup_eval_match"])))
     todo = table.filter(pc.and_(wanted, pc.is_null(locate(captioned["sample_id"].to_numpy(), table["sample_id"].to_numpy()))))
     reporter(part.rows - len(todo))
-    # In the order of the tars, so that a chunk reads its own stretch, and all samples of a picture fall together.
-    todo = todo.sort_by([(name, "ascending") for name in ("fetch_tar", "fetch_offset", "sample_id")])
-    chunks = [todo.slice(start, settings.chunk) for start in range(0, len(todo), settings.chunk)]
-    paths = [_caption_chunk(storage, part, chunk, reporter, settings, model, paid_with) for chunk in chunks]
-    said = ["synthetic_caption", "tokens", "finish_reason"]
-    new = pa.concat_tables([storage.read_parquet(path, said) for path in paths]) if paths else None
-    if new is not None:
-        name = f"{made_by['model']}@{made_by['sha256'][:12]}"
-        new = new.append_column("model", pa.repeat(name, len(new))).append_column(
-            "prompt", pa.repeat(paid_with["prompt"], len(new))
-        )
-        new = new.add_column(0, "sample_id", todo["sample_id"])
-        captioned = pa.concat_tables([captioned.select(["sample_id", *COLUMNS]), new.select(["sample_id", *COLUMNS])])
-    footer = {"pairmill.caption": json.dumps(paid_with, sort_keys=True, ensure_ascii=False)}
-    made = captioned.sort_by("sample_id").replace_schema_metadata(footer)
+    name, prompt = f"{made_by['model']}@{made_by['sha256'][:12]}", paid_with["prompt"]
+
+    def work(chunk: pa.Table, places: list[Place], rows: list[int], finished: Finished) -> pa.Table:
+        said = caption_chunk(storage, places, rows, model, prompt, settings, finished)
+        return said.append_column("model", pa.repeat(name, len(said))).append_column("prompt", pa.repeat(prompt, len(said)))
+
+    made, paths = work_in_chunks(storage, part, "captions", captioned, todo, settings.chunk, paid_with, work, reporter)
+    made = made.replace_schema_metadata({"pairmill.caption": json.dumps(paid_with, sort_keys=True, ensure_ascii=False)})
     return Made(made, _counts(made), settings=paid_with, spent=paths)
-
-
-def _caption_chunk(
-    storage: Storage,
-    part: Part,
-    chunk: pa.Table,
-    reporter: Reporter,
-    settings: CaptionSettings,
-    model: str,
-    paid_with: dict[str, Any],
-) -> str:
-    """Captions one chunk of samples, unless that was done before a kill; returns where the captions lie, a row per sample."""
-    from pipelines.captioning.chunks import caption_chunk
-
-    places, rows = distinct_places(chunk)
-    sharing = np.bincount(rows, minlength=len(places))
-
-    def make(name: str) -> pa.Table:
-        def finished(first: int, last: int) -> None:
-            reporter(int(sharing[first:last].sum()))
-
-        return caption_chunk(storage, places, rows, model, paid_with["prompt"], settings, finished)
-
-    path, made = commit_once(storage, part, "captions", [chunk["sample_id"].to_pylist(), paid_with], make)
-    if not made:
-        reporter(len(chunk))
-    return path
 
 
 def _counts(table: pa.Table) -> dict[str, int]:

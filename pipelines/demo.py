@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.models import CLIP, INTERNVL
+from infra.torchrun import trainer_command, trainer_environment
 from pipelines import caption, dedup, export, fetch, ingest, job, report, score, stage1, stage2
 from pipelines.demoweb.build import build, require
 from pipelines.demoweb.server import END
@@ -157,27 +157,16 @@ def _train_stage(root: Path, stage: str, name: str, start: Path, seconds: int) -
         return
     shutil.rmtree(out, ignore_errors=True)  # a state of other shards is nothing to go on from
     _say(f"train: {stage} stage, 2 processes, {seconds} s")
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "-m",
-        "trainer_bridge.train",
-    ]
     with as_file(config) as path:
-        asked = ["--stage", stage, "--config", str(path), "--from", str(start), "--shards", str(root / "shards")]
-        _run_trainer([*launcher, *asked, "--out", str(out), "--seconds", str(seconds)], root / f"training-{stage}.log")
+        command = trainer_command(stage, path, root / "shards", out, start)
+        _run_trainer([*command, "--seconds", str(seconds)], root / f"training-{stage}.log")
     marker.write_text(json.dumps(wanted) + "\n")
 
 
 def _run_trainer(command: list[str], log: Path) -> None:
     """Runs it, its progress on stderr and everything it says in `log`."""
-    quiet = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     with log.open("w") as said:
-        process = subprocess.Popen(command, env=os.environ | quiet, stderr=subprocess.PIPE, stdout=said, text=True)
+        process = subprocess.Popen(command, env=trainer_environment(), stderr=subprocess.PIPE, stdout=said, text=True)
         assert process.stderr is not None
         for line in process.stderr:
             said.write(line)

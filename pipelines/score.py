@@ -10,17 +10,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import job
 from pipelines.columns import locate, read_part
-from pipelines.costly import commit_once, had, refuse_to_void
+from pipelines.costly import had, refuse_to_void
 from pipelines.engine import Made, Step, require_gpus, run_step, start_ray
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.pictures import distinct_places
+from pipelines.pictures import Finished, Place, work_in_chunks
 from pipelines.progress import Reporter
 from pipelines.recipe import ScoreSettings
 
@@ -56,42 +55,20 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def _score(storage: Storage, part: Part, reporter: Reporter, *, settings: ScoreSettings, models: dict[str, Any]) -> Made:
-    from pipelines.scoring.chunks import SCORES, footer
+    from pipelines.scoring.chunks import footer, score_chunk
 
     table = read_part(storage, part, {"samples": ["caption"], "fetch": ["status", "tar", "offset", "length"], "stage1": ["keep"]})
     scored = had(storage, part, "scores", models)
     wanted = pc.and_(pc.fill_null(pc.equal(table["fetch_status"], "ok"), False), pc.fill_null(table["stage1_keep"], True))
     todo = table.filter(pc.and_(wanted, pc.is_null(locate(scored["sample_id"].to_numpy(), table["sample_id"].to_numpy()))))
     reporter(part.rows - len(todo))
-    # In the order of the tars, so that a chunk reads its own stretch, and all captions of a picture fall together.
-    todo = todo.sort_by([(name, "ascending") for name in ("fetch_tar", "fetch_offset", "sample_id")])
-    chunks = [todo.slice(start, settings.chunk) for start in range(0, len(todo), settings.chunk)]
-    paths = [_score_chunk(storage, part, chunk, reporter, settings, models) for chunk in chunks]
-    new = pa.concat_tables([scored.select(SCORES), *(storage.read_parquet(path, SCORES) for path in paths)])
-    ids = pa.chunked_array([*scored["sample_id"].chunks, *todo["sample_id"].chunks], pa.uint64())
-    made = new.add_column(0, "sample_id", ids).sort_by("sample_id").replace_schema_metadata(footer(models))
+
+    def work(chunk: pa.Table, places: list[Place], rows: list[int], finished: Finished) -> pa.Table:
+        return score_chunk(storage, places, rows, chunk["caption"].to_pylist(), settings, finished)
+
+    made, paths = work_in_chunks(storage, part, "scores", scored, todo, settings.chunk, models, work, reporter)
+    made = made.replace_schema_metadata(footer(models))
     return Made(made, _counts(made, models), settings=models, spent=paths)
-
-
-def _score_chunk(
-    storage: Storage, part: Part, chunk: pa.Table, reporter: Reporter, settings: ScoreSettings, models: dict[str, Any]
-) -> str:
-    """Scores one chunk of samples, unless that was done before a kill; returns where its scores lie, a row per sample."""
-    from pipelines.scoring.chunks import score_chunk
-
-    places, rows = distinct_places(chunk)
-    sharing = np.bincount(rows, minlength=len(places))
-
-    def make(name: str) -> pa.Table:
-        captions = chunk["caption"].to_pylist()
-        return score_chunk(
-            storage, places, rows, captions, settings, lambda first, last: reporter(int(sharing[first:last].sum()))
-        )
-
-    path, made = commit_once(storage, part, "scores", [chunk["sample_id"].to_pylist(), models], make)
-    if not made:
-        reporter(len(chunk))
-    return path
 
 
 def _counts(table: pa.Table, models: dict[str, Any]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from sharding.index import Dataset
 from sharding.reader import Sample
 from trainer_bridge.chat_tokenizer import encode_chats
 from trainer_bridge.conversations import language_of, question
-from trainer_bridge.losses import token_loss
+from trainer_bridge.losses import IGNORED, token_loss
 from trainer_bridge.models.internvl import load_chat
 from trainer_bridge.retrieval import held_out
 from trainer_bridge.transforms import decode, normalise, whole
@@ -86,7 +86,7 @@ def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
         pixels = normalise(torch.stack([torch.from_numpy(whole(decode(s.image, side), side)) for s in piece]))
         with torch.inference_mode():
             logits = model(input_ids=ids, attention_mask=attention, pixel_values=pixels).logits
-        tokens = int((labels[:, 1:] != -100).sum())
+        tokens = int((labels[:, 1:] != IGNORED).sum())
         total += token_loss(logits[:, :-1], labels[:, 1:]).item() * tokens
         count += tokens
     return total / max(1, count)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from infra.torchvision_operators import define_missing_operators
 from trainer_bridge.conversations import ASKED, Turn
-from trainer_bridge.models.qllama import IGNORED
+from trainer_bridge.losses import IGNORED
 from trainer_bridge.transforms import MEAN, STD
 
 PAD, START, END = "<pad>", "<|im_start|>", "<|im_end|>"

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn import functional as F
 
+IGNORED = -100  # the label that a cross-entropy passes over
+
 
 class _Gather(torch.autograd.Function):
     """Concatenates a tensor over ranks; the gradient of each rank's rows is the sum of what all ranks made of them."""
@@ -58,7 +60,7 @@ def clip_loss(image: Tensor, text: Tensor, scale: Tensor, some: Tensor | None = 
     if some is None:
         return (F.cross_entropy(by_image, labels) + F.cross_entropy(by_text, labels)) / 2
     everywhere = _concatenate(some.to(torch.uint8)).bool() if world() > 1 else some
-    labels = torch.where(some, labels, -100)
+    labels = torch.where(some, labels, IGNORED)
     losses = [
         F.cross_entropy(logits.masked_fill(~everywhere, -torch.inf)[some], labels[some], reduction="sum")
         for logits in (by_image, by_text)
@@ -67,6 +69,6 @@ def clip_loss(image: Tensor, text: Tensor, scale: Tensor, some: Tensor | None = 
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy over logits[…, C] and labels int64[…], mean over those that are not -100; 0 where there are none."""
-    total = F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), ignore_index=-100, reduction="sum")
-    return total / (labels != -100).sum().clamp(min=1)
+    """Cross-entropy over logits[…, C] and labels int64[…], mean over those that are not IGNORED; 0 where there are none."""
+    total = F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from infra.torchrun import trainer_command, trainer_environment
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent.parent / "trainer_bridge" / "configs"
@@ -32,18 +33,7 @@ def lessons(out: Path, *arguments: str) -> Path:
 
 def train(stage: str, config: str, shards: Path, out: Path, start: Path | None = None) -> dict[str, Any]:
     """One run of the trainer on two processes, resumed where it was stopped; returns its summary."""
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "-m",
-        "trainer_bridge.train",
-    ]
-    command += ["--stage", stage, "--config", str(CONFIGS / config), "--shards", str(shards), "--out", str(out)]
-    _run([*command, *(["--from", str(start)] if start else [])])
+    _run(trainer_command(stage, CONFIGS / config, shards, out, start))
     found: dict[str, Any] = json.loads((out / "summary.json").read_text())
     return found
 
@@ -121,8 +111,7 @@ def _megabytes(folder: Path) -> str:
 
 
 def _run(command: list[str]) -> None:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore"}
-    subprocess.run(command, env=environment, check=True, cwd=HERE.parent.parent)
+    subprocess.run(command, env=trainer_environment(), check=True, cwd=HERE.parent.parent)
 
 
 DATA = """950 stamps of Tux Paint (Debian's `tuxpaint-stamps-default`, GPL-2) with their sentences and Noto's colour emoji (OFL)

@@ -19,9 +19,8 @@ from trainer_bridge.checkpoint import is_chat, load_contrastive
 from trainer_bridge.config import ChatExperiment
 from trainer_bridge.conversations import Turn, conversation, given, language_of
 from trainer_bridge.loader import Batch
-from trainer_bridge.losses import token_loss
+from trainer_bridge.losses import IGNORED, token_loss
 from trainer_bridge.models.internvl import ChatConfig, build, image_tokens, is_trained, load_chat, load_language, new_language
-from trainer_bridge.models.qllama import IGNORED
 from trainer_bridge.stages.stage import Stage, captions_of, groups
 from trainer_bridge.transforms import decode, normalise, whole
 

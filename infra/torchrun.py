@@ -1,0 +1,29 @@
+"""How the trainer is started on this machine's cores: two gloo processes under torchrun."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def trainer_command(stage: str, config: Path, shards: Path, out: Path, start: Path | None = None) -> list[str]:
+    """The command that trains a stage; `start` is the model folder it begins with."""
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "trainer_bridge.train",
+    ]
+    asked = ["--stage", stage, "--config", str(config), "--shards", str(shards), "--out", str(out)]
+    return [*launcher, *asked, *(["--from", str(start)] if start else [])]
+
+
+def trainer_environment() -> dict[str, str]:
+    """The environment of this process, with a core for each rank and no warnings."""
+    quiet = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    return os.environ | quiet

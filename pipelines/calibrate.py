@@ -32,11 +32,12 @@ MOST = 5_000_000
 TOGETHER = "together"
 
 KNOWN = """
-select coalesce(c.clip_similarity, s.clip_similarity) as clip_similarity, coalesce(c.watermark, s.watermark) as watermark,
-       coalesce(c.unsafe, s.unsafe) as unsafe, coalesce(c.aesthetic, s.aesthetic) as aesthetic,
+select coalesce(c.clip_similarity, s.clip_similarity) as clip_similarity,
+       coalesce(c.watermark, s.watermark, t.watermark) as watermark, coalesce(c.unsafe, s.unsafe, t.unsafe) as unsafe,
+       coalesce(c.aesthetic, s.aesthetic, t.aesthetic) as aesthetic,
        coalesce(f.width, s.width) as width, coalesce(f.height, s.height) as height, s.caption_chars, f.status as fetch_status
 from (select * from samples where source = $source and hash(sample_id) % $one_in = 0) s
-left join "fetch" f using (sample_id) left join scores c using (sample_id)
+left join "fetch" f using (sample_id) left join scores c using (sample_id) left join tags t using (sample_id)
 """
 
 

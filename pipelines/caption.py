@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 def _paid_with(settings: CaptionSettings, made_by: dict[str, str], source: str) -> dict[str, Any]:
     """Model, prompt and decoding: what a caption is paid for with."""
-    return {**made_by, "prompt": settings.prompt_for(source), **settings.asked()}
+    return {**made_by, "prompt": list(settings.prompt_for(source)), **settings.asked()}
 
 
 def _caption(
@@ -80,11 +80,12 @@ def _caption(
     wanted = pc.and_(wanted, pc.and_(pc.is_null(table["dedup_duplicate_of"]), pc.is_null(table["dedup_eval_match"])))
     todo = table.filter(pc.and_(wanted, pc.is_null(locate(captioned["sample_id"].to_numpy(), table["sample_id"].to_numpy()))))
     reporter(part.rows - len(todo))
-    name, prompt = f"{made_by['model']}@{made_by['sha256'][:12]}", paid_with["prompt"]
+    name, questions = f"{made_by['model']}@{made_by['sha256'][:12]}", paid_with["prompt"]
 
     def work(chunk: pa.Table, places: list[Place], rows: list[int], finished: Finished) -> pa.Table:
-        said = caption_chunk(storage, places, rows, model, prompt, settings, finished)
-        return said.append_column("model", pa.repeat(name, len(said))).append_column("prompt", pa.repeat(prompt, len(said)))
+        said = caption_chunk(storage, places, rows, model, questions, settings, finished)
+        said = said.append_column("model", pa.repeat(name, len(said)))
+        return said.append_column("prompt", pa.repeat("\n".join(questions), len(said)))
 
     made, paths = work_in_chunks(storage, part, "captions", captioned, todo, settings.chunk, paid_with, work, reporter)
     made = made.replace_schema_metadata({"pairmill.caption": json.dumps(paid_with, sort_keys=True, ensure_ascii=False)})

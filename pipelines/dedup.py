@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import xxhash
 from PIL import Image
 
 from filters.duplicates.hashes import caption_key
 from filters.duplicates.index import keep_first, nearest, pairs_within
 from pipelines import evalsets, job
+from pipelines.buckets import keys_between, rows_home, run_buckets
 from pipelines.columns import locate, read_part
-from pipelines.engine import Made, Outcome, Step, run_items, run_step, start_ray
+from pipelines.engine import Made, Outcome, Step, run_step, start_ray
 from pipelines.manifest.parts import Part
-from pipelines.manifest.receipts import digest_of, fingerprint_of, read_receipts
+from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.progress import Reporter
 from pipelines.recipe import DedupSettings
@@ -53,7 +53,10 @@ def run_dedup(storage: Storage, parts: Sequence[Part], settings: DedupSettings, 
     hashed = run_step(storage, Step("copy_keys", INPUTS, lambda part: {}, _hash_part), parts)
     if hashed.failed:
         return hashed
-    buckets, failed = _search_buckets(storage, parts, settings)
+    keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "copy_keys", parts).items()}
+    depends_on = {"keys": fingerprint_of(keys), "distance": settings.distance}
+    search = partial(_search, storage=storage, parts=parts, settings=settings)
+    buckets, failed = run_buckets(storage, "copies", settings.buckets, depends_on, search)
     if failed:
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
     common: Mapping[str, Any] = {
@@ -80,50 +83,21 @@ def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
     return Made(hashes.sort_by([("key", "ascending"), ("sample_id", "ascending")]))
 
 
-def _search_buckets(storage: Storage, parts: Sequence[Part], settings: DedupSettings) -> tuple[dict[str, str], dict[str, str]]:
-    """Finds copies in each bucket whose inputs changed; (path of its result → digest, bucket → cause of failure)."""
-    inputs = fingerprint_of({str(part): receipt.digest for part, receipt in read_receipts(storage, "copy_keys", parts).items()})
-    items = []
-    for bucket in range(settings.buckets):
-        fingerprint = fingerprint_of({"inputs": inputs, "bucket": bucket, "of": settings.buckets, "distance": settings.distance})
-        items.append({"label": f"bucket {bucket}", "bucket": bucket, "target": f"partial/copies/{fingerprint}.parquet"})
-    todo = [item for item in items if not storage.exists(str(item["target"]))]
-    work = partial(_search_bucket, storage=storage, parts=parts, settings=settings)
-    results = run_items(todo, work, name="copies", unit="buckets", total=len(todo))
-    failed = {label: error for label, _, error in results if error}
-    if failed:
-        return {}, failed
-    targets = [str(item["target"]) for item in items]
-    storage.remove(set(storage.glob("partial/copies/*.parquet")) - set(targets))
-    return {target: digest_of(storage.read(target)) for target in targets}, {}
-
-
-def _search_bucket(
-    item: dict[str, Any], reporter: Reporter, *, storage: Storage, parts: Sequence[Part], settings: DedupSettings
-) -> dict[str, Any]:
-    low = item["bucket"] * (1 << 64) // settings.buckets
-    high = (item["bucket"] + 1) * (1 << 64) // settings.buckets - 1
-    table = pa.concat_tables([_keys_between(storage, part, low, high) for part in parts]).sort_by("sample_id")
+def _search(low: int, high: int, *, storage: Storage, parts: Sequence[Part], settings: DedupSettings) -> pa.Table:
+    """The copies among samples whose caption hash is in low … high: sample_id, duplicate_of, distance."""
+    tables = [keys_between(storage, part.path("copy_keys"), low, high) for part in parts]
+    table = pa.concat_tables(tables).sort_by("sample_id")
     first, second = pairs_within(table["key"].to_numpy(), table["phash"].to_numpy(), settings.distance)
     copy_of = keep_first(first, second, len(table))
     rows = np.flatnonzero(copy_of >= 0)
     ids, hashes = table["sample_id"].to_numpy(), table["phash"].to_numpy()
-    found = pa.table(
+    return pa.table(
         {
             "sample_id": ids[rows],
             "duplicate_of": ids[copy_of[rows]],
             "distance": np.bitwise_count(hashes[rows] ^ hashes[copy_of[rows]]).astype(np.int32),
         }
     )
-    storage.write_parquet(item["target"], found)
-    reporter(1)
-    return {"copies": len(found)}
-
-
-def _keys_between(storage: Storage, part: Part, low: int, high: int) -> pa.Table:
-    bounds = (pc.field("key") >= pa.scalar(low, pa.uint64())) & (pc.field("key") <= pa.scalar(high, pa.uint64()))
-    with storage.open(part.path("copy_keys")) as handle:
-        return pq.read_table(handle, filters=bounds)
 
 
 def _take_home(
@@ -137,7 +111,7 @@ def _take_home(
 ) -> Made:
     samples = storage.read_parquet(part.path("samples"), ["sample_id"])
     ids = samples["sample_id"].to_numpy()
-    copies = pa.concat_tables([_rows_between(storage, path, ids) for path in buckets]).sort_by("sample_id")
+    copies = rows_home(storage, buckets, ids)
     rows = locate(copies["sample_id"].to_numpy(), ids)
     matches = _eval_matches(storage, part, settings, evalsets.load(storage, sets))
     matched = locate(matches["sample_id"].to_numpy(), ids)
@@ -152,12 +126,6 @@ def _take_home(
     )
     reporter(part.rows)
     return Made(table, {"copies": len(copies), "eval_matches": len(matches)})
-
-
-def _rows_between(storage: Storage, path: str, ids: np.ndarray) -> pa.Table:
-    table = storage.read_parquet(path)
-    low, high = (pa.scalar(int(edge), pa.uint64()) for edge in (ids.min(initial=2**64 - 1), ids.max(initial=0)))
-    return table.filter(pc.and_(pc.greater_equal(table["sample_id"], low), pc.less_equal(table["sample_id"], high)))
 
 
 def _eval_matches(storage: Storage, part: Part, settings: DedupSettings, items: pa.Table) -> pa.Table:

@@ -33,8 +33,8 @@ Body = Callable[[Sequence[str]], dict[str, Any]]
 METADATA = {"laion2b-en": "*.parquet", "laion2b-multi": "*.parquet", "coyo": "*.parquet", "wukong": "*.csv"}
 NOTES = (
     "Similarities and synthetic captions come from small models of ours that were trained on these very pictures (cards in "
-    "infra/models): how well they work here says nothing about photographs of the web. Publishers' watermark, unsafe and "
-    "aesthetic scores are drawn at random: for two no weights were to be had, OpenNSFW is left out for its cost.",
+    "infra/models): how well they work here says nothing about photographs of the web. COYO's unsafe scores are "
+    "OpenNSFW's. Watermark, aesthetic and LAION's unsafe scores are drawn at random: no weights of those were to be had.",
     "The planted captions were made up by the authors of the rules, so the share caught shows that the chain works, not how good "
     "the rules are on the web. The corpus is mostly drawings with short captions: thresholds do not transfer to photographs.",
 )

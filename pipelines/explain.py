@@ -18,7 +18,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.sources import sources
 from pipelines.text import printable
 
-FAMILIES = ("samples", "rejects", "fetch", "scores", "stage1", "stage2", "dedup", "captions")
+FAMILIES = ("samples", "tags", "rejects", "fetch", "scores", "stage1", "stage2", "dedup", "captions")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""ingest SOURCE FILES…: published metadata → the family `samples`. A broken row is counted and kept in `rejects`."""
+"""ingest SOURCE FILES…: published metadata → the family `samples`. A broken row is counted and kept in `rejects`.
+
+Tag tables once named with --join-tags belong to the source: files ingested later are joined with them too.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import xxhash
 
 from pipelines import job
 from pipelines.engine import Made, Step, run_step, start_ray
-from pipelines.manifest.parts import Part, SourceFile, parts_of, register_files
+from pipelines.manifest.parts import Part, SourceFile, read_parts, register_files
 from pipelines.manifest.schema import sample_ids
 from pipelines.manifest.storage import Storage
 from pipelines.progress import Reporter
@@ -22,6 +25,7 @@ from pipelines.recipe import IngestSettings
 from pipelines.sources import source_named
 from pipelines.sources.files import Rows, expand, inspect, read_rows
 from pipelines.sources.source import Source
+from pipelines.tags import inspect_tags, join_tags, register_tags
 
 # A word is a run of letters or digits, or one character of a script that is written without spaces.
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Khmer}\p{Lao}\p{Myanmar}"
@@ -33,15 +37,22 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = job.parser("ingest", __doc__ or "")
     parser.add_argument("source", metavar="SOURCE", help="laion2b-en, laion2b-multi, coyo, wukong …")
     parser.add_argument("files", nargs="+", metavar="FILES", help="paths, URIs, or patterns in quotes")
+    what = "published tables of hash and pwatermark, punsafe or aesthetic, to be joined by LAION's hash"
+    parser.add_argument("--join-tags", nargs="+", action="extend", default=[], metavar="FILE", help=what)
     options = parser.parse_args(argv)
     settings = job.recipe_of(options).ingest
     source = source_named(options.source)
     found = [inspect(uri, source) for uri in expand(options.files)]
+    named = [inspect_tags(uri) for uri in expand(options.join_tags)]
     storage = Storage(options.root)
     storage.require_writable()
     start_ray(options.address)
-    files = register_files(storage, source.name, found)
-    outcome = run_step(storage, ingest_step(source, files, settings), parts_of(source.name, files, settings.part_rows))
+    files = register_files(storage, source.name, found, settings.part_rows)
+    tables, parts = register_tags(storage, source.name, named), read_parts(storage, source.name)
+    outcome = run_step(storage, ingest_step(source, files, settings), parts)
+    if tables and not outcome.failed:
+        tagged = join_tags(storage, source.name, tables, parts)
+        outcome.counts["tagged"], outcome.failed = tagged.counts["tagged"], tagged.failed
     return job.summary(outcome)
 
 

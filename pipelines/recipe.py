@@ -14,9 +14,9 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from filters import stage1, stage2
 from filters.rules import RuleSetting, configure
@@ -84,10 +84,17 @@ class ScoreSettings(Section):
     workers: int = Field(0, ge=0)
 
 
+Question = Annotated[str, Field(min_length=1)]
+Questions = Annotated[
+    tuple[Question, ...], Field(min_length=1), BeforeValidator(lambda said: (said,) if isinstance(said, str) else said)
+]
+
+
 class CaptionSettings(Section):
     """How an InternVL describes pictures.
 
-    prompt         what it is asked, of every picture; by_source has other words for some sources
+    prompt         what it is asked, of every picture: a question, or several asked one after the other, of whose answers the last
+                   is the caption; by_source has other words for some sources
     sources        only these; empty: all
     max_tokens     of a caption
     temperature    0 is greedy: the same picture gives the same caption
@@ -95,8 +102,8 @@ class CaptionSettings(Section):
     workers        how many hold the model; 0: as many as the cluster's GPUs (or cores) allow
     """
 
-    prompt: str = "Describe the picture in one sentence."
-    by_source: dict[str, str] = {}
+    prompt: Questions = ("Describe the picture in one sentence.",)
+    by_source: dict[str, Questions] = {}
     sources: tuple[str, ...] = ()
     max_tokens: int = Field(64, ge=1)
     temperature: float = Field(0.0, ge=0)
@@ -108,7 +115,7 @@ class CaptionSettings(Section):
     gpus: float = Field(1.0, ge=0)
     workers: int = Field(0, ge=0)
 
-    def prompt_for(self, source: str) -> str:
+    def prompt_for(self, source: str) -> tuple[str, ...]:
         """What the model is asked of a picture of this source."""
         return self.by_source.get(source, self.prompt)
 

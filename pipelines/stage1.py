@@ -22,7 +22,8 @@ from pipelines.manifest.storage import Storage
 from pipelines.progress import Reporter
 from pipelines.recipe import Recipe, describe
 
-SCORES = ("clip_similarity", "watermark", "unsafe", "aesthetic")
+TAGS = ("watermark", "unsafe", "aesthetic")
+SCORES = ("clip_similarity", *TAGS)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def stage1_step(recipe: Recipe) -> Step:
     """The step that judges a part by the recipe's rules."""
     rules = recipe.stage1_rules()
     settings = describe(rules)
-    return Step("stage1", ("samples", "fetch", "scores"), lambda part: settings, partial(_judge, rules=rules))
+    return Step("stage1", ("samples", "tags", "fetch", "scores"), lambda part: settings, partial(_judge, rules=rules))
 
 
 def _judge(storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[RuleSetting]) -> Made:
@@ -50,7 +51,9 @@ def _judge(storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[
 
 
 def best_known(storage: Storage, part: Part) -> pa.Table:
-    """What stage-1 rules read, a row per sample: ours where computed, the picture's own size where fetched, else as published."""
+    """What stage-1 rules read, a row per sample: ours where computed, the picture's own size where fetched, else as published
+    with the sample or in a tag table.
+    """
     table = read_part(
         storage,
         part,
@@ -58,9 +61,11 @@ def best_known(storage: Storage, part: Part) -> pa.Table:
             "samples": [*SCORES, "width", "height", "caption_chars"],
             "fetch": ["status", "width", "height"],
             "scores": SCORES,
+            "tags": TAGS,
         },
     )
     best = {name: pc.coalesce(table[f"scores_{name}"], table[name]) for name in SCORES}
+    best |= {name: pc.coalesce(best[name], table[f"tags_{name}"]) for name in TAGS}
     best |= {side: pc.coalesce(table[f"fetch_{side}"], table[side]) for side in ("width", "height")}
     unchanged = ("sample_id", "caption_chars", "fetch_status")
     return pa.table({**{name: table[name] for name in unchanged}, **best})

@@ -84,11 +84,30 @@ def test_a_caption_is_what_transformers_itself_says(manifest: Storage, model: Pa
     assert set(found) == {0, 1, 2, 3, 4, 5}  # 6 was not fetched, 7 was dropped
 
 
+def test_of_several_questions_the_last_answer_is_the_caption(manifest: Storage, model: Path, ray_session: None) -> None:
+    from transformers import AutoProcessor, InternVLForConditionalGeneration
+
+    run(manifest, model, "--set", 'caption.prompt=["red green", "blue black"]')
+    assert said(manifest)[0][2] == "red green\nblue black"
+    processor = AutoProcessor.from_pretrained(model)
+    whole = InternVLForConditionalGeneration.from_pretrained(model, dtype=torch.float32).eval()
+    for number, colour in {0: 0, 2: 1, 3: 2, 4: 3}.items():
+        picture, answer = Image.open(io.BytesIO(jpeg(COLOURS[colour]))), ""
+        messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "red green"}]}]
+        for question in ("blue black", ""):
+            text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            inputs = processor(images=[[picture]], text=[text], return_tensors="pt", crop_to_patches=False)
+            made = whole.generate(**inputs, max_new_tokens=6, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+            answer = " ".join(processor.decode(made, skip_special_tokens=True).split())
+            messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": question}]
+        assert said(manifest)[number][0] == answer
+
+
 def test_where_a_caption_came_from_is_in_the_manifest(manifest: Storage, model: Path, ray_session: None) -> None:
     run(manifest, model, "--set", 'caption.by_source.coyo="What is it?"')
     name, prompt, tokens, finish = said(manifest)[0][1:]
     footer = json.loads(pq.read_schema(manifest.full(PART.path("captions"))).metadata[b"pairmill.caption"])
-    assert name == f"tiny-internvl@{footer['sha256'][:12]}" and prompt == footer["prompt"] == "What is it?"
+    assert name == f"tiny-internvl@{footer['sha256'][:12]}" and [prompt] == footer["prompt"] == ["What is it?"]
     assert (tokens, finish) == (6, "length")
     assert footer["max_tokens"] == 6 and footer["temperature"] == 0 and footer["precision"] == "fp32"
 

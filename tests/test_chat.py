@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from infra.torchvision_operators import define_missing_operators
 from tests.test_models import TINY, tiny_model
 from trainer_bridge.chat_tokenizer import END, IMAGE, START, encode_chats, new_tokenizer, prepared, processor_of, save_chat
-from trainer_bridge.conversations import ASKED, conversation, given, language_of, question
+from trainer_bridge.conversations import ASKED, Chat, conversation, given, language_of, question
+from trainer_bridge.losses import IGNORED
 from trainer_bridge.models.internvit import InternViT
 from trainer_bridge.models.internvl import (
     LanguageConfig,
@@ -26,7 +27,7 @@ from trainer_bridge.models.internvl import (
     vision_config,
     vision_state,
 )
-from trainer_bridge.models.qllama import IGNORED
+from trainer_bridge.stages.chat import shown
 
 define_missing_operators()  # before anything imports transformers' vision code
 SIZES = LanguageConfig(vocabulary=400, width=16, depth=2, heads=2, mlp=32)
@@ -65,7 +66,7 @@ def test_a_picture_takes_a_quarter_of_its_patches() -> None:
 
 
 def test_labels_are_on_answers_alone(tokenizer) -> None:
-    chats = [[("What is it?", "A red fox."), ("Sure?", "Yes.")], [("Was ist das?", "Ein roter Fuchs.")]]
+    chats = [Chat([("What is it?", "A red fox."), ("Sure?", "Yes.")]), Chat([("Was ist das?", "Ein roter Fuchs.")])]
     ids, attention, labels = encode_chats(tokenizer, chats, 4, 200)
     for row, answers in enumerate((["A red fox.", "Yes."], ["Ein roter Fuchs."])):
         kept = labels[row][labels[row] != IGNORED]
@@ -85,7 +86,7 @@ def test_the_saved_processor_asks_in_the_words_of_training(tokenizer, model, tmp
     content = [{"type": "image"}, {"type": "text", "text": "What is it?"}]
     prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
     asked = processor(images=[[Image.new("RGB", (50, 20), "red")]], text=[prompt], return_tensors="pt")
-    ids, _, labels = encode_chats(tokenizer, [[("What is it?", "A fox.")]], 4, 200)
+    ids, _, labels = encode_chats(tokenizer, [Chat([("What is it?", "A fox.")])], 4, 200)
     before_answer = int((labels[0] != IGNORED).nonzero()[0])
     assert asked["input_ids"][0].tolist() == ids[0, :before_answer].tolist()
     assert asked["pixel_values"].shape == (1, 3, 32, 32)
@@ -103,7 +104,7 @@ def test_a_step_changes_what_is_named_and_nothing_else(model, tokenizer, train: 
         parameter.requires_grad_(is_trained(name, train))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
-    ids, attention, labels = encode_chats(tokenizer, [[("What is it?", "A red fox.")]] * 2, 4, 200)
+    ids, attention, labels = encode_chats(tokenizer, [Chat([("What is it?", "A red fox.")])] * 2, 4, 200)
     made = model(input_ids=ids, attention_mask=attention, pixel_values=torch.randn(2, 3, 32, 32), labels=labels)
     made.loss.backward()
     optimizer.step()
@@ -113,7 +114,7 @@ def test_a_step_changes_what_is_named_and_nothing_else(model, tokenizer, train: 
 
 
 def test_the_picture_changes_what_is_said(model, tokenizer) -> None:
-    ids, attention, _ = encode_chats(tokenizer, [[("What is it?", "A")]], 4, 200)
+    ids, attention, _ = encode_chats(tokenizer, [Chat([("What is it?", "A")])], 4, 200)
     first, second = (
         model(input_ids=ids, attention_mask=attention, pixel_values=torch.randn(1, 3, 32, 32)).logits for _ in range(2)
     )
@@ -125,7 +126,7 @@ LOCALES = st.sampled_from([*ASKED, "zh_TW", "sr@latin", "sv", None])
 
 @hypothesis_given(st.text(min_size=1, max_size=40), LOCALES, st.lists(st.text(max_size=20), max_size=4), st.integers(0, 1000))
 def test_a_conversation_tells_the_truth(caption: str, locale: str | None, others: list[str], seed: int) -> None:
-    ((asked, answer),) = conversation(caption, locale, others, np.random.default_rng(seed))
+    ((asked, answer),) = conversation(caption, locale, others, np.random.default_rng(seed)).turns
     language = language_of(locale)
     describe, name, _, yes, no = ASKED.get(language, ASKED["en"])
     if asked.startswith(describe):
@@ -136,23 +137,37 @@ def test_a_conversation_tells_the_truth(caption: str, locale: str | None, others
         assert (answer == yes) == (asked == question(2, language).format(caption)) and answer in (yes, no)
 
 
-def test_a_conversation_goes_on_in_other_languages_where_they_are_known() -> None:
-    also = [("de", "Ein Fuchs."), ("fr", "Un renard."), ("zh_CN", "狐狸。")]
-    talks = [conversation("A fox.", "en", (), np.random.default_rng(i), also) for i in range(30)]
-    for talk in talks:
-        assert len(talk) == 3 and talk[1] != talk[2]
-        assert set(talk[1:]) <= {(question(0, language_of(locale)), text) for locale, text in also}
-    assert len({talk[1] for talk in talks}) == 3
+def test_half_of_the_conversations_translate_what_is_known_in_the_pivot_language() -> None:
+    also = [("en", "A fox."), ("en_GB", "A fox!"), ("fr", "Un renard.")]
+    chats = [conversation("Ein Fuchs.", "de", (), np.random.default_rng(i), also) for i in range(200)]
+    translated = [chat for chat in chats if chat.told]
+    assert 70 < len(translated) < 130
+    assert {chat.turns[0][1] for chat in translated} == {"A fox.", "A fox!"}
+    for chat in translated:
+        assert chat.told == 1 and [asked for asked, _ in chat.turns] == [question(0, "en"), question(0, "de")]
+        assert chat.turns[1][1] == "Ein Fuchs."
+    english = [conversation("A fox.", "en", (), np.random.default_rng(i), [("es", "Un zorro."), *also[2:]]) for i in range(30)]
+    assert {chat.turns[0][1] for chat in english if chat.told} == {"Un zorro."}
+    assert not any(conversation("A fox.", "en", (), np.random.default_rng(i), also[2:]).told for i in range(30))
+
+
+def test_what_is_told_is_not_learned_and_is_shown_under_another_picture(tokenizer) -> None:
+    told = Chat([("What?", "A fox."), ("Was?", "Ein Fuchs.")], told=1)
+    ids, _, labels = encode_chats(tokenizer, [told], 4, 200)
+    assert tokenizer.decode(labels[0][labels[0] != IGNORED].tolist()) == "Ein Fuchs." + END
+    assert "A fox." in tokenizer.decode(ids[0].tolist())
+    plain = Chat([("What?", "A fox.")])
+    assert shown([plain, told, plain, told]) == [0, 2, 2, 0]
 
 
 def test_every_kind_of_question_comes_up() -> None:
-    seen = {conversation("A fox.", "en", ["A cat."], np.random.default_rng(i))[0] for i in range(60)}
+    seen = {conversation("A fox.", "en", ["A cat."], np.random.default_rng(i)).turns[0] for i in range(60)}
     assert len(seen) == 4
 
 
 def test_a_conversation_that_comes_with_the_sample_is_kept() -> None:
     turns = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A fox."}]
-    assert given({"conversations": turns}) == [("What?", "A fox.")]
+    assert given({"conversations": turns}) == Chat([("What?", "A fox.")])
     assert given({"language": "en"}) is None
     with pytest.raises(ValueError, match="human, gpt"):
         given({"conversations": turns[:1]})

@@ -79,6 +79,14 @@ def test_parts_cover_every_row_once_and_never_span_files(rows: list[int], size: 
     assert [part.name for part in parts] == sorted(part.name for part in parts)
 
 
+def test_every_job_cuts_a_source_as_ingest_did(tmp_path: Path) -> None:
+    storage, file = Storage(str(tmp_path)), SourceFile("a", 0, 700, 1, "x")
+    register_files(storage, "coyo", [file], part_rows=300)
+    assert [(part.first_row, part.rows) for part in all_parts(storage)] == [(0, 300), (300, 300), (600, 100)]
+    with pytest.raises(RequestError, match=r"coyo was ingested in parts of 300 rows; give --set ingest\.part_rows=300"):
+        register_files(storage, "coyo", [file])
+
+
 def test_a_registered_file_keeps_its_ordinal_for_ever(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     register_files(storage, "coyo", [SourceFile("b", 0, 1, 1, "x"), SourceFile("a", 0, 1, 1, "x")])

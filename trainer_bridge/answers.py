@@ -15,19 +15,21 @@ from infra.torchvision_operators import define_missing_operators
 from sharding.index import Dataset
 from sharding.reader import Sample
 from trainer_bridge.chat_tokenizer import encode_chats
-from trainer_bridge.conversations import language_of, question
+from trainer_bridge.conversations import Chat, language_of, pivot, question
 from trainer_bridge.losses import IGNORED, token_loss
 from trainer_bridge.models.internvl import load_chat
 from trainer_bridge.retrieval import held_out
 from trainer_bridge.transforms import decode, normalise, whole
 
 LIMIT, BATCH, ANSWER_TOKENS = 512, 32, 32
+ROLES = ("user", "assistant")
 
 
 def answers(folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
     """Loss per token of the captions of at most 512 samples; and of those that name a `noun`, in how many descriptions it stands.
 
-    A description is greedy, asked for in the sample's language, and right when it holds the noun, case aside.
+    A description is greedy, asked for in the pivot language and then in the sample's, and right when the second answer holds the
+    noun, case aside.
     """
     define_missing_operators()
     from transformers import AutoProcessor
@@ -39,41 +41,54 @@ def answers(folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
     if not asked:
         return found
     said = describe(model, processor, [sample.image for sample, _ in asked], [about["language"] for _, about in asked])
-    right = [about["noun"] in text.lower() for (_, about), text in zip(asked, said, strict=True)]
+    right = [about["noun"] in text.lower() for (_, about), (_, text) in zip(asked, said, strict=True)]
     rows = [
         {
             "picture": about["key"],
             "language": about["language"],
             "caption": sample.text,
             "noun": about["noun"],
+            "first_said": first,
             "said": text,
             "right": ok,
         }
-        for (sample, about), text, ok in zip(asked, said, right, strict=True)
+        for (sample, about), (first, text), ok in zip(asked, said, right, strict=True)
     ]
     return found | {"prompts": len(asked), "right_nouns": sum(right), "answers": rows}
 
 
-def describe(model: Any, processor: Any, images: Sequence[bytes], locales: Sequence[str]) -> list[str]:
-    """A greedy description of each picture in the language of its locale."""
+def describe(model: Any, processor: Any, images: Sequence[bytes], locales: Sequence[str]) -> list[tuple[str, str]]:
+    """Two greedy descriptions of each picture: in the pivot language, and then in the language of its locale."""
     processor.tokenizer.padding_side = "left"
-    said: list[str] = []
+    said: list[tuple[str, str]] = []
     for start in range(0, len(images), BATCH):
         pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in images[start : start + BATCH]]
-        prompts = [_prompt(processor, locale) for locale in locales[start : start + BATCH]]
-        inputs = processor(images=[[picture] for picture in pictures], text=prompts, padding=True, return_tensors="pt")
-        with torch.inference_mode():
-            made = model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
-        said += processor.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    return [text.strip() for text in said]
+        languages = [language_of(locale) for locale in locales[start : start + BATCH]]
+        chats: list[list[tuple[str, str]]] = [[] for _ in pictures]
+        for asked in ([pivot(language) for language in languages], languages):
+            questions = [question(0, language) for language in asked]
+            answers = _answer(model, processor, pictures, chats, questions)
+            for chat, turn in zip(chats, zip(questions, answers, strict=True), strict=True):
+                chat.append(turn)
+        said += [(first, second) for (_, first), (_, second) in chats]
+    return said
 
 
-def _prompt(processor: Any, locale: str) -> str:
-    content = [{"type": "image"}, {"type": "text", "text": question(0, language_of(locale))}]
-    rendered: str = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-    )
-    return rendered
+def _answer(
+    model: Any, processor: Any, pictures: list[Image.Image], chats: list[list[tuple[str, str]]], questions: list[str]
+) -> list[str]:
+    """What is said to each question, after what each chat has said already."""
+    prompts = []
+    for chat, asked in zip(chats, questions, strict=True):
+        messages: list[dict[str, Any]] = [
+            {"role": role, "content": text} for turn in [*chat, (asked, "")] for role, text in zip(ROLES, turn, strict=True)
+        ][:-1]
+        messages[0]["content"] = [{"type": "image"}, {"type": "text", "text": messages[0]["content"]}]
+        prompts.append(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    inputs = processor(images=[[picture] for picture in pictures], text=prompts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        made = model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
+    return [text.strip() for text in processor.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)]
 
 
 def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
@@ -81,7 +96,7 @@ def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
     total, count = 0.0, 0
     for start in range(0, len(samples), BATCH):
         piece = samples[start : start + BATCH]
-        chats = [[(question(0, language_of(json.loads(s.json).get("language"))), s.text)] for s in piece]
+        chats = [Chat([(question(0, language_of(json.loads(s.json).get("language"))), s.text)]) for s in piece]
         ids, attention, labels = encode_chats(processor.tokenizer, chats, model.config.image_seq_length, 1 << 20)
         pixels = normalise(torch.stack([torch.from_numpy(whole(decode(s.image, side), side)) for s in piece]))
         with torch.inference_mode():

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from infra.torchvision_operators import define_missing_operators
-from trainer_bridge.conversations import ASKED, Turn
+from trainer_bridge.conversations import ASKED, Chat
 from trainer_bridge.losses import IGNORED
 from trainer_bridge.transforms import MEAN, STD
 
@@ -89,10 +89,8 @@ def processor_of(tokenizer: Any, side: int, image_tokens: int) -> Any:
     )
 
 
-def encode_chats(
-    tokenizer: Any, chats: Sequence[Sequence[Turn]], image_tokens: int, length: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(ids, attention, labels) int64[B, T], padded at the end; labels are ids on answers and IGNORED elsewhere.
+def encode_chats(tokenizer: Any, chats: Sequence[Chat], image_tokens: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(ids, attention, labels) int64[B, T], padded at the end; labels are ids on learned answers and IGNORED elsewhere.
 
     The picture comes with the first question. What goes beyond `length` tokens is cut.
     """
@@ -100,10 +98,11 @@ def encode_chats(
     rows = []
     for chat in chats:
         row: list[tuple[int, int]] = []
-        for number, (asked, answer) in enumerate(chat):
+        for number, (asked, answer) in enumerate(chat.turns):
             question = f"{START}user\n{picture if number == 0 else ''}{asked}{END}\n{START}assistant\n"
             row += [(token, IGNORED) for token in tokenizer(question, add_special_tokens=False)["input_ids"]]
-            row += [(token, token) for token in tokenizer(answer + END, add_special_tokens=False)["input_ids"]]
+            said = tokenizer(answer + END, add_special_tokens=False)["input_ids"]
+            row += [(token, token if number >= chat.told else IGNORED) for token in said]
             row += [(token, IGNORED) for token in tokenizer("\n", add_special_tokens=False)["input_ids"]]
         rows.append(row[:length])
     longest = max(len(row) for row in rows)

@@ -2,18 +2,30 @@
 to ask.
 
 A conversation is a list of (question, answer). Which of them a sample gets is a function of the generator it is given. A sample
-whose json member has `conversations` (LLaVA's list of {from, value}) keeps its own.
+whose json member has `conversations` (LLaVA's list of {from, value}) keeps its own. Where a sample's sentence is known in the
+pivot language too, half of its conversations are told that one and learn to say it in their own language, under the picture of
+another sample: what can be learned there is to translate, and not to know pictures by heart language by language.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Turn = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A conversation about a picture. The answers of the first `told` turns are given, not learned; then any picture will do."""
+
+    turns: list[Turn]
+    told: int = 0
+
 
 # language → (describe, name, is this it?, yes, no)
 ASKED = {
@@ -29,7 +41,8 @@ ASKED = {
     "ko": ("그림을 한 문장으로 설명하세요.", "이것은 무엇인가요?", "맞나요: {}", "네.", "아니요."),
 }
 UNKNOWN = "und"
-MORE = 2
+PIVOT, PIVOT_OF_PIVOT = "en", "es"
+TRANSLATED = 0.5
 
 
 def language_of(locale: str | None) -> str:
@@ -44,17 +57,25 @@ def question(kind: int, language: str) -> str:
     return ASKED["en"][kind] + (f" Language: {language}." if language != UNKNOWN else "")
 
 
+def pivot(language: str) -> str:
+    """The language that a description in `language` is translated from."""
+    return PIVOT if language != PIVOT else PIVOT_OF_PIVOT
+
+
 def conversation(
     caption: str,
     locale: str | None,
     others: Sequence[str],
     chance: np.random.Generator,
     also: Sequence[tuple[str, str]] = (),
-) -> list[Turn]:
-    """A question and its answer, and the description in up to two more languages that `also` (locale, caption) knows it in."""
-    first = _one(caption, locale, others, chance)
-    more = [also[i] for i in chance.permutation(len(also))[:MORE]]
-    return [first, *((question(0, language_of(other)), text) for other, text in more)]
+) -> Chat:
+    """A question and its answer; or, where `also` (locale, caption) knows it in the pivot language, its translation as often."""
+    language = language_of(locale)
+    known = [(other, text) for other, text in also if language_of(other) == pivot(language)]
+    if known and chance.random() < TRANSLATED:
+        _, text = known[int(chance.integers(len(known)))]
+        return Chat([(question(0, pivot(language)), text), (question(0, language), caption)], told=1)
+    return Chat([_one(caption, locale, others, chance)])
 
 
 def _one(caption: str, locale: str | None, others: Sequence[str], chance: np.random.Generator) -> Turn:
@@ -75,7 +96,7 @@ def _one(caption: str, locale: str | None, others: Sequence[str], chance: np.ran
     return question(2, language).format(caption), yes
 
 
-def given(about: dict[str, Any]) -> list[Turn] | None:
+def given(about: dict[str, Any]) -> Chat | None:
     """The conversation a sample brings; None when it brings none. ValueError when its turns do not alternate."""
     turns = about.get("conversations")
     if turns is None:
@@ -83,4 +104,4 @@ def given(about: dict[str, Any]) -> list[Turn] | None:
     said = [str(turn["value"]).replace("<image>", "").strip() for turn in turns]
     if [turn["from"] for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
         raise ValueError("conversations must go human, gpt, human, gpt …")
-    return list(zip(said[::2], said[1::2], strict=True))
+    return Chat(list(zip(said[::2], said[1::2], strict=True)))

@@ -19,7 +19,7 @@ def caption_chunk(
     places: Sequence[Place],
     rows: Sequence[int],
     model: str,
-    prompt: str,
+    questions: Sequence[str],
     settings: CaptionSettings,
     finished: Callable[[int, int], None],
 ) -> pa.Table:
@@ -36,7 +36,7 @@ def caption_chunk(
     captions = [UNREADABLE] * len(places)
     for batch, (indices, pictures) in enumerate(decoded(storage, places, settings.batch)):
         if pictures:
-            for index, caption in zip(indices, captioner.describe(pictures, prompt), strict=True):
+            for index, caption in zip(indices, captioner.describe(pictures, questions), strict=True):
                 captions[index] = caption
         finished(batch * settings.batch, (batch + 1) * settings.batch)
     said = [captions[row] for row in rows]

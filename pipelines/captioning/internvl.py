@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +40,27 @@ class Captioner:
     device: str
     settings: CaptionSettings
 
-    def describe(self, pictures: Sequence[Image.Image], prompt: str) -> list[Caption]:
-        """RGB pictures, all asked the same → a caption each."""
+    def describe(self, pictures: Sequence[Image.Image], questions: Sequence[str]) -> list[Caption]:
+        """RGB pictures, all asked the same questions one after the other → the answer to the last, each.
+
+        A picture that got no answer to a question is not asked the next.
+        """
+        said: list[list[Caption]] = [[] for _ in pictures]
+        for asked in range(len(questions)):
+            going = [i for i, chat in enumerate(said) if all(caption.text for caption in chat)]
+            chats = [_messages(questions[: asked + 1], [caption.text for caption in said[i]]) for i in going]
+            for i, caption in zip(going, self._answer([pictures[i] for i in going], chats), strict=True):
+                said[i].append(caption)
+        return [chat[-1] for chat in said]
+
+    def _answer(self, pictures: list[Image.Image], chats: list[list[dict[str, Any]]]) -> list[Caption]:
         import torch
 
-        content = [{"type": "image"}, {"type": "text", "text": prompt}]
-        asked = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
+        if not pictures:
+            return []
         inputs = self.processor(
             images=[[picture] for picture in pictures],
-            text=[asked] * len(pictures),
+            text=[self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in chats],
             padding=True,
             return_tensors="pt",
             crop_to_patches=self.settings.tiles > 1,
@@ -71,6 +82,17 @@ class Captioner:
         if not text:
             return Caption(None, 0, "empty")
         return Caption(text, len(tokens) if length is None else length, "length" if length is None else "stop")
+
+
+def _messages(questions: Sequence[str], answers: Sequence[str | None]) -> list[dict[str, Any]]:
+    """A chat up to the last question; the picture comes with the first."""
+    turns = [
+        {"role": role, "content": text}
+        for question, answer in zip_longest(questions, answers)
+        for role, text in (("user", question), ("assistant", answer))
+        if text is not None
+    ]
+    return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": questions[0]}]}, *turns[1:]]
 
 
 @lru_cache(4)

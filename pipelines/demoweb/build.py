@@ -12,9 +12,9 @@ from pipelines.demoweb.plan import hold_out, plan
 from pipelines.demoweb.publish import publish
 from pipelines.demoweb.render import extension, render_all
 from pipelines.errors import RequestError
-from pipelines.scoring.models import load_onnx_clip
+from pipelines.scoring.models import load_onnx_clip, load_open_nsfw
 
-VERSION = 2  # raised when the same corpus would give another web
+VERSION = 3  # raised when the same corpus would give another web
 SEED = 0
 MARKER = "web.json"
 
@@ -51,7 +51,7 @@ def build(folder: Path, corpus: Path | None, clip: str) -> dict[str, Any]:
     rendered = render_all(pictures, folder / "pictures")
     held_out = hold_out(pictures, rendered, SEED)
     rows = plan(pictures, rendered, held_out, SEED)
-    publish(rows, folder, load_onnx_clip(clip), SEED)
+    publish(rows, folder, load_onnx_clip(clip), load_open_nsfw(), SEED)
     for picture in held_out:
         target = folder / "eval" / f"{picture.key.replace('/', '_')}.{extension(picture)}"
         target.parent.mkdir(exist_ok=True)

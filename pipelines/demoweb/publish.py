@@ -1,7 +1,8 @@
 """Writes the plan's rows as metadata in the published schemas, and what is true of them as truth.parquet.
 
-The publishers' similarities are what the small CLIP of `infra/models` says of each picture and caption. Watermark, unsafe and
-aesthetic are drawn at random: for two there are no weights to be had, and OpenNSFW costs too much here. The report says so.
+The publishers' similarities are what the small CLIP of `infra/models` says of each picture and caption, COYO's unsafe scores what
+OpenNSFW says of the picture, as at COYO itself. Watermark, aesthetic and LAION's unsafe scores are drawn at random: of the
+classifiers that made them no weights are to be had. The report says so.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mmh3
 import numpy as np
@@ -19,18 +22,30 @@ from PIL import Image
 
 from filters.scores.onnx_clip import OnnxClip
 from filters.scores.similarity import similarity
+from filters.scores.unsafe import unsafe
 from pipelines.demoweb.plan import FILES, Row
 from pipelines.manifest.schema import sample_ids
 from pipelines.sources import source_named
 
 BATCH = 256
+UNKNOWN = 0.02  # the share of rows a publisher gives no scores for
 
-Similar = dict[tuple[str, str], float]  # (picture, caption) → similarity
+
+@dataclass(frozen=True)
+class Judged:
+    """What models say of the rows: similarity of each (picture, caption), unsafe probability of each picture of COYO's."""
+
+    similar: dict[tuple[str, str], float]
+    unsafe: dict[str, float]
 
 
-def publish(rows: Sequence[Row], folder: Path, clip: OnnxClip, seed: int) -> None:
-    """One file per (source, file) below folder/metadata, and folder/truth.parquet: sample_id, defect, of."""
-    similar = similarities(rows, folder / "pictures", clip)
+def publish(rows: Sequence[Row], folder: Path, clip: OnnxClip, open_nsfw: Any, seed: int) -> None:
+    """One file per (source, file) below folder/metadata, and folder/truth.parquet: sample_id, defect, of.
+
+    `open_nsfw` is an onnxruntime session of OpenNSFW.
+    """
+    pictures = folder / "pictures"
+    judged = Judged(similarities(rows, pictures, clip), unsafe_probabilities(rows, pictures, open_nsfw))
     grouped = defaultdict(list)
     for row in rows:
         grouped[row.source, row.file].append(row)
@@ -40,7 +55,7 @@ def publish(rows: Sequence[Row], folder: Path, clip: OnnxClip, seed: int) -> Non
         group = grouped[source, file]
         path = folder / "metadata" / source
         path.mkdir(parents=True, exist_ok=True)
-        WRITERS[source](group, path, file, similar, np.random.default_rng([seed, file, len(group)]))
+        WRITERS[source](group, path, file, judged, np.random.default_rng([seed, file, len(group)]))
         for sample_id, row in zip(sample_ids(source_named(source).ordinal, file, 0, len(group)).tolist(), group, strict=True):
             if row.defect:
                 truth.append((sample_id, row.defect, row.of))
@@ -56,7 +71,7 @@ def publish(rows: Sequence[Row], folder: Path, clip: OnnxClip, seed: int) -> Non
     pq.write_table(table, folder / "truth.parquet")
 
 
-def similarities(rows: Sequence[Row], pictures: Path, clip: OnnxClip) -> Similar:
+def similarities(rows: Sequence[Row], pictures: Path, clip: OnnxClip) -> dict[tuple[str, str], float]:
     """The similarity of every (picture, caption) of the rows, by the model; each picture and caption goes through it once."""
     files = sorted({row.picture for row in rows})
     captions = sorted({row.caption for row in rows}, key=lambda caption: (len(caption), caption))  # little padding
@@ -67,6 +82,13 @@ def similarities(rows: Sequence[Row], pictures: Path, clip: OnnxClip) -> Similar
     return {(row.picture, row.caption): float(value) for row, value in zip(rows, found, strict=True)}
 
 
+def unsafe_probabilities(rows: Sequence[Row], pictures: Path, open_nsfw: Any) -> dict[str, float]:
+    """OpenNSFW's probability for every picture that COYO's rows show, each once."""
+    files = sorted({row.picture for row in rows if row.source == "coyo"})
+    found = [unsafe(open_nsfw, [_open(pictures / name) for name in some]) for some in _batches(files)]
+    return dict(zip(files, np.concatenate([np.zeros(0), *found]).tolist(), strict=True))
+
+
 def _batches(items: list[str]) -> Iterator[list[str]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
@@ -75,10 +97,10 @@ def _open(path: Path) -> Image.Image:
     return Image.open(path).convert("RGB")
 
 
-def _scores(rows: Sequence[Row], similar: Similar, chance: np.random.Generator) -> dict[str, pa.Array]:
+def _scores(rows: Sequence[Row], judged: Judged, chance: np.random.Generator) -> dict[str, pa.Array]:
     count = len(rows)
-    known = np.array([similar[row.picture, row.caption] for row in rows]).round(4)  # publishers do not give every bit
-    unknown = chance.random(count) < 0.02
+    known = np.array([judged.similar[row.picture, row.caption] for row in rows]).round(4)  # publishers do not give every bit
+    unknown = chance.random(count) < UNKNOWN
     return {
         "similarity": pa.array(known.astype(np.float32), mask=unknown),
         "watermark": pa.array(np.clip(chance.beta(1.2, 9, count), 0, 1).astype(np.float32), mask=unknown),
@@ -91,8 +113,8 @@ def _urls(rows: Sequence[Row]) -> pa.Array:
     return pa.array([row.url or None for row in rows], pa.string())
 
 
-def _laion(rows: Sequence[Row], folder: Path, file: int, similar: Similar, chance: np.random.Generator) -> None:
-    scores = _scores(rows, similar, chance)
+def _laion(rows: Sequence[Row], folder: Path, file: int, judged: Judged, chance: np.random.Generator) -> None:
+    scores = _scores(rows, judged, chance)
     columns = {
         "URL": _urls(rows),
         "TEXT": [row.caption for row in rows],
@@ -109,8 +131,9 @@ def _laion(rows: Sequence[Row], folder: Path, file: int, similar: Similar, chanc
     pq.write_table(pa.table(columns), folder / f"part-{file:05d}.parquet")
 
 
-def _coyo(rows: Sequence[Row], folder: Path, file: int, similar: Similar, chance: np.random.Generator) -> None:
-    scores, count = _scores(rows, similar, chance), len(rows)
+def _coyo(rows: Sequence[Row], folder: Path, file: int, judged: Judged, chance: np.random.Generator) -> None:
+    scores, count = _scores(rows, judged, chance), len(rows)
+    known = np.array([judged.unsafe[row.picture] for row in rows], dtype=np.float32).round(4)
     columns = {
         "id": pa.array([file << 32 | row for row in range(count)], pa.int64()),
         "url": _urls(rows),
@@ -125,7 +148,7 @@ def _coyo(rows: Sequence[Row], folder: Path, file: int, similar: Similar, chance
         "num_faces": pa.nulls(count, pa.int64()),
         "clip_similarity_vitb32": scores["similarity"],
         "clip_similarity_vitl14": pa.nulls(count, pa.float32()),
-        "nsfw_score_opennsfw2": scores["unsafe"],
+        "nsfw_score_opennsfw2": pa.array(known, mask=chance.random(count) < UNKNOWN),
         "nsfw_score_gantman": pa.nulls(count, pa.float32()),
         "watermark_score": scores["watermark"],
         "aesthetic_score_laion_v2": scores["aesthetic"],
@@ -133,7 +156,7 @@ def _coyo(rows: Sequence[Row], folder: Path, file: int, similar: Similar, chance
     pq.write_table(pa.table(columns), folder / f"part-{file:05d}.parquet")
 
 
-def _wukong(rows: Sequence[Row], folder: Path, file: int, similar: Similar, chance: np.random.Generator) -> None:
+def _wukong(rows: Sequence[Row], folder: Path, file: int, judged: Judged, chance: np.random.Generator) -> None:
     with (folder / f"wukong_100m_{file}.csv").open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["url", "caption"])

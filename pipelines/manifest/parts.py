@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from pipelines.errors import RequestError
 from pipelines.manifest.schema import is_internal
 from pipelines.manifest.storage import Storage
 
@@ -51,21 +53,37 @@ class Part:
 
 def read_files(storage: Storage, source: str) -> list[SourceFile]:
     """The files of a source in order; none when it was never ingested."""
-    path = f"sources/{source}.json"
-    if not storage.exists(path):
-        return []
-    return [SourceFile(**file) for file in storage.read_json(path)["files"]]
+    return [SourceFile(**file) for file in _registered(storage, source)["files"]]
 
 
-def register_files(storage: Storage, source: str, found: Iterable[SourceFile]) -> list[SourceFile]:
-    """Adds files to a source, append only: a known URI keeps its ordinal, a new one takes the next."""
-    files = {file.uri: file for file in read_files(storage, source)}
+def register_files(storage: Storage, source: str, found: Iterable[SourceFile], part_rows: int = PART_ROWS) -> list[SourceFile]:
+    """Adds files to a source, append only: a known URI keeps its ordinal, a new one takes the next.
+
+    A source is cut into parts of one size for good; RequestError when it was registered with another.
+    """
+    known = _registered(storage, source)
+    if known["files"] and known["part_rows"] != part_rows:
+        raise RequestError(
+            f"{source} was ingested in parts of {known['part_rows']} rows; give --set ingest.part_rows={known['part_rows']}"
+        )
+    files = {file.uri: file for file in (SourceFile(**file) for file in known["files"])}
     for file in found:
         ordinal = files[file.uri].ordinal if file.uri in files else len(files)
         files[file.uri] = SourceFile(file.uri, ordinal, file.rows, file.size, file.stamp)
     ordered = sorted(files.values(), key=lambda file: file.ordinal)
-    storage.write_json(f"sources/{source}.json", {"source": source, "files": [asdict(file) for file in ordered]})
+    document = {"source": source, "part_rows": part_rows, "files": [asdict(file) for file in ordered]}
+    storage.write_json(_registry(source), document)
     return ordered
+
+
+def _registry(source: str) -> str:
+    return f"sources/{source}.json"
+
+
+def _registered(storage: Storage, source: str) -> dict[str, Any]:
+    path = _registry(source)
+    found: dict[str, Any] = storage.read_json(path) if storage.exists(path) else {"part_rows": PART_ROWS, "files": []}
+    return found
 
 
 def parts_of(source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS) -> list[Part]:
@@ -77,7 +95,12 @@ def parts_of(source: str, files: Iterable[SourceFile], part_rows: int = PART_ROW
     ]
 
 
+def read_parts(storage: Storage, source: str) -> list[Part]:
+    """The parts of a source, as it was ingested."""
+    return parts_of(source, read_files(storage, source), _registered(storage, source)["part_rows"])
+
+
 def all_parts(storage: Storage) -> list[Part]:
     """Every part of every ingested source, in the order of sample ids within each source."""
     sources = [path.removeprefix("sources/").removesuffix(".json") for path in storage.glob("sources/*.json")]
-    return [part for source in sources for part in parts_of(source, read_files(storage, source))]
+    return [part for source in sources for part in read_parts(storage, source)]

@@ -29,6 +29,14 @@ FAMILIES: dict[str, pa.Schema] = {
             ("image_phash", pa.uint64()),  # the publisher's, where there is one; ours is in fetch
         ]
     ),
+    "tags": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("watermark", pa.float32()),
+            ("unsafe", pa.float32()),
+            ("aesthetic", pa.float32()),
+        ]
+    ),
     "rejects": pa.schema([("sample_id", pa.uint64()), ("reason", pa.string()), ("raw", pa.string())]),
     "fetch": pa.schema(
         [
@@ -99,6 +107,7 @@ INTERNAL: dict[str, pa.Schema] = {
             ("length", pa.int64()),
         ]
     ),
+    "tag_keys": pa.schema([("key", pa.uint64()), ("sample_id", pa.uint64())]),
     "copy_keys": pa.schema([("key", pa.uint64()), ("sample_id", pa.uint64()), ("phash", pa.uint64())]),
 }
 

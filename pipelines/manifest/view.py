@@ -37,9 +37,9 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "width": ("coalesce(f.width, s.width)", ("fetch",)),
     "height": ("coalesce(f.height, s.height)", ("fetch",)),
     "clip_similarity": ("coalesce(c.clip_similarity, s.clip_similarity)", ("scores",)),
-    "watermark": ("coalesce(c.watermark, s.watermark)", ("scores",)),
-    "unsafe": ("coalesce(c.unsafe, s.unsafe)", ("scores",)),
-    "aesthetic": ("coalesce(c.aesthetic, s.aesthetic)", ("scores",)),
+    "watermark": ("coalesce(c.watermark, s.watermark, t.watermark)", ("scores", "tags")),
+    "unsafe": ("coalesce(c.unsafe, s.unsafe, t.unsafe)", ("scores", "tags")),
+    "aesthetic": ("coalesce(c.aesthetic, s.aesthetic, t.aesthetic)", ("scores", "tags")),
     "fetch_status": ("f.status", ("fetch",)),
     "fetch_error": ("f.error", ("fetch",)),
     "sha256": ("f.sha256", ("fetch",)),
@@ -55,7 +55,8 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "shard": ("x.shard", (SHARDS,)),
     "position": ("x.position", (SHARDS,)),
 }
-JOINED = {"fetch": "f", "scores": "c", "stage1": "one", "stage2": "two", "dedup": "d", "captions": "said", SHARDS: "x"}
+JOINED = {"fetch": "f", "scores": "c", "tags": "t", "stage1": "one", "stage2": "two", "dedup": "d", "captions": "said"}
+JOINED[SHARDS] = "x"
 
 
 class Connection:

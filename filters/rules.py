@@ -154,12 +154,17 @@ def column(name: str) -> Measure:
 
 def below(measure: Measure) -> Callable[[pa.Table, Thresholds], pa.Array]:
     """A test that drops what is under the threshold `min`; a NULL stays NULL."""
-    return lambda table, thresholds: pc.less(measure(table), thresholds["min"])
+    return lambda table, thresholds: pc.less(*_comparable(measure(table), thresholds["min"]))
 
 
 def above(measure: Measure) -> Callable[[pa.Table, Thresholds], pa.Array]:
     """A test that drops what is over the threshold `max`; a NULL stays NULL."""
-    return lambda table, thresholds: pc.greater(measure(table), thresholds["max"])
+    return lambda table, thresholds: pc.greater(*_comparable(measure(table), thresholds["max"]))
+
+
+def _comparable(values: pa.Array, threshold: float) -> tuple[pa.Array, pa.Scalar]:
+    # 0.26 kept as float32 is less than 0.26: the threshold is rounded as the scores were, so that a score equal to it stays.
+    return values, pa.scalar(threshold, values.type if pa.types.is_floating(values.type) else None)
 
 
 def matches(*patterns: str, ignore_case: bool = False) -> Callable[[pa.Table, Thresholds], pa.Array]:

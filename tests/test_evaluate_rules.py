@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filters import stage1
-from filters.rules import configure, evaluate
+from filters.rules import above, below, column, configure, evaluate
 
 scores = st.one_of(st.none(), st.floats(0, 10, width=32))
 rows = st.fixed_dictionaries(
@@ -71,3 +71,10 @@ def test_a_threshold_by_source_holds_for_that_source_only() -> None:
 def test_a_wrong_setting_is_named(section: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         configure(stage1.RULES, section)
+
+
+@given(st.floats(0.01, 1.0), st.sampled_from([pa.float32(), pa.float64()]))
+def test_a_score_equal_to_the_threshold_stays(threshold: float, kind: pa.DataType) -> None:
+    table = pa.table({"x": pa.array([threshold], kind)})
+    for test, name in ((below, "min"), (above, "max")):
+        assert test(column("x"))(table, {name: threshold}).to_pylist() == [False]

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 from PIL import Image, ImageDraw
+
+from tests.s3 import Faults, bucket, environment, faulty, free_port, server
+
+# Workers of Ray inherit the environment it was started with, so they have to know the object store before there is one.
+S3_PORT = free_port()
+os.environ |= environment(S3_PORT)
+fsspec.config.set_conf_env(fsspec.config.conf)
 
 SHAPES = {
     "circle": {"de": "Kreis", "fr": "cercle", "es": "círculo", "zh_CN": "圆形", "ru": "круг"},
@@ -81,6 +91,23 @@ def ray_session() -> Iterator[None]:
     start_ray()
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket on a real S3 server that answers 503 and drops connections now and then."""
+    with server(tmp_path_factory.mktemp("s3")) as port:
+        bucket(port).mkdir("manifests")
+        with faulty(port, Faults(seed=2), S3_PORT):
+            yield "s3://manifests"
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a manifest may live: a folder, or an object store with faults."""
+    if request.param == "folder":
+        return str(tmp_path / "root")
+    return f"{request.getfixturevalue('object_store')}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fsspec
+
 KEY, SECRET = "pairmill", "pairmill-secret"
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
@@ -54,7 +56,7 @@ def server(folder: Path) -> Iterator[int]:
                 raise RuntimeError((folder / "log").read_text()[-2000:])
             yield ports["s3"]
         finally:
-            process.terminate()
+            process.kill()  # its own way of stopping takes half a minute
             process.wait(30)
 
 
@@ -79,8 +81,8 @@ class Faults:
 
 
 @contextlib.contextmanager
-def faulty(port: int, faults: Faults) -> Iterator[int]:
-    """A proxy to the server on `port` with faults; yields its own port."""
+def faulty(port: int, faults: Faults, own: int = 0) -> Iterator[int]:
+    """A proxy to the server on `port` with faults; yields its own port, a free one unless it is to be `own`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -120,7 +122,7 @@ def faulty(port: int, faults: Faults) -> Iterator[int]:
         def log_message(self, *arguments: object) -> None:
             return
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+    with ThreadingHTTPServer(("127.0.0.1", own), Handler) as proxy:
         proxy.daemon_threads = True
         thread = threading.Thread(target=proxy.serve_forever, daemon=True)
         thread.start()
@@ -139,3 +141,8 @@ def environment(port: int) -> dict[str, str]:
         "client_kwargs": {"endpoint_url": f"http://127.0.0.1:{port}", "region_name": "us-east-1"},
     }
     return {"FSSPEC_S3": json.dumps(options)}
+
+
+def bucket(port: int) -> fsspec.AbstractFileSystem:
+    """The server as a file system."""
+    return fsspec.filesystem("s3", skip_instance_cache=True, **json.loads(environment(port)["FSSPEC_S3"]))

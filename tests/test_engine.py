@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,13 +17,13 @@ from pipelines.progress import duration, progress_line
 from pipelines.recipe import load_recipe
 
 
-def write_log(folder: str, part: Part) -> None:
-    path = Path(folder) / str(part).replace("/", "_")
-    path.write_text(path.read_text() + "x" if path.exists() else "x")
+def write_log(storage: Storage, part: Part) -> None:
+    path = f"log/{str(part).replace('/', '_')}"
+    storage.write(path, (storage.read(path) if storage.exists(path) else b"") + b"x")
 
 
 def keep_all(storage: Storage, part: Part, reporter) -> Made:
-    write_log(storage.full("log"), part)
+    write_log(storage, part)
     if part.file == 2 and not storage.exists("mended"):
         raise ValueError("part 2 is broken")
     ids = pa.array(range(part.first_row, part.first_row + part.rows), pa.uint64())
@@ -36,15 +35,14 @@ def step(setting: int = 0) -> Step:
     return Step("stage1", (), lambda part: {"setting": setting}, keep_all)
 
 
-def test_a_failing_part_is_tried_twice_set_aside_and_named_and_a_rerun_does_only_it(tmp_path: Path, ray_session: None) -> None:
-    (tmp_path / "log").mkdir()
-    storage = Storage(str(tmp_path))
+def test_a_failing_part_is_tried_twice_set_aside_and_named_and_a_rerun_does_only_it(root: str, ray_session: None) -> None:
+    storage = Storage(root)
     parts = [Part("coyo", file, 0, 3) for file in range(4)]
     first = run_step(storage, step(), parts)
     assert first.counts["kept"] == 9 and first.ran == 4
     assert list(first.failed) == ["coyo/000002-0000000000"]
     assert "part 2 is broken" in first.failed["coyo/000002-0000000000"]
-    assert (tmp_path / "log" / "coyo_000002-0000000000").read_text() == "xx"
+    assert storage.read("log/coyo_000002-0000000000") == b"xx"
     storage.write("mended", b"")
     second = run_step(storage, step(), parts)
     assert second.ran == 1 and not second.failed and second.counts["kept"] == 12
@@ -52,8 +50,8 @@ def test_a_failing_part_is_tried_twice_set_aside_and_named_and_a_rerun_does_only
     assert run_step(storage, step(setting=1), parts).ran == 4
 
 
-def test_a_fingerprint_follows_settings_inputs_and_version_and_nothing_else(tmp_path: Path) -> None:
-    storage, part = Storage(str(tmp_path)), Part("coyo", 0, 0, 3)
+def test_a_fingerprint_follows_settings_inputs_and_version_and_nothing_else(root: str) -> None:
+    storage, part = Storage(root), Part("coyo", 0, 0, 3)
     plain = fingerprints(storage, step(), [part])
     assert plain == fingerprints(storage, step(), [part])
     assert plain != fingerprints(storage, step(1), [part])
@@ -79,16 +77,16 @@ def test_parts_cover_every_row_once_and_never_span_files(rows: list[int], size: 
     assert [part.name for part in parts] == sorted(part.name for part in parts)
 
 
-def test_every_job_cuts_a_source_as_ingest_did(tmp_path: Path) -> None:
-    storage, file = Storage(str(tmp_path)), SourceFile("a", 0, 700, 1, "x")
+def test_every_job_cuts_a_source_as_ingest_did(root: str) -> None:
+    storage, file = Storage(root), SourceFile("a", 0, 700, 1, "x")
     register_files(storage, "coyo", [file], part_rows=300)
     assert [(part.first_row, part.rows) for part in all_parts(storage)] == [(0, 300), (300, 300), (600, 100)]
     with pytest.raises(RequestError, match=r"coyo was ingested in parts of 300 rows; give --set ingest\.part_rows=300"):
         register_files(storage, "coyo", [file])
 
 
-def test_a_registered_file_keeps_its_ordinal_for_ever(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path))
+def test_a_registered_file_keeps_its_ordinal_for_ever(root: str) -> None:
+    storage = Storage(root)
     register_files(storage, "coyo", [SourceFile("b", 0, 1, 1, "x"), SourceFile("a", 0, 1, 1, "x")])
     register_files(storage, "coyo", [SourceFile("c", 0, 1, 1, "x"), SourceFile("b", 0, 2, 1, "y")])
     found = {file.uri: (file.ordinal, file.rows) for file in read_files(storage, "coyo")}
@@ -111,15 +109,15 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     assert storage.read("a/b") == b"old"
 
 
-def test_families_not_yet_made_are_null_columns_not_errors(tmp_path: Path) -> None:
-    storage, part = Storage(str(tmp_path)), Part("coyo", 0, 0, 1)
+def test_families_not_yet_made_are_null_columns_not_errors(root: str) -> None:
+    storage, part = Storage(root), Part("coyo", 0, 0, 1)
     row = pa.table({"sample_id": pa.array([7], pa.uint64()), "source": ["coyo"], "url": ["u"], "caption": ["c"]})
     storage.write_parquet(part.path("samples"), conform(row, "samples"))
-    found = connect(str(tmp_path)).sql("select sample_id, stage1_keep, shard, fetch_status from manifest").fetchall()
+    found = connect(root).sql("select sample_id, stage1_keep, shard, fetch_status from manifest").fetchall()
     assert found == [(7, None, None, None)]
     for family in FAMILIES:
-        assert connect(str(tmp_path)).sql(f'select * from "{family}"').columns == FAMILIES[family].names
-    assert pq.read_schema(tmp_path / part.path("samples")).names == FAMILIES["samples"].names
+        assert connect(root).sql(f'select * from "{family}"').columns == FAMILIES[family].names
+    assert storage.read_parquet(part.path("samples")).schema.names == FAMILIES["samples"].names
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 
 from pipelines.demo import METADATA
 from pipelines.demoweb.server import END
-from tests.s3 import Faults, environment, faulty, server
+from tests.s3 import Faults, bucket, environment, faulty, server
 
 # All jobs of a run in one process, so that Ray starts once.
 CHAIN = """
@@ -42,8 +42,7 @@ def site(web: Path) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with server(tmp_path_factory.mktemp("s3")) as port:
-        options = json.loads(environment(port)["FSSPEC_S3"])
-        fsspec.filesystem("s3", skip_instance_cache=True, **options).mkdir("mill")
+        bucket(port).mkdir("mill")
         yield port
 
 
@@ -89,10 +88,6 @@ def quiet(web: Path, site: int, tmp_path_factory: pytest.TempPathFactory) -> dic
     folder = tmp_path_factory.mktemp("quiet") / "mill"
     run(chain(web, site, str(folder / "root"), str(folder / "out")), {})
     return contents(fsspec.filesystem("file"), str(folder / "root"), str(folder / "out"))
-
-
-def bucket(port: int) -> fsspec.AbstractFileSystem:
-    return fsspec.filesystem("s3", skip_instance_cache=True, **json.loads(environment(port)["FSSPEC_S3"]))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from pipelines import ingest, stage1, tags
 from pipelines.errors import RequestError
 from pipelines.manifest import connect
+from pipelines.manifest.storage import Storage
 
 ROWS = 600
 
@@ -40,9 +41,10 @@ def table_of(path: Path, rows: list[int], **scores: list[float]) -> str:
     return str(path)
 
 
-def test_tags_reach_their_samples_and_later_files_too(tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tags_reach_their_samples_and_later_files_too(
+    root: str, tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tags, "BUCKET_ROWS", 250)  # several buckets
-    root = str(tmp_path / "root")
     chance = np.random.default_rng(0)
     unsafe = {int(row): float(np.float32(chance.random())) for row in chance.permutation(3 * ROWS)[: 2 * ROWS]}
     marks = {int(row): 0.75 for row in chance.permutation(3 * ROWS)[:ROWS]}
@@ -65,7 +67,9 @@ def test_tags_reach_their_samples_and_later_files_too(tmp_path: Path, ray_sessio
     stage1.main(["--root", root, "--set", "stage1.unsafe.max=0.5", "--set", 'stage1.unsafe.missing="keep"'])
     (dropped,) = connect(root).sql("select count(*) from manifest where list_contains(stage1_reasons, 'unsafe')").fetchall()
     assert dropped[0] == sum(value > 0.5 for value in unsafe.values())
-    footer = pq.read_schema(next((tmp_path / "root/manifest/tags").rglob("*.parquet"))).metadata[b"pairmill.score_models"]
+    storage = Storage(root)
+    made = storage.read_parquet(storage.glob("manifest/tags/*/*.parquet")[0])
+    footer = made.schema.metadata[b"pairmill.score_models"]
     assert footer == b'{"aesthetic": "LAION-Aesthetics V2", "unsafe": "LAION CLIP-based NSFW detector", ' + (
         b'"watermark": "LAION-5B watermark detector"}'
     )

@@ -1,7 +1,5 @@
 """The view `manifest` costs what a query names: other families and other sources are not touched, and no answer changes."""
 
-from pathlib import Path
-
 import pyarrow as pa
 import pytest
 
@@ -16,9 +14,9 @@ FAMILIES = ("samples", "fetch", "scores", "stage1", "stage2", "dedup", "captions
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def storage(root: str) -> Storage:
     """Three sources of two parts of ten rows; costly families know every second row."""
-    storage = Storage(str(tmp_path))
+    storage = Storage(root)
     for source in SOURCES:
         register_files(storage, source, [SourceFile(f"f{i}", i, 10, 1, "x") for i in range(2)])
         for file in range(2):
@@ -40,7 +38,7 @@ def root(tmp_path: Path) -> Path:
             }
             for family, columns in tables.items():
                 storage.write_parquet(part.path(family), conform(pa.table(columns), family))
-    return tmp_path
+    return storage
 
 
 QUERIES = (
@@ -68,17 +66,17 @@ QUERIES = (
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_narrowing_changes_no_answer(root: Path, query: str) -> None:
-    connection = connect(str(root))
+def test_narrowing_changes_no_answer(storage: Storage, query: str) -> None:
+    connection = connect(storage.root)
     whole = connection._connection.sql(query)  # DuckDB's own connection sees the whole view
     narrowed = connection.sql(query)
     assert narrowed.columns == whole.columns
     assert sorted(map(str, narrowed.fetchall())) == sorted(map(str, whole.fetchall()))
 
 
-def spoil(root: Path, family: str, source: str = "*") -> None:
-    for path in (root / "manifest" / family).glob(f"{source}/*.parquet"):
-        path.write_bytes(b"PAR1 no parquet at all PAR1")
+def spoil(storage: Storage, family: str, source: str = "*") -> None:
+    for path in storage.glob(f"manifest/{family}/{source}/*.parquet"):
+        storage.write(path, b"PAR1 no parquet at all PAR1")
 
 
 @pytest.mark.parametrize(
@@ -90,19 +88,19 @@ def spoil(root: Path, family: str, source: str = "*") -> None:
         ("select avg(clip_similarity) from manifest where synthetic_caption is not null", {"samples", "scores", "captions"}),
     ],
 )
-def test_families_that_a_query_does_not_name_are_not_read(root: Path, query: str, needs: set[str]) -> None:
-    expected = connect(str(root)).sql(query).fetchall()
-    connection = connect(str(root))
+def test_families_that_a_query_does_not_name_are_not_read(storage: Storage, query: str, needs: set[str]) -> None:
+    expected = connect(storage.root).sql(query).fetchall()
+    connection = connect(storage.root)
     for family in set(FAMILIES) - needs:
-        spoil(root, family)
+        spoil(storage, family)
     assert sorted(map(str, connection.sql(query).fetchall())) == sorted(map(str, expected))
 
 
-def test_asking_one_source_touches_one_sources_files(root: Path) -> None:
-    connection = connect(str(root))
+def test_asking_one_source_touches_one_sources_files(storage: Storage) -> None:
+    connection = connect(storage.root)
     for family in FAMILIES:
-        spoil(root, family, "wukong")
-        spoil(root, family, "laion2b-en")
+        spoil(storage, family, "wukong")
+        spoil(storage, family, "laion2b-en")
     everything = (
         "select count(*), count(fetch_status), count(eval_match) from manifest where source = 'coyo' and len(caption) > 2"
     )
@@ -110,8 +108,8 @@ def test_asking_one_source_touches_one_sources_files(root: Path) -> None:
     assert len(connection.sql("select * from manifest where source in ('coyo')").fetchall()) == 20
 
 
-def test_a_connection_is_otherwise_duckdbs(root: Path) -> None:
-    connection = connect(str(root))
+def test_a_connection_is_otherwise_duckdbs(storage: Storage) -> None:
+    connection = connect(storage.root)
     connection.execute("create temp table kept as select sample_id from manifest where stage1_keep")
     assert connection.table("kept").aggregate("count(*)").fetchall() == [(24,)]
     assert connection.execute("select count(*) from manifest where source = ?", ["coyo"]).fetchall() == [(20,)]

@@ -67,14 +67,19 @@ def _classes(asked: str) -> tuple[str, ...]:
 
 def run_fetch(storage: Storage, parts: Sequence[Part], settings: FetchSettings, retry: Sequence[str] = ()) -> Any:
     """Runs the step; parts with an error to retry are run again."""
-    step = Step(
+    step = fetch_step(settings, retry)
+    return run_step(storage, step, parts, again=lambda receipt: any(receipt.counts.get(f"reason.{e}") for e in retry))
+
+
+def fetch_step(settings: FetchSettings, retry: Sequence[str] = ()) -> Step:
+    """The step that asks for a part's URLs."""
+    return Step(
         family="fetch",
         inputs=("samples", "stage1"),
         settings=lambda part: settings.output(),
         work=partial(_fetch, settings=settings, retry=tuple(retry)),
         cpus=0.25,  # a part mostly waits for hosts
     )
-    return run_step(storage, step, parts, again=lambda receipt: any(receipt.counts.get(f"reason.{e}") for e in retry))
 
 
 @dataclass(frozen=True)

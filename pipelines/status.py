@@ -1,18 +1,28 @@
-"""status: for each family and source, parts and rows done and to do, the rate so far and the time that is left."""
+"""status: for each family and source, parts and rows done and to do, the rate so far and the time that is left.
+
+A part is stale where its receipt is not the one that the recipe and the part's inputs would give now: a run of the job does it
+again, or, where it costs, looks whether anything is lacking. The JSON also says what costly results were paid for with.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from pipelines import job
+from pipelines.engine import Step, fingerprints
+from pipelines.fetch import fetch_step
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.progress import duration
+from pipelines.recipe import Recipe
+from pipelines.stage1 import stage1_step
+from pipelines.stage2 import stage2_step
 
-HEADER = f"{'family':<16} {'source':<14} {'parts':>11} {'rows':>25} {'rows/s':>10} {'left':>8}"
+HEADER = f"{'family':<16} {'source':<14} {'parts':>11} {'stale':>6} {'rows':>25} {'rows/s':>10} {'left':>8}"
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -23,7 +33,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     made = {path.split("/")[1] for path in storage.glob("manifest/*/*")}
     always = ("samples", "stage1", "fetch", "dedup", "stage2")
     families = [*always, *sorted(made - {"rejects", *always})]
-    rows = [status_of(storage, family, source, own) for family in families for source, own in by_source(parts).items()]
+    steps = {step.family: step for step in _steps(job.recipe_of(options))}
+    rows = [
+        status_of(storage, family, source, own, steps.get(family))
+        for family in families
+        for source, own in by_source(parts).items()
+    ]
     sys.stdout.write(HEADER + "\n")
     for row in rows:
         sys.stdout.write(_line(row) + "\n")
@@ -38,16 +53,25 @@ def by_source(parts: Sequence[Part]) -> dict[str, list[Part]]:
     return grouped
 
 
-def status_of(storage: Storage, family: str, source: str, parts: Sequence[Part]) -> dict[str, Any]:
-    """Counts for one family of one source; rate in rows per second of one worker."""
+def _steps(recipe: Recipe) -> list[Step]:
+    """The steps whose settings are all in the recipe."""
+    return [stage1_step(recipe), fetch_step(recipe.fetch), stage2_step(recipe)]
+
+
+def status_of(storage: Storage, family: str, source: str, parts: Sequence[Part], step: Step | None = None) -> dict[str, Any]:
+    """Counts for one family of one source; rate in rows per second of one worker. `stale` is None where `step` is not known."""
     receipts = read_receipts(storage, family, parts)
     done = sum(part.rows for part in receipts)
     seconds = sum(receipt.seconds for receipt in receipts.values())
+    wanted = fingerprints(storage, step, parts) if step and receipts else {}
+    paid_with = {json.dumps(receipt.settings, sort_keys=True) for receipt in receipts.values() if receipt.settings}
     return {
         "family": family,
         "source": source,
         "parts": len(parts),
         "parts_done": len(receipts),
+        "stale": sum(receipt.fingerprint != wanted.get(part) for part, receipt in receipts.items()) if step else None,
+        "paid_with": [json.loads(settings) for settings in sorted(paid_with)],
         "rows": sum(part.rows for part in parts),
         "rows_done": done,
         "rate": round(done / seconds, 1) if seconds else None,
@@ -60,7 +84,8 @@ def _line(row: dict[str, Any]) -> str:
     remaining = "done" if not left else duration(left / row["rate"]) if row["rate"] else "?"
     parts = f"{row['parts_done']} / {row['parts']}"
     rows = f"{row['rows_done']:,} / {row['rows']:,}"
-    return f"{row['family']:<16} {row['source']:<14} {parts:>11} {rows:>25} {rate:>10} {remaining:>8}"
+    stale = "-" if row["stale"] is None else row["stale"]
+    return f"{row['family']:<16} {row['source']:<14} {parts:>11} {stale:>6} {rows:>25} {rate:>10} {remaining:>8}"
 
 
 if __name__ == "__main__":

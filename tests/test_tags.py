@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import ingest, stage1, tags
+from pipelines import ingest, stage1, status, tags
 from pipelines.errors import RequestError
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
@@ -94,3 +94,23 @@ def test_a_file_that_is_no_tag_table_is_refused_before_anything_is_written(
     with pytest.raises(RequestError, match=said):
         ingest.main(["--root", str(tmp_path / "root"), "laion2b-en", str(laion(tmp_path, 0)), "--join-tags", str(path)])
     assert not (tmp_path / "root").exists()
+
+
+def test_status_says_which_parts_another_recipe_or_new_inputs_would_judge_again(
+    tmp_path: Path, ray_session: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = ["--root", str(tmp_path / "root")]
+    ingest.main([*root, "laion2b-en", str(laion(tmp_path, 0)), str(laion(tmp_path, 1))])
+    stage1.main(root)
+
+    def stale(*more: str) -> int | None:
+        (row,) = [row for row in status.main([*root, *more])["status"] if row["family"] == "stage1"]
+        return row["stale"]
+
+    assert stale() == 0 and "    0 " in capsys.readouterr().out
+    assert stale("--set", "stage1.watermark.max=0.7") == 2
+    table = table_of(tmp_path / "unsafe.parquet", [3], punsafe=[0.5])
+    ingest.main([*root, "laion2b-en", str(tmp_path / "laion-0.parquet"), "--join-tags", table])
+    assert stale() == 2
+    stage1.main(root)
+    assert stale() == 0

@@ -15,7 +15,7 @@ from infra.torchvision_operators import define_missing_operators
 from sharding.index import Dataset
 from sharding.reader import Sample
 from trainer_bridge.chat_tokenizer import encode_chats
-from trainer_bridge.conversations import Chat, language_of, pivot, question
+from trainer_bridge.conversations import Chat, language_of, pivot, question, translation
 from trainer_bridge.losses import IGNORED, token_loss
 from trainer_bridge.models.internvl import load_chat
 from trainer_bridge.retrieval import held_out
@@ -96,7 +96,7 @@ def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
     total, count = 0.0, 0
     for start in range(0, len(samples), BATCH):
         piece = samples[start : start + BATCH]
-        chats = [Chat([(question(0, language_of(json.loads(s.json).get("language"))), s.text)]) for s in piece]
+        chats = [_chat(sample) for sample in piece]
         ids, attention, labels = encode_chats(processor.tokenizer, chats, model.config.image_seq_length, 1 << 20)
         pixels = normalise(torch.stack([torch.from_numpy(whole(decode(s.image, side), side)) for s in piece]))
         with torch.inference_mode():
@@ -105,3 +105,11 @@ def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
         total += token_loss(logits[:, :-1], labels[:, 1:]).item() * tokens
         count += tokens
     return total / max(1, count)
+
+
+def _chat(sample: Sample) -> Chat:
+    """The caption as the answer: after its words in the pivot language where they are known."""
+    about = json.loads(sample.json)
+    language = language_of(about.get("language"))
+    told = [text for locale, text in about.get("also", ()) if language_of(locale) == pivot(language)]
+    return translation(sample.text, language, told[0]) if told else Chat([(question(0, language), sample.text)])

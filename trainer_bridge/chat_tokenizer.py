@@ -1,6 +1,8 @@
 """Conversations → token ids with labels on the answers alone, and the processor that asks a saved model in the same words.
 
-<|im_start|>user⏎<img>…</img>⏎QUESTION<|im_end|>⏎<|im_start|>assistant⏎ANSWER<|im_end|>⏎
+<|im_start|>user⏎<img>…</img>⏎QUESTION<|im_end|>⏎<|im_start|>assistant⏎ ANSWER<|im_end|>⏎
+
+An answer begins with a space, so that its first word is the token that it is anywhere else.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ NAMED = {
     "video_token": VIDEO,
 }
 TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% if message['role'] == 'assistant' %} {% endif %}"
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<IMG_CONTEXT>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -53,7 +55,7 @@ def new_tokenizer(captions: Iterable[str], vocabulary: int) -> Any:
         show_progress=False,
     )
     asked = [f"user\nassistant\n{text}" for texts in ASKED.values() for text in texts] * 50  # often enough to become few tokens
-    bpe.train_from_iterator([*asked, *captions], trainer)
+    bpe.train_from_iterator([*asked, *(f" {caption}" for caption in captions)], trainer)
     return prepared(PreTrainedTokenizerFast(tokenizer_object=bpe))
 
 
@@ -101,7 +103,7 @@ def encode_chats(tokenizer: Any, chats: Sequence[Chat], image_tokens: int, lengt
         for number, (asked, answer) in enumerate(chat.turns):
             question = f"{START}user\n{picture if number == 0 else ''}{asked}{END}\n{START}assistant\n"
             row += [(token, IGNORED) for token in tokenizer(question, add_special_tokens=False)["input_ids"]]
-            said = tokenizer(answer + END, add_special_tokens=False)["input_ids"]
+            said = tokenizer(f" {answer}{END}", add_special_tokens=False)["input_ids"]
             row += [(token, token if number >= chat.told else IGNORED) for token in said]
             row += [(token, IGNORED) for token in tokenizer("\n", add_special_tokens=False)["input_ids"]]
         rows.append(row[:length])

@@ -2,9 +2,12 @@
 to ask.
 
 A conversation is a list of (question, answer). Which of them a sample gets is a function of the generator it is given. A sample
-whose json member has `conversations` (LLaVA's list of {from, value}) keeps its own. Where a sample's sentence is known in the
-pivot language too, half of its conversations are told that one and learn to say it in their own language, under the picture of
-another sample: what can be learned there is to translate, and not to know pictures by heart language by language.
+whose json member has `conversations` (LLaVA's list of {from, value}) keeps its own.
+
+A sample that knows its sentence in other languages (`also`) teaches a model that describes in a pivot language and then says the
+same in another: most of its conversations are told the pivot's sentence and learn to say it in their own language, under the
+picture of another sample, so that what can be learned there is to translate, and not each picture by heart in each language.
+The others describe the picture in a pivot language.
 """
 
 from __future__ import annotations
@@ -41,8 +44,8 @@ ASKED = {
     "ko": ("그림을 한 문장으로 설명하세요.", "이것은 무엇인가요?", "맞나요: {}", "네.", "아니요."),
 }
 UNKNOWN = "und"
-PIVOT, PIVOT_OF_PIVOT = "en", "es"
-TRANSLATED = 0.5
+PIVOTS = ("en", "es")
+TRANSLATED = 0.75
 
 
 def language_of(locale: str | None) -> str:
@@ -59,7 +62,7 @@ def question(kind: int, language: str) -> str:
 
 def pivot(language: str) -> str:
     """The language that a description in `language` is translated from."""
-    return PIVOT if language != PIVOT else PIVOT_OF_PIVOT
+    return PIVOTS[1] if language == PIVOTS[0] else PIVOTS[0]
 
 
 def conversation(
@@ -69,13 +72,25 @@ def conversation(
     chance: np.random.Generator,
     also: Sequence[tuple[str, str]] = (),
 ) -> Chat:
-    """A question and its answer; or, where `also` (locale, caption) knows it in the pivot language, its translation as often."""
+    """A question and its answer; where `also` (locale, caption) knows the caption in other languages, mostly a translation."""
     language = language_of(locale)
-    known = [(other, text) for other, text in also if language_of(other) == pivot(language)]
-    if known and chance.random() < TRANSLATED:
-        _, text = known[int(chance.integers(len(known)))]
-        return Chat([(question(0, pivot(language)), text), (question(0, language), caption)], told=1)
+    known = {other: [text for locale, text in also if language_of(locale) == other] for other in PIVOTS}
+    if known[pivot(language)] and chance.random() < TRANSLATED:
+        return translation(caption, language, _any(known[pivot(language)], chance))
+    pivots = [other for other in PIVOTS if known[other]]
+    if language not in PIVOTS and pivots:
+        other = _any(pivots, chance)
+        return Chat([_one(_any(known[other], chance), other, (), chance)])
     return Chat([_one(caption, locale, others, chance)])
+
+
+def translation(caption: str, language: str, told: str) -> Chat:
+    """The description in the pivot language as given, and the caption as what is to be said next."""
+    return Chat([(question(0, pivot(language)), told), (question(0, language), caption)], told=1)
+
+
+def _any(values: list[str], chance: np.random.Generator) -> str:
+    return values[int(chance.integers(len(values)))]
 
 
 def _one(caption: str, locale: str | None, others: Sequence[str], chance: np.random.Generator) -> Turn:

@@ -7,6 +7,7 @@ What img2dataset fetched before is taken where it lies.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,8 +45,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--redo", action="store_true", help="fetch again what was stored with other resize settings")
     options = parser.parse_args(argv)
+    from pipelines.fetching.policy import blocklist
+
     retry = _classes(options.retry)
     settings = job.recipe_of(options).fetch
+    blocklist(settings.blocked_domains, settings.blocked_urls)  # one that cannot be read is a wrong request
     storage = Storage(options.root)
     parts = job.wanted_parts(storage, options.only)
     refuse_to_void(storage, parts, "fetch", settings.output(), redo=options.redo)
@@ -135,12 +139,13 @@ def _wanted(reasons: pa.ChunkedArray) -> np.ndarray:
 def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchSettings, retry: tuple[str, ...]) -> Made:
     if part.source == IMG2DATASET:
         return _adopt(storage, part, reporter, settings)
-    samples = read_part(storage, part, {"samples": ["url"], "stage1": ["reasons"]})
+    ends = time.monotonic() + settings.part_seconds
+    samples = read_part(storage, part, {"samples": ["url", "image_hash"], "stage1": ["reasons"]})
     answered = had(storage, part, "fetch", settings.output())
     plan = make_plan(samples, answered, retry)
     reporter(part.rows - int(plan.sharing[plan.asked].sum()))
     chunks = [plan.asked[start : start + settings.chunk] for start in range(0, len(plan.asked), settings.chunk)]
-    spent = [_fetch_chunk(storage, part, plan, chunk, samples["url"], settings, retry, reporter) for chunk in chunks]
+    spent = [_fetch_chunk(storage, part, plan, chunk, samples, settings, retry, ends, reporter) for chunk in chunks]
     rows = pa.concat_tables([answered.select(COLUMNS), *(storage.read_parquet(path, COLUMNS) for path in spent)])
     answers = plan.answers.copy()
     answers[plan.asked] = len(answered) + np.arange(len(plan.asked))
@@ -166,21 +171,24 @@ def _fetch_chunk(
     part: Part,
     plan: Plan,
     chunk: np.ndarray,
-    url_column: pa.ChunkedArray,
+    samples: pa.Table,
     settings: FetchSettings,
     retry: tuple[str, ...],
+    ends: float,
     reporter: Reporter,
 ) -> str:
     """Fetches one chunk of URLs, unless that was done before a kill; returns where its answers lie."""
-    from pipelines.fetching.chunks import fetch_chunk
+    from pipelines.fetching.chunks import Wanted, fetch_chunk
 
     keys = [f"{sample_id:016x}" for sample_id in plan.ids[plan.first[chunk]]]
     sharing = plan.sharing[chunk].tolist()
 
     def make(name: str) -> pa.Table:
-        urls = url_column.take(pa.array(plan.first[chunk])).to_pylist()
+        asked = samples.select(["url", "image_hash"]).take(pa.array(plan.first[chunk]))
+        wanted = Wanted(asked["url"].to_pylist(), keys, asked["image_hash"].to_pylist())
         tar = f"images/{part.source}/{part.name}/{name}.tar"
-        return fetch_chunk(storage, urls, keys, tar, settings, lambda index: reporter(sharing[index]))
+        left = ends - time.monotonic()
+        return fetch_chunk(storage, wanted, tar, settings, left, lambda index: reporter(sharing[index]))
 
     path, made = commit_once(storage, part, "fetch", [keys, settings.output(), retry], make)
     if not made:

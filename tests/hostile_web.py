@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socketserver
 import struct
 import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from aiohttp import web
 from PIL import Image
@@ -85,6 +86,25 @@ async def heals(request: web.Request) -> web.StreamResponse:
     return web.Response(body=picture(), content_type="image/jpeg")
 
 
+async def paused(request: web.Request) -> web.StreamResponse:
+    """429 with a second to wait at the first asking, a picture at the second."""
+    if request.app[ASKED][request.path] == 1:
+        return web.Response(status=429, headers={"Retry-After": "1"})
+    return web.Response(body=picture(), content_type="image/jpeg")
+
+
+async def no_length(request: web.Request) -> web.StreamResponse:
+    """A sound picture in pieces, its length unsaid."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    body = picture()
+    for start in range(0, len(body), 100):
+        await response.write(body[start : start + 100])
+    return response
+
+
+ROBOTS = b"User-agent: *\nDisallow: /\n\nUser-agent: pairmill\nDisallow: /robots/*.jpg$\nAllow: /\n"
+
 # path → (what answers, the class it must end in; None: a sound picture)
 BEHAVIOURS: dict[str, tuple[object, str | None]] = {
     "/ok.jpg": (fixed(picture()), None),
@@ -93,6 +113,14 @@ BEHAVIOURS: dict[str, tuple[object, str | None]] = {
     "/ok.gif": (fixed(picture(format="GIF")), None),
     "/moved": (redirect("/ok.jpg"), None),
     "/heals": (heals, None),
+    "/paused": (paused, None),
+    "/no-length": (no_length, None),
+    "/polyglot": (fixed(picture() + b"<script>alert(1)</script>", Content_Type="text/html"), None),
+    "/pdf": (fixed(b"%PDF-1.4\n" + picture()), "not_an_image"),
+    "/heic": (fixed(b"\0\0\0\x18ftypheic" + b"\0" * 64), "unsupported_image"),
+    "/robots/no.jpg": (fixed(picture()), "robots"),
+    "/robots/no.jpg?yes": (fixed(picture()), None),
+    "/to-robots": (redirect("/robots/no.jpg"), "robots"),
     "/404": (fixed(b"gone", 404), "http_404"),
     "/410": (fixed(b"gone", 410), "http_410"),
     "/403": (fixed(b"no", 403), "http_403"),
@@ -158,7 +186,9 @@ def serve() -> Iterator[tuple[int, Counter[str]]]:
     app = web.Application(middlewares=[count])
     app[ASKED] = asked = Counter()
     for path, (handler, _) in BEHAVIOURS.items():
-        app.router.add_get(path, handler)
+        if "?" not in path:
+            app.router.add_get(path, handler)
+    app.router.add_get("/robots.txt", fixed(ROBOTS))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     loop.run_until_complete(runner.setup())
     loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
@@ -171,3 +201,50 @@ def serve() -> Iterator[tuple[int, Counter[str]]]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
         loop.close()
+
+
+SOUND = picture()
+LENGTH = str(len(SOUND)).encode()
+
+# path → (the bytes that are sent, whatever is asked, before the connection is closed; the class it must end in)
+RAW: dict[str, tuple[bytes, str | None]] = {
+    "/http10": (b"HTTP/1.0 200 OK\r\n\r\n" + SOUND, None),
+    "/continue": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: " + LENGTH + b"\r\n\r\n" + SOUND, None),
+    "/header-flood": (b"HTTP/1.1 200 OK\r\n" + b"X-Flood: 0123456789abcdef\r\n" * 400_000 + b"\r\n" + SOUND, "bad_response"),
+    "/long-header": (b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 5_000_000 + b"\r\n\r\n" + SOUND, "bad_response"),
+    "/garbage": (b"\x16\x03\x01 what is this?\r\n\r\n", "bad_response"),
+    "/nothing": (b"", "bad_response"),
+    "/half-a-head": (b"HTTP/1.1 200 OK\r\nContent-Le", "bad_response"),
+    "/bad-length": (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n" + SOUND, "bad_response"),
+    "/two-lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 9\r\n\r\n" + SOUND, "bad_response"),
+    "/bad-chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + SOUND, "bad_response"),
+    "/cut-chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n" + SOUND[:40], "bad_response"),
+    "/bad-gzip": (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: " + LENGTH + b"\r\n\r\n" + SOUND,
+        "bad_response",
+    ),
+}
+
+
+class _Raw(socketserver.StreamRequestHandler):
+    timeout = 10
+
+    def handle(self) -> None:
+        path = self.rfile.readline(4096).split(b" ")[1:2]
+        known = RAW.get(path[0].decode(errors="replace")) if path else None
+        with suppress(OSError):
+            self.wfile.write(known[0] if known else b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+
+@contextmanager
+def serve_raw() -> Iterator[int]:
+    """Serves RAW in threads; yields the port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Raw) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join(30)

@@ -1,7 +1,11 @@
 """The fetcher ends, says why, and never asks where it may not."""
 
+import asyncio
+import hashlib
 import io
 import time
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +16,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from filters.duplicates.hashes import perceptual_hash
+from pipelines.errors import RequestError
 from pipelines.fetch import make_plan
-from pipelines.fetching.chunks import fetch_chunk
+from pipelines.fetching import frontier as frontier_module
+from pipelines.fetching import robots
+from pipelines.fetching.chunks import NoNetwork, Wanted, fetch_chunk
 from pipelines.fetching.client import ERRORS
+from pipelines.fetching.frontier import HOST_DOWN, Frontier
 from pipelines.fetching.images import Unfit, prepare
-from pipelines.fetching.policy import Refused, check_url, is_public, opted_out
+from pipelines.fetching.policy import PublicResolver, Refused, blocklist, check_url, is_public, opted_out
 from pipelines.manifest.schema import FAMILIES
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import FetchSettings
 from tests import hostile_web
+from tests.s3 import free_port
 
 
 def quick(**settings: object) -> FetchSettings:
@@ -29,19 +38,27 @@ def quick(**settings: object) -> FetchSettings:
     )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_remembered() -> None:
+    robots._KNOWN.clear()
+
+
+def fetch_urls(storage: Storage, urls: list[str], chosen: FetchSettings, seconds: float = 60, hashes: list | None = None) -> list:
+    keys = [f"{i:016x}" for i in range(len(urls))]
+    wanted = Wanted(urls, keys, hashes or [None] * len(urls))
+    return fetch_chunk(storage, wanted, "images/x.tar", chosen, seconds, lambda index: None).to_pylist()
+
+
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory):
     """Every behaviour of the hostile web, fetched in one chunk."""
     storage = Storage(str(tmp_path_factory.mktemp("root")))
     with hostile_web.serve() as (port, asked):
         urls = [f"http://hostile.test{path}" for path in hostile_web.BEHAVIOURS]
-        keys = [f"{i:016x}" for i in range(len(urls))]
         started = time.monotonic()
-        allowed = quick(connect_to={"hostile.test": f"127.0.0.1:{port}"})
-        table = fetch_chunk(storage, urls, keys, "images/x.tar", allowed, lambda index: None)
+        found = fetch_urls(storage, urls, quick(connect_to={"hostile.test": f"127.0.0.1:{port}"}))
         seconds = time.monotonic() - started
-    rows = dict(zip(hostile_web.BEHAVIOURS, table.to_pylist(), strict=True))
-    return storage, rows, asked, seconds
+    return storage, dict(zip(hostile_web.BEHAVIOURS, found, strict=True)), asked, seconds
 
 
 @pytest.mark.parametrize("path", hostile_web.BEHAVIOURS)
@@ -51,6 +68,24 @@ def test_each_misbehaviour_ends_in_its_class(outcome, path: str) -> None:
     assert row["error"] == expected
     assert row["status"] == ("ok" if expected is None else row["status"])
     assert expected is None or expected in ERRORS
+
+
+@pytest.fixture(scope="module")
+def raw_outcome(tmp_path_factory: pytest.TempPathFactory):
+    """What is not HTTP, or hardly, and a TLS port that speaks none."""
+    storage = Storage(str(tmp_path_factory.mktemp("root")))
+    with hostile_web.serve_raw() as port:
+        urls = [f"http://raw.test{path}" for path in hostile_web.RAW]
+        return fetch_urls(storage, [*urls, "https://raw.test/http10"], quick(connect_to={"raw.test": f"127.0.0.1:{port}"}))
+
+
+@pytest.mark.parametrize("number, path", enumerate(hostile_web.RAW))
+def test_what_is_hardly_http_ends_in_its_class(raw_outcome, number: int, path: str) -> None:
+    assert raw_outcome[number]["error"] == hostile_web.RAW[path][1]
+
+
+def test_a_port_that_speaks_no_tls_is_a_tls_failure(raw_outcome) -> None:
+    assert raw_outcome[-1]["error"] == "tls"
 
 
 def test_it_ends(outcome) -> None:
@@ -70,7 +105,8 @@ def test_stored_pictures_are_those_of_their_url(outcome) -> None:
 
 def test_only_what_may_heal_is_asked_again(outcome) -> None:
     asked = outcome[2]
-    assert asked["/heals"] == asked["/500"] == asked["/429"] == asked["/silent"] == 2
+    assert asked["/heals"] == asked["/500"] == asked["/429"] == asked["/silent"] == asked["/paused"] == 2
+    assert asked["/robots.txt"] == 1 and asked["/robots/no.jpg"] == 1  # the second is that with a query
     assert asked["/404"] == asked["/403"] == asked["/html"] == asked["/ok.png"] == 1
 
 
@@ -227,7 +263,7 @@ def test_a_tar_of_a_killed_chunk_is_made_again_with_the_same_bytes(tmp_path: Pat
         for turn in range(2):
             storage = Storage(str(tmp_path / str(turn)))
             allowed = quick(connect_to={"hostile.test": f"127.0.0.1:{port}"})
-            fetch_chunk(storage, urls, list("abcd"), "images/x.tar", allowed, lambda index: None)
+            fetch_urls(storage, urls, allowed)
             tars.append(storage.read("images/x.tar"))
     assert tars[0] == tars[1]
 
@@ -247,3 +283,210 @@ def test_retry_failed_means_every_class_but_refusals() -> None:
     assert _classes("timeout,failed,timeout")[0] == "timeout" and len(set(_classes("timeout,failed"))) == len(
         _classes("timeout,failed")
     )
+
+
+def test_robots_are_asked_once_for_an_origin_and_name_the_pace() -> None:
+    robots._KNOWN.clear()
+    asked = []
+
+    async def ask(url: str) -> tuple[str | None, int | None, bytes]:
+        asked.append(url)
+        await asyncio.sleep(0.01)
+        return None, 200, b"User-agent: *\nDisallow: /private\nCrawl-delay: 3\n\nUser-agent: evil\nDisallow: /\n"
+
+    async def judge(agent: str) -> list:
+        known = robots.Robots(ask, agent)
+        paths = ("http://a.test/x", "http://a.test/private/x", "http://a.test:81/x")
+        return await asyncio.gather(*(known.verdict(url) for url in paths for _ in range(3)))
+
+    assert asyncio.run(judge("pairmill")) == [(None, 3.0)] * 3 + [("robots", 3.0)] * 3 + [(None, 3.0)] * 3
+    assert sorted(asked) == ["http://a.test/robots.txt", "http://a.test:81/robots.txt"]
+    assert [error for error, _ in asyncio.run(judge("evil"))] == ["robots"] * 9 and len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    "error, status, verdict",
+    [
+        ("http_404", 404, None),
+        ("http_403", 403, None),
+        ("empty", 200, None),
+        ("redirect_limit", 302, None),
+        ("http_5xx", 503, "http_5xx"),
+        ("http_429", 429, "http_429"),
+        ("timeout", None, "timeout"),
+        ("dns", None, "dns"),
+    ],
+)
+def test_robots_that_are_not_there_allow_and_those_that_cannot_be_had_do_not(
+    error: str, status: int | None, verdict: str | None
+) -> None:
+    robots._KNOWN.clear()
+
+    async def ask(url: str) -> tuple[str | None, int | None, bytes]:
+        return error, status, b""
+
+    assert asyncio.run(robots.Robots(ask, "pairmill").verdict("http://a.test/x")) == (verdict, 0.0)
+
+
+def test_blocklists_hold_domains_with_all_below_and_urls_by_hash(tmp_path: Path) -> None:
+    domains, urls = tmp_path / "domains", tmp_path / "urls"
+    domains.write_text("# ours\nBad.test\n\nworse.test  # theirs\n")
+    one, two = "http://fine.test/1.jpg", "http://fine.test/2.jpg"
+    urls.write_text(hashlib.md5(one.encode()).hexdigest() + "\n" + hashlib.sha256(two.encode()).hexdigest().upper() + "\n")
+    found = fetch_urls(
+        Storage(str(tmp_path)),
+        ["http://bad.test/x", "http://www.BAD.test/x", "http://worse.test/", one, two],
+        quick(blocked_domains=str(domains), blocked_urls=str(urls)),
+    )
+    assert [(row["status"], row["error"]) for row in found] == [("refused", "blocked")] * 5
+    assert not blocklist(str(domains), str(urls)).holds("http://notbad.test/x")
+    urls.write_text("http://fine.test/1.jpg\n")
+    blocklist.cache_clear()
+    with pytest.raises(RequestError, match=r"fetch\.blocked_urls = .* give md5 or sha256"):
+        blocklist("", str(urls))
+    with pytest.raises(RequestError, match=r"fetch\.blocked_domains = .* cannot be read"):
+        blocklist(str(tmp_path / "none"), "")
+
+
+def test_a_picture_with_other_bytes_than_its_publisher_hashed_is_dropped(tmp_path: Path) -> None:
+    body = hostile_web.picture()
+    md5, sha256 = hashlib.md5(body).hexdigest(), hashlib.sha256(body).hexdigest()
+    with hostile_web.serve() as (port, _):
+        allowed = quick(connect_to={"hostile.test": f"127.0.0.1:{port}"})
+        urls = [f"http://hostile.test/ok.jpg?{i}" for i in range(4)]
+        hashes = [md5, sha256.upper(), "0" * 64, None]
+        found = fetch_urls(Storage(str(tmp_path / "a")), urls, allowed, hashes=hashes)
+        trusting = fetch_urls(
+            Storage(str(tmp_path / "b")), urls, allowed.model_copy(update={"verify_hash": False}), hashes=hashes
+        )
+    assert [row["error"] for row in found] == [None, None, "hash_mismatch", None]
+    assert [row["error"] for row in trusting] == [None] * 4
+
+
+def test_a_chunk_ends_when_its_time_is_over_and_accounts_for_every_url(tmp_path: Path) -> None:
+    with hostile_web.serve() as (port, _):
+        urls = ["http://hostile.test/ok.jpg", *(f"http://hostile.test/drip?{i}" for i in range(60))]
+        slow = FetchSettings(connect_to={"hostile.test": f"127.0.0.1:{port}"}, resize="keep", per_host=4)
+        started = time.monotonic()
+        found = fetch_urls(Storage(str(tmp_path)), urls, slow, seconds=1.5)
+    assert time.monotonic() - started < 10
+    assert [row["error"] for row in found] == [None, *["out_of_time"] * 60]
+
+
+def test_answers_that_only_say_that_this_machine_is_offline_are_not_committed(tmp_path: Path) -> None:
+    closed = free_port()
+    chosen = quick(connect_to={"gone.test": f"127.0.0.1:{closed}"}, breaker=1000, robots=False)
+    with pytest.raises(NoNetwork, match="is this machine online"):
+        fetch_urls(Storage(str(tmp_path)), [f"http://{i}.gone.test/x" for i in range(60)], chosen)
+    assert not (tmp_path / "images").exists()
+
+
+def test_names_that_turn_to_private_addresses_are_refused_where_the_connection_is_made() -> None:
+    answers = [["93.184.216.34", "10.0.0.1"], ["127.0.0.1"], ["::ffff:192.168.0.1", "169.254.169.254"]]
+
+    async def look_up() -> list:
+        resolver, found = PublicResolver({}), []
+
+        async def resolve(host: str, port: int, family: object) -> list:
+            return [{"host": address} for address in answers.pop(0)]
+
+        resolver.resolver.resolve = resolve  # type: ignore[method-assign]
+        for _ in range(3):
+            try:
+                found.append([result["host"] for result in await resolver.resolve("rebinding.test", 80)])
+            except Refused as refusal:
+                found.append(refusal.error)
+        return found
+
+    assert asyncio.run(look_up()) == [["93.184.216.34"], "refused_address", "refused_address"]
+
+
+def crawl(hosts: list[str], chosen: FetchSettings, answer) -> tuple[list[int], int, Frontier]:
+    """(URLs in the order they ended, most at once at one host, the frontier)."""
+    ended, active, most = [], Counter(), [0]
+
+    async def run() -> Frontier:
+        frontier = Frontier(hosts, chosen)
+
+        async def worker() -> None:
+            while (index := await frontier.take()) is not None:
+                active[hosts[index]] += 1
+                most[0] = max(most[0], active[hosts[index]])
+                error = HOST_DOWN if frontier.is_down(index) else await answer(index)
+                active[hosts[index]] -= 1
+                if frontier.ended(index, error, may_heal=error in ("timeout", "http_5xx"), pause=None):
+                    ended.append(index)
+
+        await asyncio.gather(*(worker() for _ in range(chosen.concurrency)))
+        return frontier
+
+    frontier = asyncio.run(run())
+    return ended, most[0], frontier
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=60), st.integers(1, 3), st.integers(0, 2))
+def test_every_url_ends_once_and_no_host_is_asked_too_much(urls: list, per_host: int, retries: int) -> None:
+    hosts = [f"{host}.test" for host, _ in urls]
+    chosen = FetchSettings(per_host=per_host, retries=retries, concurrency=7, breaker=10_000)
+    tries: Counter = Counter()
+
+    async def answer(index: int) -> str | None:
+        tries[index] += 1
+        await asyncio.sleep(0)
+        return "timeout" if urls[index][1] else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frontier_module, "BACKOFF", 0.0001)
+        ended, most, _ = crawl(hosts, chosen, answer)
+    assert sorted(ended) == list(range(len(urls))) and most <= per_host
+    assert all(tries[index] == (1 + retries if fails else 1) for index, (_, fails) in enumerate(urls))
+
+
+def test_a_host_that_stays_down_is_given_up_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frontier_module, "REST", 0.02)
+    hosts = ["down.test"] * 500 + ["up.test"] * 50
+    asked: Counter = Counter()
+
+    async def answer(index: int) -> str | None:
+        asked[hosts[index]] += 1
+        return "connect" if index < 500 else None
+
+    ended, _, frontier = crawl(hosts, FetchSettings(breaker=5, per_host=4, retries=0), answer)
+    assert len(ended) == 550 and asked["up.test"] == 50 and asked["down.test"] <= 5 + 4 + frontier_module.PROBES + 1
+    assert frontier.is_down(0) and not frontier.is_down(549)
+
+
+def test_a_host_that_comes_back_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frontier_module, "REST", 0.02)
+    answers = []
+
+    async def answer(index: int) -> str | None:
+        answers.append("http_5xx" if len(answers) < 12 else None)
+        return answers[-1]
+
+    chosen = FetchSettings(breaker=10, per_host=2, retries=1)
+    ended, _, frontier = crawl(["a.test"] * 40, chosen, answer)
+    assert len(ended) == 40 and not frontier.is_down(0) and answers.count(None) == 40
+
+
+def test_a_rate_and_a_crawl_delay_are_kept() -> None:
+    times: list[float] = []
+
+    async def answer(index: int) -> str | None:
+        times.append(time.monotonic())
+        return None
+
+    crawl(["a.test"] * 5, FetchSettings(per_host_rate=20, per_host=5), answer)
+    assert all(later - earlier > 0.045 for earlier, later in pairwise(times))
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["centre_crop", "border"]), st.integers(1, 64))
+def test_squares_are_squares(width: int, height: int, mode: str, size: int) -> None:
+    body = encoded(Image.new("RGB", (width, height), "red"), "PNG")
+    made = Image.open(io.BytesIO(prepare(body, FetchSettings(resize=mode, size=size)).data))
+    side = size if mode == "border" else min(size, width, height)
+    assert made.size == (side, side)
+    if min(width, height) >= 16 and side >= 16 and max(width, height) < 3 * min(width, height):
+        red, green, blue = made.getpixel((side // 2, side // 2))  # the picture is in the middle
+        assert red > 200 and green < 90 and blue < 90

@@ -7,18 +7,22 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import aiohttp
 import pyarrow as pa
 
-from pipelines.fetching.client import Answer, ask, session, status_of
+from pipelines.fetching.client import HEALING, Answer, Client, session, status_of
+from pipelines.fetching.frontier import HOST_DOWN, Frontier
 from pipelines.fetching.images import Stored, Unfit, prepare
 from pipelines.manifest.schema import FAMILIES
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import FetchSettings
 from sharding.writer import ShardWriter
 
+UNREACHED, ENOUGH = ("dns", "connect"), 50
+OUT_OF_TIME = "out_of_time"
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
 
 
@@ -40,6 +44,10 @@ class Result:
     length: int | None = None
 
 
+class NoNetwork(Exception):
+    """Nothing could be reached; the chunk is not committed."""
+
+
 class Spool:
     """Finished pictures in a temporary file in the order they came, so that memory holds none of them."""
 
@@ -58,46 +66,79 @@ class Spool:
         return ending, self.file.read(length)
 
 
-def fetch_chunk(
-    storage: Storage,
-    urls: Sequence[str],
-    keys: Sequence[str],
-    tar: str,
-    settings: FetchSettings,
-    finished: Callable[[int], None],
-) -> pa.Table:
-    """Asks for every URL and stores the pictures under `keys` in `tar`, in the order of `urls`.
+@dataclass(frozen=True)
+class Wanted:
+    """The URLs of a chunk: url[N], the key each is stored under, the publisher's hash of its bytes where there is one."""
 
-    Returns the fetch family's columns but sample_id, a row per URL. `finished(index)` is called as each URL ends.
+    urls: Sequence[str]
+    keys: Sequence[str]
+    hashes: Sequence[str | None]
+
+
+def fetch_chunk(
+    storage: Storage, wanted: Wanted, tar: str, settings: FetchSettings, seconds: float, finished: Callable[[int], None]
+) -> pa.Table:
+    """Asks for every URL and stores the pictures in `tar`, in the order of the URLs; what takes over `seconds` is out_of_time.
+
+    Returns the fetch family's columns but sample_id, a row per URL. `finished(index)` is called as each URL ends. Raises
+    NoNetwork when hardly any host could be reached: such answers would be a verdict on this machine.
     """
     spool = Spool()
-    results = asyncio.run(_fetch_all(urls, settings, spool, finished))
-    _write_tar(storage, spool, keys, tar, results)
+    results = asyncio.run(_fetch_all(wanted, settings, seconds, spool, finished))
+    unreached = sum(result.error in UNREACHED for result in results)
+    if len(results) >= ENOUGH and unreached > 0.98 * len(results):
+        raise NoNetwork(f"{unreached} of {len(results)} hosts could not be reached; is this machine online?")
+    _write_tar(storage, spool, wanted.keys, tar, results)
     rows = [asdict(result) for result in results]
     return pa.table({field.name: pa.array([row[field.name] for row in rows], field.type) for field in COLUMNS})
 
 
-async def _fetch_all(urls: Sequence[str], settings: FetchSettings, spool: Spool, finished: Callable[[int], None]) -> list[Result]:
-    results: list[Result | None] = [None] * len(urls)
-    todo = iter(range(len(urls)))
+async def _fetch_all(
+    wanted: Wanted, settings: FetchSettings, seconds: float, spool: Spool, finished: Callable[[int], None]
+) -> list[Result]:
+    results: list[Result | None] = [None] * len(wanted.urls)
+    frontier = Frontier([host_of(url) for url in wanted.urls], settings)
     with ThreadPoolExecutor(2, "decode") as pool:
 
-        async def worker(client: aiohttp.ClientSession) -> None:
-            for index in todo:
-                answer = await ask(client, urls[index], settings)
-                results[index] = await _judge(answer, index, settings, spool, pool)
-                finished(index)
+        async def worker(client: Client) -> None:
+            while (index := await frontier.take()) is not None:
+                if frontier.is_down(index):
+                    results[index] = results[index] or Result("failed", HOST_DOWN)
+                    frontier.ended(index, HOST_DOWN, may_heal=False, pause=None)
+                    finished(index)
+                    continue
+                answer = await client.ask(wanted.urls[index], partial(frontier.pace, index))
+                results[index] = await _judge(answer, index, wanted.hashes[index], settings, spool, pool)
+                if frontier.ended(index, answer.error, may_heal=answer.error in HEALING, pause=answer.retry_after):
+                    finished(index)
 
-        async with session(settings) as client:
-            await asyncio.gather(*(worker(client) for _ in range(min(settings.concurrency, len(urls)))))
-    return [result for result in results if result is not None]
+        async with session(settings) as http:
+            client = Client(http, settings)
+            workers = [asyncio.create_task(worker(client)) for _ in range(min(settings.concurrency, len(wanted.urls)))]
+            _, late = await asyncio.wait(workers, timeout=max(0.0, seconds))
+            for task in late:
+                task.cancel()
+            for outcome in await asyncio.gather(*workers, return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    raise outcome
+    return [result or Result("failed", OUT_OF_TIME) for result in results]
 
 
-async def _judge(answer: Answer, index: int, settings: FetchSettings, spool: Spool, pool: ThreadPoolExecutor) -> Result:
+def host_of(url: str) -> str:
+    """The host of a URL in lower case; "" where it has none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _judge(
+    answer: Answer, index: int, expected: str | None, settings: FetchSettings, spool: Spool, pool: ThreadPoolExecutor
+) -> Result:
     if answer.error is not None:
         return Result(status_of(answer.error), answer.error, answer.http_status)
     try:
-        stored = await asyncio.get_running_loop().run_in_executor(pool, prepare, answer.body, settings)
+        stored = await asyncio.get_running_loop().run_in_executor(pool, prepare, answer.body, settings, expected)
     except Unfit as unfit:
         return Result("failed", unfit.error, answer.http_status, bytes=len(answer.body))
     spool.add(index, stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from dataclasses import dataclass
@@ -14,6 +15,12 @@ from pipelines.recipe import FetchSettings
 
 Image.MAX_IMAGE_PIXELS = None  # the cap is ours, and is checked before decoding
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
+HEIF_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+with contextlib.suppress(ImportError):  # pip install pillow-heif, and pictures of phones are read too
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    FORMATS["HEIF"] = "heic"
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,22 @@ class Unfit(Exception):
         self.error = error
 
 
-def prepare(body: bytes, settings: FetchSettings) -> Stored:
-    """Checks, resizes and hashes the bytes a URL gave; raises Unfit with the error class."""
+def prepare(body: bytes, settings: FetchSettings, expected: str | None = None) -> Stored:
+    """Checks, resizes and hashes the bytes a URL gave; raises Unfit with the error class.
+
+    `expected` is the md5 or sha256 in hex that the publisher gives of the original bytes.
+    """
+    sha256 = hashlib.sha256(body).hexdigest()
+    if (
+        expected
+        and settings.verify_hash
+        and expected.lower() not in (sha256, hashlib.md5(body, usedforsecurity=False).hexdigest())
+    ):
+        raise Unfit("hash_mismatch")
     try:
         image = Image.open(io.BytesIO(body), formats=list(FORMATS))
     except Exception:  # whatever a parser says of bytes it does not know
-        raise Unfit("not_an_image") from None
+        raise Unfit("unsupported_image" if body[4:8] == b"ftyp" and body[8:12] in HEIF_BRANDS else "not_an_image") from None
     if image.width * image.height > settings.max_pixels:
         raise Unfit("too_many_pixels")
     kind, width, height = image.format or "", image.width, image.height
@@ -65,11 +82,15 @@ def prepare(body: bytes, settings: FetchSettings) -> Stored:
         data=data,
         ending=ending,
         mime=Image.MIME.get(kind, ""),
-        sha256=hashlib.sha256(body).hexdigest(),
+        sha256=sha256,
         phash=perceptual_hash(grey),
         width=width,
         height=height,
     )
+
+
+def _md5(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 def flatten(image: Image.Image) -> Image.Image:
@@ -86,8 +107,8 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 def target_size(width: int, height: int, settings: FetchSettings) -> tuple[int, int]:
-    """The size to store: the shorter or longer side at `size`, the ratio kept, never larger than the original."""
-    side = min(width, height) if settings.resize == "shorter_side" else max(width, height)
+    """The size to scale to: the shorter or longer side at `size`, the ratio kept, never larger than the original."""
+    side = min(width, height) if settings.resize in ("shorter_side", "centre_crop") else max(width, height)
     scale = min(1.0, settings.size / side) if settings.resize != "keep" else 1.0
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -96,6 +117,14 @@ def _encode(image: Image.Image, width: int, height: int, settings: FetchSettings
     size = target_size(width, height, settings)
     if image.size != size:
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if settings.resize == "centre_crop":
+        side = min(size)
+        left, top = (size[0] - side) // 2, (size[1] - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    elif settings.resize == "border":
+        page = Image.new("RGB", (settings.size, settings.size), "white")
+        page.paste(image, ((settings.size - size[0]) // 2, (settings.size - size[1]) // 2))
+        image = page
     data = io.BytesIO()
     image.save(data, "JPEG", quality=settings.quality)
     return data.getvalue()

@@ -1,4 +1,4 @@
-"""Who may be asked: http(s) only, allowed ports, public addresses; and who, by a header, said no.
+"""Who may be asked: http(s) only, allowed ports, public addresses, nobody on a blocklist; and who, by a header, said no.
 
 The address is checked where it counts: the resolver below hands the connector only addresses it has vetted, so what a name
 resolved to earlier does not matter.
@@ -6,15 +6,23 @@ resolved to earlier does not matter.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 import socket
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
+import fsspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
+from pipelines.errors import RequestError
+
+REMEMBERED_DEAD = 300.0  # seconds
 OPT_OUT = {"noai", "noimageai", "noindex", "noimageindex", "noml", "none"}
 
 
@@ -69,12 +77,61 @@ def override(host: str, connect_to: Mapping[str, str]) -> str | None:
     return next((connect_to[domain] for domain in domains if domain in connect_to), None)
 
 
+@dataclass(frozen=True)
+class Blocklist:
+    """Domains, with all below them, and URLs (as md5 or sha256 in hex) that are never asked for."""
+
+    domains: frozenset[str]
+    hashes: frozenset[str]
+
+    def holds(self, url: str) -> bool:
+        """Whether the URL or its host is on the list."""
+        if self.domains:
+            labels = (urlsplit(url).hostname or "").rstrip(".").split(".")
+            if any(".".join(labels[start:]) in self.domains for start in range(len(labels))):
+                return True
+        data = url.encode()
+        return bool(self.hashes) and not self.hashes.isdisjoint(
+            (hashlib.md5(data, usedforsecurity=False).hexdigest(), hashlib.sha256(data).hexdigest())
+        )
+
+
+@lru_cache(4)
+def blocklist(domains: str, urls: str) -> Blocklist:
+    """The lists at two URIs, one entry a line ("" for none); RequestError when one cannot be read or holds something else."""
+    hashes = _lines("fetch.blocked_urls", urls)
+    wrong = next((line for line in hashes if not re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{64}", line)), None)
+    if wrong is not None:
+        raise RequestError(f"fetch.blocked_urls = {urls!r} holds {wrong[:80]!r}; give md5 or sha256 of URLs in hex, one a line")
+    return Blocklist(frozenset(line.strip(".") for line in _lines("fetch.blocked_domains", domains)), frozenset(hashes))
+
+
+def _lines(setting: str, uri: str) -> list[str]:
+    if not uri:
+        return []
+    try:
+        with fsspec.open(uri, "rt", encoding="utf-8") as handle:
+            lines = [line.partition("#")[0].strip().lower() for line in handle]
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{setting} = {uri!r} cannot be read ({error}); name a text file") from None
+    return [line for line in lines if line]
+
+
+def agent_of(user_agent: str) -> str:
+    """The product a User-Agent begins with, in lower case: the name that robots.txt and X-Robots-Tag call it by."""
+    return re.split(r"[/\s(]", user_agent.strip(), maxsplit=1)[0].lower()
+
+
 class PublicResolver(AbstractResolver):
-    """Resolves names to public addresses only, or to the one the settings name."""
+    """Resolves names to public addresses only, or to the one the settings name.
+
+    A name that has no address is not looked up again for a while.
+    """
 
     def __init__(self, connect_to: Mapping[str, str]) -> None:
         self.connect_to = connect_to
         self.resolver = ThreadedResolver()
+        self.dead: dict[str, float] = {}
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """The addresses a connection may go to; raises Refused when there is none."""
@@ -92,7 +149,13 @@ class PublicResolver(AbstractResolver):
                     flags=socket.AI_NUMERICHOST,
                 )
             ]
-        found = await self.resolver.resolve(host, port, family)
+        if time.monotonic() < self.dead.get(host, 0.0):
+            raise OSError(f"{host} has no address")
+        try:
+            found = await self.resolver.resolve(host, port, family)
+        except OSError:
+            self.dead[host] = time.monotonic() + REMEMBERED_DEAD
+            raise
         public = [result for result in found if is_public(result["host"])]
         if not public:
             raise Refused("refused_address")

@@ -27,6 +27,7 @@ FAMILIES: dict[str, pa.Schema] = {
             ("aesthetic", pa.float32()),
             ("alt_text", pa.string()),  # the page's own, where the caption is another
             ("image_phash", pa.uint64()),  # the publisher's, where there is one; ours is in fetch
+            ("image_hash", pa.string()),  # md5 or sha256 of the bytes, as published
         ]
     ),
     "tags": pa.schema(

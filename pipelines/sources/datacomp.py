@@ -10,7 +10,13 @@ from pipelines.recipe import IngestSettings
 from pipelines.sources.source import Columns, Source
 
 SIMILARITIES = {"b32": "CLIP ViT-B/32", "l14": "CLIP ViT-L/14"}
-NAMES = {"url": "url", "caption": "text", "width": "original_width", "height": "original_height"}
+NAMES = {
+    "url": "url",
+    "caption": "text",
+    "width": "original_width",
+    "height": "original_height",
+    "image_hash": "sha256",
+}
 
 
 def _models(columns: Sequence[str], settings: IngestSettings) -> Mapping[str, str]:

@@ -26,6 +26,7 @@ PUBLISHED: dict[str, pa.DataType] = {
     "unsafe": pa.float32(),
     "aesthetic": pa.float32(),
     "image_phash": pa.uint64(),
+    "image_hash": pa.string(),
 }
 
 

@@ -2,7 +2,7 @@
 
 A costly step: what was asked once is kept. A run asks only for samples that have no answer yet, a URL that several samples of a
 part share is asked for once, and a part is committed in chunks, so that a kill costs minutes.
-What img2dataset fetched before is taken where it lies.
+What img2dataset fetched before is taken where it lies; with --engine img2dataset it does the asking.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pipelines.recipe import FetchSettings
 from pipelines.sources import source_named
 from pipelines.sources.img2dataset import NAME as IMG2DATASET
 
+ENGINES = ("pairmill", IMG2DATASET)
 DOWNLOAD = "download"  # the stage-1 rule that only repeats what fetch said
 COLUMNS = [name for name in FAMILIES["fetch"].names if name != "sample_id"]
 
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         metavar="CLASSES",
         help="ask again where these errors came, e.g. timeout,connect; failed: where any came but a refusal",
     )
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="who asks: ours, or img2dataset under our policy")
     parser.add_argument("--redo", action="store_true", help="fetch again what was stored with other resize settings")
     options = parser.parse_args(argv)
     from pipelines.fetching.policy import blocklist
@@ -53,8 +55,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     storage = Storage(options.root)
     parts = job.wanted_parts(storage, options.only)
     refuse_to_void(storage, parts, "fetch", settings.output(), redo=options.redo)
+    if options.engine == IMG2DATASET:
+        from pipelines.fetching.img2dataset import require_img2dataset
+
+        require_img2dataset(settings)
     start_ray(options.address)
-    return job.summary(run_fetch(storage, parts, settings, retry))
+    return job.summary(run_fetch(storage, parts, settings, retry, options.engine))
 
 
 def _classes(asked: str) -> tuple[str, ...]:
@@ -69,19 +75,21 @@ def _classes(asked: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def run_fetch(storage: Storage, parts: Sequence[Part], settings: FetchSettings, retry: Sequence[str] = ()) -> Any:
+def run_fetch(
+    storage: Storage, parts: Sequence[Part], settings: FetchSettings, retry: Sequence[str] = (), engine: str = ENGINES[0]
+) -> Any:
     """Runs the step; parts with an error to retry are run again."""
-    step = fetch_step(settings, retry)
+    step = fetch_step(settings, retry, engine)
     return run_step(storage, step, parts, again=lambda receipt: any(receipt.counts.get(f"reason.{e}") for e in retry))
 
 
-def fetch_step(settings: FetchSettings, retry: Sequence[str] = ()) -> Step:
+def fetch_step(settings: FetchSettings, retry: Sequence[str] = (), engine: str = ENGINES[0]) -> Step:
     """The step that asks for a part's URLs."""
     return Step(
         family="fetch",
         inputs=("samples", "stage1"),
         settings=lambda part: settings.output(),
-        work=partial(_fetch, settings=settings, retry=tuple(retry)),
+        work=partial(_fetch, settings=settings, retry=tuple(retry), engine=engine),
         cpus=0.25,  # a part mostly waits for hosts
     )
 
@@ -136,7 +144,9 @@ def _wanted(reasons: pa.ChunkedArray) -> np.ndarray:
     return wanted
 
 
-def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchSettings, retry: tuple[str, ...]) -> Made:
+def _fetch(
+    storage: Storage, part: Part, reporter: Reporter, *, settings: FetchSettings, retry: tuple[str, ...], engine: str
+) -> Made:
     if part.source == IMG2DATASET:
         return _adopt(storage, part, reporter, settings)
     ends = time.monotonic() + settings.part_seconds
@@ -145,7 +155,8 @@ def _fetch(storage: Storage, part: Part, reporter: Reporter, *, settings: FetchS
     plan = make_plan(samples, answered, retry)
     reporter(part.rows - int(plan.sharing[plan.asked].sum()))
     chunks = [plan.asked[start : start + settings.chunk] for start in range(0, len(plan.asked), settings.chunk)]
-    spent = [_fetch_chunk(storage, part, plan, chunk, samples, settings, retry, ends, reporter) for chunk in chunks]
+    ask = partial(_fetch_chunk, storage, part, plan, samples, settings, retry, engine, ends, reporter)
+    spent = [ask(chunk) for chunk in chunks]
     rows = pa.concat_tables([answered.select(COLUMNS), *(storage.read_parquet(path, COLUMNS) for path in spent)])
     answers = plan.answers.copy()
     answers[plan.asked] = len(answered) + np.arange(len(plan.asked))
@@ -170,15 +181,19 @@ def _fetch_chunk(
     storage: Storage,
     part: Part,
     plan: Plan,
-    chunk: np.ndarray,
     samples: pa.Table,
     settings: FetchSettings,
     retry: tuple[str, ...],
+    engine: str,
     ends: float,
     reporter: Reporter,
+    chunk: np.ndarray,
 ) -> str:
     """Fetches one chunk of URLs, unless that was done before a kill; returns where its answers lie."""
-    from pipelines.fetching.chunks import Wanted, fetch_chunk
+    from pipelines.fetching import chunks, img2dataset
+    from pipelines.fetching.chunks import Wanted
+
+    fetch_chunk = img2dataset.fetch_chunk if engine == IMG2DATASET else chunks.fetch_chunk
 
     keys = [f"{sample_id:016x}" for sample_id in plan.ids[plan.first[chunk]]]
     sharing = plan.sharing[chunk].tolist()

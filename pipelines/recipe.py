@@ -49,6 +49,7 @@ class FetchSettings(Section):
     breaker           so many failures in a row, and a host is left alone for a while, then given up
     part_seconds      after this long what a part has not got is out_of_time; --retry goes on
     resize            keep the original bytes; the shorter or longer side at `size`; centre_crop and border give squares
+    img2dataset_python  the Python that has img2dataset, for --engine img2dataset; "": this one
     verify_hash       a picture whose bytes are not those its publisher hashed is dropped
     """
 
@@ -76,6 +77,7 @@ class FetchSettings(Section):
     size: int = Field(512, ge=1)
     quality: int = Field(92, ge=1, le=100)
     verify_hash: bool = True
+    img2dataset_python: str = ""
     chunk: int = Field(10_000, ge=1, le=10_000)
 
     def output(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """img2dataset's output comes in as fetched already: no host is asked, its pictures are used where they lie."""
 
+import hashlib
 import io
 import json
 import tarfile
@@ -11,11 +12,16 @@ import pytest
 from PIL import Image
 
 from pipelines import export, fetch, ingest, stage1
+from pipelines.errors import RequestError
 from pipelines.fetching.adopt import error_of
+from pipelines.fetching.chunks import Wanted
 from pipelines.fetching.client import ERRORS
 from pipelines.manifest import connect
+from pipelines.manifest.storage import Storage
+from pipelines.recipe import FetchSettings
 from sharding.index import read_dataset
 from sharding.reader import ShardReader
+from tests import hostile_web
 
 MESSAGES = {
     "HTTP Error 404: Not Found": "http_404",
@@ -115,3 +121,36 @@ def test_its_messages_become_our_classes(message: str) -> None:
 def test_resize_failures_too() -> None:
     assert error_of("failed_to_resize", "image too large") == "too_many_pixels"
     assert error_of("failed_to_resize", "Image decoding error") == "not_an_image"
+
+
+@pytest.mark.slow
+def test_the_engine_img2dataset_asks_only_what_our_policy_allows(tmp_path: Path) -> None:
+    from infra.benchmarks.peers import peer
+    from pipelines.fetching import img2dataset
+
+    chosen = FetchSettings(size=32, img2dataset_python=str(peer("img2dataset")), retries=0, total_timeout=5)
+    with hostile_web.serve() as (port, asked):
+        chosen = chosen.model_copy(update={"connect_to": {"127.0.0.1": f"127.0.0.1:{port}"}})
+        paths = ["ok.jpg", "ok.png", "404", "html", "robots/no.jpg", "noai", "large.jpg"]
+        urls = [f"http://127.0.0.1:{port}/{path}" for path in paths]
+        urls += ["file:///etc/passwd", "http://10.0.0.1/x.jpg", "http://localhost/x.jpg", f"http://127.0.0.1:{port}/ok.webp"]
+        wanted = Wanted(urls, [f"{i:016x}" for i in range(len(urls))], [None] * len(urls))
+        storage, ended = Storage(str(tmp_path)), []
+        img2dataset.require_img2dataset(chosen)
+        found = img2dataset.fetch_chunk(storage, wanted, "images/x.tar", chosen, 100, ended.append).to_pylist()
+    errors = [None, None, "http_404", "not_an_image", "robots", "opt_out", "http_404"]
+    assert [row["error"] for row in found] == [*errors, "bad_url", "refused_address", "refused_address", None]
+    assert asked["/robots/no.jpg"] == 0 and sorted(ended) == list(range(len(urls)))
+    for row in (found[0], found[1], found[-1]):
+        data = storage.read_range(row["tar"], row["offset"], row["length"])
+        assert Image.open(io.BytesIO(data)).size == (43, 32) and row["width"] == 64 and row["phash"] is not None
+    assert found[0]["sha256"] == hashlib.sha256(hostile_web.picture()).hexdigest()
+
+
+def test_an_engine_that_is_not_there_is_a_wrong_request(tmp_path: Path) -> None:
+    from pipelines.fetching import img2dataset
+
+    (tmp_path / "python").write_text("#!/bin/sh\necho 'ModuleNotFoundError: No module named img2dataset' >&2\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    with pytest.raises(RequestError, match=r"cannot import it .* fetch\.img2dataset_python"):
+        img2dataset.require_img2dataset(FetchSettings(img2dataset_python=str(tmp_path / "python")))

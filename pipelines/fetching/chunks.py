@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipelines.fetching.client import HEALING, Answer, Client, session, status_of
 from pipelines.fetching.frontier import HOST_DOWN, Frontier
-from pipelines.fetching.images import Stored, Unfit, prepare
+from pipelines.fetching.images import Unfit, prepare
 from pipelines.manifest.schema import FAMILIES
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import FetchSettings
@@ -55,9 +55,9 @@ class Spool:
         self.file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the chunk
         self.places: dict[int, tuple[int, int, str]] = {}
 
-    def add(self, index: int, stored: Stored) -> None:
+    def add(self, index: int, data: bytes, ending: str) -> None:
         """Keeps the picture of URL `index`."""
-        self.places[index] = (self.file.seek(0, 2), self.file.write(stored.data), stored.ending)
+        self.places[index] = (self.file.seek(0, 2), self.file.write(data), ending)
 
     def read(self, index: int) -> tuple[str, bytes]:
         """Ending and bytes of the picture of URL `index`."""
@@ -88,7 +88,12 @@ def fetch_chunk(
     unreached = sum(result.error in UNREACHED for result in results)
     if len(results) >= ENOUGH and unreached > 0.98 * len(results):
         raise NoNetwork(f"{unreached} of {len(results)} hosts could not be reached; is this machine online?")
-    _write_tar(storage, spool, wanted.keys, tar, results)
+    write_tar(storage, spool, wanted.keys, tar, results)
+    return table_of(results)
+
+
+def table_of(results: Sequence[Result]) -> pa.Table:
+    """The fetch family's columns but sample_id."""
     rows = [asdict(result) for result in results]
     return pa.table({field.name: pa.array([row[field.name] for row in rows], field.type) for field in COLUMNS})
 
@@ -141,7 +146,7 @@ async def _judge(
         stored = await asyncio.get_running_loop().run_in_executor(pool, prepare, answer.body, settings, expected)
     except Unfit as unfit:
         return Result("failed", unfit.error, answer.http_status, bytes=len(answer.body))
-    spool.add(index, stored)
+    spool.add(index, stored.data, stored.ending)
     return Result(
         status="ok",
         error=None,
@@ -155,7 +160,8 @@ async def _judge(
     )
 
 
-def _write_tar(storage: Storage, spool: Spool, keys: Sequence[str], tar: str, results: Sequence[Result]) -> None:
+def write_tar(storage: Storage, spool: Spool, keys: Sequence[str], tar: str, results: Sequence[Result]) -> None:
+    """Stores the sound pictures in the order of the URLs, and says in the results where each lies."""
     kept = [index for index, result in enumerate(results) if result.status == "ok"]
     if not kept:
         return

@@ -90,7 +90,7 @@ class Client:
     """Asks one URL at a time, by the policy."""
 
     def __init__(self, http: aiohttp.ClientSession, settings: FetchSettings) -> None:
-        self.http, self.settings = http, settings
+        self.http, self.settings, self.resolver = http, settings, PublicResolver(settings.connect_to)
         self.blocked = blocklist(settings.blocked_domains, settings.blocked_urls)
         self.agent = agent_of(settings.user_agent)
         self.robots = Robots(self._robots_txt, self.agent) if settings.robots else None
@@ -98,6 +98,17 @@ class Client:
     async def ask(self, url: str, pace: Callable[[float], None]) -> Answer:
         """The answer to one URL. `pace` is told the seconds that the host wants between two requests."""
         return await self._guarded(self._follow(url, self.settings.max_bytes, pace))
+
+    async def verdict(self, url: str) -> str | None:
+        """What the policy says of a URL that somebody else is to ask for; raises Refused, or OSError where it has no address."""
+        self._check(url)
+        await self.resolver.resolve(URL(url, encoded=True).host or "")
+        return (await self.robots.verdict(url))[0] if self.robots is not None else None
+
+    def _check(self, url: str) -> None:
+        check_url(url, self.settings.ports, self.settings.connect_to)
+        if self.blocked.holds(url):
+            raise Refused("blocked")
 
     async def _robots_txt(self, url: str) -> tuple[str | None, int | None, bytes]:
         answer = await self._guarded(self._follow(url, ROBOTS_BYTES, None))
@@ -129,9 +140,7 @@ class Client:
     async def _follow(self, url: str, limit: int, pace: Callable[[float], None] | None) -> Answer:
         """`pace` is None for robots.txt itself, which no robots.txt forbids."""
         for _ in range(self.settings.redirects + 1):
-            check_url(url, self.settings.ports, self.settings.connect_to)
-            if self.blocked.holds(url):
-                raise Refused("blocked")
+            self._check(url)
             if pace is not None and self.robots is not None:
                 error, delay = await self.robots.verdict(url)
                 if error is not None:

@@ -54,7 +54,7 @@ class Frontier:
         self.resting: list[tuple[float, str]] = []
         self.left = len(hosts)
         self.tries = [0] * len(hosts)
-        self.changed = asyncio.Event()
+        self.idle: deque[asyncio.Future[None]] = deque()
         for name in self.hosts:
             self._queue(name)
 
@@ -75,6 +75,7 @@ class Frontier:
                 host.not_before = max(host.not_before, time.monotonic() + host.interval)
                 index = host.waiting.popleft()
                 self._queue(name)
+                self._call()
                 return index
             await self._wait()
         return None
@@ -107,7 +108,7 @@ class Frontier:
             wait = BACKOFF * 2 ** (self.tries[index] - 1) * random.uniform(0.5, 1.5)
             heapq.heappush(self.later, (time.monotonic() + wait, index))
         self._queue(name)
-        self.changed.set()
+        self._call()
         return final
 
     def _judge(self, host: Host, error: str | None) -> None:
@@ -140,10 +141,20 @@ class Frontier:
         while self.resting and self.resting[0][0] <= now:
             self._queue(heapq.heappop(self.resting)[1])
 
+    def _call(self) -> None:
+        """Wakes one idle worker where there is something to take; the next is woken by it. All of them at the end."""
+        while self.idle and (self.ready or not self.left):
+            waiter = self.idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                if self.left:
+                    return
+
     async def _wait(self) -> None:
         times = [heap[0][0] for heap in (self.later, self.resting) if heap]
-        self.changed.clear()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.idle.append(waiter)
         try:
-            await asyncio.wait_for(self.changed.wait(), max(0.0, min(times) - time.monotonic()) if times else None)
+            await asyncio.wait_for(waiter, max(0.0, min(times) - time.monotonic()) if times else None)
         except TimeoutError:
             return

@@ -1,0 +1,228 @@
+"""Downloading: 5 000 JPEG of 400 to 1 200 px from a server in a process of its own on the same cores, 256-px output.
+
+    vs_img2dataset            images/s of ours (the job fetch, Ray started) over img2dataset's, shorter side 256, never enlarged
+    originals_vs_img2dataset  the same with the original bytes kept: each is still decoded once, scaled, for truncation and hash
+    cpu_vs_bare               CPU seconds per picture of a fetch over those of decoding, resizing and encoding alone
+
+In turns, three each; medians.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from infra.benchmarks.peers import peer
+from pipelines.recipe import FetchSettings
+
+PICTURES, TURNS, SIZE = 5_000, 3, 256
+HOST = "bench.test"
+
+THEIRS = """
+import json, sys, time
+from pathlib import Path
+from img2dataset import download
+if __name__ == "__main__":
+    started = time.perf_counter()
+    download(**json.loads(sys.argv[1]))
+    Path(sys.argv[2]).write_text(str(time.perf_counter() - started))
+"""
+
+
+def measure(rows: int) -> dict[str, Any]:
+    """`rows` pictures (0: five thousand)."""
+    count = rows or PICTURES
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        draw(folder / "pictures", count)
+        command = [sys.executable, "-m", "infra.benchmarks.fetch", "serve", str(folder / "pictures")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None and server.stdin is not None
+            port = int(server.stdout.readline())
+            try:
+                return _measure(folder, count, port)
+            finally:
+                server.stdin.close()
+
+
+def _measure(folder: Path, count: int, port: int) -> dict[str, Any]:
+    from pipelines.engine import start_ray
+
+    start_ray()
+    _ours(folder, min(count, 200), port, "shorter_side")  # workers start once
+    seconds: dict[str, list[float]] = {"ours": [], "originals": [], "img2dataset": [], "cpu": [], "bare": []}
+    for turn in range(TURNS):
+        seconds["ours"].append(_ours(folder, count, port, "shorter_side"))
+        seconds["img2dataset"].append(_theirs(folder, count, port))
+        seconds["originals"].append(_ours(folder, count, port, "keep"))
+        for name in ("cpu", "bare"):
+            command = [sys.executable, "-m", "infra.benchmarks.fetch", name, str(folder / "pictures"), str(port)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            seconds[name].append(float(done.stdout))
+        sys.stderr.write(f"turn {turn + 1}: {json.dumps({name: round(values[-1], 2) for name, values in seconds.items()})}\n")
+
+    def ratio(over: str, under: str) -> float:
+        return statistics.median(a / b for a, b in zip(seconds[over], seconds[under], strict=True))
+
+    rates = ("ours", "originals", "img2dataset")
+    return {
+        "pictures": count,
+        "figures": {f"{name}_images_per_s": count / statistics.median(seconds[name]) for name in rates}
+        | {f"{name}_ms_per_picture": 1000 * statistics.median(seconds[name]) / count for name in ("cpu", "bare")},
+        "ratios": {
+            "vs_img2dataset": ratio("img2dataset", "ours"),
+            "originals_vs_img2dataset": ratio("img2dataset", "originals"),
+            "cpu_vs_bare": ratio("cpu", "bare"),
+        },
+    }
+
+
+def draw(folder: Path, count: int) -> None:
+    """Pictures with the detail of photographs: smooth shapes and noise."""
+    folder.mkdir()
+    chance = np.random.default_rng(0)
+    grounds = [Image.effect_noise((1200, 1200), 40 + 20 * kind).convert("RGB") for kind in range(4)]
+    for number in range(count):
+        width, height = (int(side) for side in chance.integers(400, 1201, 2))
+        small = Image.fromarray(chance.integers(0, 256, (12, 12, 3), dtype=np.uint8).astype(np.uint8))
+        image = small.resize((width, height), Image.Resampling.BICUBIC)
+        image = Image.blend(image, grounds[number % 4].crop((0, 0, width, height)), 0.15)
+        image.save(folder / f"{number:06d}.jpg", quality=88)
+
+
+def _ours(folder: Path, count: int, port: int, resize: str) -> float:
+    from pipelines import fetch, ingest
+
+    root, table = folder / "root", folder / "urls.parquet"
+    shutil.rmtree(root, ignore_errors=True)
+    urls = [f"http://{HOST}/{number:06d}.jpg" for number in range(count)]
+    sizes = pa.array([500] * count, pa.int32())
+    pq.write_table(pa.table({"URL": urls, "TEXT": ["a picture"] * count, "WIDTH": sizes, "HEIGHT": sizes}), table)
+    ingest.main(["--root", str(root), "laion2b-en", str(table)])
+    settings = {"size": SIZE, "resize": resize, "connect_to": {HOST: f"127.0.0.1:{port}"}}
+    chosen = [f"fetch.{name}={value}" for name, value in settings.items() if name != "connect_to"]
+    chosen.append(f'fetch.connect_to."{HOST}"="127.0.0.1:{port}"')
+    started = time.perf_counter()
+    counts = fetch.main(["--root", str(root), *(word for one in chosen for word in ("--set", one))])
+    seconds = time.perf_counter() - started
+    if counts.get("ok") != count:
+        raise RuntimeError(f"fetch kept {counts}")
+    return seconds
+
+
+def _theirs(folder: Path, count: int, port: int) -> float:
+    shutil.rmtree(folder / "theirs", ignore_errors=True)
+    urls = folder / "theirs.parquet"
+    pq.write_table(pa.table({"url": [f"http://127.0.0.1:{port}/{number:06d}.jpg" for number in range(count)]}), urls)
+    options = {
+        "url_list": str(urls),
+        "input_format": "parquet",
+        "url_col": "url",
+        "output_folder": str(folder / "theirs"),
+        "output_format": "webdataset",
+        "image_size": SIZE,
+        "resize_mode": "keep_ratio",
+        "resize_only_if_bigger": True,
+        "encode_quality": 92,
+        "processes_count": 2,
+        "thread_count": 32,
+        "number_sample_per_shard": -(-count // 4),
+        "compute_hash": "sha256",
+        "enable_wandb": False,
+    }
+    script, seconds = folder / "theirs.py", folder / "theirs.seconds"
+    script.write_text(THEIRS)
+    command = [str(peer("img2dataset")), str(script), json.dumps(options), str(seconds)]
+    subprocess.run(command, check=True, capture_output=True, timeout=1200)
+    kept = sum(json.loads(path.read_text())["successes"] for path in (folder / "theirs").glob("*_stats.json"))
+    if kept != count:
+        raise RuntimeError(f"img2dataset kept {kept} of {count}")
+    return float(seconds.read_text())
+
+
+def cpu(pictures: Path, port: int) -> float:
+    """CPU seconds of fetching all pictures in this process."""
+    from pipelines.fetching.chunks import Wanted, fetch_chunk
+    from pipelines.manifest.storage import Storage
+
+    names = sorted(path.name for path in pictures.iterdir())
+    settings = FetchSettings(size=SIZE, connect_to={HOST: f"127.0.0.1:{port}"})
+    with tempfile.TemporaryDirectory() as root:
+        wanted = Wanted([f"http://{HOST}/{name}" for name in names], [name[:-4] for name in names], [None] * len(names))
+        started = time.process_time()
+        fetch_chunk(Storage(root), wanted, "x.tar", settings, 1000.0, lambda index: None)
+        return time.process_time() - started
+
+
+def bare(pictures: Path) -> float:
+    """CPU seconds of decoding, resizing and encoding all pictures, from memory: Pillow with scaled decoding, as we do it."""
+    bodies = [path.read_bytes() for path in sorted(pictures.iterdir())]
+    started = time.process_time()
+    for body in bodies:
+        image = Image.open(io.BytesIO(body))
+        scale = min(1.0, SIZE / min(image.size))
+        size = round(image.width * scale), round(image.height * scale)
+        image.draft("RGB", (2 * size[0], 2 * size[1]))
+        image.load()
+        image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0).save(io.BytesIO(), "JPEG", quality=92)
+    return time.process_time() - started
+
+
+class _Server(asyncio.Protocol):
+    """The least of HTTP that both clients need: GET, keep-alive, pictures from memory."""
+
+    def __init__(self, bodies: dict[bytes, bytes]) -> None:
+        self.bodies, self.buffer = bodies, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while b"\r\n\r\n" in self.buffer:
+            head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+            body = self.bodies.get(head.split(b" ", 2)[1])
+            if body is None:
+                self.transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            else:
+                self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(body))
+                self.transport.write(body)
+            if b"\r\nconnection: close" in head.lower():
+                self.transport.close()
+
+
+def serve(pictures: Path) -> None:
+    """Serves the pictures on loopback until its stdin closes; prints the port."""
+    bodies = {f"/{path.name}".encode(): path.read_bytes() for path in pictures.iterdir()}
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Server(bodies), "127.0.0.1", 0, backlog=1024)
+        sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.read)
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    what, pictures, *rest = sys.argv[1:]
+    if what == "serve":
+        serve(Path(pictures))
+    else:
+        sys.stdout.write(str(cpu(Path(pictures), int(rest[0])) if what == "cpu" else bare(Path(pictures))))

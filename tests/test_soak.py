@@ -1,0 +1,18 @@
+"""A long download run ends, accounts for every URL with the right class, stays small, and loses no sound picture."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_hundred_thousand_urls_with_the_faults_of_the_web() -> None:
+    command = [sys.executable, "-m", "tests.soak", "100000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["urls"] == 100_000 and found["peak_mib"] < 1024
+    assert found["wrong"] == {}

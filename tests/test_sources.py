@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from pipelines.manifest.schema import sample_ids
 from pipelines.recipe import IngestSettings
 from pipelines.sources import source_named
 from pipelines.sources.files import Rows, inspect, read_rows
+from pipelines.words import ALONE, WITHIN, count_words
 
 LAION = {"URL": ["http://a/1.jpg", "http://a/2.jpg"], "TEXT": ["A red fox", None], "WIDTH": [640, 300], "HEIGHT": [480, 200]}
 
@@ -280,3 +282,12 @@ def test_source_ordinals_are_unique() -> None:
     ordinals = [source.ordinal for source in sources().values()]
     assert len(set(ordinals)) == len(ordinals)
     assert np.all(np.array(ordinals) < 256)
+
+
+@given(
+    st.lists(st.one_of(st.text(max_size=30), st.text(alphabet="aZ09 .,-_\n\t中ひカกé́𠀀😀", max_size=30)), max_size=40),
+    st.integers(0, 3),
+)
+def test_words_are_counted_as_the_pattern_says(captions: list[str], skipped: int) -> None:
+    column = pa.chunked_array([pa.array(captions, pa.string()).slice(skipped), pa.array(captions[:2], pa.string())])
+    assert count_words(column).equals(pc.count_substring_regex(column, f"{ALONE}|{WITHIN}+").combine_chunks().cast(pa.int32()))

@@ -30,8 +30,8 @@ class Receipt:
     finished_at: str = ""
 
 
-def digest_of(data: bytes) -> str:
-    """The name of a content: xxh3-128, 32 hex digits."""
+def digest_of(data: Any) -> str:
+    """The name of a content, any buffer: xxh3-128, 32 hex digits."""
     return xxhash.xxh3_128_hexdigest(data)
 
 

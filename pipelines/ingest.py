@@ -83,7 +83,7 @@ def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings)
     table = source.published(rows.table, settings)
     offsets = np.arange(len(table)) if rows.offsets is None else np.asarray(rows.offsets, dtype=np.int64)
     url = pc.utf8_trim_whitespace(table["url"])
-    has_url = pc.fill_null(pc.greater(pc.utf8_length(url), 0), False).to_numpy(zero_copy_only=False)
+    has_url = pc.fill_null(pc.greater(pc.binary_length(url), 0), False).to_numpy(zero_copy_only=False)
     without = [(int(offset), "no_url", caption) for offset, caption in _without_url(offsets, table, ~has_url)]
     kept = table.set_column(0, "url", url)
     if without:

@@ -37,9 +37,17 @@ def _count(captions: pa.StringArray) -> np.ndarray:
     first = ends[:-1][ends[:-1] < len(codes)]
     counted[first] = within[first]  # a caption's first letter begins a word, whatever the caption before it ends with
     counted |= kinds == 2
-    totals = np.concatenate([np.zeros(1, np.int32), np.cumsum(counted, dtype=np.int32)])
-    words: np.ndarray = totals[ends[1:]] - totals[ends[:-1]]
-    return words
+    return np.diff(_true_before(counted, ends))
+
+
+def _true_before(flags: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """How many of bool[N] are true before each place: int32. Summed over packed bits, an eighth of the work."""
+    bits = np.append(np.packbits(flags), np.uint8(0))
+    totals = np.zeros(len(bits), np.int32)
+    np.cumsum(np.bitwise_count(bits[:-1]), dtype=np.int32, out=totals[1:])
+    whole, rest = places >> 3, (places & 7).astype(np.uint8)
+    counts: np.ndarray = totals[whole] + np.bitwise_count(bits[whole] >> (np.uint8(8) - rest))
+    return counts
 
 
 @lru_cache(1)

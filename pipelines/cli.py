@@ -18,6 +18,7 @@ JOBS = {
     "export": "kept samples → WebDataset shards",
     "report": "one HTML page, with JSON and Markdown beside it",
     "calibrate": "the thresholds that would give a retention, without running anything again",
+    "captions-check": "which caption rules fire on captions of yours",
     "sql": "DuckDB over the manifest",
     "explain": "the whole story of one pair",
     "status": "families x sources: done, failed, to do",
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        lines = [f"  {job:<8} {what}" for job, what in JOBS.items()]
+        lines = [f"  {job:<15} {what}" for job, what in JOBS.items()]
         sys.stdout.write("\n".join(["usage: pairmill JOB …  (pairmill JOB --help says more)", "", *lines, ""]))
         return
     if name not in JOBS:
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _import(name: str) -> ModuleType:
     try:
-        return import_module(f"pipelines.{name}")
+        return import_module(f"pipelines.{name.replace('-', '_')}")
     except ModuleNotFoundError as error:
         if name not in EXTRAS or (error.name or "").startswith("pipelines"):
             raise

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from filters.words import count_words
 from pipelines import job
 from pipelines.engine import Made, Step, run_step, start_ray
 from pipelines.manifest.parts import Part, SourceFile, read_parts, register_files
@@ -26,7 +27,6 @@ from pipelines.sources import source_named
 from pipelines.sources.files import Rows, expand, inspect, read_rows
 from pipelines.sources.source import Source
 from pipelines.tags import inspect_tags, join_tags, register_tags
-from pipelines.words import count_words
 
 HASHED = 1 << 14  # rows at a time, as many as a cache holds
 

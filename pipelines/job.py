@@ -57,8 +57,8 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     return load_recipe(options.recipe, options.set)
 
 
-def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any]], argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs a job's body, prints its counts as one JSON line, and ends the process with the job's exit status."""
+def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any] | None], argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs a job's body, prints its counts (if any) as one JSON line, and ends the process with the job's exit status."""
     try:
         counts = body(argv)
     except RequestError as error:
@@ -67,6 +67,8 @@ def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any]], argv: 
     except KeyboardInterrupt:
         sys.stderr.write(f"\npairmill {job}: stopped; run it again to go on\n")
         sys.exit(130)
+    if counts is None:
+        sys.exit(DONE)
     sys.stdout.write(json.dumps(counts, sort_keys=True) + "\n")
     sys.exit(SOME_FAILED if counts.get("failed") else DONE)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from filters.language import identify
 from filters.rules import RuleSetting, evaluate
 from pipelines import job
 from pipelines.engine import Made, Step, run_step, start_ray
@@ -32,15 +33,17 @@ def stage2_step(recipe: Recipe) -> Step:
     """The step that judges a part's captions by the recipe's rules."""
     rules = recipe.stage2_rules()
     settings = describe(rules)
-    return Step("stage2", ("samples",), lambda part: settings, partial(_judge, rules=rules))
+    return Step("stage2", ("samples",), lambda part: settings, partial(_judge, rules=rules), version=2)
 
 
 def _judge(storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[RuleSetting]) -> Made:
-    columns = ["sample_id", *sorted({name for setting in rules for name in setting.rule.columns})]
+    columns = ["sample_id", *sorted({"caption"} | {name for setting in rules for name in setting.rule.columns})]
     samples = storage.read_parquet(part.path("samples"), columns)
     keep, reasons = evaluate(samples, rules, part.source)
+    language, confidence = identify(samples["caption"])
     reporter(part.rows)
-    return Made(pa.table({"sample_id": samples["sample_id"], "keep": keep, "reasons": reasons}), verdicts(keep, reasons))
+    made = {"keep": keep, "reasons": reasons, "language": language, "language_confidence": confidence}
+    return Made(pa.table({"sample_id": samples["sample_id"], **made}), verdicts(keep, reasons))
 
 
 if __name__ == "__main__":

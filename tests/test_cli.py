@@ -83,7 +83,7 @@ def test_every_job_in_the_list_is_a_module_with_a_main() -> None:
     from importlib import import_module
 
     for name in cli.JOBS:
-        assert callable(import_module(f"pipelines.{name}").main)
+        assert callable(import_module(f"pipelines.{name.replace('-', '_')}").main)
 
 
 @pytest.fixture

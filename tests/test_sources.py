@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filters.words import ALONE, WITHIN, count_words
 from pipelines.errors import RequestError
 from pipelines.ingest import pair_hash, to_samples
 from pipelines.manifest.parts import Part
@@ -19,7 +20,6 @@ from pipelines.manifest.schema import sample_ids
 from pipelines.recipe import IngestSettings
 from pipelines.sources import source_named
 from pipelines.sources.files import Rows, inspect, read_rows
-from pipelines.words import ALONE, WITHIN, count_words
 
 LAION = {"URL": ["http://a/1.jpg", "http://a/2.jpg"], "TEXT": ["A red fox", None], "WIDTH": [640, 300], "HEIGHT": [480, 200]}
 

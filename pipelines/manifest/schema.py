@@ -66,7 +66,15 @@ FAMILIES: dict[str, pa.Schema] = {
         ]
     ),
     "stage1": pa.schema([("sample_id", pa.uint64()), ("keep", pa.bool_()), ("reasons", pa.list_(pa.string()))]),
-    "stage2": pa.schema([("sample_id", pa.uint64()), ("keep", pa.bool_()), ("reasons", pa.list_(pa.string()))]),
+    "stage2": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("keep", pa.bool_()),
+            ("reasons", pa.list_(pa.string())),
+            ("language", pa.string()),  # as identified from the caption; the publisher's is in samples
+            ("language_confidence", pa.float32()),
+        ]
+    ),
     "dedup": pa.schema(
         [
             ("sample_id", pa.uint64()),

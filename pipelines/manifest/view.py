@@ -48,6 +48,8 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "stage1_reasons": ("one.reasons", ("stage1",)),
     "stage2_keep": ("two.keep", ("stage2",)),
     "stage2_reasons": ("two.reasons", ("stage2",)),
+    "caption_language": ("two.language", ("stage2",)),
+    "language_confidence": ("two.language_confidence", ("stage2",)),
     "duplicate_of": ("d.duplicate_of", ("dedup",)),
     "eval_match": ("d.eval_match", ("dedup",)),
     "eval_distance": ("d.distance", ("dedup",)),

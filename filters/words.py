@@ -1,0 +1,39 @@
+"""How many words a caption has, in any script: runs of letters or digits; a script without spaces has a word a character."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from filters.characters import classes, codes_of, runs
+
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Khmer}\p{Lao}\p{Myanmar}"
+WITHIN = rf"[^\s\pP\pS{UNSPACED}]"
+ALONE = rf"[{UNSPACED}]"
+
+
+def count_words(captions: pa.ChunkedArray) -> pa.Array:
+    """Words of each caption (none NULL): int32[N]. As RE2 counts `ALONE|WITHIN+`, at many times its speed."""
+    return pa.array(np.concatenate([np.zeros(0, np.int32), *map(_count, runs(captions))]), pa.int32())
+
+
+def _count(captions: pa.StringArray) -> np.ndarray:
+    codes, ends = codes_of(captions)
+    kinds = classes((WITHIN, ALONE))[codes]
+    within = kinds == 1
+    counted = within.copy()
+    counted[1:] &= ~within[:-1]
+    first = ends[:-1][ends[:-1] < len(codes)]
+    counted[first] = within[first]  # a caption's first letter begins a word, whatever the caption before it ends with
+    counted |= kinds == 2
+    return np.diff(_true_before(counted, ends))
+
+
+def _true_before(flags: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """How many of bool[N] are true before each place: int32. Summed over packed bits, an eighth of the work."""
+    bits = np.append(np.packbits(flags), np.uint8(0))
+    totals = np.zeros(len(bits), np.int32)
+    np.cumsum(np.bitwise_count(bits[:-1]), dtype=np.int32, out=totals[1:])
+    whole, rest = places >> 3, (places & 7).astype(np.uint8)
+    counts: np.ndarray = totals[whole] + np.bitwise_count(bits[whole] >> (np.uint8(8) - rest))
+    return counts

@@ -1,0 +1,121 @@
+"""captions-check [FILE]: which stage-2 rules fire on captions of yours, with the numbers behind them.
+
+One caption a line, or JSON lines with `caption` and optionally `language`; from FILE or standard input. Nothing is written and no
+manifest is needed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.language import identify
+from filters.rules import RuleSetting, evaluate
+from filters.words import count_words
+from pipelines.errors import RequestError
+from pipelines.parser import Parser
+from pipelines.recipe import load_recipe
+from pipelines.text import printable
+
+BATCH = 10_000
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
+    """Prints the verdict on every caption; counts them, but not in JSON, where every line is a caption's."""
+    parser = Parser(prog="pairmill captions-check", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("file", nargs="?", default="-", metavar="FILE", help="captions, a line each (default: standard input)")
+    parser.add_argument("--recipe", metavar="FILE", help="the settings (TOML); every setting has a default")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of the recipe")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a caption, in order")
+    options = parser.parse_args(argv)
+    rules = load_recipe(options.recipe, options.set).stage2_rules()
+    counts = {"captions": 0, "kept": 0}
+    for lines in _batches(_lines(options.file)):
+        for verdict in check(lines, rules):
+            counts["captions"] += 1
+            counts["kept"] += verdict["keep"]
+            text = json.dumps(verdict, ensure_ascii=False) if options.format == "json" else _line(verdict)
+            sys.stdout.write(text + "\n")
+    return None if options.format == "json" else counts
+
+
+def check(asked: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting]) -> list[dict[str, Any]]:
+    """(caption, language or None) → caption, language, keep, reasons and values of each."""
+    captions = pa.chunked_array([[caption for caption, _ in asked]], pa.string())
+    table = pa.table(
+        {"caption": captions, "caption_chars": pc.utf8_length(captions).cast(pa.int32()), "caption_words": count_words(captions)}
+    )
+    keep, reasons = evaluate(table, rules, "")
+    found, confidence = (column.to_pylist() for column in identify(captions))
+    values = {"characters": table["caption_chars"].to_pylist(), "words": table["caption_words"].to_pylist()}
+    values |= {setting.rule.name: setting.rule.measure(table).to_pylist() for setting in rules if setting.rule.measure}
+    values["language_confidence"] = [None if given else sure for (_, given), sure in zip(asked, confidence, strict=True)]
+    return [
+        {
+            "caption": caption,
+            "language": given or found[row],
+            "keep": keep[row].as_py(),
+            "reasons": reasons[row].as_py(),
+            "values": {name: column[row] for name, column in values.items() if column[row] is not None},
+        }
+        for row, (caption, given) in enumerate(asked)
+    ]
+
+
+def _lines(file: str) -> Iterator[tuple[str, str | None]]:
+    try:
+        binary = sys.stdin.buffer if file == "-" else Path(file).open("rb")
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read ({error.strerror}); name a file of captions, or - for stdin") from None
+    # Bytes that are no UTF-8 become the mark that the rule on broken encodings looks for.
+    handle = io.TextIOWrapper(binary, encoding="utf-8", errors="replace", newline="\n")
+    with handle:
+        for number, line in enumerate(handle, start=1):
+            text = line.rstrip("\r\n")
+            yield _record(text, f"{file}, line {number}") if text.startswith('{"') else (text, None)
+
+
+def _record(text: str, where: str) -> tuple[str, str | None]:
+    """A line of JSON; a caption may be source code that looks like one, so only an object with a `caption` is taken for it."""
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return text, None
+    if "caption" not in record:
+        return text, None
+    caption, language = record["caption"], record.get("language")
+    if not isinstance(caption, str) or not isinstance(language, str | None):
+        raise RequestError(f"{where}: caption and language must be text; mend the line")
+    # JSON can escape half a character, which is no text.
+    return caption.encode("utf-8", "replace").decode(), language
+
+
+def _batches(lines: Iterator[tuple[str, str | None]]) -> Iterator[list[tuple[str, str | None]]]:
+    batch: list[tuple[str, str | None]] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _line(verdict: dict[str, Any]) -> str:
+    numbers = ", ".join(f"{name} {value:g}" for name, value in verdict["values"].items())
+    reasons = " ".join(verdict["reasons"]) or "-"
+    keep, language = "keep" if verdict["keep"] else "drop", verdict["language"] or "-"
+    return f"{keep}  {language:<4} {reasons}  {printable(verdict['caption'])}  [{numbers}]"
+
+
+if __name__ == "__main__":
+    from pipelines import job
+
+    job.run("captions-check", main)

@@ -71,7 +71,7 @@ def check(asked: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting])
 
 def _lines(file: str) -> Iterator[tuple[str, str | None]]:
     try:
-        binary = sys.stdin.buffer if file == "-" else Path(file).open("rb")
+        binary = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 - closed with the text
     except OSError as error:
         raise RequestError(f"{file} cannot be read ({error.strerror}); name a file of captions, or - for stdin") from None
     # Bytes that are no UTF-8 become the mark that the rule on broken encodings looks for.

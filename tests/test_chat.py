@@ -70,7 +70,7 @@ def test_labels_are_on_answers_alone(tokenizer) -> None:
     ids, attention, labels = encode_chats(tokenizer, chats, 4, 200)
     for row, answers in enumerate((["A red fox.", "Yes."], ["Ein roter Fuchs."])):
         kept = labels[row][labels[row] != IGNORED]
-        assert tokenizer.decode(kept.tolist()) == "".join(answer + END for answer in answers)
+        assert tokenizer.decode(kept.tolist()) == "".join(f" {answer}{END}" for answer in answers)
         assert torch.equal(kept, ids[row][labels[row] != IGNORED])
         assert (ids[row] == tokenizer.convert_tokens_to_ids(IMAGE)).sum() == 4
     assert not attention[1][ids[1] == tokenizer.pad_token_id].any()
@@ -192,7 +192,7 @@ def test_joined_translations_go_piece_by_piece() -> None:
 def test_what_is_told_is_not_learned_and_is_shown_under_another_picture(tokenizer) -> None:
     told = Chat([("What?", "A fox."), ("Was?", "Ein Fuchs.")], told=1)
     ids, _, labels = encode_chats(tokenizer, [told], 4, 200)
-    assert tokenizer.decode(labels[0][labels[0] != IGNORED].tolist()) == "Ein Fuchs." + END
+    assert tokenizer.decode(labels[0][labels[0] != IGNORED].tolist()) == " Ein Fuchs." + END
     assert "A fox." in tokenizer.decode(ids[0].tolist())
     plain = Chat([("What?", "A fox.")])
     assert shown([plain, told, plain, told]) == [0, 2, 2, 0]

@@ -64,7 +64,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bod
                 return
             if kind == "drip":
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-                for _ in range(20):
+                for _ in range(40):
                     writer.write(b"\xff")
                     await asyncio.sleep(0.5)
                 return
@@ -103,7 +103,7 @@ def fetch(count: int, port: int) -> dict[str, object]:
     ]
     sums = [hashlib.sha256(body).hexdigest() for body in pictures()]
     settings = FetchSettings(
-        connect_to={"soak.test": f"127.0.0.1:{port}"}, first_byte_timeout=1.0, total_timeout=2.0, concurrency=256, resize="keep"
+        connect_to={"soak.test": f"127.0.0.1:{port}"}, first_byte_timeout=3.0, total_timeout=6.0, concurrency=256, resize="keep"
     )
     look_up = policy.ThreadedResolver.resolve
 

@@ -368,8 +368,8 @@ def test_a_chunk_ends_when_its_time_is_over_and_accounts_for_every_url(tmp_path:
         urls = ["http://hostile.test/ok.jpg", *(f"http://hostile.test/drip?{i}" for i in range(60))]
         slow = FetchSettings(connect_to={"hostile.test": f"127.0.0.1:{port}"}, resize="keep", per_host=4)
         started = time.monotonic()
-        found = fetch_urls(Storage(str(tmp_path)), urls, slow, seconds=1.5)
-    assert time.monotonic() - started < 10
+        found = fetch_urls(Storage(str(tmp_path)), urls, slow, seconds=4)
+    assert time.monotonic() - started < 25
     assert [row["error"] for row in found] == [None, *["out_of_time"] * 60]
 
 

@@ -82,9 +82,9 @@ def test_nothing_to_scale_is_said() -> None:
 
 
 @pytest.fixture
-def manifest(tmp_path: Path) -> Storage:
+def manifest(root: str) -> Storage:
     """Two thousand rows of COYO, ten of them rejected."""
-    storage = Storage(str(tmp_path / "root"))
+    storage = Storage(root)
     register_files(storage, "coyo", [SourceFile("f", 0, 2000, 1, "x")])
     part, ids = Part("coyo", 0, 0, 2000), sample_ids(4, 0, 0, 2000)
     known = table(1990, 7)

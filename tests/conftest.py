@@ -94,12 +94,18 @@ def ray_session() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A bucket on a real S3 server that answers 503 and drops connections now and then."""
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A real S3 server; yields its port. One for all tests: a second would find some of its ports taken."""
     with server(tmp_path_factory.mktemp("s3")) as port:
-        bucket(port).mkdir("manifests")
-        with faulty(port, Faults(seed=2), S3_PORT):
-            yield "s3://manifests"
+        yield port
+
+
+@pytest.fixture(scope="session")
+def object_store(s3_server: int) -> Iterator[str]:
+    """A bucket on the S3 server, which answers 503 and drops connections now and then."""
+    bucket(s3_server).mkdir("manifests")
+    with faulty(s3_server, Faults(seed=2), S3_PORT):
+        yield "s3://manifests"
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from infra.torchvision_operators import define_missing_operators
 from tests.test_models import TINY, tiny_model
 from trainer_bridge.chat_tokenizer import END, IMAGE, START, encode_chats, new_tokenizer, prepared, processor_of, save_chat
-from trainer_bridge.conversations import ASKED, Chat, conversation, given, joined, language_of, question
+from trainer_bridge.conversations import ASKED, Chat, conversation, given, language_of, question
 from trainer_bridge.losses import IGNORED
 from trainer_bridge.models.internvit import InternViT
 from trainer_bridge.models.internvl import (
@@ -165,28 +165,6 @@ def test_the_pivot_language_is_translated_from_another() -> None:
     assert {chat.turns[0] for chat in told} == {(question(0, "es"), "Un zorro.")}
     assert {chat.turns[0][1] for chat in untold} == {"A fox.", "Yes."}
     assert conversations("A fox.", "en", ALSO[2:])[0] == []
-
-
-def test_joined_translations_go_piece_by_piece() -> None:
-    chats = [
-        *(conversation(f"Fuchs {i}", "de", (), np.random.default_rng(i), [("en", f"fox {i}")]) for i in range(20)),
-        *(conversation(f"renard {i}", "fr", (), np.random.default_rng(i), [("en", f"fox {i}")]) for i in range(20)),
-    ]
-    made = joined(chats, 2, np.random.default_rng(0))
-    sizes = set()
-    for before, after in zip(chats, made, strict=True):
-        if not before.told:
-            assert after == before
-            continue
-        (asked, told), (then, learned) = after.turns
-        assert [asked, then] == [question for question, _ in before.turns] and after.told == 1
-        assert told.startswith(before.turns[0][1]) and learned.startswith(before.turns[1][1])
-        word = "Fuchs" if "Fuchs" in learned else "renard"
-        assert learned == told.replace("fox", word)  # each piece told is the piece learned at its place
-        sizes.add(told.count("fox"))
-        assert len(set(told.split("fox")[1:])) == told.count("fox")
-    assert sizes == {1, 2, 3}
-    assert joined(chats, 0, np.random.default_rng(0)) == chats
 
 
 def test_what_is_told_is_not_learned_and_is_shown_under_another_picture(tokenizer) -> None:

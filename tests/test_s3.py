@@ -17,7 +17,7 @@ import pytest
 
 from pipelines.demo import METADATA
 from pipelines.demoweb.server import END
-from tests.s3 import Faults, bucket, environment, faulty, server
+from tests.s3 import Faults, bucket, environment, faulty
 
 # All jobs of a run in one process, so that Ray starts once.
 CHAIN = """
@@ -40,10 +40,9 @@ def site(web: Path) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with server(tmp_path_factory.mktemp("s3")) as port:
-        bucket(port).mkdir("mill")
-        yield port
+def s3(s3_server: int) -> int:
+    bucket(s3_server).mkdir("mill")
+    return s3_server
 
 
 def chain(web: Path, site: int, root: str, out: str) -> list[str]:

@@ -83,17 +83,10 @@ class GenerativeExperiment(TrainConfig):
     optimizer: OneRate
 
 
-class ChatData(DataConfig):
-    """`joined`: up to so many other translations of the batch are told and learned with a translation, one after the other."""
-
-    joined: int = Field(0, ge=0)
-
-
 class ChatExperiment(TrainConfig):
     """Stage 3: the sizes of the image tower come from the stage-1 model it starts from."""
 
     model: ChatConfig
-    data: ChatData
     optimizer: OneRate
 
 

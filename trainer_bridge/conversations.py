@@ -89,27 +89,6 @@ def translation(caption: str, language: str, told: str) -> Chat:
     return Chat([(question(0, pivot(language)), told), (question(0, language), caption)], told=1)
 
 
-def joined(chats: Sequence[Chat], most: int, chance: np.random.Generator) -> list[Chat]:
-    """Translations with up to `most` others into the same language behind them, in one answer: what is told is a piece of it each
-    time, so that words are learned, not whole captions.
-    """
-    alike: dict[str, list[int]] = {}
-    for place, chat in enumerate(chats):
-        if chat.told:
-            alike.setdefault(chat.turns[-1][0], []).append(place)
-    made = []
-    for place, chat in enumerate(chats):
-        others = [other for other in alike.get(chat.turns[-1][0], ()) if other != place] if chat.told else []
-        picked = chance.permutation(others)[: int(chance.integers(most + 1))]
-        row = [chat, *(chats[int(other)] for other in picked)]
-        turns = [
-            (chat.turns[turn][0], " ".join(one.turns[turn][1] for one in row)) if picked.size else chat.turns[turn]
-            for turn in range(len(chat.turns))
-        ]
-        made.append(Chat(turns, chat.told))
-    return made
-
-
 def _any(values: list[str], chance: np.random.Generator) -> str:
     return values[int(chance.integers(len(values)))]
 

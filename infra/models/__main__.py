@@ -77,8 +77,7 @@ def clip(work: Path) -> None:
 def internvl(work: Path) -> None:
     """Stage 3 from clip's InternViT: MLP and language model learn to describe, and to say a description in another language."""
     shards = lessons(work / "lessons-talks", "--languages", LANGUAGES, "--names-only", "--talks")
-    first = train("chat", "chat-small.toml", shards, work / "internvl-captions", HERE / "clip")
-    summary = train("chat", "chat-small-joined.toml", shards, work / "internvl", work / "internvl-captions" / "model")
+    summary = train("chat", "chat-small.toml", shards, work / "internvl", HERE / "clip")
     halve(work / "internvl" / "model", HERE / "internvl")
     config = HERE / "internvl" / "config.json"
     config.write_text(config.read_text().replace('"float32"', '"float16"'))
@@ -86,8 +85,8 @@ def internvl(work: Path) -> None:
     card = INTERNVL_CARD.format(
         date=datetime.now(UTC).date(),
         parameters=summary["parameters"] / 1e6,
-        seen=(first["samples"] + summary["samples"]) / 1e3,
-        minutes=(first["seconds"] + summary["seconds"]) / 60,
+        seen=summary["samples"] / 1e3,
+        minutes=summary["seconds"] / 60,
         size=_megabytes(HERE / "internvl"),
         right=summary["right_nouns"],
         prompts=summary["prompts"],
@@ -153,8 +152,7 @@ InternViT → MLP → LLaMA, {parameters:.1f} M parameters ({size} MB, float16),
 two CPU cores, from the InternViT of ../clip (frozen) and a LLaMA made anew. A quarter of the conversations are questions about a
 picture (describe, name, is it right?) in English or Spanish. The others are told that description, under another picture, and
 learn to say it in Chinese, German, French, Portuguese, Italian, Russian, English or Spanish
-(`trainer_bridge/configs/chat-small.toml`), at last up to three of them at once (`chat-small-joined.toml`). So it is to be asked
-twice: in English, and then in the language that is wanted.
+(`trainer_bridge/configs/chat-small.toml`). So it is to be asked twice: in English, and then in the language that is wanted.
 
 **Data.** """
     + DATA

@@ -18,7 +18,7 @@ from trainer_bridge.answers import answers
 from trainer_bridge.chat_tokenizer import IMAGE, encode_chats, new_tokenizer, prepared, processor_of, save_chat
 from trainer_bridge.checkpoint import is_chat, load_contrastive
 from trainer_bridge.config import ChatExperiment
-from trainer_bridge.conversations import Chat, conversation, given, joined, language_of
+from trainer_bridge.conversations import Chat, conversation, given, language_of
 from trainer_bridge.loader import Batch
 from trainer_bridge.losses import IGNORED, token_loss
 from trainer_bridge.models.internvl import ChatConfig, build, image_tokens, is_trained, load_chat, load_language, new_language
@@ -91,8 +91,7 @@ class ChatStage(Stage):
             locale = about.get("language")
             others, also = by_language[language_of(locale)], about.get("also", ())
             chats.append(given(about) or conversation(caption, locale, others, chance, also))
-        together = np.random.default_rng([self.config.data.seed, *batch.positions[:1], 2])
-        return joined(chats, self.config.data.joined, together)
+        return chats
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """The native Hugging Face layout: config, safetensors, tokenizer, processors, chat template."""

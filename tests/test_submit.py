@@ -33,6 +33,7 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, di
     dashboard = free_port()
     command = [str(BIN / "ray"), "start", "--head", "--block", "--port", free_port(), "--node-ip-address", "127.0.0.1"]
     command += ["--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
+    command += ["--dashboard-agent-listen-port", free_port()]  # the Ray of other tests has taken the usual one
     command += ["--object-store-memory", str(200 << 20), "--temp-dir", str(tmp_path_factory.mktemp("ray", numbered=True))]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
         assert head.stdout is not None

@@ -133,18 +133,20 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def evaluate(table: pa.Table, settings: Sequence[RuleSetting], source: str) -> tuple[pa.Array, pa.Array]:
     """`keep` bool[N] and `reasons` list<string>[N] of the rules over table[N], for samples of `source`."""
     active = [setting for setting in settings if setting.enabled]
-    failed = np.zeros((len(table), len(active)), dtype=bool)
+    failed = np.zeros((len(active), len(table)), dtype=bool)
     for place, setting in enumerate(active):
         verdict = setting.rule.drops(table, setting.for_source(source))
-        failed[:, place] = pc.fill_null(verdict, setting.missing == "drop").to_numpy(zero_copy_only=False)
-    return pa.array(~failed.any(axis=1)), _reasons(failed, [setting.rule.name for setting in active])
+        failed[place] = pc.fill_null(verdict, setting.missing == "drop").to_numpy(zero_copy_only=False)
+    return pa.array(~failed.any(axis=0)), _reasons(failed, [setting.rule.name for setting in active])
 
 
 def _reasons(failed: np.ndarray, names: Sequence[str]) -> pa.Array:
-    offsets = np.zeros(len(failed) + 1, dtype=np.int32)
-    np.cumsum(failed.sum(axis=1), out=offsets[1:])
-    values = pa.array(list(names), pa.string()).take(pa.array(np.nonzero(failed)[1]))
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
+    """list<string>[N] of failed[rules, N]."""
+    count = failed.sum(axis=0, dtype=np.int32)
+    offsets = np.concatenate([np.zeros(1, np.int32), np.cumsum(count, dtype=np.int32)])
+    dropped = np.flatnonzero(count)
+    rules = np.nonzero(failed[:, dropped].T)[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(list(names), pa.string()).take(pa.array(rules)))
 
 
 def column(name: str) -> Measure:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.manifest.parts import Part
 from pipelines.manifest.schema import schema_of
@@ -24,9 +25,23 @@ def read_part(storage: Storage, part: Part, columns: Mapping[str, Sequence[str]]
     for family, names in columns.items():
         if family != "samples":
             table = read_family(storage, part, family, names)
-            rows = locate(table["sample_id"].to_numpy(), ids)
-            joined |= {f"{family}_{name}": table[name].take(rows) for name in names}
+            joined |= {f"{family}_{name}": column for name, column in zip(names, _rows_of(table, ids), strict=True)}
     return pa.table(joined)
+
+
+def _rows_of(table: pa.Table, ids: np.ndarray) -> list[pa.ChunkedArray]:
+    """The columns of a family's table but sample_id, a row per id; NULL where it has none."""
+    columns = table.columns[1:]
+    if not len(table):
+        return [pa.nulls(len(ids), column.type) for column in columns]
+    rows = locate(table["sample_id"].to_numpy(), ids)
+    return [column.take(rows) for column in columns]
+
+
+def first_known(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Of each row the first value that is not NULL. Columns without a value, and those after a full one, cost nothing."""
+    useful = [column for column in columns if column.null_count < len(column)] or columns[:1]
+    return pc.coalesce(*useful) if useful[0].null_count else useful[0]
 
 
 def read_family(storage: Storage, part: Part, family: str, columns: Sequence[str]) -> pa.Table:

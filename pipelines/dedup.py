@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import xxhash
 from PIL import Image
 
-from filters.duplicates.hashes import caption_key
+from filters.duplicates.hashes import caption_key, hash_rows
 from filters.duplicates.index import keep_first, nearest, pairs_within
 from pipelines import evalsets, job
 from pipelines.buckets import keys_between, rows_home, run_buckets
@@ -76,8 +76,8 @@ def _candidates(storage: Storage, part: Part, fetch: Sequence[str]) -> pa.Table:
 
 def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
     table = _candidates(storage, part, ["phash"])
-    keys = [xxhash.xxh3_64_intdigest(key) for key in caption_key(table["caption"]).cast(pa.binary()).to_pylist()]
-    hashes = pa.table({"key": pa.array(keys, pa.uint64()), "sample_id": table["sample_id"], "phash": table["fetch_phash"]})
+    keys = hash_rows(xxhash.xxh3_64_intdigest, "", caption_key(table["caption"]))
+    hashes = pa.table({"key": keys, "sample_id": table["sample_id"], "phash": table["fetch_phash"]})
     reporter(part.rows)
     # Sorted by key, so that a bucket reads its own run of each part.
     return Made(hashes.sort_by([("key", "ascending"), ("sample_id", "ascending")]))

@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 from pipelines import job
 from pipelines.columns import read_part
 from pipelines.costly import commit_once, had, refuse_to_void
-from pipelines.engine import Made, Step, run_step, start_ray
+from pipelines.engine import Made, Outcome, Step, run_step, start_ray
 from pipelines.errors import RequestError, nearest
+from pipelines.fetching.wanted import Wanted
 from pipelines.manifest.parts import Part, read_files
 from pipelines.manifest.schema import FAMILIES, sample_ids
 from pipelines.manifest.storage import Storage
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
         require_img2dataset(settings)
     start_ray(options.address)
-    return job.summary(run_fetch(storage, parts, settings, retry, options.engine))
+    return job.summary(run_fetch(storage, parts, Asking(settings, retry, options.engine)))
 
 
 def _classes(asked: str) -> tuple[str, ...]:
@@ -75,21 +76,28 @@ def _classes(asked: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def run_fetch(
-    storage: Storage, parts: Sequence[Part], settings: FetchSettings, retry: Sequence[str] = (), engine: str = ENGINES[0]
-) -> Any:
+@dataclass(frozen=True)
+class Asking:
+    """How a run asks: by which settings, again for which error classes, with which engine."""
+
+    settings: FetchSettings
+    retry: tuple[str, ...] = ()
+    engine: str = ENGINES[0]
+
+
+def run_fetch(storage: Storage, parts: Sequence[Part], asking: Asking) -> Outcome:
     """Runs the step; parts with an error to retry are run again."""
-    step = fetch_step(settings, retry, engine)
-    return run_step(storage, step, parts, again=lambda receipt: any(receipt.counts.get(f"reason.{e}") for e in retry))
+    retried = [f"reason.{error}" for error in asking.retry]
+    return run_step(storage, fetch_step(asking), parts, again=lambda receipt: any(receipt.counts.get(name) for name in retried))
 
 
-def fetch_step(settings: FetchSettings, retry: Sequence[str] = (), engine: str = ENGINES[0]) -> Step:
+def fetch_step(asking: Asking) -> Step:
     """The step that asks for a part's URLs."""
     return Step(
         family="fetch",
         inputs=("samples", "stage1"),
-        settings=lambda part: settings.output(),
-        work=partial(_fetch, settings=settings, retry=tuple(retry), engine=engine),
+        settings=lambda part: asking.settings.output(),
+        work=partial(_fetch, asking=asking),
         cpus=0.25,  # a part mostly waits for hosts
     )
 
@@ -144,19 +152,17 @@ def _wanted(reasons: pa.ChunkedArray) -> np.ndarray:
     return wanted
 
 
-def _fetch(
-    storage: Storage, part: Part, reporter: Reporter, *, settings: FetchSettings, retry: tuple[str, ...], engine: str
-) -> Made:
+def _fetch(storage: Storage, part: Part, reporter: Reporter, *, asking: Asking) -> Made:
+    settings = asking.settings
     if part.source == IMG2DATASET:
         return _adopt(storage, part, reporter, settings)
     ends = time.monotonic() + settings.part_seconds
     samples = read_part(storage, part, {"samples": ["url", "image_hash"], "stage1": ["reasons"]})
     answered = had(storage, part, "fetch", settings.output())
-    plan = make_plan(samples, answered, retry)
+    plan = make_plan(samples, answered, asking.retry)
     reporter(part.rows - int(plan.sharing[plan.asked].sum()))
     chunks = [plan.asked[start : start + settings.chunk] for start in range(0, len(plan.asked), settings.chunk)]
-    ask = partial(_fetch_chunk, storage, part, plan, samples, settings, retry, engine, ends, reporter)
-    spent = [ask(chunk) for chunk in chunks]
+    spent = [_fetch_chunk(storage, part, reporter, asking, ends, _share(plan, samples, chunk)) for chunk in chunks]
     rows = pa.concat_tables([answered.select(COLUMNS), *(storage.read_parquet(path, COLUMNS) for path in spent)])
     answers = plan.answers.copy()
     answers[plan.asked] = len(answered) + np.arange(len(plan.asked))
@@ -177,35 +183,29 @@ def _adopt(storage: Storage, part: Part, reporter: Reporter, settings: FetchSett
     return Made(table, _counts(table), settings=settings.output())
 
 
+def _share(plan: Plan, samples: pa.Table, chunk: np.ndarray) -> tuple[Wanted, list[int]]:
+    """The URLs of a chunk, and how many samples share each."""
+    first = plan.first[chunk]
+    asked = samples.select(["url", "image_hash"]).take(pa.array(first))
+    keys = [f"{sample_id:016x}" for sample_id in plan.ids[first]]
+    return Wanted(asked["url"].to_pylist(), keys, asked["image_hash"].to_pylist()), plan.sharing[chunk].tolist()
+
+
 def _fetch_chunk(
-    storage: Storage,
-    part: Part,
-    plan: Plan,
-    samples: pa.Table,
-    settings: FetchSettings,
-    retry: tuple[str, ...],
-    engine: str,
-    ends: float,
-    reporter: Reporter,
-    chunk: np.ndarray,
+    storage: Storage, part: Part, reporter: Reporter, asking: Asking, ends: float, share: tuple[Wanted, list[int]]
 ) -> str:
-    """Fetches one chunk of URLs, unless that was done before a kill; returns where its answers lie."""
+    """Fetches one chunk of URLs until `ends`, unless that was done before a kill; returns where its answers lie."""
     from pipelines.fetching import chunks, img2dataset
-    from pipelines.fetching.chunks import Wanted
 
-    fetch_chunk = img2dataset.fetch_chunk if engine == IMG2DATASET else chunks.fetch_chunk
-
-    keys = [f"{sample_id:016x}" for sample_id in plan.ids[plan.first[chunk]]]
-    sharing = plan.sharing[chunk].tolist()
+    fetch_chunk = img2dataset.fetch_chunk if asking.engine == IMG2DATASET else chunks.fetch_chunk
+    wanted, sharing = share
 
     def make(name: str) -> pa.Table:
-        asked = samples.select(["url", "image_hash"]).take(pa.array(plan.first[chunk]))
-        wanted = Wanted(asked["url"].to_pylist(), keys, asked["image_hash"].to_pylist())
         tar = f"images/{part.source}/{part.name}/{name}.tar"
         left = ends - time.monotonic()
-        return fetch_chunk(storage, wanted, tar, settings, left, lambda index: reporter(sharing[index]))
+        return fetch_chunk(storage, wanted, tar, asking.settings, left, lambda index: reporter(sharing[index]))
 
-    path, made = commit_once(storage, part, "fetch", [keys, settings.output(), retry], make)
+    path, made = commit_once(storage, part, "fetch", [wanted.keys, asking.settings.output(), asking.retry], make)
     if not made:
         reporter(sum(sharing))
     return path

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from filters.duplicates.hashes import hash_rows
 from filters.words import count_words
 from pipelines import job
 from pipelines.engine import Made, Step, run_step, start_ray
@@ -27,8 +28,6 @@ from pipelines.sources import source_named
 from pipelines.sources.files import Rows, expand, inspect, read_rows
 from pipelines.sources.source import Source
 from pipelines.tags import inspect_tags, join_tags, register_tags
-
-HASHED = 1 << 14  # rows at a time, as many as a cache holds
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -97,7 +96,8 @@ def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings)
             "caption": caption,
             "caption_chars": pc.utf8_length(caption),
             "caption_words": count_words(caption),
-            "pair_hash": pair_hash(kept["url"], caption),
+            # Equal pairs, and hardly any others, share it.
+            "pair_hash": hash_rows(xxhash.xxh3_64_intdigest, "\n", kept["url"], caption),
         }
     )
     models = json.dumps(dict(source.models(rows.table.column_names, settings)), sort_keys=True)
@@ -127,16 +127,6 @@ def _rejects_table(rejects: Sequence[tuple[int, str, str]], ids: np.ndarray) -> 
             "raw": pa.array([raw for _, _, raw in rejects], pa.string()),
         }
     )
-
-
-def pair_hash(urls: pa.ChunkedArray, captions: pa.ChunkedArray) -> pa.Array:
-    """xxh3-64 of each URL, a newline, and its caption: uint64[N]. Equal pairs, and hardly any others, share it."""
-    hashes = np.empty(len(urls), dtype=np.uint64)
-    for first in range(0, len(urls), HASHED):
-        some = (column.slice(first, HASHED) for column in (urls, captions))
-        pairs = pc.binary_join_element_wise(*some, "\n").cast(pa.binary()).to_numpy()
-        hashes[first : first + len(pairs)] = np.fromiter(map(xxhash.xxh3_64_intdigest, pairs), np.uint64, len(pairs))
-    return pa.array(hashes)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from filters.rules import RuleSetting, evaluate
 from pipelines import job
-from pipelines.columns import read_part
+from pipelines.columns import first_known, read_part
 from pipelines.engine import Made, Step, run_step, start_ray
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
@@ -64,9 +64,10 @@ def best_known(storage: Storage, part: Part) -> pa.Table:
             "tags": TAGS,
         },
     )
-    best = {name: pc.coalesce(table[f"scores_{name}"], table[name]) for name in SCORES}
-    best |= {name: pc.coalesce(best[name], table[f"tags_{name}"]) for name in TAGS}
-    best |= {side: pc.coalesce(table[f"fetch_{side}"], table[side]) for side in ("width", "height")}
+    sources = {name: [f"scores_{name}", name] for name in SCORES}
+    sources |= {name: [*sources[name], f"tags_{name}"] for name in TAGS}
+    sources |= {side: [f"fetch_{side}", side] for side in ("width", "height")}
+    best = {name: first_known([table[column] for column in columns]) for name, columns in sources.items()}
     unchanged = ("sample_id", "caption_chars", "fetch_status")
     return pa.table({**{name: table[name] for name in unchanged}, **best})
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines import job
 from pipelines.engine import Step, fingerprints
-from pipelines.fetch import fetch_step
+from pipelines.fetch import Asking, fetch_step
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
@@ -55,7 +55,7 @@ def by_source(parts: Sequence[Part]) -> dict[str, list[Part]]:
 
 def _steps(recipe: Recipe) -> list[Step]:
     """The steps whose settings are all in the recipe."""
-    return [stage1_step(recipe), fetch_step(recipe.fetch), stage2_step(recipe)]
+    return [stage1_step(recipe), fetch_step(Asking(recipe.fetch)), stage2_step(recipe)]
 
 
 def status_of(storage: Storage, family: str, source: str, parts: Sequence[Part], step: Step | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import fsspec
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from filters.duplicates.hashes import hash_rows
 from pipelines.buckets import keys_between, rows_home, run_buckets
 from pipelines.columns import locate
 from pipelines.engine import Made, Outcome, Step, run_items, run_step
@@ -29,6 +30,7 @@ from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.schema import FAMILIES
 from pipelines.manifest.storage import Storage
 from pipelines.progress import Reporter
+from pipelines.sources.files import stamp_of
 from pipelines.sources.laion import SCORES
 
 HASH = "hash"
@@ -49,8 +51,7 @@ def inspect_tags(uri: str) -> SourceFile:
     if HASH not in names or not _scores_in(names):
         wanted = f"{HASH} and one of {', '.join(name for name, (ours, _) in SCORES.items() if ours in TAGS)}"
         raise RequestError(f"--join-tags {uri} has columns {', '.join(names)}, not {wanted}; check the file")
-    stamp = str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "")
-    return SourceFile(uri, 0, parquet.metadata.num_rows, info["size"], stamp)
+    return SourceFile(uri, 0, parquet.metadata.num_rows, info["size"], stamp_of(info))
 
 
 def register_tags(storage: Storage, source: str, found: Sequence[SourceFile]) -> list[SourceFile]:
@@ -68,18 +69,19 @@ def join_tags(storage: Storage, source: str, tables: Sequence[SourceFile], parts
     hashed = run_step(storage, Step("tag_keys", ("samples",), lambda part: {}, _hash_part), parts)
     if hashed.failed:
         return hashed
-    sorted_tables = {f"partial/tag_tables/{fingerprint_of(asdict(table))}.parquet": table.uri for table in tables}
-    failed = _sort_tables(storage, sorted_tables)
+    models = _models(tables)
+    keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "tag_keys", parts).items()}
+    depends_on = {"keys": fingerprint_of(keys), "tables": [asdict(table) for table in tables]}
+    ordered = {f"partial/tag_tables/{source}/{fingerprint_of(asdict(table))}.parquet": table.uri for table in tables}
+    search = partial(_search, storage=storage, parts=parts, tables=list(ordered))
+    count = -(-(sum(part.rows for part in parts) + sum(table.rows for table in tables)) // BUCKET_ROWS)
+    failed = _order_tables(storage, ordered)
     buckets: dict[str, str] = {}
     if not failed:
-        keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "tag_keys", parts).items()}
-        count = -(-sum(part.rows for part in parts) // BUCKET_ROWS) + sum(table.rows for table in tables) // BUCKET_ROWS
-        search = partial(_search, storage=storage, parts=parts, tables=list(sorted_tables))
-        depends_on = {"keys": fingerprint_of(keys), "tables": list(sorted_tables)}
         buckets, failed = run_buckets(storage, f"tagged/{source}", count, depends_on, search)
     if failed:
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
-    models = _models(tables)
+    storage.remove(set(storage.glob(f"partial/tag_tables/{source}/*.parquet")) - set(ordered))
     work = partial(_take_home, buckets=list(buckets), models=models)
     return run_step(storage, Step("tags", ("samples",), lambda part: {"buckets": buckets, "models": models}, work), parts)
 
@@ -89,8 +91,7 @@ def laion_hash(urls: pa.ChunkedArray, captions: pa.ChunkedArray) -> np.ndarray:
 
     As LAION's tables have it, but for the sign: they hold the same bits as int64.
     """
-    joined = pc.binary_join_element_wise(urls, captions, "").cast(pa.binary()).to_pylist()
-    return np.fromiter((mmh3.hash64(pair, signed=False)[0] for pair in joined), np.uint64, len(joined))
+    return hash_rows(lambda pair: mmh3.hash64(pair, signed=False)[0], "", urls, captions)
 
 
 def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
@@ -103,18 +104,17 @@ def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
     )
 
 
-def _sort_tables(storage: Storage, tables: dict[str, str]) -> dict[str, str]:
-    """Sorts by hash the tables that are not yet; causes of failure by file."""
+def _order_tables(storage: Storage, tables: dict[str, str]) -> dict[str, str]:
+    """Writes to each path the table of a URI, ordered by hash, unless it is there; causes of failure by URI."""
     items = [{"label": uri, "uri": uri, "target": target} for target, uri in tables.items() if not storage.exists(target)]
 
     def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
         with fsspec.open(item["uri"], "rb") as handle:
             table = pq.read_table(handle)
-        key = pa.array(table[HASH].combine_chunks().cast(pa.int64()).to_numpy().view(np.uint64))
-        scores = _scores_in(table.column_names)
-        columns = {ours: table[theirs].cast(pa.float32()) if (theirs := scores.get(ours)) else None for ours in TAGS}
-        made = {name: pa.nulls(len(table), pa.float32()) if column is None else column for name, column in columns.items()}
-        storage.write_parquet(item["target"], pa.table({"key": key, **made}).sort_by("key"))
+        scores = {name: pa.nulls(len(table), pa.float32()) for name in TAGS}
+        scores |= {ours: table[theirs].cast(pa.float32()) for ours, theirs in _scores_in(table.column_names).items()}
+        key = table[HASH].cast(pa.int64()).to_numpy().view(np.uint64)
+        storage.write_parquet(item["target"], pa.table({"key": key, **scores}).sort_by("key"))
         reporter(1)
         return {}
 
@@ -149,8 +149,7 @@ def _search(low: int, high: int, *, storage: Storage, parts: Sequence[Part], tab
             first = locate(known["key"].to_numpy(), keys)
             best[name] = pc.coalesce(best[name], known[name].combine_chunks().take(first))
     tagged = pa.table({"sample_id": samples["sample_id"], **best})
-    has_any = pc.or_(pc.or_(*(pc.is_valid(best[name]) for name in TAGS[:2])), pc.is_valid(best[TAGS[2]]))
-    return tagged.filter(has_any).sort_by("sample_id")
+    return tagged.filter(reduce(pc.or_, map(pc.is_valid, best.values()))).sort_by("sample_id")
 
 
 def _take_home(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str], models: dict[str, str]) -> Made:

@@ -19,7 +19,8 @@ from pathlib import Path
 from PIL import Image
 
 from pipelines.fetching import policy
-from pipelines.fetching.chunks import Wanted, fetch_chunk
+from pipelines.fetching.chunks import fetch_chunk
+from pipelines.fetching.wanted import Wanted
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import FetchSettings
 

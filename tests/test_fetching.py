@@ -13,18 +13,19 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from filters.duplicates.hashes import perceptual_hash
 from pipelines.errors import RequestError
 from pipelines.fetch import make_plan
 from pipelines.fetching import frontier as frontier_module
 from pipelines.fetching import robots
-from pipelines.fetching.chunks import NoNetwork, Wanted, fetch_chunk
+from pipelines.fetching.chunks import NoNetwork, fetch_chunk
 from pipelines.fetching.client import ERRORS
 from pipelines.fetching.frontier import HOST_DOWN, Frontier
 from pipelines.fetching.images import Unfit, prepare
 from pipelines.fetching.policy import PublicResolver, Refused, blocklist, check_url, is_public, opted_out
+from pipelines.fetching.wanted import Wanted
 from pipelines.manifest.schema import FAMILIES
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import FetchSettings
@@ -196,6 +197,56 @@ def test_resizing_keeps_the_ratio_and_never_enlarges(width: int, height: int, mo
     scale = min(1.0, size / side)
     assert all(abs(o - s * scale) <= 1 for o, s in zip(out, (width, height), strict=True))
     assert (stored.width, stored.height) == (width, height)
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)).resize((width, height))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(64, 1200), st.integers(64, 1200), st.integers(0, 9), st.sampled_from([40, 256]), st.sampled_from(["RGB", "L"]))
+def test_a_scaled_jpeg_is_the_picture_upright(width: int, height: int, orientation: int, size: int, mode: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    body = encoded(smooth(width, height).convert(mode), "JPEG", quality=95, exif=exif)
+    stored = prepare(body, FetchSettings(size=size, resize="longer_side", quality=95))
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(body))).convert("RGB")
+    assert (stored.width, stored.height) == upright.size
+    out = Image.open(io.BytesIO(stored.data))
+    expected = np.asarray(upright.resize(out.size, Image.Resampling.BOX), np.float32)
+    assert np.abs(np.asarray(out.convert("RGB"), np.float32) - expected).mean() < 12  # another turn is off by over 40
+    kept = prepare(body, FetchSettings(resize="keep"))
+    assert kept.data == body
+    assert (kept.phash ^ stored.phash).bit_count() <= 10
+
+
+def test_a_jpeg_that_holds_further_pictures_is_one(tmp_path: Path) -> None:
+    body = encoded(smooth(90, 60), "MPO", save_all=True, append_images=[smooth(90, 60)])
+    for resize in ("keep", "shorter_side"):
+        stored = prepare(body, FetchSettings(resize=resize))
+        assert (stored.ending, stored.mime, stored.width) == ("jpg", "image/jpeg", 90)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data(), st.sampled_from(["keep", "shorter_side"]))
+def test_a_spoiled_jpeg_is_a_picture_or_unfit(data: st.DataObject, resize: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a picture"
+    body = bytearray(encoded(smooth(64, 48), "JPEG", exif=exif))
+    for place in data.draw(st.lists(st.integers(0, len(body) - 1), max_size=4)):
+        body[place] = data.draw(st.integers(0, 255))
+    try:
+        prepare(bytes(body[: data.draw(st.integers(1, len(body)))]), FetchSettings(resize=resize))
+    except Unfit as unfit:
+        assert unfit.error in ("truncated", "not_an_image", "unsupported_image", "too_many_pixels")
+
+
+@given(st.integers(2, 200))
+def test_a_jpeg_without_its_end_is_truncated(missing: int) -> None:
+    body = encoded(smooth(300, 200), "JPEG")
+    for resize in ("keep", "shorter_side"):
+        with pytest.raises(Unfit, match="truncated"):
+            prepare(body[:-missing], FetchSettings(resize=resize, size=32))
 
 
 @given(st.binary(max_size=300))

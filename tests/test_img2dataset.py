@@ -14,8 +14,8 @@ from PIL import Image
 from pipelines import export, fetch, ingest, stage1
 from pipelines.errors import RequestError
 from pipelines.fetching.adopt import error_of
-from pipelines.fetching.chunks import Wanted
 from pipelines.fetching.client import ERRORS
+from pipelines.fetching.wanted import Wanted
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import FetchSettings

@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filters.duplicates.hashes import hash_rows
 from filters.words import ALONE, WITHIN, count_words
 from pipelines.errors import RequestError
-from pipelines.ingest import pair_hash, to_samples
+from pipelines.ingest import to_samples
 from pipelines.manifest.parts import Part
 from pipelines.manifest.schema import sample_ids
 from pipelines.recipe import IngestSettings
@@ -224,7 +226,7 @@ def test_a_sample_id_says_where_its_row_came_from(source: int, file: int, row: i
 
 def test_equal_pairs_share_a_hash() -> None:
     urls, captions = pa.chunked_array([["u", "u", "u2"]]), pa.chunked_array([["c", "c", "c"]])
-    first, second, third = pair_hash(urls, captions).to_pylist()
+    first, second, third = hash_rows(xxhash.xxh3_64_intdigest, "\n", urls, captions).tolist()
     assert first == second != third
 
 

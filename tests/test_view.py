@@ -74,6 +74,19 @@ def test_narrowing_changes_no_answer(storage: Storage, query: str) -> None:
     assert sorted(map(str, narrowed.fetchall())) == sorted(map(str, whole.fetchall()))
 
 
+def test_a_query_of_one_family_and_the_sources_joins_nothing(storage: Storage) -> None:
+    connection = connect(storage.root)
+    query = "select source, stage1_reasons, count(*) from manifest group by all"
+
+    def plan(query: str) -> str:
+        return connection.sql(f"explain {connection._narrowed(query)}").fetchall()[0][1].lower()
+
+    assert "join" not in plan(query)
+    assert "join" in plan(query.replace("stage1_reasons", "fetch_status"))
+    storage.remove([storage.glob("manifest/stage1/coyo/*.parquet")[0]])
+    assert sum(row[2] for row in connect(storage.root).sql(query).fetchall()) == 60
+
+
 def spoil(storage: Storage, family: str, source: str = "*") -> None:
     for path in storage.glob(f"manifest/{family}/{source}/*.parquet"):
         storage.write(path, b"PAR1 no parquet at all PAR1")

@@ -78,17 +78,20 @@ def _answer(
     model: Any, processor: Any, pictures: list[Image.Image], chats: list[list[tuple[str, str]]], questions: list[str]
 ) -> list[str]:
     """What is said to each question, after what each chat has said already."""
-    prompts = []
-    for chat, asked in zip(chats, questions, strict=True):
-        messages: list[dict[str, Any]] = [
-            {"role": role, "content": text} for turn in [*chat, (asked, "")] for role, text in zip(ROLES, turn, strict=True)
-        ][:-1]
-        messages[0]["content"] = [{"type": "image"}, {"type": "text", "text": messages[0]["content"]}]
-        prompts.append(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    messages = [_messages(chat, asked) for chat, asked in zip(chats, questions, strict=True)]
+    prompts = [processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in messages]
     inputs = processor(images=[[picture] for picture in pictures], text=prompts, padding=True, return_tensors="pt")
     with torch.inference_mode():
         made = model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
     return [text.strip() for text in processor.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)]
+
+
+def _messages(chat: Sequence[tuple[str, str]], asked: str) -> list[dict[str, Any]]:
+    """What was said and the next question, as a chat template wants it; the picture comes with the first question."""
+    said = [*(text for turn in chat for text in turn), asked]
+    messages: list[dict[str, Any]] = [{"role": ROLES[place % 2], "content": text} for place, text in enumerate(said)]
+    messages[0]["content"] = [{"type": "image"}, {"type": "text", "text": said[0]}]
+    return messages
 
 
 def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
@@ -112,4 +115,4 @@ def _chat(sample: Sample) -> Chat:
     about = json.loads(sample.json)
     language = language_of(about.get("language"))
     told = [text for locale, text in about.get("also", ()) if language_of(locale) == pivot(language)]
-    return translation(sample.text, language, told[0]) if told else Chat([(question(0, language), sample.text)])
+    return translation(sample.text, language, pivot(language), told[0]) if told else Chat([(question(0, language), sample.text)])

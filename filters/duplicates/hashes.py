@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 SIDE, LOW = 32, 8
+HASHED = 1 << 14  # rows at a time, as many as a cache holds
 
 
 def _cosines() -> np.ndarray:
@@ -33,3 +36,14 @@ def caption_key(captions: pa.ChunkedArray) -> pa.ChunkedArray:
     """Captions with case, width, punctuation and spacing folded away, so that equal words are equal strings: string[N]."""
     folded = pc.utf8_lower(pc.utf8_normalize(captions, "NFKC"))
     return pc.utf8_trim_whitespace(pc.replace_substring_regex(folded, r"[\s\pP\pS]+", " "))
+
+
+def hash_rows(digest: Callable[[bytes], int], separator: str, *columns: pa.ChunkedArray) -> np.ndarray:
+    """`digest` (of at most 64 bits) of the values of each row, joined by `separator`, as UTF-8: uint64[N]. No value is NULL."""
+    rows = len(columns[0])
+    hashes = np.empty(rows, dtype=np.uint64)
+    for first in range(0, rows, HASHED):
+        some = [column.slice(first, HASHED) for column in columns]
+        joined = pc.binary_join_element_wise(*some, separator).cast(pa.binary()).to_numpy()
+        hashes[first : first + len(joined)] = np.fromiter(map(digest, joined), np.uint64, len(joined))
+    return hashes

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -164,9 +163,8 @@ class Bench:
             flats.append(_timed(lambda: duckdb.connect().sql(group.format(f"'{flat}'")).fetchall()))
         every = "select count(*), count(shard), sum(length(synthetic_caption)), sum(eval_distance), sum(length(stage2_reasons)), "
         every += "sum(phash::double), max(clip_similarity), max(unsafe), max(width), max(length(caption)) from manifest"
-        code = f"from pipelines.manifest import connect; print(connect({str(root)!r}).sql({every!r}).fetchall())"
-        memory = _peak_of(lambda: subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL))
-        return {"query_all_families_gib": memory}, {
+        asked = subprocess.run([sys.executable, "-c", QUERY, str(root), every], check=True, stdout=subprocess.PIPE, text=True)
+        return {"query_all_families_gib": float(asked.stdout) / 1024}, {
             "query_vs_flat": statistics.median(a / b for a, b in zip(views, flats, strict=True))
         }
 
@@ -267,15 +265,32 @@ def _rewrite(source: Path, target: Path) -> None:
     pq.write_table(pq.read_table(source), target, compression="zstd")
 
 
-JOB = """
-import json, sys, threading, time
+# MiB a process held at most, by its own status: getrusage's figure outlives fork and exec, so a child would report its parent's.
+PEAK = """
 from pathlib import Path
-from pipelines import ingest, stage1
-from pipelines.engine import start_ray
 
 def peak(status):
     lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     return int(lines.get("VmHWM", "0 kB").split()[0]) / 1024
+"""
+
+QUERY = (
+    PEAK
+    + """
+import sys
+from pipelines.manifest import connect
+
+connect(sys.argv[1]).sql(sys.argv[2]).fetchall()
+print(peak(Path("/proc/self/status").read_text()))
+"""
+)
+
+JOB = (
+    PEAK
+    + """
+import json, sys, threading, time
+from pipelines import ingest, stage1
+from pipelines.engine import start_ray
 
 def watch():
     while not done.wait(0.5):
@@ -298,6 +313,7 @@ again = time.perf_counter() - started
 done.set()
 print(json.dumps({"driver": driver, "worker": worker[0], "again": again, "failed": len(failed)}))
 """
+)
 
 
 def _job_memory(root: Path, files: Sequence[Path]) -> dict[str, float]:
@@ -315,12 +331,6 @@ def _timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-def _peak_of(work: Callable[[], object]) -> float:
-    """The largest resident memory of any child process so far, in GiB; run the largest last."""
-    work()
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1 << 20)
 
 
 def _say(text: str) -> None:

@@ -16,12 +16,14 @@ import pyarrow as pa
 from pipelines.fetching.client import HEALING, Answer, Client, session, status_of
 from pipelines.fetching.frontier import HOST_DOWN, Frontier
 from pipelines.fetching.images import Unfit, prepare
+from pipelines.fetching.wanted import Wanted
 from pipelines.manifest.schema import FAMILIES
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import FetchSettings
 from sharding.writer import ShardWriter
 
-UNREACHED, ENOUGH = ("dns", "connect"), 50
+# So many URLs, and hardly one that reached a host: that is no web with dead links but a machine without one.
+UNREACHED, ENOUGH, ALMOST_ALL = ("dns", "connect"), 50, 0.98
 OUT_OF_TIME = "out_of_time"
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
 
@@ -66,28 +68,19 @@ class Spool:
         return ending, self.file.read(length)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """The URLs of a chunk: url[N], the key each is stored under, the publisher's hash of its bytes where there is one."""
-
-    urls: Sequence[str]
-    keys: Sequence[str]
-    hashes: Sequence[str | None]
-
-
 def fetch_chunk(
     storage: Storage, wanted: Wanted, tar: str, settings: FetchSettings, seconds: float, finished: Callable[[int], None]
 ) -> pa.Table:
     """Asks for every URL and stores the pictures in `tar`, in the order of the URLs; what takes over `seconds` is out_of_time.
 
     Returns the fetch family's columns but sample_id, a row per URL. `finished(index)` is called as each URL ends. Raises
-    NoNetwork when hardly any host could be reached: such answers would be a verdict on this machine.
+    NoNetwork when hardly any URL reached a host: such answers would be a verdict on this machine.
     """
     spool = Spool()
     results = asyncio.run(_fetch_all(wanted, settings, seconds, spool, finished))
     unreached = sum(result.error in UNREACHED for result in results)
-    if len(results) >= ENOUGH and unreached > 0.98 * len(results):
-        raise NoNetwork(f"{unreached} of {len(results)} hosts could not be reached; is this machine online?")
+    if len(results) >= ENOUGH and unreached > ALMOST_ALL * len(results):
+        raise NoNetwork(f"no host was reached for {unreached} of {len(results)} URLs; is this machine online?")
     write_tar(storage, spool, wanted.keys, tar, results)
     return table_of(results)
 

@@ -8,13 +8,26 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+import simplejpeg
+from PIL import Image
 
 from filters.duplicates.hashes import SIDE, perceptual_hash
 from pipelines.recipe import FetchSettings
 
 Image.MAX_IMAGE_PIXELS = None  # the cap is ours, and is checked before decoding
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
+ORIENTATION = 0x0112
+# The tag's value → what makes the picture upright (EXIF 2.32, table 6).
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = {TURNS[value] for value in (5, 6, 7, 8)}
 HEIF_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 with contextlib.suppress(ImportError):  # pip install pillow-heif, and pictures of phones are read too
     import pillow_heif
@@ -50,11 +63,7 @@ def prepare(body: bytes, settings: FetchSettings, expected: str | None = None) -
     `expected` is the md5 or sha256 in hex that the publisher gives of the original bytes.
     """
     sha256 = hashlib.sha256(body).hexdigest()
-    if (
-        expected
-        and settings.verify_hash
-        and expected.lower() not in (sha256, hashlib.md5(body, usedforsecurity=False).hexdigest())
-    ):
+    if expected and settings.verify_hash and expected.lower() not in (sha256, _md5(body)):
         raise Unfit("hash_mismatch")
     try:
         image = Image.open(io.BytesIO(body), formats=list(FORMATS))
@@ -62,28 +71,17 @@ def prepare(body: bytes, settings: FetchSettings, expected: str | None = None) -
         raise Unfit("unsupported_image" if body[4:8] == b"ftyp" and body[8:12] in HEIF_BRANDS else "not_an_image") from None
     if image.width * image.height > settings.max_pixels:
         raise Unfit("too_many_pixels")
-    kind, width, height = image.format or "", image.width, image.height
-    if kind == "JPEG" and settings.resize != "keep":
-        # Scaled decoding: the DCT gives 1/2, 1/4, 1/8 at a fraction of the cost. Twice the size leaves the resampler its work.
-        wide, tall = target_size(width, height, settings)
-        image.draft("RGB", (2 * wide, 2 * tall))
-    try:
-        image.load()
-    except OSError:
-        raise Unfit("truncated") from None
-    except Exception:
-        raise Unfit("unsupported_image") from None
-    turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    upright = flatten(ImageOps.exif_transpose(image))
-    width, height = (height, width) if turned else (width, height)
-    grey = np.asarray(upright.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
+    kind, needed = _kind(image), target_size(*image.size, settings) if settings.resize != "keep" else (2 * SIDE, 2 * SIDE)
+    upright, turn = flatten(_pixels(body, image, needed)), _turn(image)
+    upright = upright.transpose(turn) if turn is not None else upright
+    width, height = (image.height, image.width) if turn in SIDEWAYS else image.size
     data, ending = (body, FORMATS[kind]) if settings.resize == "keep" else (_encode(upright, width, height, settings), "jpg")
     return Stored(
         data=data,
         ending=ending,
         mime=Image.MIME.get(kind, ""),
         sha256=sha256,
-        phash=perceptual_hash(grey),
+        phash=perceptual_hash(np.asarray(upright.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))),
         width=width,
         height=height,
     )
@@ -91,6 +89,34 @@ def prepare(body: bytes, settings: FetchSettings, expected: str | None = None) -
 
 def _md5(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def _kind(image: Image.Image) -> str:
+    """The format; a JPEG that holds further pictures, as phones write them, is a JPEG."""
+    return "JPEG" if image.format == "MPO" else image.format or ""
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the picture upright; a broken tag turns nothing."""
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # whatever a parser says of a tag it does not know
+        return None
+
+
+def _pixels(body: bytes, image: Image.Image, needed: tuple[int, int]) -> Image.Image:
+    """The picture decoded, a JPEG at the smallest scale of its DCT (eighths) that has the width and height needed."""
+    if _kind(image) == "JPEG" and image.mode in ("RGB", "L"):
+        wide, tall = needed
+        with contextlib.suppress(ValueError):  # whatever this decoder says against a picture, Pillow judges it
+            return Image.fromarray(simplejpeg.decode_jpeg(body, "RGB", min_height=tall, min_width=wide))
+    try:
+        image.load()
+    except OSError:
+        raise Unfit("truncated") from None
+    except Exception:
+        raise Unfit("unsupported_image") from None
+    return image
 
 
 def flatten(image: Image.Image) -> Image.Image:
@@ -116,7 +142,8 @@ def target_size(width: int, height: int, settings: FetchSettings) -> tuple[int, 
 def _encode(image: Image.Image, width: int, height: int, settings: FetchSettings) -> bytes:
     size = target_size(width, height, settings)
     if image.size != size:
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        # Scaled decoding left at most a factor of two: HAMMING is as sharp as bicubic there, at half the cost.
+        image = image.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
     if settings.resize == "centre_crop":
         side = min(size)
         left, top = (size[0] - side) // 2, (size[1] - side) // 2

@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import RequestError
 from pipelines.fetching.adopt import adopt
-from pipelines.fetching.chunks import COLUMNS, OUT_OF_TIME, Result, Spool, Wanted, table_of, write_tar
+from pipelines.fetching.chunks import COLUMNS, OUT_OF_TIME, Result, Spool, table_of, write_tar
 from pipelines.fetching.client import Client, session, status_of
 from pipelines.fetching.policy import Refused
+from pipelines.fetching.wanted import Wanted
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import FetchSettings
 

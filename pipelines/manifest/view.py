@@ -1,7 +1,8 @@
 """The manifest as SQL: one view per family, and `manifest`, a row per sample. Needs neither ray nor torch.
 
 `manifest` joins the families by sample_id. A query pays only for the families whose columns it names, and, where it asks for some
-sources alone, only for their files: it is given a view cut to that (`narrow.py`).
+sources alone, only for their files: it is given a view cut to that (`narrow.py`). Where one family has a row for every sample,
+and of `samples` nothing is asked but ids and sources, that family alone is read and nothing is joined.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 JOINED = {"fetch": "f", "scores": "c", "tags": "t", "stage1": "one", "stage2": "two", "dedup": "d", "captions": "said"}
 JOINED[SHARDS] = "x"
+# Columns of `samples` that a file's name and the ids in it tell as well.
+IN_EVERY_FAMILY = {"sample_id", "source"}
 
 
 class Connection:
@@ -98,7 +101,7 @@ class ManifestView:
         self.sources = {path.split("/")[2] for path in storage.glob("manifest/samples/*")}
         latest = storage.read_json("exports/latest.json")["family"] if storage.exists("exports/latest.json") else "shards"
         self.shards = latest if latest in self.present else "shards"
-        self.cuts: dict[tuple[tuple[str, ...], tuple[str, ...] | None], str] = {}
+        self.cuts: dict[str, str] = {}
 
     def make(self) -> None:
         """The view of each family, and `manifest` whole."""
@@ -115,11 +118,35 @@ class ManifestView:
         sources = None if asked.sources is None else tuple(sorted(asked.sources & self.sources))
         if families == tuple(JOINED) and sources is None:
             return narrow.VIEW
-        if (families, sources) not in self.cuts:
-            name = f"{narrow.VIEW}_cut_{len(self.cuts)}"
-            self.connection.execute(f"create or replace temp view {name} as {self._joined(families, sources)}")
-            self.cuts[families, sources] = name
-        return self.cuts[families, sources]
+        text = self._alone(asked, families, sources) or self._joined(families, sources)
+        if text not in self.cuts:
+            self.cuts[text] = f"{narrow.VIEW}_cut_{len(self.cuts)}"
+            self.connection.execute(f"create or replace temp view {self.cuts[text]} as {text}")
+        return self.cuts[text]
+
+    def _alone(self, asked: narrow.Asked, families: Sequence[str], sources: Sequence[str] | None) -> str | None:
+        """The view as a query of the one family that is asked for; None where it takes a join."""
+        of_samples = {name for name, (_, needs) in COLUMNS.items() if not needs}
+        if asked.columns is None or len(families) != 1 or asked.columns & of_samples - IN_EVERY_FAMILY:
+            return None
+        (family,) = families
+        if family not in self.present or self._rows(family, sources) != self._rows("samples", sources):
+            return None
+        chosen = sorted(self.sources) if sources is None else sources
+        parts = [f"select *, {_text(source)} as source from ({self._family(family, [source])})" for source in chosen]
+        columns = {name: f"{JOINED[family]}.{name}" for name in sorted(IN_EVERY_FAMILY)}
+        columns |= {name: expression for name, (expression, needs) in COLUMNS.items() if needs == (family,)}
+        what = ", ".join(f"{expression} as {_quoted(name)}" for name, expression in columns.items())
+        return f"select {what} from ({' union all by name '.join(parts)}) {JOINED[family]}" if parts else None
+
+    def _rows(self, family: str, sources: Sequence[str] | None) -> dict[str, int]:
+        """Rows of each part of a family that has any, by source and name of the part."""
+        paths = self._paths(family, sources)
+        if not paths:
+            return {}
+        files = ", ".join(_text(path) for path in paths)
+        found = self.connection.execute(f"select file_name, num_rows from parquet_file_metadata([{files}])").fetchall()
+        return {"/".join(name.split("/")[-2:]): rows for name, rows in found if rows}
 
     def _joined(self, families: Sequence[str], sources: Sequence[str] | None) -> str:
         columns = [
@@ -133,15 +160,20 @@ class ManifestView:
 
     def _family(self, family: str, sources: Sequence[str] | None = None) -> str:
         """A family as a query; of some sources alone where they are given. No rows where it was not made."""
-        storage = self.storage
-        if family in self.present:
-            scheme = "" if storage.is_local else storage.root.split("://")[0] + "://"
-            folders = ["*"] if sources is None else [s for s in sources if storage.glob(f"manifest/{family}/{s}/*.parquet")]
-            paths = [scheme + storage.full(f"manifest/{family}/{folder}/*.parquet") for folder in folders]
-            if paths:
-                return f"select * from read_parquet([{', '.join(_text(path) for path in paths)}])"
+        paths = self._paths(family, sources)
+        if paths:
+            return f"select * from read_parquet([{', '.join(_text(path) for path in paths)}])"
         columns = ", ".join(f"null::{_type(field.type)} as {_quoted(field.name)}" for field in schema_of(family))
         return f"select {columns} where false"
+
+    def _paths(self, family: str, sources: Sequence[str] | None) -> list[str]:
+        """The patterns of a family's files; none where it was not made."""
+        storage = self.storage
+        if family not in self.present:
+            return []
+        scheme = "" if storage.is_local else storage.root.split("://")[0] + "://"
+        folders = ["*"] if sources is None else [s for s in sources if storage.glob(f"manifest/{family}/{s}/*.parquet")]
+        return [scheme + storage.full(f"manifest/{family}/{folder}/*.parquet") for folder in folders]
 
 
 def connect(root: str) -> Any:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -61,8 +62,12 @@ def inspect(uri: str, source: Source) -> SourceFile:
     source.require_columns(columns, uri)
     if rows == 0:
         raise RequestError(f"{uri} has no rows; leave it out or fetch it again")
-    stamp = str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "")
-    return SourceFile(uri, 0, rows, info["size"], stamp)
+    return SourceFile(uri, 0, rows, info["size"], stamp_of(info))
+
+
+def stamp_of(info: Mapping[str, Any]) -> str:
+    """What changes when a file is written again, of what a file system says of it."""
+    return str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "")
 
 
 def _parquet_shape(uri: str) -> tuple[list[str], int]:

@@ -217,7 +217,7 @@ def test_a_scaled_jpeg_is_the_picture_upright(width: int, height: int, orientati
     assert np.abs(np.asarray(out.convert("RGB"), np.float32) - expected).mean() < 12  # another turn is off by over 40
     kept = prepare(body, FetchSettings(resize="keep"))
     assert kept.data == body
-    assert (kept.phash ^ stored.phash).bit_count() <= 10
+    assert (kept.phash ^ stored.phash).bit_count() <= 16  # of another picture about 32
 
 
 def test_a_jpeg_that_holds_further_pictures_is_one(tmp_path: Path) -> None:

@@ -71,7 +71,9 @@ def prepare(body: bytes, settings: FetchSettings, expected: str | None = None) -
         raise Unfit("unsupported_image" if body[4:8] == b"ftyp" and body[8:12] in HEIF_BRANDS else "not_an_image") from None
     if image.width * image.height > settings.max_pixels:
         raise Unfit("too_many_pixels")
-    kind, needed = _kind(image), target_size(*image.size, settings) if settings.resize != "keep" else (2 * SIDE, 2 * SIDE)
+    kind, wanted = _kind(image), target_size(*image.size, settings) if settings.resize != "keep" else (1, 1)
+    # The perceptual hash wants more pixels than it averages, however small the stored picture.
+    needed = max(wanted[0], 2 * SIDE), max(wanted[1], 2 * SIDE)
     upright, turn = flatten(_pixels(body, image, needed)), _turn(image)
     upright = upright.transpose(turn) if turn is not None else upright
     width, height = (image.height, image.width) if turn in SIDEWAYS else image.size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -43,3 +43,25 @@ def classes(patterns: tuple[str, ...]) -> np.ndarray:
         found = pc.match_substring_regex(characters, patterns[number - 1])
         kinds[codes[found.to_numpy(zero_copy_only=False)]] = number
     return kinds
+
+
+def count_true(flags: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """How many of the flags of each caption's characters are true: bool[C], [N + 1] → int32[N].
+
+    Summed over packed bits, an eighth of the work.
+    """
+    bits = np.append(np.packbits(flags), np.uint8(0))
+    totals = np.zeros(len(bits), np.int32)
+    np.cumsum(np.bitwise_count(bits[:-1]), dtype=np.int32, out=totals[1:])
+    whole, rest = ends >> 3, (ends & 7).astype(np.uint8)
+    return np.diff(totals[whole] + np.bitwise_count(bits[whole] >> (np.uint8(8) - rest)).astype(np.int32))
+
+
+def rows_at(places: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The caption that each of some places among all characters belongs to: int[P]."""
+    return np.searchsorted(ends, places, side="right") - 1
+
+
+def per_caption(captions: pa.ChunkedArray, measure: Callable[[pa.StringArray], np.ndarray]) -> pa.Array:
+    """`measure`, which maps a run of M captions to float32[M], over all N: float32[N]."""
+    return pa.array(np.concatenate([np.zeros(0, np.float32), *map(measure, runs(captions))]), pa.float32())

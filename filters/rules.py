@@ -7,6 +7,7 @@ are asked, so `reasons` names every failed one, not the first.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+WORD, NO_WORD = r"\pL\pM\pN_", r"\pP\pS\pZ\pC"
 Thresholds = Mapping[str, float]
 Measure = Callable[[pa.Table], pa.Array]
 
@@ -169,7 +171,29 @@ def _comparable(values: pa.Array, threshold: float) -> tuple[pa.Array, pa.Scalar
     return values, pa.scalar(threshold, values.type if pa.types.is_floating(values.type) else None)
 
 
-def matches(*patterns: str, ignore_case: bool = False) -> Callable[[pa.Table, Thresholds], pa.Array]:
-    """A test that drops captions in which one of the RE2 patterns is found."""
-    pattern = "|".join(patterns)
-    return lambda table, thresholds: pc.match_substring_regex(table["caption"], pattern, ignore_case=ignore_case)
+def matches(*patterns: str, unless: Sequence[str] = (), ignore_case: bool = False) -> Callable[[pa.Table, Thresholds], pa.Array]:
+    r"""A test that drops captions in which one of the RE2 patterns is found, and none of `unless`.
+
+    \w and \W are of every script, unlike RE2's own.
+    """
+    wanted, unwanted = of_every_script("|".join(patterns)), of_every_script("|".join(unless))
+
+    def test(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+        found = pc.match_substring_regex(table["caption"], wanted, ignore_case=ignore_case)
+        if not unwanted:
+            return found
+        return pc.and_not(found, pc.match_substring_regex(table["caption"], unwanted))
+
+    return test
+
+
+def of_every_script(pattern: str) -> str:
+    r"""An RE2 pattern whose \w and \W mean letters, marks and digits of every script; RE2's own know ASCII alone."""
+    parts, within = [], False
+    for part in re.findall(r"\\.|.", pattern, re.DOTALL):
+        if part in (r"\w", r"\W") and within:
+            parts.append(WORD if part == r"\w" else NO_WORD)
+        else:
+            parts.append({r"\w": f"[{WORD}]", r"\W": f"[^{WORD}]"}.get(part, part))
+        within = part == "[" or (within and part != "]")
+    return "".join(parts)

@@ -7,7 +7,7 @@ No rule assumes spaces, Latin letters or capitals.
 
 from __future__ import annotations
 
-from filters.captions import boilerplate, completeness, gibberish, length, placeholder, readability, source_code
+from filters.captions import boilerplate, completeness, gibberish, length, offensive, placeholder, readability, source_code
 
 RULES = [
     *length.RULES,
@@ -15,6 +15,7 @@ RULES = [
     *readability.RULES,
     *gibberish.RULES,
     *boilerplate.RULES,
+    *offensive.RULES,
     *placeholder.RULES,
     *source_code.RULES,
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from filters.characters import classes, codes_of, runs
+from filters.characters import classes, codes_of, count_true, runs
 
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Khmer}\p{Lao}\p{Myanmar}"
 WITHIN = rf"[^\s\pP\pS{UNSPACED}]"
@@ -26,14 +26,4 @@ def _count(captions: pa.StringArray) -> np.ndarray:
     first = ends[:-1][ends[:-1] < len(codes)]
     counted[first] = within[first]  # a caption's first letter begins a word, whatever the caption before it ends with
     counted |= kinds == 2
-    return np.diff(_true_before(counted, ends))
-
-
-def _true_before(flags: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """How many of bool[N] are true before each place: int32. Summed over packed bits, an eighth of the work."""
-    bits = np.append(np.packbits(flags), np.uint8(0))
-    totals = np.zeros(len(bits), np.int32)
-    np.cumsum(np.bitwise_count(bits[:-1]), dtype=np.int32, out=totals[1:])
-    whole, rest = places >> 3, (places & 7).astype(np.uint8)
-    counts: np.ndarray = totals[whole] + np.bitwise_count(bits[whole] >> (np.uint8(8) - rest))
-    return counts
+    return count_true(counted, ends)

@@ -204,7 +204,9 @@ def smooth(width: int, height: int) -> Image.Image:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(200, 1200), st.integers(200, 1200), st.integers(0, 9), st.sampled_from([96, 256]), st.sampled_from(["RGB", "L"]))
+@given(
+    st.integers(200, 1200), st.integers(200, 1200), st.integers(0, 9), st.sampled_from([96, 256]), st.sampled_from(["RGB", "L"])
+)
 def test_a_scaled_jpeg_is_the_picture_upright(width: int, height: int, orientation: int, size: int, mode: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation

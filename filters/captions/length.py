@@ -1,18 +1,53 @@
-"""Length: captions too long to describe one picture. Words count CJK characters singly, so the bound fits Chinese too."""
+"""Length: too long to describe one picture, or too short to describe any. Words count CJK characters singly."""
 
 from __future__ import annotations
 
-from filters.rules import Rule, above, column
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.rules import Rule, Thresholds, above, column
+
+
+def _short(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    # Where a character is a syllable, two are a word: 바다 is the sea, घर a house; and 小狗 is two words of a character each.
+    syllables = pc.match_substring_regex(
+        table["caption"], r"[\p{Hangul}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Ethiopic}]"
+    )
+    short = pc.and_(pc.less(table["caption_words"], 2), pc.less(table["caption_chars"], thresholds["min"]))
+    return pc.and_not(short, syllables)
+
 
 RULES = [
+    Rule(
+        name="length.short",
+        columns=("caption", "caption_chars", "caption_words"),
+        drops=_short,
+        catches="one word of hardly a letter (least characters of a caption of one word)",
+        origin="a choice; DataComp asks for three words, which a Chinese caption of one word fails",
+        kept={"caption": "바다", "caption_chars": 2, "caption_words": 1},
+        dropped={"caption": "ok", "caption_chars": 2, "caption_words": 1},
+        thresholds={"min": 3},
+    ),
     Rule(
         name="length.words",
         columns=("caption_words",),
         drops=above(column("caption_words")),
+        measure=column("caption_words"),
         catches="articles and keyword dumps in the place of a caption",
         origin="COYO: at most 256 words",
         kept={"caption_words": 12},
         dropped={"caption_words": 400},
         thresholds={"max": 256},
-    )
+    ),
+    Rule(
+        name="length.characters",
+        columns=("caption_chars",),
+        drops=above(column("caption_chars")),
+        measure=column("caption_chars"),
+        catches="whole pages, in whatever script",
+        origin="COYO: at most 1000 characters",
+        kept={"caption_chars": 300},
+        dropped={"caption_chars": 4000},
+        thresholds={"max": 1000},
+    ),
 ]

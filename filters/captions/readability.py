@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rules import Rule, Thresholds, matches
+from filters.characters import classes, codes_of, count_true, per_caption
+from filters.rules import Measure, Rule, Thresholds, above, matches
+
+SPACE, DIGIT, LETTER = r"\s", r"\pN", r"[\pL\pM\x{200c}\x{200d}]"
+LEAST = 12  # characters: short captions such as "C++" are not judged by shares
+
+EMOJI = (
+    r"(?:[\x{1F300}-\x{1F3FA}\x{1F400}-\x{1FAFF}\x{2600}-\x{27BF}\x{2B50}\x{2B55}\x{231A}\x{23E9}-\x{23F3}]|[\x{1F1E6}-\x{1F1FF}]{2})"
+    r"[\x{FE0F}\x{20E3}\x{1F3FB}-\x{1F3FF}]*(?:\x{200D}[\x{1F300}-\x{1FAFF}\x{2600}-\x{27BF}][\x{FE0F}\x{1F3FB}-\x{1F3FF}]*)*"
+)
 
 
-def _share_of_marks(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    text = pc.replace_substring_regex(table["caption"], r"\s+", "")
-    total = pc.utf8_length(text)
-    marks = pc.subtract(total, pc.utf8_length(pc.replace_substring_regex(text, r"[^\pL\pM\pN\x{200c}\x{200d}]", "")))
-    # Short captions such as "C++" are not judged by shares.
-    return pc.and_(
-        pc.greater_equal(total, thresholds["from_chars"]),
-        pc.greater(pc.cast(marks, pa.float32()), pc.multiply(pc.cast(total, pa.float32()), thresholds["max"])),
-    )
+def _share(kind: int, captions: pa.StringArray) -> np.ndarray:
+    codes, ends = codes_of(captions)
+    kinds = classes((SPACE, DIGIT, LETTER))[codes]
+    written = count_true(kinds != 1, ends)
+    return np.asarray(np.where(written < LEAST, 0, count_true(kinds == kind, ends) / np.maximum(written, 1)), dtype=np.float32)
+
+
+def share(kind: int) -> Measure:
+    """The measure: the share of characters of a kind (0 marks, 2 digits) among those that are no space."""
+    return lambda table: per_caption(table["caption"], partial(_share, kind))
+
+
+MARKS, DIGITS = share(0), share(2)
+
+
+def _mostly_digits(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    # A number alone, or a hash, is another concern's.
+    words = pc.match_substring_regex(table["caption"], r"\pL.*\s|\s.*\pL")
+    return pc.and_(words, above(DIGITS)(table, thresholds))
 
 
 RULES = [
@@ -25,25 +47,102 @@ RULES = [
         columns=("caption",),
         drops=matches(
             r"\x{FFFD}",
-            r"Ã[\x{80}-\x{BF}]",
+            r"Ã[\x{80}-\x{BF}ƒ‚„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]",
             r"Â[\x{80}-\x{BF}]",
             r"â€[\x{80}-\x{BF}œ™˜¦“”]",
-            r"[ÐÑ][\x{80}-\x{BF}][ÐÑ]",
-            r"&#?\w{2,8};.*&#?\w{2,8};",
+            r"ï»¿",
+            r"(?:[ÐÑ][\x{80}-\x{BF}ƒ‚„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ\x{A0}-\x{BF}]?){3,}",
+            r"(?:[äåæçèé][\x{80}-\x{BF}ƒ‚„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]{1,2}){2,}",
+            r"(?:[ØÙ][\x{80}-\x{BF}‚„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸƒ]){3,}",
+            r"ã[\x{80}-\x{83}‚ƒ„][\x{80}-\x{BF}]?",
+            r"(?:[РС][\x{0400}-\x{045F}\x{A0}-\x{BF}‚„…†‡€‰‹‘’“”•–—™›№]){4,}",
+            "锟斤拷|烫烫烫|屯屯屯|鈥|銆|鐨勬|涓€|浣犲",
         ),
-        catches="bytes read in the wrong encoding, and entities left as they stand",
-        origin="the usual damage of UTF-8 read as Windows-1252",
-        kept={"caption": "Café Ñandú, São Paulo"},
+        catches="bytes read in the wrong encoding",
+        origin="the usual damage of UTF-8 read as Windows-1252, Windows-1251 or GBK",
+        kept={"caption": "Café Ñandú, São Paulo; РОССИЯ, Санкт-Петербург"},
         dropped={"caption": "CafÃ© de la Paix"},
+    ),
+    Rule(
+        name="readability.escapes",
+        columns=("caption",),
+        drops=matches(
+            r"&#?\w{2,8};.*&#?\w{2,8};",
+            r"&amp;\w{2,6};",
+            r"(?:\\u[0-9a-fA-F]{4}){2,}|\\u00[0-9a-fA-F]{2}|(?:\\x[0-9a-fA-F]{2}){2,}",
+            r"(?:%[0-9A-F]{2}){3,}|\w(?:%20\w+){2,}",
+            r"(?:=[0-9A-F]{2}){2,}|=\?(?i:utf-8)\?",
+            r"(?:\\[nrt]){2,}|\\[nrt].*\\[nrt]",
+        ),
+        catches="entities, percent signs and escapes left as they stand",
+        origin="a choice",
+        kept={"caption": "Save 20% &mdash; today only"},
+        dropped={"caption": "Fish &amp; chips &quot;to go&quot;"},
     ),
     Rule(
         name="readability.marks",
         columns=("caption",),
-        drops=_share_of_marks,
+        drops=above(MARKS),
+        measure=MARKS,
         catches="captions that are mostly punctuation and symbols (share of characters that are no letter or digit)",
         origin="a choice; Data-Juicer allows 0.42 special characters",
         kept={"caption": "“Guernica”, by P. Picasso (1937)"},
         dropped={"caption": "★★★ >>> $$$ --- !!! *** sale"},
-        thresholds={"max": 0.5, "from_chars": 12},
+        thresholds={"max": 0.45},
+    ),
+    Rule(
+        name="readability.digits",
+        columns=("caption",),
+        drops=_mostly_digits,
+        measure=DIGITS,
+        catches="captions that are mostly digits (share of characters)",
+        origin="a choice",
+        kept={"caption": "Boeing 747-8, 12.04.2017"},
+        dropped={"caption": "4006381333931 03 2214 EAN"},
+        thresholds={"max": 0.6},
+    ),
+    Rule(
+        name="readability.symbol_run",
+        columns=("caption",),
+        drops=matches(
+            r"!{6,}|\?{6,}|-{6,}|_{5,}|={4,}|\*{6,}|~{5,}|#{4,}|\|{3,}|/{4,}|<{3,}|>{4,}|\${4,}|\^{4,}|%{4,}|&{3,}|\+{5,}|★{7,}|☆{7,}|●{5,}",
+            r"■{4,}|▬{3,}|═{3,}|！{5,}|？{5,}|。{4,}|·{5,}|•{4,}|~{5,}|◆{4,}|[^\pL\pN\pM\s\x{1F000}-\x{1FAFF}\x{2600}-\x{27BF}\x{FE0F}\x{200D}*.…_]{9,}",
+        ),
+        catches="long runs of one symbol, or of any",
+        origin="a choice",
+        kept={"caption": "Hotel Astoria ★★★★★, Vienna"},
+        dropped={"caption": "======== SALE ========"},
+    ),
+    Rule(
+        name="readability.casing",
+        columns=("caption",),
+        drops=matches(
+            r"(?:\p{Ll}\p{Lu}){3,}",
+            r"(?:\p{Ll}\p{Lu}){2}.*(?:\p{Ll}\p{Lu}){2}",
+            r"(?:\p{Lu}\p{Ll}){4,}",
+            r"(?:^|\s)(?:\pL[ .·]){5,}\pL(?:\s|$)",
+        ),
+        catches="letters that change case at every step, or stand apart",
+        origin="a choice",
+        kept={"caption": "McDonald's and iPhone, HeLa cells, LaTeX, J. R. R. Tolkien"},
+        dropped={"caption": "sUmMeR pArTy pHoToS"},
+    ),
+    Rule(
+        name="readability.stacked_marks",
+        columns=("caption",),
+        drops=matches(r"[\x{0300}-\x{036F}\x{0489}]{3,}", r"[\x{200B}\x{2060}\x{FEFF}\x{00AD}]{3,}", r"[\x{E000}-\x{F8FE}]"),
+        catches="zalgo, invisible characters and icon fonts",
+        origin="a choice; Vietnamese and Yoruba stack two marks",
+        kept={"caption": "Phở bò, Hà Nội, Việt Nam"},
+        dropped={"caption": "Z̸̢͎̈́a̷̙͋͜l̵̰̈́͠g̶̱̔̕o̸̜͊̕ t̷̪̿͝e̸̟͗͝x̶͖̎͠t̴̫̐͠"},
+    ),
+    Rule(
+        name="readability.emoji_wall",
+        columns=("caption",),
+        drops=matches(rf"(?:{EMOJI}\s*){{6,}}"),
+        catches="six emoji or more in a row",
+        origin="a choice",
+        kept={"caption": "Happy birthday! 🎉🎂🎈"},
+        dropped={"caption": "Party 🎉🎂🎈🎁🥳🎊🍰"},
     ),
 ]

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from filters.language import identify
 from filters.rules import RuleSetting, evaluate
+from filters.stage2 import PICTURES
 from filters.words import count_words
 from pipelines.errors import RequestError
 from pipelines.parser import Parser
@@ -50,13 +51,20 @@ def check(asked: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting])
     """(caption, language or None) → caption, language, keep, reasons and values of each."""
     captions = pa.chunked_array([[caption for caption, _ in asked]], pa.string())
     table = pa.table(
-        {"caption": captions, "caption_chars": pc.utf8_length(captions).cast(pa.int32()), "caption_words": count_words(captions)}
+        {
+            "caption": captions,
+            "caption_chars": pc.utf8_length(captions).cast(pa.int32()),
+            "caption_words": count_words(captions),
+            PICTURES: pa.nulls(len(captions), pa.int32()),  # a few captions are no corpus
+        }
     )
     keep, reasons = evaluate(table, rules, "")
-    found, confidence = (column.to_pylist() for column in identify(captions))
+    # Whose language is given is not asked again.
+    unknown = pa.chunked_array([["" if given else caption for caption, given in asked]], pa.string())
+    found, confidence = (column.to_pylist() for column in identify(unknown))
     values = {"characters": table["caption_chars"].to_pylist(), "words": table["caption_words"].to_pylist()}
     values |= {setting.rule.name: setting.rule.measure(table).to_pylist() for setting in rules if setting.rule.measure}
-    values["language_confidence"] = [None if given else sure for (_, given), sure in zip(asked, confidence, strict=True)]
+    values["language_confidence"] = confidence
     return [
         {
             "caption": caption,

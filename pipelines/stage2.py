@@ -1,4 +1,7 @@
-"""stage2: the caption rules → `keep` and `reasons` for every sample."""
+"""stage2: the caption rules → `keep` and `reasons` for every sample.
+
+Where the recipe asks how many pictures share a caption, the captions of the whole corpus are counted first.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ import pyarrow as pa
 
 from filters.language import identify
 from filters.rules import RuleSetting, evaluate
+from filters.stage2 import PICTURES
 from pipelines import job
+from pipelines.caption_counts import count_captions
+from pipelines.columns import read_part
 from pipelines.engine import Made, Step, run_step, start_ray
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
@@ -26,24 +32,36 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     storage = Storage(options.root)
     parts = job.wanted_parts(storage, options.only)
     start_ray(options.address)
+    if asks_for_counts(recipe.stage2_rules()):
+        counted = count_captions(storage, job.require_parts(storage))
+        if counted.failed:
+            return job.summary(counted)
     return job.summary(run_step(storage, stage2_step(recipe), parts))
 
 
 def stage2_step(recipe: Recipe) -> Step:
     """The step that judges a part's captions by the recipe's rules."""
     rules = recipe.stage2_rules()
-    settings = describe(rules)
-    return Step("stage2", ("samples",), lambda part: settings, partial(_judge, rules=rules), version=2)
+    settings, inputs = describe(rules), ("samples", *(("caption_counts",) if asks_for_counts(rules) else ()))
+    return Step("stage2", inputs, lambda part: settings, partial(_judge, rules=rules), version=3)
+
+
+def asks_for_counts(rules: Sequence[RuleSetting]) -> bool:
+    """Whether a rule that is on reads how many pictures share a caption."""
+    return any(setting.enabled and PICTURES in setting.rule.columns for setting in rules)
 
 
 def _judge(storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[RuleSetting]) -> Made:
-    columns = ["sample_id", *sorted({"caption"} | {name for setting in rules for name in setting.rule.columns})]
-    samples = storage.read_parquet(part.path("samples"), columns)
-    keep, reasons = evaluate(samples, rules, part.source)
-    language, confidence = identify(samples["caption"])
+    counted = {"caption_counts": ["pictures"]} if asks_for_counts(rules) else {}
+    table = read_part(storage, part, {"samples": ["caption", "caption_chars", "caption_words"], **counted})
+    pictures = table["caption_counts_pictures"] if counted else pa.nulls(len(table), pa.int32())
+    table = table.append_column(PICTURES, pictures)
+    keep, reasons = evaluate(table, rules, part.source)
+    language, confidence = identify(table["caption"])
     reporter(part.rows)
-    made = {"keep": keep, "reasons": reasons, "language": language, "language_confidence": confidence}
-    return Made(pa.table({"sample_id": samples["sample_id"], **made}), verdicts(keep, reasons))
+    found = {"language": language, "language_confidence": confidence, PICTURES: pictures}
+    made = pa.table({"sample_id": table["sample_id"], "keep": keep, "reasons": reasons, **found})
+    return Made(made, verdicts(keep, reasons))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def judged() -> Labelled:
             rows.append((language, concern, line))
     captions = pa.chunked_array([[caption for _, _, caption in rows]])
     lengths = {"caption_chars": pc.utf8_length(captions).cast(pa.int32()), "caption_words": count_words(captions)}
+    lengths[stage2.PICTURES] = pa.nulls(len(captions), pa.int32())
     _, reasons = evaluate(pa.table({"caption": captions, **lengths}), configure(stage2.RULES, {}), "")
     return [(*row, {name.split(".")[0] for name in found}) for row, found in zip(rows, reasons.to_pylist(), strict=True)]
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from filters.captions.placeholder import STOCK_WORDS
 from filters.characters import codes_of, rows_at, runs
-from filters.rules import Rule, Thresholds, matches
+from filters.rules import Rule, Thresholds, above, column, matches
 from filters.words import count_words
 
 ORIGIN = "InternVL §3.2 names menus, error messages and duplicate text; the patterns are ours"
@@ -203,6 +203,17 @@ RULES = [
         origin=ORIGIN,
         kept={"caption": "A beetle on a leaf clicks to escape"},
         dropped={"caption": "Click to enlarge image DSC-22"},
+    ),
+    Rule(
+        name="boilerplate.duplicate_text",
+        columns=("caption_pictures",),
+        drops=above(column("caption_pictures")),
+        measure=column("caption_pictures"),
+        catches="the same words on too many pictures of the corpus, whatever they are",
+        origin="InternVL §3.2 names duplicate text; the count is a choice",
+        kept={"caption_pictures": 4},
+        dropped={"caption_pictures": 4_000},
+        thresholds={"max": 10},
     ),
     Rule(
         name="boilerplate.repetition",

@@ -73,6 +73,7 @@ FAMILIES: dict[str, pa.Schema] = {
             ("reasons", pa.list_(pa.string())),
             ("language", pa.string()),  # as identified from the caption; the publisher's is in samples
             ("language_confidence", pa.float32()),
+            ("caption_pictures", pa.int32()),  # how many pictures of the corpus have the caption; NULL: three at most
         ]
     ),
     "dedup": pa.schema(
@@ -117,6 +118,8 @@ INTERNAL: dict[str, pa.Schema] = {
         ]
     ),
     "tag_keys": pa.schema([("key", pa.uint64()), ("sample_id", pa.uint64())]),
+    "caption_keys": pa.schema([("key", pa.uint64()), ("picture", pa.uint64()), ("sample_id", pa.uint64())]),
+    "caption_counts": pa.schema([("sample_id", pa.uint64()), ("pictures", pa.int32())]),
     "copy_keys": pa.schema([("key", pa.uint64()), ("sample_id", pa.uint64()), ("phash", pa.uint64())]),
 }
 

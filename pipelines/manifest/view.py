@@ -51,6 +51,7 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "stage2_reasons": ("two.reasons", ("stage2",)),
     "caption_language": ("two.language", ("stage2",)),
     "language_confidence": ("two.language_confidence", ("stage2",)),
+    "caption_pictures": ("two.caption_pictures", ("stage2",)),
     "duplicate_of": ("d.duplicate_of", ("dedup",)),
     "eval_match": ("d.eval_match", ("dedup",)),
     "eval_distance": ("d.distance", ("dedup",)),

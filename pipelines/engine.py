@@ -27,6 +27,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.progress import Progress, Reporter
 
 ATTEMPTS = 2
+MOST_ITEMS = 8  # of one Ray task: what a killed worker has to do again
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,11 @@ def run_items(
     with Progress(name, unit, total) as progress:
         reporter = progress.reporter
 
-        def task(row: dict[str, Any]) -> dict[str, Any]:
+        def task(row: dict[str, Any]) -> list[dict[str, Any]]:
             # JSON text, so that Ray never has to guess a type for an empty or nested value.
-            item = json.loads(row["item"])
+            return [one(json.loads(item)) for item in row["items"]]
+
+        def one(item: dict[str, Any]) -> dict[str, Any]:
             for attempt in range(ATTEMPTS):
                 try:
                     result = work(item, reporter)
@@ -203,13 +206,14 @@ def run_items(
                         cause += f" (at {where.name}, line {where.lineno})"
             return {"label": item["label"], "result": "null", "error": cause}
 
-        rows = [{"item": json.dumps(item)} for item in items]
+        size = 1 if setup or cpus < 1 else _items_a_task(len(items), _room(cpus, gpus))
+        rows = [{"items": [json.dumps(item) for item in items[first : first + size]]} for first in range(0, len(items), size)]
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
         if setup is None:
-            dataset = dataset.map(task, num_cpus=cpus, num_gpus=gpus)
+            dataset = dataset.flat_map(task, num_cpus=cpus, num_gpus=gpus)
         else:
             many = min(len(rows), workers or _room(cpus, gpus))
-            dataset = dataset.map(
+            dataset = dataset.flat_map(
                 _actor(setup, task), compute=ray.data.ActorPoolStrategy(size=many), num_cpus=cpus, num_gpus=gpus
             )
         for row in dataset.iter_rows():
@@ -224,12 +228,17 @@ def require_gpus(setting: str, gpus: float, address: str | None) -> None:
         raise RequestError(f"{setting} = {gpus:g}, but this machine has no GPU that Ray sees; set {setting}=0 to use its cores")
 
 
-def _actor(setup: Callable[[], Any], task: Callable[[dict[str, Any]], dict[str, Any]]) -> type:
+def _items_a_task(items: int, room: int) -> int:
+    """How many items one Ray task does: to start one takes as long as 100 000 rows do, and all are to end together."""
+    return max(1, min(MOST_ITEMS, items // (4 * room)))
+
+
+def _actor(setup: Callable[[], Any], task: Callable[[dict[str, Any]], list[dict[str, Any]]]) -> type:
     class Worker:
         def __init__(self) -> None:
             setup()
 
-        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
             return task(row)
 
     return Worker

@@ -44,6 +44,8 @@ def storage(root: str) -> Storage:
 QUERIES = (
     "select source, count(*), avg(stage1_keep::int), sum(width), count(synthetic_caption) from manifest group by 1 order by 1",
     "select count(*) from manifest",
+    "select source, stage1_reasons, count(*) from manifest group by all order by all desc",
+    "select source, stage2_keep from manifest order by columns('s.*'), 1 limit 60",
     "select count(distinct sample_id) from manifest where source = 'coyo' and width = 7",
     "select m.source, max(m.caption) from manifest m where m.source in ('coyo', 'wukong') group by all order by 1",
     "select count(*) from manifest where source = 'coyo' or stage1_keep",
@@ -76,7 +78,7 @@ def test_narrowing_changes_no_answer(storage: Storage, query: str) -> None:
 
 def test_a_query_of_one_family_and_the_sources_joins_nothing(storage: Storage) -> None:
     connection = connect(storage.root)
-    query = "select source, stage1_reasons, count(*) from manifest group by all"
+    query = "select source, stage1_reasons, count(*) from manifest group by all order by all"
 
     def plan(query: str) -> str:
         return connection.sql(f"explain {connection._narrowed(query)}").fetchall()[0][1].lower()

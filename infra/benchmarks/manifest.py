@@ -3,7 +3,8 @@
     stage1_vs_duckdb   rows/s of stage1, a whole job, over one DuckDB process that reads the same columns, tests the same
                        predicates and writes the same two columns
     ingest_vs_pyarrow  rows/s of ingest over a bare pyarrow read-and-rewrite of the same files, two processes as ours
-    linearity          seconds per million rows of ingest and stage1, on all rows over on a tenth of them
+    linearity          seconds per million rows of ingest and stage1, on all rows over on a tenth of them; what both jobs take on
+                       one row, their start, is taken off either
     vs_data_juicer     rows/s of ingest and stage1 together over Data-Juicer's shape, aspect-ratio and text-length filters on
                        500 000 of the rows, two processes, the sizes given to it as computed
     query_vs_flat      seconds of a group-by on source and stage1 reasons through the view `manifest`, over the same on one
@@ -104,9 +105,9 @@ class Bench:
         (folder / "in").mkdir()
         self.files = [folder / "in" / f"part-{number:05d}.parquet" for number in range(-(-rows // FILE_ROWS))]
         for number, path in enumerate(self.files):
-            first = number * FILE_ROWS
-            duckdb.sql(GENERATE.format(first=first, last=min(first + FILE_ROWS, rows), path=path))
-            _say(f"generated {min(first + FILE_ROWS, rows):,} rows")
+            first, last = number * FILE_ROWS, min((number + 1) * FILE_ROWS, rows)
+            generate(path, first, last)
+            _say(f"generated {last:,} rows")
 
     def jobs(self) -> tuple[dict[str, float], dict[str, float]]:
         """Ingest beside pyarrow, stage1 beside DuckDB."""
@@ -138,14 +139,23 @@ class Bench:
         return figures, ratios
 
     def linearity(self) -> tuple[dict[str, float], dict[str, float]]:
-        """A tenth of the files, as often."""
-        some = self.files[: max(1, len(self.files) // 10)]
-        seconds, root = [], self.folder / "tenth"
+        """A tenth of the files, and a single row, as often."""
+        some, one = self.files[: max(1, len(self.files) // 10)], self.folder / "one.parquet"
+        generate(one, 0, 1)
+        tenth, start = self._both(some), self._both([one])
+        whole = self.rows / self.speed
+        each = [(whole - start) / self.rows, (tenth - start) / min(self.rows, len(some) * FILE_ROWS)]
+        return {"seconds_of_one_row": start, "seconds_of_a_tenth": tenth, "seconds_of_all": whole}, {
+            "linearity": each[0] / each[1]
+        }
+
+    def _both(self, files: Sequence[Path]) -> float:
+        """Seconds of ingest and stage1."""
+        seconds, root = [], self.folder / "some"
         for _ in range(TURNS):
-            seconds.append(_timed(lambda: self._ingest(root, some)) + _timed(lambda: self._stage1(root)))
+            seconds.append(_timed(lambda: self._ingest(root, files)) + _timed(lambda: self._stage1(root)))
             shutil.rmtree(root)
-        rows = min(self.rows, len(some) * FILE_ROWS)
-        return {}, {"linearity": rows / self.speed / statistics.median(seconds)}
+        return statistics.median(seconds)
 
     def queries(self) -> tuple[dict[str, float], dict[str, float]]:
         """The group-by through the view and on a flat file, and a query that needs every family."""
@@ -251,6 +261,11 @@ REASONS = [
     "case when caption_chars < 2 then 'caption_length.short' end",
     "case when caption_chars > 1000 then 'caption_length.long' end",
 ]
+
+
+def generate(path: Path, first: int, last: int) -> None:
+    """Writes the rows `first` … `last` - 1 in the shape of LAION's joined tables."""
+    duckdb.sql(GENERATE.format(first=first, last=last, path=path))
 
 
 def rewrite(files: Sequence[Path], out: Path) -> None:

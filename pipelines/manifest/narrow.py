@@ -41,8 +41,10 @@ def read(connection: duckdb.DuckDBPyConnection, query: str) -> Asked | None:
     if not tables or any(node["schema_name"] or node["catalog_name"] or node["column_name_alias"] for node in tables):
         return None
     rows = [[(node["alias"] or VIEW).lower()] for node in tables]  # a table's name as a column is its whole row
+    # ORDER BY ALL is written as a star, but wants only what is selected.
+    sorting = {id(order["expression"]) for node in nodes for order in node.get("orders", [])}
     star = any(
-        node.get("class") == "STAR"
+        (node.get("class") == "STAR" and not (id(node) in sorting and node["expr"] is None))
         or node.get("ref_type") == "NATURAL"
         or "PIVOT" in str(node.get("type"))
         or [name.lower() for name in node.get("column_names") or []] in rows

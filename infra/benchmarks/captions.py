@@ -1,0 +1,206 @@
+"""Caption rules, on generated captions in nine languages, 60 characters on average.
+
+    vs_data_juicer         captions/s of all stage-2 rules over Data-Juicer's six text operators (alphanumeric, character and word
+                           repetition, special characters, flagged words, text length) on 100 000 of them, two processes each, no
+                           identification of languages on either side
+    captions_per_s_core    every rule, and the language of every caption identified, in one process of one thread
+    rules_only_per_s_core  the same with the language given
+    count_gib              memory of counting duplicate text over 20 million captions: the driver and all workers at their worst
+
+The median of three turns counts. `--rows` is the number of captions counted for duplicates; the speeds are of 300 000.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from filters import stage2
+from filters.language import identify
+from filters.rules import configure, evaluate
+from filters.words import count_words
+from infra.benchmarks.manifest import FILE_ROWS, JUICER, PEAK, SOURCE, generate
+from infra.benchmarks.peers import peer
+
+ROWS, CAPTIONS, PEER_CAPTIONS, TURNS = 20_000_000, 300_000, 100_000, 3
+
+WORDS = {
+    "en": "A|red fox|in the|snow|photo of|vintage|wooden table|lamp|with|two chairs|Summer Dress|floral print,|Size M|black"
+    "|shoes|view from|Mount Hood|lake|old town|street|fresh fruit|bowl|Kitchen Design|modern house -|garden|portrait|1967 Ford",
+    "de": "ein|alter|Holztisch|mit zwei|Stühlen|im Garten|Blick auf|den See|und die|Berge|bei|Sonnenuntergang|schöne|Größe 40",
+    "fr": "un|chat|sur la|table|près de|la fenêtre,|été|robe|à fleurs|vue|du château|de|Chambord|au|printemps|noir et blanc",
+    "es": "una|niña|con|globo rojo|en el|parque|vestido|de verano|vista|de la|montaña|al|atardecer|casa|blanca|señal",
+    "ru": "красная|лиса|на|снегу|старый|деревянный|стол|в саду|вид на|озеро|и горы|летом|платье|размер 44",
+    "ja": "赤い|ドレスの|女性|夕暮れの|浜辺を|歩く|富士山と|桜|木製|テーブル|猫が|窓辺で|眠る",
+    "zh": "红色|连衣裙|的女士|走在|海滩上|实木|餐桌|配|六把椅子|云海|日出|航拍|新款 女装|猫|坐在窗边",
+    "ko": "빨간|드레스를 입은|여자가|해변을|걷는다|고양이|창가에|앉아|있다|설경",
+    "ar": "امرأة|بفستان|أحمر|تمشي|على الشاطئ|عند الغروب|قطة|طاولة|خشبية",
+}
+SHARES = {"en": 0.55, "de": 0.08, "fr": 0.06, "es": 0.06, "ru": 0.08, "ja": 0.05, "zh": 0.07, "ko": 0.02, "ar": 0.03}
+PIECES = {"ja": 26, "zh": 24, "ko": 16}  # of the others as many as 60 characters on average ask for
+
+OPERATORS: dict[str, dict[str, Any]] = {
+    "alphanumeric_filter": {"min_ratio": 0.25},
+    "character_repetition_filter": {"max_ratio": 0.5},
+    "word_repetition_filter": {"rep_len": 3, "max_ratio": 0.5},
+    "special_characters_filter": {"max_ratio": 0.42},
+    "flagged_words_filter": {"lang": "en", "max_ratio": 0.045},
+    "text_length_filter": {"min_len": 5, "max_len": 1000},
+}
+
+COUNT = (
+    PEAK
+    + """
+import sys, threading
+from pipelines.caption_counts import count_captions
+from pipelines.engine import start_ray
+from pipelines.manifest.parts import read_parts
+from pipelines.manifest.storage import Storage
+
+def watch():
+    while not done.wait(0.5):
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if b"ray::" in (process / "cmdline").read_bytes():
+                    workers[process.name] = peak((process / "status").read_text())
+            except OSError:
+                pass
+
+done, workers = threading.Event(), {}
+storage = Storage(sys.argv[1])
+start_ray()
+threading.Thread(target=watch, daemon=True).start()
+failed = count_captions(storage, read_parts(storage, sys.argv[2])).failed
+done.set()
+sys.exit(str(failed)) if failed else print(peak(Path("/proc/self/status").read_text()) + sum(sorted(workers.values())[-2:]))
+"""
+)
+
+
+def measure(rows: int) -> dict[str, Any]:
+    """Speeds on 300 000 captions; memory of counting over `rows` (0: twenty million)."""
+    captions = draw(CAPTIONS)
+    figures = {
+        "characters": pc.mean(pc.utf8_length(captions)).as_py(),
+        "captions_per_s_core": _median(lambda: _alone(captions, identified=True), CAPTIONS),
+        "rules_only_per_s_core": _median(lambda: _alone(captions, identified=False), CAPTIONS),
+    }
+    with tempfile.TemporaryDirectory(dir=os.environ.get("PAIRMILL_BENCH_DIR")) as folder:
+        theirs = _juicer(Path(folder), captions.slice(0, PEER_CAPTIONS))
+        figures |= {"data_juicer_captions_per_s": theirs, "rules_only_per_s_two_processes": _two(captions)}
+        figures |= {"counted": rows or ROWS, "count_gib": _count(Path(folder), rows or ROWS)}
+    return {"figures": figures, "ratios": {"vs_data_juicer": figures["rules_only_per_s_two_processes"] / theirs}}
+
+
+def draw(count: int) -> pa.ChunkedArray:
+    """So many captions, the same every time."""
+    chance = np.random.default_rng(0)
+    pieces = {language: text.split("|") for language, text in WORDS.items()}
+    captions = []
+    for language in chance.choice([*SHARES], count, p=[*SHARES.values()]).tolist():
+        words = pieces[language]
+        most = PIECES.get(language, 19)
+        chosen = chance.integers(0, len(words), int(chance.integers(3, most))).tolist()
+        captions.append(("" if language in ("ja", "zh") else " ").join(words[place] for place in chosen))
+    return pa.chunked_array([captions])
+
+
+def judge(captions: pa.ChunkedArray, *, identified: bool) -> int:
+    """Every rule on every caption, the language of each too where it is to be identified; how many are kept."""
+    table = {
+        "caption": captions,
+        "caption_chars": pc.utf8_length(captions).cast(pa.int32()),
+        "caption_words": count_words(captions),
+        stage2.PICTURES: pa.nulls(len(captions), pa.int32()),
+    }
+    keep, _ = evaluate(pa.table(table), configure(stage2.RULES, {}), "")
+    if identified:
+        identify(captions)
+    return pc.sum(keep).as_py() or 0
+
+
+def _alone(captions: pa.ChunkedArray, *, identified: bool) -> float:
+    pa.set_cpu_count(1)
+    return _timed(lambda: judge(captions, identified=identified))
+
+
+def _two(captions: pa.ChunkedArray) -> float:
+    """Captions/s of the rules in two processes."""
+    half = len(captions) // 2
+    parts = [captions.slice(0, half), captions.slice(half)]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_rules_only, [part.slice(0, 1000) for part in parts]))  # both have started
+        seconds = [_timed(lambda: list(pool.map(_rules_only, parts))) for _ in range(TURNS)]
+    return len(captions) / statistics.median(seconds)
+
+
+def _rules_only(captions: pa.ChunkedArray) -> int:
+    pa.set_cpu_count(1)
+    return judge(captions, identified=False)
+
+
+def _juicer(folder: Path, captions: pa.ChunkedArray) -> float:
+    """Captions/s of the peer's operators."""
+    python, work = peer("data-juicer"), folder / "juicer"
+    work.mkdir()
+    # Its list of flagged words comes from a server of its own; any list costs the same.
+    (work / "flagged_words.json").write_text(json.dumps({"en": ["damn", "crap"]}))
+    pq.write_table(pa.table({"text": captions}), work / "in.parquet")
+    words = {"flagged_words_filter": OPERATORS["flagged_words_filter"] | {"flagged_words_dir": str(work)}}
+    settings = {
+        "project_name": "bench",
+        "dataset_path": str(work / "in.parquet"),
+        "export_path": str(work / "out" / "out.parquet"),
+        "np": 2,
+        "use_cache": False,
+        "open_monitor": False,
+        "process": [{name: settings} for name, settings in (OPERATORS | words).items()],
+    }
+    (work / "config.yaml").write_text(json.dumps(settings))
+    (work / "run.py").write_text(JUICER)
+    subprocess.run([str(python), "run.py", "config.yaml"], cwd=work, check=True, capture_output=True)
+    return len(captions) / float((work / "seconds").read_text())
+
+
+def _count(folder: Path, rows: int) -> float:
+    """GiB that counting the captions of so many rows takes."""
+    from pipelines import ingest
+    from pipelines.engine import start_ray
+
+    files = [folder / f"part-{number:05d}.parquet" for number in range(-(-rows // FILE_ROWS))]
+    for number, path in enumerate(files):
+        generate(path, number * FILE_ROWS, min(rows, (number + 1) * FILE_ROWS))
+    start_ray()
+    ingest.main(["--root", str(folder / "root"), SOURCE, *map(str, files)])
+    import ray
+
+    ray.shutdown()
+    command = [sys.executable, "-c", COUNT, str(folder / "root"), SOURCE]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.splitlines()[-1]) / 1024
+
+
+def _median(work: Callable[[], float], count: int) -> float:
+    work()
+    return count / statistics.median(work() for _ in range(TURNS))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

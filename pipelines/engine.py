@@ -230,7 +230,7 @@ def require_gpus(setting: str, gpus: float, address: str | None) -> None:
 
 def _items_a_task(items: int, room: int) -> int:
     """How many items one Ray task does: to start one takes as long as 100 000 rows do, and all are to end together."""
-    return max(1, min(MOST_ITEMS, items // (4 * room)))
+    return max(1, min(MOST_ITEMS, items // (2 * room)))
 
 
 def _actor(setup: Callable[[], Any], task: Callable[[dict[str, Any]], list[dict[str, Any]]]) -> type:
@@ -262,6 +262,8 @@ def start_ray(address: str | None = None) -> None:
         if address is None and "RAY_ADDRESS" not in os.environ:
             # Only receipts pass through the object store; the default would claim a third of the memory.
             options |= {"include_dashboard": False, "object_store_memory": 256 << 20}
+            # Steps follow each other: their workers, which Ray would end after a second, need not start anew.
+            os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
         # Ray warns of a coming change in how it hides GPUs from tasks that ask for none; today's way is the one we want.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Ray's C++ core says of every pool of actors that a restart may fail; a part that fails is named by us.

@@ -115,4 +115,4 @@ def _chat(sample: Sample) -> Chat:
     about = json.loads(sample.json)
     language = language_of(about.get("language"))
     told = [text for locale, text in about.get("also", ()) if language_of(locale) == pivot(language)]
-    return translation(sample.text, language, pivot(language), told[0]) if told else Chat([(question(0, language), sample.text)])
+    return translation(sample.text, language, told[0]) if told else Chat([(question(0, language), sample.text)])

@@ -34,7 +34,6 @@ class Chat:
 ASKED = {
     "en": ("Describe the picture in one sentence.", "What is it?", "Is this right: {}", "Yes.", "No."),
     "zh": ("用一句话描述这张图片。", "这是什么？", "这对吗：{}", "对。", "不对。"),
-    "zh_Hant": ("用一句話描述這張圖片。", "這是什麼？", "這對嗎：{}", "對。", "不對。"),
     "de": ("Beschreibe das Bild in einem Satz.", "Was ist das?", "Stimmt das: {}", "Ja.", "Nein."),
     "fr": ("Décris l'image en une phrase.", "Qu'est-ce que c'est ?", "Est-ce juste : {}", "Oui.", "Non."),
     "es": ("Describe la imagen en una frase.", "¿Qué es?", "¿Es correcto: {}", "Sí.", "No es correcto."),
@@ -47,16 +46,11 @@ ASKED = {
 UNKNOWN = "und"
 PIVOTS = ("en", "es")
 TRANSLATED = 0.75
-FROM_SECOND = 0.25  # of the translations into languages that are no pivot, so that the second pivot is read as well as the first
-TRADITIONAL = {"zh_TW", "zh_HK", "zh_MO", "zh_Hant"}
 
 
 def language_of(locale: str | None) -> str:
-    """The language of a locale: pt of pt_BR. Chinese is written in two ways, and zh_Hant is the one of Taiwan and Hong Kong."""
-    if not locale:
-        return UNKNOWN
-    parts = re.split(r"[_@-]", locale)
-    return "zh_Hant" if "_".join(parts[:2]) in TRADITIONAL else parts[0]
+    """The language of a locale: zh of zh_TW."""
+    return re.split(r"[_@-]", locale)[0] if locale else UNKNOWN
 
 
 def question(kind: int, language: str) -> str:
@@ -81,10 +75,8 @@ def conversation(
     """A question and its answer; where `also` (locale, caption) knows the caption in other languages, mostly a translation."""
     language = language_of(locale)
     known = {other: [text for locale, text in also if language_of(locale) == other] for other in PIVOTS}
-    first, second = pivot(language), PIVOTS[1]
-    told = second if language not in PIVOTS and known[second] and chance.random() < FROM_SECOND else first
-    if known[told] and chance.random() < TRANSLATED:
-        return translation(caption, language, told, _any(known[told], chance))
+    if known[pivot(language)] and chance.random() < TRANSLATED:
+        return translation(caption, language, _any(known[pivot(language)], chance))
     pivots = [other for other in PIVOTS if known[other]]
     if language not in PIVOTS and pivots:
         other = _any(pivots, chance)
@@ -92,9 +84,9 @@ def conversation(
     return Chat([_one(caption, locale, others, chance)])
 
 
-def translation(caption: str, language: str, told_in: str, told: str) -> Chat:
-    """The description in another language as given, and the caption as what is to be said next."""
-    return Chat([(question(0, told_in), told), (question(0, language), caption)], told=1)
+def translation(caption: str, language: str, told: str) -> Chat:
+    """The description in the pivot language as given, and the caption as what is to be said next."""
+    return Chat([(question(0, pivot(language)), told), (question(0, language), caption)], told=1)
 
 
 def _any(values: list[str], chance: np.random.Generator) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-WORD, NO_WORD = r"\pL\pM\pN_", r"\pP\pS\pZ\pC"
+WORD, NO_WORD = r"\pL\pM\pN_", r"\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}\pS\pZ\pC"
 Thresholds = Mapping[str, float]
 Measure = Callable[[pa.Table], pa.Array]
 
@@ -171,20 +171,43 @@ def _comparable(values: pa.Array, threshold: float) -> tuple[pa.Array, pa.Scalar
     return values, pa.scalar(threshold, values.type if pa.types.is_floating(values.type) else None)
 
 
-def matches(*patterns: str, unless: Sequence[str] = (), ignore_case: bool = False) -> Callable[[pa.Table, Thresholds], pa.Array]:
+def matches(
+    *patterns: str, beyond_ascii: Sequence[str] = (), unless: Sequence[str] = (), where: str = "", ignore_case: bool = False
+) -> Callable[[pa.Table, Thresholds], pa.Array]:
     r"""A test that drops captions in which one of the RE2 patterns is found, and none of `unless`.
 
-    \w and \W are of every script, unlike RE2's own.
+    `beyond_ascii` are patterns that match no ASCII, and are tried on other captions only; where `where` is given, all are tried
+    only where it is found. \w and \W are of every script, unlike RE2's own.
     """
-    wanted, unwanted = of_every_script("|".join(patterns)), of_every_script("|".join(unless))
+    # One at a time: RE2 is fast while a pattern's states fit its cache, and joined they do not.
+    wanted, foreign, unwanted = (tuple(map(of_every_script, some)) for some in (patterns, beyond_ascii, unless))
 
     def test(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-        found = pc.match_substring_regex(table["caption"], wanted, ignore_case=ignore_case)
-        if not unwanted:
-            return found
-        return pc.and_not(found, pc.match_substring_regex(table["caption"], unwanted))
+        captions = table["caption"]
+        if where:
+            places = np.flatnonzero(_found(captions, [where], ignore_case=ignore_case))
+            captions = captions.take(pa.array(places))
+        found = _found(captions, wanted, ignore_case=ignore_case)
+        if foreign:
+            others = np.flatnonzero(pc.not_equal(pc.binary_length(captions), pc.utf8_length(captions)).to_numpy())
+            found[others] |= _found(captions.take(pa.array(others)), foreign, ignore_case=ignore_case)
+        if unwanted:
+            hits = np.flatnonzero(found)
+            found[hits] = ~_found(captions.take(pa.array(hits)), unwanted, ignore_case=False)
+        if where:
+            whole = np.zeros(len(table), bool)
+            whole[places] = found
+            return pa.array(whole)
+        return pa.array(found)
 
     return test
+
+
+def _found(captions: pa.ChunkedArray, patterns: Sequence[str], *, ignore_case: bool) -> np.ndarray:
+    found = np.zeros(len(captions), bool)
+    for pattern in patterns:
+        found |= pc.match_substring_regex(captions, pattern, ignore_case=ignore_case).to_numpy()
+    return found
 
 
 def of_every_script(pattern: str) -> str:

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from aiohttp import web
 from PIL import Image
 
+from tests.serving import serving
+
 
 def picture(width: int = 64, height: int = 48, format: str = "JPEG") -> bytes:
     """A sound picture with some texture."""
@@ -239,12 +241,5 @@ class _Raw(socketserver.StreamRequestHandler):
 @contextmanager
 def serve_raw() -> Iterator[int]:
     """Serves RAW in threads; yields the port."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Raw) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join(30)
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Raw)) as port:
+        yield port

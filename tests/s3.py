@@ -17,6 +17,8 @@ from pathlib import Path
 
 import fsspec
 
+from tests.serving import serving
+
 KEY, SECRET = "pairmill", "pairmill-secret"
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
@@ -132,15 +134,8 @@ def faulty(port: int, faults: Faults, own: int = 0) -> Iterator[int]:
         def log_message(self, *arguments: object) -> None:
             return
 
-    with ThreadingHTTPServer(("127.0.0.1", own), Handler) as proxy:
-        proxy.daemon_threads = True
-        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield proxy.server_address[1]
-        finally:
-            proxy.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", own), Handler)) as proxy:
+        yield proxy
 
 
 def environment(port: int) -> dict[str, str]:

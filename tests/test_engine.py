@@ -35,19 +35,22 @@ def step(setting: int = 0) -> Step:
     return Step("stage1", (), lambda part: {"setting": setting}, keep_all)
 
 
-def test_a_failing_part_is_tried_twice_set_aside_and_named_and_a_rerun_does_only_it(root: str, ray_session: None) -> None:
+@pytest.mark.parametrize("count", [4, 21])  # of 21 one Ray task does several
+def test_a_failing_part_is_tried_twice_set_aside_and_named_and_a_rerun_does_only_it(
+    root: str, ray_session: None, count: int
+) -> None:
     storage = Storage(root)
-    parts = [Part("coyo", file, 0, 3) for file in range(4)]
+    parts = [Part("coyo", file, 0, 3) for file in range(count)]
     first = run_step(storage, step(), parts)
-    assert first.counts["kept"] == 9 and first.ran == 4
+    assert first.counts["kept"] == 3 * (count - 1) and first.ran == count
     assert list(first.failed) == ["coyo/000002-0000000000"]
     assert "part 2 is broken" in first.failed["coyo/000002-0000000000"]
     assert storage.read("log/coyo_000002-0000000000") == b"xx"
     storage.write("mended", b"")
     second = run_step(storage, step(), parts)
-    assert second.ran == 1 and not second.failed and second.counts["kept"] == 12
+    assert second.ran == 1 and not second.failed and second.counts["kept"] == 3 * count
     assert run_step(storage, step(), parts).ran == 0
-    assert run_step(storage, step(setting=1), parts).ran == 4
+    assert run_step(storage, step(setting=1), parts).ran == count
 
 
 def test_a_fingerprint_follows_settings_inputs_and_version_and_nothing_else(root: str) -> None:

@@ -93,6 +93,7 @@ RULES = [
             r"(?i)\[(?:first|last|your|product|company|insert|image|customer|user|post|site|brand|event|city|model)[ _-]?(?:name|title|here|image|description|caption|text|logo|date|address)?\]",
             r"(?i)^\s*[\[{<](?:caption|title|alt|image|product|insert|your|photo|picture|description|placeholder|text|标题|图片|描述)[\w ]*[\]}>]\s*$",
             r"%[A-Z_]{3,}%|@@\w+@@|\{\d\}|\[\w+_\w+\]",
+            where=r"[\[{<%_@]",
         ),
         catches="template braces left unfilled",
         origin=ORIGIN,

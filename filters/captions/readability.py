@@ -57,6 +57,7 @@ RULES = [
             r"ã[\x{80}-\x{83}‚ƒ„][\x{80}-\x{BF}]?",
             r"(?:[РС][\x{0400}-\x{045F}\x{A0}-\x{BF}‚„…†‡€‰‹‘’“”•–—™›№]){4,}",
             "锟斤拷|烫烫烫|屯屯屯|鈥|銆|鐨勬|涓€|浣犲",
+            where=r"[^\x00-\x7F]",
         ),
         catches="bytes read in the wrong encoding",
         origin="the usual damage of UTF-8 read as Windows-1252, Windows-1251 or GBK",
@@ -73,6 +74,7 @@ RULES = [
             r"(?:%[0-9A-F]{2}){3,}|\w(?:%20\w+){2,}",
             r"(?:=[0-9A-F]{2}){2,}|=\?(?i:utf-8)\?",
             r"(?:\\[nrt]){2,}|\\[nrt].*\\[nrt]",
+            where=r"[&%\\=]",
         ),
         catches="entities, percent signs and escapes left as they stand",
         origin="a choice",
@@ -130,7 +132,12 @@ RULES = [
     Rule(
         name="readability.stacked_marks",
         columns=("caption",),
-        drops=matches(r"[\x{0300}-\x{036F}\x{0489}]{3,}", r"[\x{200B}\x{2060}\x{FEFF}\x{00AD}]{3,}", r"[\x{E000}-\x{F8FE}]"),
+        drops=matches(
+            r"[\x{0300}-\x{036F}\x{0489}]{3,}",
+            r"[\x{200B}\x{2060}\x{FEFF}\x{00AD}]{3,}",
+            r"[\x{E000}-\x{F8FE}]",
+            where=r"[^\x00-\x7F]",
+        ),
         catches="zalgo, invisible characters and icon fonts",
         origin="a choice; Vietnamese and Yoruba stack two marks",
         kept={"caption": "Phở bò, Hà Nội, Việt Nam"},
@@ -139,7 +146,7 @@ RULES = [
     Rule(
         name="readability.emoji_wall",
         columns=("caption",),
-        drops=matches(rf"(?:{EMOJI}\s*){{6,}}"),
+        drops=matches(rf"(?:{EMOJI}\s*){{6,}}", where=r"[\x{2300}-\x{2BFF}\x{1F000}-\x{1FAFF}]"),
         catches="six emoji or more in a row",
         origin="a choice",
         kept={"caption": "Happy birthday! 🎉🎂🎈"},

@@ -52,7 +52,7 @@ WORDS = {
     "ar": "امرأة|بفستان|أحمر|تمشي|على الشاطئ|عند الغروب|قطة|طاولة|خشبية",
 }
 SHARES = {"en": 0.55, "de": 0.08, "fr": 0.06, "es": 0.06, "ru": 0.08, "ja": 0.05, "zh": 0.07, "ko": 0.02, "ar": 0.03}
-PIECES = {"ja": 26, "zh": 24, "ko": 16}  # of the others as many as 60 characters on average ask for
+PIECES = {"ja": 22, "zh": 22, "ko": 16}  # of the others as many as 60 characters on average ask for
 
 OPERATORS: dict[str, dict[str, Any]] = {
     "alphanumeric_filter": {"min_ratio": 0.25},
@@ -114,7 +114,7 @@ def draw(count: int) -> pa.ChunkedArray:
     captions = []
     for language in chance.choice([*SHARES], count, p=[*SHARES.values()]).tolist():
         words = pieces[language]
-        most = PIECES.get(language, 19)
+        most = PIECES.get(language, 14)
         chosen = chance.integers(0, len(words), int(chance.integers(3, most))).tolist()
         captions.append(("" if language in ("ja", "zh") else " ").join(words[place] for place in chosen))
     return pa.chunked_array([captions])

@@ -32,7 +32,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from infra.benchmarks.peers import peer
@@ -171,6 +173,7 @@ class Bench:
         for _ in range(TURNS):
             views.append(_timed(lambda: connect(str(root)).sql(group.format("manifest")).fetchall()))
             flats.append(_timed(lambda: duckdb.connect().sql(group.format(f"'{flat}'")).fetchall()))
+        fill(root)
         every = "select count(*), count(shard), sum(length(synthetic_caption)), sum(eval_distance), sum(length(stage2_reasons)), "
         every += "sum(phash::double), max(clip_similarity), max(unsafe), max(width), max(length(caption)) from manifest"
         asked = subprocess.run(  # DuckDB may show its progress first
@@ -268,6 +271,37 @@ REASONS = [
 def generate(path: Path, first: int, last: int) -> None:
     """Writes the rows `first` … `last` - 1 in the shape of LAION's joined tables."""
     duckdb.sql(GENERATE.format(first=first, last=last, path=path))
+
+
+def fill(root: Path) -> None:
+    """Gives every sample a row in every family that is not made, of drawn values: what a finished corpus holds."""
+    from pipelines.manifest.parts import read_parts
+    from pipelines.manifest.schema import conform
+    from pipelines.manifest.storage import Storage
+
+    storage, chance = Storage(str(root)), np.random.default_rng(0)
+    for number, part in enumerate(read_parts(storage, SOURCE)):
+        ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"]
+        count = len(ids)
+        hashes, scores = chance.integers(0, 1 << 63, count, np.uint64), chance.random(count, np.float32)
+        sides, places = chance.integers(200, 1200, count, np.int32), np.arange(count)
+        families: dict[str, dict[str, Any]] = {
+            "fetch": {"status": pa.repeat("ok", count), "phash": hashes, "width": sides, "height": sides, "offset": places},
+            "scores": {"clip_similarity": scores, "unsafe": scores, "aesthetic": scores},
+            "tags": {"watermark": scores},
+            "stage2": {
+                "keep": scores > 0.1,
+                "reasons": pa.array([[]] * count, pa.list_(pa.string())),
+                "language_confidence": scores,
+            },
+            "dedup": {"duplicate_of": pa.array(hashes, mask=scores > 0.1), "distance": pa.array(sides, mask=scores > 0.1)},
+            "captions": {
+                "synthetic_caption": pc.binary_join_element_wise("a picture of", pa.array(hashes).cast(pa.string()), " ")
+            },
+            "shards": {"shard": pa.repeat(f"shard-{number:06d}", count), "position": places.astype(np.int32)},
+        }
+        for family, columns in families.items():
+            storage.write_parquet(part.path(family), conform(pa.table({"sample_id": ids, **columns}), family))
 
 
 def rewrite(files: Sequence[Path], out: Path) -> None:

@@ -7,6 +7,8 @@ and of `samples` nothing is asked but ids and sources, that family alone is read
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +29,7 @@ TYPES = {
 }
 
 SHARDS = "the export made last"
+MEMORY = 6_000_000_000  # bytes
 
 # column of `manifest` → what it is, and the families that it needs besides `samples`
 COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -181,10 +184,13 @@ def connect(root: str) -> Any:
     """A DuckDB connection with a view per family and the view `manifest`.
 
     A family not yet made is an empty view, so its columns are NULL in `manifest`. Where several exports exist each has a
-    view `shards_<name>`, and `manifest` shows the one made last (`exports/latest.json`).
+    view `shards_<name>`, and `manifest` shows the one made last (`exports/latest.json`). A query takes 6 GB of memory at most, or
+    what the machine has, and then the folder of temporary files; `set memory_limit` on the connection changes that.
     """
     storage = Storage(root)
-    connection = duckdb.connect(":memory:")
+    has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = {"memory_limit": f"{min(MEMORY, has * 4 // 5)}B", "temp_directory": tempfile.gettempdir()}
+    connection = duckdb.connect(":memory:", config=limits)
     if not storage.is_local:
         connection.register_filesystem(storage.fs)
     manifest = ManifestView(connection, storage)

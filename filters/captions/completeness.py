@@ -29,8 +29,8 @@ DANGLING = {
     "en": r"an|the|and|or|with|and/or|&|(?:on|in|at|with|from|of|for|by|to|into|near|under|over) a|(?:the|an?) \pL+ of",
     "de": "der|die|des|dem|und|oder|mit dem|mit einem|mit einer|von|für|im|am|zum|zur|einem|einen|einer|eines",
     "fr": "le|les|des|du|de|et|ou|avec|aux|sur le|dans le|dans la",
-    "es": "el|los|las|de|del|con|en el|en la|para el|de la",
-    "pt": "os|do|da|dos|das|com|em um|em uma|no|na",
+    "es": "los|las|de|del|con|en el|en la|para el|de la",
+    "pt": "dos|das|com|em um|em uma",
     "it": "il|lo|gli|di|del|della|dei|con|nel|nella|un",
     "ru": "и|в|на|с|для|из|от|по|к|у|за|под|над|при|без|до|или|из-за",
 }
@@ -159,8 +159,7 @@ RULES = [
         drops=matches(
             rf"(?:^|[\s,(])(?:{'|'.join(DANGLING.values())})[\s,:;-]*$",
             r"(?:以及|、|，|[^温柔祥饱总共平谐缓亲暖中调]和|或者|关于|对于|由于|和一[个只位条]|一[个只位条张]的?)\s*$",
-            r"\pL{2}\s+[yoe]\s*$",
-            r"[,:(\[–—+]\s*$",
+            r"[,(\[–—+]\s*$|[A-Za-z]:\s*$",
         ),
         catches="captions that end where something must follow: an article, a conjunction, an open bracket",
         origin=ORIGIN,

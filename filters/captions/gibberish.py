@@ -1,5 +1,5 @@
 """Gibberish: keyboard noise, random strings, hashes. Words are judged by their trigrams: three letters that hardly a word of
-thirty languages has are noise, in whatever language.
+fifty languages has are noise, in whatever language.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ RULES = [
         drops=above(_noise),
         measure=_noise,
         catches="letters piled as no language does (Latin and Cyrillic), in a large share of the caption",
-        origin=ORIGIN + "; trigrams of CLDR's names of emoji in 35 languages",
+        origin=ORIGIN + "; trigrams of CLDR's names of emoji in fifty languages",
         kept={"caption": "Strč prst skrz krk, Krzysztof Szczepański, Ljubljana"},
         dropped={"caption": "sdfkjh qwpxz bvnmtk"},
         thresholds={"max": 0.4},

@@ -9,9 +9,9 @@ from filters.rules import Rule, Thresholds, above, column
 
 
 def _short(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    # Where a character is a syllable, two are a word: 바다 is the sea, घर a house; and 小狗 is two words of a character each.
+    # Where a character is a syllable or a word, one or two say something: 바다 is the sea, घर a house, 猫 a cat.
     syllables = pc.match_substring_regex(
-        table["caption"], r"[\p{Hangul}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Ethiopic}]"
+        table["caption"], r"[\p{Han}\p{Hangul}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Ethiopic}]"
     )
     short = pc.and_(pc.less(table["caption_words"], 2), pc.less(table["caption_chars"], thresholds["min"]))
     return pc.and_not(short, syllables)

@@ -7,7 +7,7 @@ from filters.rules import Rule, matches
 ORIGIN = "InternVL §3.2 names source code; the patterns are ours"
 
 # Code has one of these; hardly a caption has.
-SIGNS = r"[<>{}\[\]()=;$\\/_:`\"#@|!*]"
+SIGNS = r"[<>{}\[\]()=;$\\/_:`\"#@|!*]|\bimport\b"
 
 TAG = r"div|span|img|a|p|br|hr|b|i|u|em|strong|script|style|table|tbody|thead|t[dhr]|ul|ol|li|h[1-6]|font|center|iframe|input|button|form|label|select|option|svg|path|meta|link|html|head|body|title|section|article|nav|header|footer|video|source|object|embed|param|blockquote|figure|figcaption|noscript|small|sup|sub|code|pre|xml|item|url|name|id"
 

@@ -19,7 +19,8 @@ from filters.captions.letters import ALPHABETS, EDGE, folded
 from pipelines.demoweb.corpus import ANNOTATIONS, FONT, STAMPS, Picture, cache_folder, debian_packages, load_emoji, load_folder
 from pipelines.demoweb.lessons import base
 
-LATIN = "fi cs pl de hu nl da sv it pt ro es tr fr id en vi sk is eu lv ca hr ga gl nb nn sl af sq eo sw cy ms lt"
+LATIN = "fi cs pl de hu nl da sv it pt ro es tr fr id en vi sk is eu lv ca hr ga gl nb nn sl af sq eo sw cy ms lt "
+LATIN += "zu ff gd son an ast vec ach kab nso ku ak oc"
 LANGUAGES = {"latin": LATIN, "cyrillic": "ru uk bg be sr mk"}
 LEAST = {"latin": 3, "cyrillic": 1}
 

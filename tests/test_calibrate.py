@@ -56,13 +56,14 @@ def test_scaling_hits_the_target_and_keeps_the_proportions(seed: int, target: fl
     ratios = []
     for setting in scalable(RULES):
         now = own_loss(known, setting, "coyo", total)
-        if now > 0.02:
+        # Of whole numbers (pixels, characters) only whole shares can be cut.
+        if now > 0.02 and pa.types.is_floating(setting.rule.measure(known).type):
             then = configure(
                 stage1.RULES, {setting.rule.name: {next(iter(setting.thresholds)): fit.thresholds[setting.rule.name]}}
             )
             (changed,) = [one for one in then if one.rule.name == setting.rule.name]
             ratios.append(own_loss(known, changed, "coyo", total) / now)
-    assert len(ratios) >= 3 and max(ratios) - min(ratios) < 0.25 * max(ratios) + 0.02
+    assert len(ratios) >= 2 and max(ratios) - min(ratios) < 0.25 * max(ratios) + 0.02
 
 
 @settings(deadline=None, max_examples=25)

@@ -71,7 +71,7 @@ def check(asked: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting])
             "language": given or found[row],
             "keep": keep[row].as_py(),
             "reasons": reasons[row].as_py(),
-            "values": {name: column[row] for name, column in values.items() if column[row] is not None},
+            "values": {name: round(column[row], 3) for name, column in values.items() if column[row] is not None},
         }
         for row, (caption, given) in enumerate(asked)
     ]

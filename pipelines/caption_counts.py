@@ -27,7 +27,8 @@ BUCKET_ROWS = 8_000_000
 
 
 def count_captions(storage: Storage, parts: Sequence[Part]) -> Outcome:
-    """Makes `caption_counts` of all parts of the corpus, which the counts are over."""
+    """Makes `caption_counts` of those parts that are ingested. The counts are over them: `parts` are the whole corpus."""
+    parts = list(read_receipts(storage, "samples", parts))
     hashed = run_step(storage, Step("caption_keys", ("samples",), lambda part: {}, _hash_part), parts)
     if hashed.failed:
         return hashed

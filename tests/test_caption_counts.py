@@ -75,3 +75,4 @@ def test_duplicate_text_is_dropped_whatever_the_partitioning(tmp_path, monkeypat
     query = "select caption_pictures, stage2_keep, count(*) from manifest group by all order by all"
     assert connect(str(tmp_path)).sql(query).fetchall() == [(15, False, 16), (None, True, 25)]
     assert count_captions(storage, parts).ran == 0
+    assert not count_captions(storage, [*parts, Part("laion2b-en", 99, 0, 5)]).failed  # one that could not be ingested

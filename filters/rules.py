@@ -185,15 +185,15 @@ def matches(
     def test(table: pa.Table, thresholds: Thresholds) -> pa.Array:
         captions = table["caption"]
         if where:
-            places = np.flatnonzero(_found(captions, [where], ignore_case=ignore_case))
+            places = np.flatnonzero(found_any(captions, [where], ignore_case=ignore_case))
             captions = captions.take(pa.array(places))
-        found = _found(captions, wanted, ignore_case=ignore_case)
+        found = found_any(captions, wanted, ignore_case=ignore_case)
         if foreign:
-            others = np.flatnonzero(pc.not_equal(pc.binary_length(captions), pc.utf8_length(captions)).to_numpy())
-            found[others] |= _found(captions.take(pa.array(others)), foreign, ignore_case=ignore_case)
+            others = beyond_ascii_places(captions)
+            found[others] |= found_any(captions.take(pa.array(others)), foreign, ignore_case=ignore_case)
         if unwanted:
             hits = np.flatnonzero(found)
-            found[hits] = ~_found(captions.take(pa.array(hits)), unwanted, ignore_case=False)
+            found[hits] = ~found_any(captions.take(pa.array(hits)), unwanted)
         if where:
             whole = np.zeros(len(table), bool)
             whole[places] = found
@@ -203,11 +203,17 @@ def matches(
     return test
 
 
-def _found(captions: pa.ChunkedArray, patterns: Sequence[str], *, ignore_case: bool) -> np.ndarray:
+def found_any(captions: pa.ChunkedArray, patterns: Sequence[str], *, ignore_case: bool = False) -> np.ndarray:
+    """Whether one of the RE2 patterns is found in each caption (string[N], none NULL): bool[N]."""
     found = np.zeros(len(captions), bool)
     for pattern in patterns:
         found |= pc.match_substring_regex(captions, pattern, ignore_case=ignore_case).to_numpy()
     return found
+
+
+def beyond_ascii_places(captions: pa.ChunkedArray) -> np.ndarray:
+    """The rows of the captions that are not ASCII alone: int64[M]."""
+    return np.flatnonzero(pc.not_equal(pc.binary_length(captions), pc.utf8_length(captions)).to_numpy())
 
 
 def of_every_script(pattern: str) -> str:

@@ -7,9 +7,26 @@ concern a file under `captions/`; a rule's name begins with its concern. No rule
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from filters.captions import boilerplate, completeness, gibberish, length, offensive, placeholder, readability, source_code
+from filters.words import count_words
 
 PICTURES = "caption_pictures"
+
+
+def columns_of(captions: pa.ChunkedArray) -> pa.Table:
+    """What the rules read of captions alone (string[N], none NULL): table[N]. Pictures are NULL: a corpus has them."""
+    return pa.table(
+        {
+            "caption": captions,
+            "caption_chars": pc.utf8_length(captions).cast(pa.int32()),
+            "caption_words": count_words(captions),
+            PICTURES: pa.nulls(len(captions), pa.int32()),
+        }
+    )
+
 
 RULES = [
     *length.RULES,

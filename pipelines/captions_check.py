@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from filters.language import identify
 from filters.rules import RuleSetting, evaluate
-from filters.stage2 import PICTURES
-from filters.words import count_words
+from filters.stage2 import columns_of
 from pipelines.errors import RequestError
 from pipelines.parser import Parser
 from pipelines.recipe import load_recipe
@@ -50,14 +48,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
 def check(asked: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting]) -> list[dict[str, Any]]:
     """(caption, language or None) → caption, language, keep, reasons and values of each."""
     captions = pa.chunked_array([[caption for caption, _ in asked]], pa.string())
-    table = pa.table(
-        {
-            "caption": captions,
-            "caption_chars": pc.utf8_length(captions).cast(pa.int32()),
-            "caption_words": count_words(captions),
-            PICTURES: pa.nulls(len(captions), pa.int32()),  # a few captions are no corpus
-        }
-    )
+    table = columns_of(captions)
     keep, reasons = evaluate(table, rules, "")
     # Whose language is given is not asked again.
     unknown = pa.chunked_array([["" if given else caption for caption, given in asked]], pa.string())

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def serving(server: socketserver.ThreadingMixIn) -> Iterator[int]:
-    """Serves until the block ends; yields the port."""
-    assert isinstance(server, socketserver.TCPServer)
+def serving(server: socketserver.TCPServer) -> Iterator[int]:
+    """Serves until the block ends, a thread a connection; yields the port."""
     with server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -14,7 +14,6 @@ from filters.captions.gibberish import HELD_DOWN
 from filters.captions.letters import ALPHABETS, folded, letter_numbers, trigrams
 from filters.captions.offensive import severity
 from filters.rules import configure, evaluate, of_every_script
-from filters.words import count_words
 
 RULES = {setting.rule.name: setting for setting in configure(stage2.RULES, {})}
 LINES = [
@@ -31,9 +30,7 @@ captions = st.one_of(
 
 
 def judged(texts: list[str]) -> list[list[str]]:
-    column = pa.chunked_array([texts], pa.string())
-    lengths = {"caption_chars": pc.utf8_length(column).cast(pa.int32()), "caption_words": count_words(column)}
-    table = pa.table({"caption": column, **lengths, stage2.PICTURES: pa.nulls(len(texts), pa.int32())})
+    table = stage2.columns_of(pa.chunked_array([texts], pa.string()))
     return evaluate(table, list(RULES.values()), "")[1].to_pylist()
 
 
@@ -94,10 +91,10 @@ def test_names_and_poems_are_not(text: str) -> None:
     assert not is_repeated(text)
 
 
-@given(st.sampled_from("shit ass cock tit fuck жопа хуй 操".split()), st.text("abcdefghж", min_size=1, max_size=4))
+@given(st.sampled_from("shit ass cock tit fuck жопа".split()), st.text("abcdefghж", min_size=1, max_size=4))
 def test_a_word_inside_another_offends_nobody(word: str, letters: str) -> None:
     around = pa.table({"caption": pa.chunked_array([[f"{letters}{word}{letters}"]])})
-    assert severity(around).to_pylist() == [0] or word in ("хуй", "操")  # these are roots, and no other word holds them
+    assert severity(around).to_pylist() == [0]
 
 
 def test_severity_is_that_of_the_worst_word() -> None:

@@ -8,12 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 from filters import stage2
 from filters.rules import configure, evaluate
-from filters.words import count_words
 
 CONCERNS = ("length", "completeness", "readability", "gibberish", "boilerplate", "offensive", "placeholder", "source_code")
 Labelled = list[tuple[str, str, str, set[str]]]  # language, concern, caption, concerns of the rules that fired
@@ -28,9 +26,7 @@ def judged() -> Labelled:
         elif line:
             rows.append((language, concern, line))
     captions = pa.chunked_array([[caption for _, _, caption in rows]])
-    lengths = {"caption_chars": pc.utf8_length(captions).cast(pa.int32()), "caption_words": count_words(captions)}
-    lengths[stage2.PICTURES] = pa.nulls(len(captions), pa.int32())
-    _, reasons = evaluate(pa.table({"caption": captions, **lengths}), configure(stage2.RULES, {}), "")
+    _, reasons = evaluate(stage2.columns_of(captions), configure(stage2.RULES, {}), "")
     return [(*row, {name.split(".")[0] for name in found}) for row, found in zip(rows, reasons.to_pylist(), strict=True)]
 
 

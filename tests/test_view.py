@@ -85,6 +85,11 @@ def test_a_query_of_one_family_and_the_sources_joins_nothing(storage: Storage) -
 
     assert "join" not in plan(query)
     assert "join" in plan(query.replace("stage1_reasons", "fetch_status"))
+    for family in ("samples", "stage1"):  # a source that came after the connection was made
+        moved = storage.read(storage.glob(f"manifest/{family}/wukong/*.parquet")[0])
+        storage.write(f"manifest/{family}/sbu/000000-0000000000.parquet", moved)
+    assert ("sbu", ["watermark"], 6) in connection.sql(query).fetchall()
+    storage.remove(storage.glob("manifest/*/sbu/*.parquet"))
     storage.remove([storage.glob("manifest/stage1/coyo/*.parquet")[0]])
     assert sum(row[2] for row in connect(storage.root).sql(query).fetchall()) == 60
 

@@ -55,16 +55,16 @@ ONLY_MENU = rf"(?i)^[\s\pP\pS]*(?:{MENU}{SEPARATOR}+)+{MENU}[\s\pP\pS]*$"
 AMONG_BARS = rf"(?i)^\s*{MENU}\s*[|»›>].*[|»›>]", rf"(?i)(?:^|{BARS})\s*{MENU}\s*[|»›·•].*[|»›·•]\s*{MENU}\s*(?:$|{BARS})"
 
 
+_turners, _among_bars = matches(*TURNERS), matches(*AMONG_BARS, where=BARS)
+
+
 def _menu(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     captions = table["caption"]
-    found = matches(*TURNERS)(table, {}).to_numpy(zero_copy_only=False).copy()
     barred = pc.match_substring_regex(captions, BARS).to_numpy()
+    found = _turners(table, {}).to_numpy(zero_copy_only=False) | _among_bars(table, {}).to_numpy(zero_copy_only=False)
     # "Help Support" may be a caption; with a bar between, or with a third, it is a menu.
     listed = pc.match_substring_regex(captions, ONLY_MENU).to_numpy()
     found |= listed & (barred | (count_words(captions).to_numpy() > 2))
-    places = np.flatnonzero(barred)
-    some = table.select(["caption"]).take(pa.array(places))
-    found[places] |= matches(*AMONG_BARS)(some, {}).to_numpy(zero_copy_only=False)
     return pa.array(found)
 
 
@@ -146,7 +146,7 @@ RULES = [
             beyond_ascii=(
                 r"^\W*(?:页面|网页|文件|图片|您访问的|您要?查看的|抱歉|对不起|该|此|系统|服务器|网络|加载|请求|数据库|无法|访问)[^。]{0,16}(?:不存在|找不到|未找到|已(?:被)?(?:删除|移除|下架|失效|过期)|错误|出错|失败|无法(?:显示|访问|加载|打开|连接)|被拒绝|拒绝访问|超时|连接数据库|繁忙|异常)",
                 r"^\W*(?:找不到(?:该)?(?:页面|文件|网页|图片)|404错误|内部服务器错误|拒绝访问|禁止访问)",
-                r"^\W*(?:страница|файл|изображение|картинка|сайт|доступ|товар|запрашиваемая страница)\b?[^.]{0,25}(?:не найден[аоы]?|не существует|недоступ[а-я]*|удал[а-я]+|запрещ[а-я]+|отказано)|^\W*(?:внутренняя )?ошибка (?:сервера|доступа|загрузки|подключения|\d)|^\W*(?:доступ (?:запрещ|ограничен)|произошла ошибка|не удалось загрузить)",
+                r"^\W*(?:страница|файл|изображение|картинка|сайт|доступ|товар|запрашиваемая страница)[^.]{0,25}(?:не найден[аоы]?|не существует|недоступ[а-я]*|удал[а-я]+|запрещ[а-я]+|отказано)|^\W*(?:внутренняя )?ошибка (?:сервера|доступа|загрузки|подключения|\d)|^\W*(?:доступ (?:запрещ|ограничен)|произошла ошибка|не удалось загрузить)",
                 r"^\W*(?:お探しの|申し訳ありません|ご指定の|指定された|この|その|該当する|\d+)*\W*(?:ページ|画像|ファイル|サーバー?)(?:が|は|を|の|に)?(?:見つかりません|存在しません|表示できません|エラー|読み込めません|アクセスできません)|^\W*(?:内部サーバーエラー|アクセスが拒否|エラーが発生)",
                 r"^\W*(?:요청하신|찾으시는|해당|이|죄송합니다)?\W*(?:페이지|이미지|파일)[를을가이는은]?\s*(?:현재 )?(?:찾을 수 없|존재하지 않|불러올 수 없|표시할 수 없)(?:습니다|음|어요)?\W*$|^\W*(?:오류가 발생|접근이 거부|서버 오류|내부 서버)",
                 r"^\W*(?:الصفحة|الصورة|الملف)[^.]{0,12}(?:غير موجود|غير متاح|غير متوفر)|^\W*(?:تم رفض الوصول|حدث خطأ|خطأ في الخادم|خطأ \d)",

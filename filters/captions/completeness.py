@@ -110,7 +110,7 @@ RULES = [
         columns=("caption",),
         drops=matches(
             r"^\s*(?:[A-Z0-9]+[A-Z0-9._/#-]*\d[A-Z0-9._/#-]*\d[A-Z0-9._/#-]*[A-Z][A-Z0-9._/#-]*|[A-Z][A-Z0-9._/#-]*\d[A-Z0-9._/#-]*\d[A-Z0-9._/#-]+)\s*$",
-            r"(?i)^\W*(?:sku|asin|ean|upc|mpn|isbn|gtin|item|article|art|artikel|model|ref|reference|réf|référence|referencia|product|part|style|lot|order|stock|id|serial|артикул|арт|код|商品编号|货号|型号|编号|品番|품번)\b?[\s.:：#№-]*(?:no|nr|number|num|code|id|nummer|numero|número|n°|nº|№)?[\s.:：#№-]*[A-Z]{0,6}[-_./]?\d[A-Z0-9._/-]*\s*$",
+            r"(?i)^\W*(?:sku|asin|ean|upc|mpn|isbn|gtin|item|article|art|artikel|model|ref|reference|réf|référence|referencia|product|part|style|lot|order|stock|id|serial|артикул|арт|код|商品编号|货号|型号|编号|品番|품번)[\s.:：#№-]*(?:no|nr|number|num|code|id|nummer|numero|número|n°|nº|№)?[\s.:：#№-]*[A-Z]{0,6}[-_./]?\d[A-Z0-9._/-]*\s*$",
             unless=CAMERA_NAMES,
         ),
         catches="nothing but a stock number or another code",

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rules import Rule, Thresholds, of_every_script
+from filters.rules import Rule, Thresholds, beyond_ascii_places, found_any, of_every_script
 
 SLURS, OBSCENE, MILD = 3, 2, 1
 
@@ -124,21 +124,14 @@ def _patterns(level: int) -> tuple[list[str], list[str]]:
 def _of_level(captions: pa.ChunkedArray, level: int) -> np.ndarray:
     """Which captions hold a word of the level: bool[N]."""
     everywhere, beyond = _patterns(level)
-    found = _any(captions, everywhere)
-    places = np.flatnonzero(pc.not_equal(pc.binary_length(captions), pc.utf8_length(captions)).to_numpy())
+    found = found_any(captions, everywhere)
+    places = beyond_ascii_places(captions)
     others = captions.take(pa.array(places))
     inside = [rf"(?i){'|'.join(INSIDE[level].values())}"]
-    hits = np.flatnonzero(_any(others, inside))
+    hits = np.flatnonzero(found_any(others, inside))
     cleaned = pc.replace_substring_regex(others.take(pa.array(hits)), HARMLESS, "")
-    found[places] |= _any(others, beyond)
-    found[places[hits]] |= _any(cleaned, inside)
-    return found
-
-
-def _any(captions: pa.ChunkedArray, patterns: Sequence[str]) -> np.ndarray:
-    found = np.zeros(len(captions), bool)
-    for pattern in patterns:
-        found |= pc.match_substring_regex(captions, pattern).to_numpy()
+    found[places] |= found_any(others, beyond)
+    found[places[hits]] |= found_any(cleaned, inside)
     return found
 
 

@@ -33,8 +33,7 @@ import pyarrow.parquet as pq
 from filters import stage2
 from filters.language import identify
 from filters.rules import configure, evaluate
-from filters.words import count_words
-from infra.benchmarks.manifest import FILE_ROWS, JUICER, PEAK, SOURCE, generate
+from infra.benchmarks.manifest import FILE_ROWS, JUICER, SOURCE, WATCH, generate
 from infra.benchmarks.peers import peer
 
 ROWS, CAPTIONS, PEER_CAPTIONS, TURNS = 20_000_000, 300_000, 100_000, 3
@@ -64,30 +63,19 @@ OPERATORS: dict[str, dict[str, Any]] = {
 }
 
 COUNT = (
-    PEAK
+    WATCH
     + """
-import sys, threading
+import sys
 from pipelines.caption_counts import count_captions
 from pipelines.engine import start_ray
 from pipelines.manifest.parts import read_parts
 from pipelines.manifest.storage import Storage
 
-def watch():
-    while not done.wait(0.5):
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if b"ray::" in (process / "cmdline").read_bytes():
-                    workers[process.name] = peak((process / "status").read_text())
-            except OSError:
-                pass
-
-done, workers = threading.Event(), {}
 storage = Storage(sys.argv[1])
 start_ray()
-threading.Thread(target=watch, daemon=True).start()
-failed = count_captions(storage, read_parts(storage, sys.argv[2])).failed
-done.set()
-sys.exit(str(failed)) if failed else print(peak(Path("/proc/self/status").read_text()) + sum(sorted(workers.values())[-2:]))
+with watched() as workers:
+    failed = count_captions(storage, read_parts(storage, sys.argv[2])).failed
+sys.exit(str(failed)) if failed else print(peak("self") + sum(workers.values()))
 """
 )
 
@@ -122,13 +110,7 @@ def draw(count: int) -> pa.ChunkedArray:
 
 def judge(captions: pa.ChunkedArray, *, identified: bool) -> int:
     """Every rule on every caption, the language of each too where it is to be identified; how many are kept."""
-    table = {
-        "caption": captions,
-        "caption_chars": pc.utf8_length(captions).cast(pa.int32()),
-        "caption_words": count_words(captions),
-        stage2.PICTURES: pa.nulls(len(captions), pa.int32()),
-    }
-    keep, _ = evaluate(pa.table(table), configure(stage2.RULES, {}), "")
+    keep, _ = evaluate(stage2.columns_of(captions), configure(stage2.RULES, {}), "")
     if identified:
         identify(captions)
     return pc.sum(keep).as_py() or 0

@@ -3,16 +3,15 @@
     stage1_vs_duckdb   rows/s of stage1, a whole job, over one DuckDB process that reads the same columns, tests the same
                        predicates and writes the same two columns
     ingest_vs_pyarrow  rows/s of ingest over a bare pyarrow read-and-rewrite of the same files, two processes as ours
-    linearity          seconds per million rows of ingest and stage1, on all rows over on a tenth of them; what both jobs take on
-                       one row, their start, is taken off either
+    linearity          seconds per million rows of ingest and stage1, on all rows over on a tenth of them
     vs_data_juicer     rows/s of ingest and stage1 together over Data-Juicer's shape, aspect-ratio and text-length filters on
                        500 000 of the rows, two processes, the sizes given to it as computed
     query_vs_flat      seconds of a group-by on source and stage1 reasons through the view `manifest`, over the same on one
                        flat parquet that holds just those columns
 
-and figures: memory of the query over all families, of the driver on five times the rows beside a million, of a worker at worst;
-seconds of a job over all those parts that finds nothing to do. Everything is measured after Ray has started, in turns with its
-peer; the median of three turns counts.
+and figures: linearity without what both jobs take on one row, their start; memory of the query over all families, of the driver on
+five times the rows beside a million, of a worker at worst; seconds of a job over all those parts that finds nothing to do.
+Everything is measured after Ray has started, in turns with its peer; the median of three turns counts.
 """
 
 from __future__ import annotations
@@ -145,11 +144,10 @@ class Bench:
         some, one = self.files[: max(1, len(self.files) // 10)], self.folder / "one.parquet"
         generate(one, 0, 1)
         tenth, start = self._both(some), self._both([one])
-        whole = self.rows / self.speed
-        each = [(whole - start) / self.rows, (tenth - start) / min(self.rows, len(some) * FILE_ROWS)]
-        return {"seconds_of_one_row": start, "seconds_of_a_tenth": tenth, "seconds_of_all": whole}, {
-            "linearity": each[0] / each[1]
-        }
+        whole, rows = self.rows / self.speed, min(self.rows, len(some) * FILE_ROWS)
+        figures = {"seconds_of_one_row": start, "seconds_of_a_tenth": tenth, "seconds_of_all": whole}
+        figures["linearity_without_start"] = (whole - start) / self.rows / ((tenth - start) / rows)
+        return figures, {"linearity": whole / self.rows / (tenth / rows)}
 
     def _both(self, files: Sequence[Path]) -> float:
         """Seconds of ingest and stage1."""
@@ -316,53 +314,65 @@ def _rewrite(source: Path, target: Path) -> None:
     pq.write_table(pq.read_table(source), target, compression="zstd")
 
 
-# MiB a process held at most, by its own status: getrusage's figure outlives fork and exec, so a child would report its parent's.
-PEAK = """
+# peak: MiB a process held at most, by its own status: getrusage's figure outlives fork and exec, so a child would report its
+# parent's. watched: that of every Ray worker there was, by process id.
+WATCH = """
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
-def peak(status):
+def peak(process):
+    status = Path("/proc", process, "status").read_text()
     lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     return int(lines.get("VmHWM", "0 kB").split()[0]) / 1024
+
+@contextmanager
+def watched():
+    workers, done = {}, threading.Event()
+
+    def watch():
+        while not done.wait(0.5):
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    if b"ray::" in (process / "cmdline").read_bytes():
+                        workers[process.name] = peak(process.name)
+                except OSError:
+                    pass
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield workers
+    finally:
+        done.set()
 """
 
 QUERY = (
-    PEAK
+    WATCH
     + """
 import sys
 from pipelines.manifest import connect
 
 connect(sys.argv[1]).sql(sys.argv[2]).fetchall()
-print(peak(Path("/proc/self/status").read_text()))
+print(peak("self"))
 """
 )
 
 JOB = (
-    PEAK
+    WATCH
     + """
-import json, sys, threading, time
+import json, sys, time
 from pipelines import ingest, stage1
 from pipelines.engine import start_ray
 
-def watch():
-    while not done.wait(0.5):
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if b"ray::" in (process / "cmdline").read_bytes():
-                    worker[0] = max(worker[0], peak((process / "status").read_text()))
-            except OSError:
-                pass
-
-done, worker = threading.Event(), [0.0]
 root, source, *files = sys.argv[1:]
 start_ray()
-threading.Thread(target=watch, daemon=True).start()
-failed = ingest.main(["--root", root, source, *files])["failed"] or stage1.main(["--root", root])["failed"]
-driver = peak(Path("/proc/self/status").read_text())
-started = time.perf_counter()
-stage1.main(["--root", root])
-again = time.perf_counter() - started
-done.set()
-print(json.dumps({"driver": driver, "worker": worker[0], "again": again, "failed": len(failed)}))
+with watched() as workers:
+    failed = ingest.main(["--root", root, source, *files])["failed"] or stage1.main(["--root", root])["failed"]
+    driver = peak("self")
+    started = time.perf_counter()
+    stage1.main(["--root", root])
+    again = time.perf_counter() - started
+print(json.dumps({"driver": driver, "worker": max(workers.values()), "again": again, "failed": len(failed)}))
 """
 )
 

@@ -134,9 +134,10 @@ class ManifestView:
         if asked.columns is None or len(families) != 1 or asked.columns & of_samples - IN_EVERY_FAMILY:
             return None
         (family,) = families
-        if family not in self.present or self._rows(family, sources) != self._rows("samples", sources):
+        rows = self._rows("samples", sources)
+        if family not in self.present or self._rows(family, sources) != rows:
             return None
-        chosen = sorted(self.sources) if sources is None else sources
+        chosen = sorted({part.split("/")[0] for part in rows})
         parts = [f"select *, {_text(source)} as source from ({self._family(family, [source])})" for source in chosen]
         columns = {name: f"{JOINED[family]}.{name}" for name in sorted(IN_EVERY_FAMILY)}
         columns |= {name: expression for name, (expression, needs) in COLUMNS.items() if needs == (family,)}

@@ -9,8 +9,8 @@
     query_vs_flat      seconds of a group-by on source and stage1 reasons through the view `manifest`, over the same on one
                        flat parquet that holds just those columns
 
-and figures: linearity without what both jobs take on one row, their start; memory of the query over all families, of the driver on
-five times the rows beside a million, of a worker at worst; seconds of a job over all those parts that finds nothing to do.
+and figures: linearity without what both jobs take on one row, their start; memory of the query over all families, of the driver
+on five times the rows beside a million, of a worker at worst; seconds of a job over all those parts that finds nothing to do.
 Everything is measured after Ray has started, in turns with its peer; the median of three turns counts.
 """
 

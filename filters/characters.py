@@ -9,8 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.memory import remembers_last
+
 ROWS = 1 << 14  # as many captions as a cache holds
 CODES = 0x110000
+
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]  # what `codes_of` gives for M captions → [M]
+_measures: list[Measure] = []
 
 
 def runs(captions: pa.ChunkedArray) -> Iterator[pa.StringArray]:
@@ -62,6 +67,19 @@ def rows_at(places: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.searchsorted(ends, places, side="right") - 1
 
 
-def per_caption(captions: pa.ChunkedArray, measure: Callable[[pa.StringArray], np.ndarray]) -> pa.Array:
-    """`measure`, which maps a run of M captions to float32[M], over all N: float32[N]."""
-    return pa.array(np.concatenate([np.zeros(0, np.float32), *map(measure, runs(captions))]), pa.float32())
+def of_characters(measure: Measure) -> Callable[[pa.ChunkedArray], np.ndarray]:
+    """A measure of M captions' characters as one of captions: string[N], none NULL → [N].
+
+    All measures that were made so are taken together, in one pass over the captions that one of them is asked of.
+    """
+    _measures.append(measure)
+    place = len(_measures) - 1
+    return lambda captions: _taken(captions, len(_measures))[place]
+
+
+@remembers_last
+def _taken(captions: pa.ChunkedArray, count: int) -> list[np.ndarray]:
+    """The first `count` measures of all captions: all there are."""
+    taken = [[measure(codes, ends) for measure in _measures[:count]] for codes, ends in map(codes_of, runs(captions))]
+    taken = taken or [[measure(*codes_of(pa.array([], pa.string()))) for measure in _measures[:count]]]
+    return [np.concatenate(pieces) for pieces in zip(*taken, strict=True)]

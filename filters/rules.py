@@ -7,7 +7,6 @@ are asked, so `reasons` names every failed one, not the first.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-WORD, NO_WORD = r"\pL\pM\pN_", r"\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}\pS\pZ\pC"
+from filters.patterns import found_any, found_within, prepare
+
 Thresholds = Mapping[str, float]
 Measure = Callable[[pa.Table], pa.Array]
 
@@ -172,57 +172,21 @@ def _comparable(values: pa.Array, threshold: float) -> tuple[pa.Array, pa.Scalar
 
 
 def matches(
-    *patterns: str, beyond_ascii: Sequence[str] = (), unless: Sequence[str] = (), where: str = "", ignore_case: bool = False
+    *patterns: str, unless: Sequence[str] = (), where: str = "", ignore_case: bool = False
 ) -> Callable[[pa.Table, Thresholds], pa.Array]:
     r"""A test that drops captions in which one of the RE2 patterns is found, and none of `unless`.
 
-    `beyond_ascii` are patterns that match no ASCII, and are tried on other captions only; where `where` is given, all are tried
-    only where it is found. \w and \W are of every script, unlike RE2's own.
+    Where `where` is given, a pattern that is asked sooner, the others are tried only where it is found. \w and \W are of every
+    script, unlike RE2's own.
     """
-    # One at a time: RE2 is fast while a pattern's states fit its cache, and joined they do not.
-    wanted, foreign, unwanted = (tuple(map(of_every_script, some)) for some in (patterns, beyond_ascii, unless))
+    wanted, unwanted = prepare(patterns, ignore_case=ignore_case), prepare(unless)
+    first = prepare([where]) if where else ()
 
     def test(table: pa.Table, thresholds: Thresholds) -> pa.Array:
         captions = table["caption"]
-        if where:
-            places = np.flatnonzero(found_any(captions, [where], ignore_case=ignore_case))
-            captions = captions.take(pa.array(places))
-        found = found_any(captions, wanted, ignore_case=ignore_case)
-        if foreign:
-            others = beyond_ascii_places(captions)
-            found[others] |= found_any(captions.take(pa.array(others)), foreign, ignore_case=ignore_case)
-        if unwanted:
-            hits = np.flatnonzero(found)
-            found[hits] = ~found_any(captions.take(pa.array(hits)), unwanted)
-        if where:
-            whole = np.zeros(len(table), bool)
-            whole[places] = found
-            return pa.array(whole)
+        found = found_within(captions, wanted, found_any(captions, first)) if first else found_any(captions, wanted)
+        if unwanted and found.any():
+            found &= ~found_any(captions, unwanted)
         return pa.array(found)
 
     return test
-
-
-def found_any(captions: pa.ChunkedArray, patterns: Sequence[str], *, ignore_case: bool = False) -> np.ndarray:
-    """Whether one of the RE2 patterns is found in each caption (string[N], none NULL): bool[N]."""
-    found = np.zeros(len(captions), bool)
-    for pattern in patterns:
-        found |= pc.match_substring_regex(captions, pattern, ignore_case=ignore_case).to_numpy()
-    return found
-
-
-def beyond_ascii_places(captions: pa.ChunkedArray) -> np.ndarray:
-    """The rows of the captions that are not ASCII alone: int64[M]."""
-    return np.flatnonzero(pc.not_equal(pc.binary_length(captions), pc.utf8_length(captions)).to_numpy())
-
-
-def of_every_script(pattern: str) -> str:
-    r"""An RE2 pattern whose \w and \W mean letters, marks and digits of every script; RE2's own know ASCII alone."""
-    parts, within = [], False
-    for part in re.findall(r"\\.|.", pattern, re.DOTALL):
-        if part in (r"\w", r"\W") and within:
-            parts.append(WORD if part == r"\w" else NO_WORD)
-        else:
-            parts.append({r"\w": f"[{WORD}]", r"\W": f"[^{WORD}]"}.get(part, part))
-        within = part == "[" or (within and part != "]")
-    return "".join(parts)

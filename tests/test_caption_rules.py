@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters import stage2
+from filters import patterns, stage2
 from filters.captions.boilerplate import is_repeated
 from filters.captions.gibberish import HELD_DOWN
-from filters.captions.letters import ALPHABETS, folded, letter_numbers, trigrams
+from filters.captions.letters import ALPHABETS, folded, trigrams
 from filters.captions.offensive import severity
-from filters.rules import configure, evaluate, of_every_script
+from filters.patterns import found_any, literals, of_every_script, prepare
+from filters.rules import configure, evaluate
 
 RULES = {setting.rule.name: setting for setting in configure(stage2.RULES, {})}
 LINES = [
@@ -52,7 +53,7 @@ def test_noise_is_the_share_of_words_without_known_trigrams(words: list[str]) ->
     noise = 0
     for word in " ".join(words).split():
         for alphabet, seen in trigrams().items():
-            letters = [0, *(int(letter_numbers(alphabet)[ord(letter)]) for letter in word), 0]
+            letters = [0, *(ALPHABETS[alphabet].find(letter) + 1 for letter in word), 0]
             if all(letters[1:-1]):
                 size = len(ALPHABETS[alphabet]) + 1
                 unseen = sum(
@@ -101,6 +102,43 @@ def test_severity_is_that_of_the_worst_word() -> None:
     said = ["a damn shame", "what the fuck", "damn you fucking idiot", "操场上的学生", "操你妈", "Scunthorpe", "Блин с икрой"]
     table = pa.table({"caption": pa.chunked_array([said])})
     assert severity(table).to_pylist() == [1, 2, 2, 0, 2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "pattern, needed",
+    [
+        (r"click (?:here|to (?:enlarge|zoom))", {"click here", "click to enlarge", "click to zoom"}),
+        (r"(?i)^\W*Sold[ -]out\W*$", {"sold out", "sold-out"}),
+        (r"\{\{.*?\}\}", {"{{"}),
+        (r"cookies? (?:policy|use)", {"cookie policy", "cookies policy", "cookie use", "cookies use"}),
+        (r"!{6,}|-{6,}", {"!!!!!!", "------"}),
+        (r"a(?:bc)?d\s+e", {"ad", "abcd"}),
+        (r"[^\pL]\d+|word", None),
+        (r"(?:word)?", None),
+        (r"[\x{4E00}-\x{4E02}]页", {"一页", "丁页", "丂页"}),
+    ],
+)
+def test_literals_are_what_a_pattern_cannot_do_without(pattern: str, needed: set[str] | None) -> None:
+    assert literals(pattern) == needed
+
+
+PATTERNS = sorted(patterns._known)
+PIECES = sorted({text for pattern in PATTERNS for text in literals(pattern) or ()} | set(" .,-:\n\"'()0123456789aAbBиИ图é"))
+pieced = st.lists(st.sampled_from(PIECES) | st.sampled_from(PIECES).map(str.upper), max_size=7).map("".join)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(pieced, max_size=20), st.integers(0, 3))
+def test_a_pattern_is_found_wherever_re2_finds_it(texts: list[str], skipped: int) -> None:
+    captions = pa.chunked_array([texts[:5], texts[5:]], pa.string()).slice(skipped)
+    for pattern in PATTERNS:
+        assert found_any(captions, [pattern]).tolist() == pc.match_substring_regex(captions, pattern).to_pylist(), pattern
+
+
+def test_patterns_prepared_later_are_found_as_well() -> None:
+    captions = pa.chunked_array([["a red fox", "A WELL", "a well-dressed fox"]])
+    assert found_any(captions, prepare(["fox"])).tolist() == [True, False, True]
+    assert found_any(captions, prepare([r"well\b"], ignore_case=True)).tolist() == [False, True, True]
 
 
 @given(st.text("aя狗1_ -.", max_size=12))

@@ -9,10 +9,10 @@ import re
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from filters.captions.placeholder import STOCK_WORDS
-from filters.characters import codes_of, rows_at, runs
+from filters.characters import of_characters, rows_at
+from filters.patterns import found_any, prepare
 from filters.rules import Rule, Thresholds, above, column, matches
 from filters.words import count_words
 
@@ -55,40 +55,37 @@ ONLY_MENU = rf"(?i)^[\s\pP\pS]*(?:{MENU}{SEPARATOR}+)+{MENU}[\s\pP\pS]*$"
 AMONG_BARS = rf"(?i)^\s*{MENU}\s*[|»›>].*[|»›>]", rf"(?i)(?:^|{BARS})\s*{MENU}\s*[|»›·•].*[|»›·•]\s*{MENU}\s*(?:$|{BARS})"
 
 
-_turners, _among_bars = matches(*TURNERS), matches(*AMONG_BARS, where=BARS)
+MENUS, LISTED, BARRED = prepare((*TURNERS, *AMONG_BARS)), prepare([ONLY_MENU]), prepare([BARS])
 
 
 def _menu(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     captions = table["caption"]
-    barred = pc.match_substring_regex(captions, BARS).to_numpy()
-    found = _turners(table, {}).to_numpy(zero_copy_only=False) | _among_bars(table, {}).to_numpy(zero_copy_only=False)
+    found = found_any(captions, MENUS)
     # "Help Support" may be a caption; with a bar between, or with a third, it is a menu.
-    listed = pc.match_substring_regex(captions, ONLY_MENU).to_numpy()
-    found |= listed & (barred | (count_words(captions).to_numpy() > 2))
+    listed = np.flatnonzero(found_any(captions, LISTED))
+    found[listed] |= found_any(captions, BARRED)[listed] | (count_words(captions.take(pa.array(listed))).to_numpy() > 2)
     return pa.array(found)
 
 
 def _repeats(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    found = [np.zeros(0, bool)]
-    for captions in runs(table["caption"]):
-        again = _begins_again(captions)
-        places = np.flatnonzero(again)
-        again[places] = [is_repeated(text) for text in captions.take(pa.array(places)).to_pylist()]
-        found.append(again)
-    return pa.array(np.concatenate(found))
+    again = _begins_again(table["caption"])
+    places = np.flatnonzero(again)
+    again = np.zeros_like(again)
+    again[places] = [is_repeated(text) for text in table["caption"].take(pa.array(places)).to_pylist()]
+    return pa.array(again)
 
 
-def _begins_again(captions: pa.StringArray) -> np.ndarray:
+@of_characters
+def _begins_again(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Do a caption's first four characters, case aside, come again in it? What repeats itself does: bool[M]."""
-    codes, ends = codes_of(captions)
-    again = np.zeros(len(captions), bool)
+    again = np.zeros(len(ends) - 1, bool)
     if len(codes) < 4:
         return again
     folded = np.ascontiguousarray(codes.astype(np.uint8) | 32)
     fours = np.ndarray(len(folded) - 3, "<u4", folded, strides=(1,))  # the four bytes from each character on
-    starts, lengths = ends[:-1], np.diff(ends)
-    first = fours[np.minimum(starts, len(fours) - 1)]
-    places = np.flatnonzero(fours == np.repeat(first, lengths)[: len(fours)])
+    starts = ends[:-1]
+    first = fours.take(starts, mode="clip")
+    places = np.flatnonzero(fours == np.repeat(first, np.diff(ends))[: len(fours)])
     rows = rows_at(places, ends)
     again[rows[places > starts[rows]]] = True
     return again
@@ -143,17 +140,15 @@ RULES = [
             r"^\W*(?:la |cette )?(?:page|fichier|image|ressource)\b[^.]{0,30}(?:introuvable|n['’]existe pas|n['’]est (?:plus|pas) disponible)|^\W*(?:accès (?:refusé|interdit)|erreur (?:interne|du serveur|de connexion)|une erreur (?:est survenue|s['’]est produite))",
             r"^\W*(?:la |esta |a |essa )?(?:página|imagen|imagem|archivo|arquivo)\b[^.]{0,30}(?:no (?:encontrad[ao]|existe|se encuentra|disponible|se pudo)|não (?:encontrad[ao]|existe|disponível))|^\W*(?:acceso denegado|acesso negado|error (?:interno|del servidor)|erro (?:interno|no servidor)|(?:se ha producido|ocorreu) um? ?(?:error|erro))",
             r"^\W*(?:pagina|immagine|file) non (?:trovat[ao]|disponibile)|^\W*(?:accesso negato|errore (?:interno|del server)|si è verificato un errore)",
-            beyond_ascii=(
-                r"^\W*(?:页面|网页|文件|图片|您访问的|您要?查看的|抱歉|对不起|该|此|系统|服务器|网络|加载|请求|数据库|无法|访问)[^。]{0,16}(?:不存在|找不到|未找到|已(?:被)?(?:删除|移除|下架|失效|过期)|错误|出错|失败|无法(?:显示|访问|加载|打开|连接)|被拒绝|拒绝访问|超时|连接数据库|繁忙|异常)",
-                r"^\W*(?:找不到(?:该)?(?:页面|文件|网页|图片)|404错误|内部服务器错误|拒绝访问|禁止访问)",
-                r"^\W*(?:страница|файл|изображение|картинка|сайт|доступ|товар|запрашиваемая страница)[^.]{0,25}(?:не найден[аоы]?|не существует|недоступ[а-я]*|удал[а-я]+|запрещ[а-я]+|отказано)|^\W*(?:внутренняя )?ошибка (?:сервера|доступа|загрузки|подключения|\d)|^\W*(?:доступ (?:запрещ|ограничен)|произошла ошибка|не удалось загрузить)",
-                r"^\W*(?:お探しの|申し訳ありません|ご指定の|指定された|この|その|該当する|\d+)*\W*(?:ページ|画像|ファイル|サーバー?)(?:が|は|を|の|に)?(?:見つかりません|存在しません|表示できません|エラー|読み込めません|アクセスできません)|^\W*(?:内部サーバーエラー|アクセスが拒否|エラーが発生)",
-                r"^\W*(?:요청하신|찾으시는|해당|이|죄송합니다)?\W*(?:페이지|이미지|파일)[를을가이는은]?\s*(?:현재 )?(?:찾을 수 없|존재하지 않|불러올 수 없|표시할 수 없)(?:습니다|음|어요)?\W*$|^\W*(?:오류가 발생|접근이 거부|서버 오류|내부 서버)",
-                r"^\W*(?:الصفحة|الصورة|الملف)[^.]{0,12}(?:غير موجود|غير متاح|غير متوفر)|^\W*(?:تم رفض الوصول|حدث خطأ|خطأ في الخادم|خطأ \d)",
-                r"(?:पृष्ठ|पेज|फ़ाइल|छवि)\s*(?:नहीं मिल|उपलब्ध नहीं|मौजूद नहीं)|^\W*(?:पहुंच अस्वीकृत|सर्वर त्रुटि|त्रुटि)",
-            ),
+            r"^\W*(?:页面|网页|文件|图片|您访问的|您要?查看的|抱歉|对不起|该|此|系统|服务器|网络|加载|请求|数据库|无法|访问)[^。]{0,16}(?:不存在|找不到|未找到|已(?:被)?(?:删除|移除|下架|失效|过期)|错误|出错|失败|无法(?:显示|访问|加载|打开|连接)|被拒绝|拒绝访问|超时|连接数据库|繁忙|异常)",
+            r"^\W*(?:找不到(?:该)?(?:页面|文件|网页|图片)|404错误|内部服务器错误|拒绝访问|禁止访问)",
+            r"^\W*(?:страница|файл|изображение|картинка|сайт|доступ|товар|запрашиваемая страница)[^.]{0,25}(?:не найден[аоы]?|не существует|недоступ[а-я]*|удал[а-я]+|запрещ[а-я]+|отказано)|^\W*(?:внутренняя )?ошибка (?:сервера|доступа|загрузки|подключения|\d)|^\W*(?:доступ (?:запрещ|ограничен)|произошла ошибка|не удалось загрузить)",
+            r"^\W*(?:お探しの|申し訳ありません|ご指定の|指定された|この|その|該当する|\d+)*\W*(?:ページ|画像|ファイル|サーバー?)(?:が|は|を|の|に)?(?:見つかりません|存在しません|表示できません|エラー|読み込めません|アクセスできません)|^\W*(?:内部サーバーエラー|アクセスが拒否|エラーが発生)",
+            r"^\W*(?:요청하신|찾으시는|해당|이|죄송합니다)?\W*(?:페이지|이미지|파일)[를을가이는은]?\s*(?:현재 )?(?:찾을 수 없|존재하지 않|불러올 수 없|표시할 수 없)(?:습니다|음|어요)?\W*$|^\W*(?:오류가 발생|접근이 거부|서버 오류|내부 서버)",
+            r"^\W*(?:الصفحة|الصورة|الملف)[^.]{0,12}(?:غير موجود|غير متاح|غير متوفر)|^\W*(?:تم رفض الوصول|حدث خطأ|خطأ في الخادم|خطأ \d)",
+            r"(?:पृष्ठ|पेज|फ़ाइल|छवि)\s*(?:नहीं मिल|उपलब्ध नहीं|मौजूद नहीं)|^\W*(?:पहुंच अस्वीकृत|सर्वर त्रुटि|त्रुटि)",
             ignore_case=True,
-            unless=(STOCK_WORDS,),
+            unless=STOCK_WORDS,
         ),
         catches="HTTP and server messages, standing alone",
         origin=ORIGIN,
@@ -172,11 +167,9 @@ RULES = [
             r"alle rechte vorbehalten|(?:diese|unsere) (?:web)?(?:seite|site) verwendet cookies|wir verwenden cookies|cookie-?(?:einstellungen|richtlinie|hinweis)|datenschutz(?:erklärung|hinweise)|nur mit genehmigung|zzgl\.? versand|inkl\.? (?:\d+ ?% )?(?:mwst|ust)|(?:bitte )?(?:aktivieren sie )?javascript (?:aktivieren|ist deaktiviert)",
             r"tous droits réservés|(?:ce site|nous) utilis(?:e|ons) des cookies|politique de (?:confidentialité|cookies)|mentions légales|reproduction (?:interdite|même partielle)|photos? non contractuelles?",
             r"todos los derechos reservados|(?:este sitio|esta web|utilizamos) (?:utiliza |usa )?cookies|política de (?:privacidad|cookies)|prohibida (?:su|la) reproducción|todos os direitos reservados|(?:este site|nós) (?:utiliza|usa|usamos) cookies|política de privacidade|tutti i diritti riservati|questo sito utilizza(?: i)? cookie|informativa sulla privacy|vietata la riproduzione",
-            beyond_ascii=(
-                r"版权所有|版权声明|著作权归|未经(?:许可|授权|允许|同意|书面)|严禁转载|禁止转载|请勿转载|转载请?注明|侵权(?:必究|请|删除|即删)|[京沪粤浙苏鲁闽川渝津]?ICP[备证]|公网安备|(?:本站|本网站|我们)(?:会)?使用\s*cookie|隐私政策|用户协议|免责声明|违法(?:和)?不良信息|图片(?:仅供参考|来源于?网络|源自网络)|仅供(?:参考|学习)|以实物为准|请输入验证码|浏览器(?:版本过低|不支持)",
-                r"все права защищены|(?:мы |сайт |наш сайт )?использу(?:ем|ет) (?:файлы )?cookie|политика конфиденциальности|пользовательское соглашение|копирование (?:материалов )?(?:запрещено|без)|включите javascript|не является публичной офертой",
-                r"無断(?:転載|複製|使用)|(?:当サイト|このサイト)は?.{0,6}cookie|プライバシーポリシー|利用規約|著作権は|javascriptを有効|이 사이트는 쿠키|쿠키를 사용|무단\s*(?:전재|복제|배포|도용)|개인정보\s*(?:처리|취급)방침|이용약관|저작권|جميع الحقوق محفوظة|ملفات تعريف الارتباط|سياسة الخصوصية|सर्वाधिकार सुरक्षित|कुकीज़? का उपयोग|गोपनीयता नीति",
-            ),
+            r"版权所有|版权声明|著作权归|未经(?:许可|授权|允许|同意|书面)|严禁转载|禁止转载|请勿转载|转载请?注明|侵权(?:必究|请|删除|即删)|[京沪粤浙苏鲁闽川渝津]?ICP[备证]|公网安备|(?:本站|本网站|我们)(?:会)?使用\s*cookie|隐私政策|用户协议|免责声明|违法(?:和)?不良信息|图片(?:仅供参考|来源于?网络|源自网络)|仅供(?:参考|学习)|以实物为准|请输入验证码|浏览器(?:版本过低|不支持)",
+            r"все права защищены|(?:мы |сайт |наш сайт )?использу(?:ем|ет) (?:файлы )?cookie|политика конфиденциальности|пользовательское соглашение|копирование (?:материалов )?(?:запрещено|без)|включите javascript|не является публичной офертой",
+            r"無断(?:転載|複製|使用)|(?:当サイト|このサイト)は?.{0,6}cookie|プライバシーポリシー|利用規約|著作権は|javascriptを有効|이 사이트는 쿠키|쿠키를 사용|무단\s*(?:전재|복제|배포|도용)|개인정보\s*(?:처리|취급)방침|이용약관|저작권|جميع الحقوق محفوظة|ملفات تعريف الارتباط|سياسة الخصوصية|सर्वाधिकार सुरक्षित|कुकीज़? का उपयोग|गोपनीयता नीति",
             ignore_case=True,
         ),
         catches="legal, cookie, copyright and browser notices",
@@ -197,12 +190,10 @@ RULES = [
             r"cliquez (?:ici|sur|pour)|cliquer (?:ici|sur|pour)|ajouter au panier|acheter maintenant|en savoir plus|lire la suite|voir (?:plus|la suite|tous les|le produit)|inscrivez-vous|abonnez-vous|suivez-nous|livraison (?:gratuite|offerte)|rupture de stock|^\W*(?:chargement|veuillez patienter|publicité|partager|envoyer)\W*$|partager sur|agrandir l['’]image",
             r"haga clic|haz clic|clic(?:k)? (?:aquí|para|en la imagen)|clique (?:aqui|para|na imagem)|añadir al carrito|agregar al carrito|adicionar ao carrinho|comprar (?:ahora|agora|ya)\b|compra ahora|compre (?:agora|já)|leer más|leia mais|seguir leyendo|ver (?:más|mais|detalles|detalhes|producto|todo)\W*$|saber mais|más información\W*$|suscríbe(?:te|ase)|inscreva-se|síguenos|siga-nos|envío gratis|frete grátis|^\W*(?:cargando|carregando|publicidad|publicidade|compartir|enviar|agotado|esgotado)\W*$|clicca (?:qui|per|sull)|aggiungi al carrello|acquista ora|leggi (?:tutto|di più)|scopri di più|iscriviti|spedizione gratuita|^\W*(?:caricamento|pubblicità|condividi)\W*$",
             r"(?:^|[\s|,;])(?:tel(?:efon|[ée]fono|efone)?|phone|fax|mobile|whatsapp|wechat|call us|电话|热线|手机|微信|тел|телефон|전화|電話)[\s.:：]+[+(]?\d[\d\s()./-]{6,}",
-            beyond_ascii=(
-                r"点击(?:这里|此处|查看|放大|图片|进入|下载|购买|链接|上方|下方|关注|阅读|缩略)|查看(?:大图|原图|更多|详情|全部)|加入购物车|立即(?:购买|抢购|注册|登录|下载|咨询|预订|报名)|马上(?:抢|购买|注册)|(?:全国|全场|免费)?包邮|限时(?:抢购|特价|优惠|折扣)|货到付款|七天无理由|(?:扫|长按).{0,6}(?:二维码|码)|扫一扫|关注(?:我们|微信|公众号|官方)|(?:客服|咨询|服务|订购)(?:热线|电话|QQ)|加微信|分享到|阅读(?:更多|全文|原文)|^\W*(?:更多|展开|收起|加载中|正在加载|请稍候|广告|推广|相关(?:推荐|文章|阅读)|猜你喜欢|热门(?:推荐|文章)|上一[篇张页]|下一[篇张页]|暂无评论|发表评论|我要评论|售罄|已售完|现货|返回列表|提交|取消|确定|登录后.{0,8})\W*$|图片加载中|在线咨询|免费(?:试听|领取|注册|咨询)|欢迎(?:来电|咨询|选购|光临本)",
-                r"нажмите|кликните|(?:добавить )?в корзину|купить (?:сейчас|в один клик|онлайн)|заказать (?:звонок|сейчас|онлайн)|читать (?:далее|дальше|полностью)|узнать больше|подробнее\W*$|подпи(?:шитесь|сывайтесь|саться)|поделиться|бесплатная доставка|нет в наличии|^\W*(?:загрузка|подождите|реклама|отправить|смотреть все|показать ещё|в наличии)\W*$|оставить (?:комментарий|отзыв|заявку)|скачать бесплатно|увеличить (?:изображение|фото)",
-                r"クリック(?:して|すると|で)|タップして|拡大表示|カートに(?:入れる|追加)|今すぐ(?:購入|登録|ダウンロード|申し込)|続きを(?:読む|見る)|もっと(?:見る|読む)|詳しくは(?:こちら|コチラ)|詳細は?(?:こちら|を見る)|送料無料|在庫(?:切れ|あり)|フォローして|シェアする|^\W*(?:読み込み中|お待ちください|広告|売り切れ|関連記事|ログイン)\W*$|会員登録|클릭(?:하세요|하시면|하면|해|하여)|장바구니에|바로\s*구매|지금\s*(?:구매|가입|신청|다운)|더\s*(?:보기|읽기|알아보기)|자세히\s*보기|무료\s*배송|품절|구독(?:하기|하세요)|공유하기|로그인이?\s*필요|^\W*(?:로딩\s*중|광고|잠시만 기다려)\W*\S{0,4}$|로드하는 중",
-                r"انقر|اضغط (?:هنا|على|للتكبير)|أضف إلى (?:السلة|عربة)|اشتر(?:ي)? الآن|تسوق الآن|اقرأ المزيد|المزيد من|شاهد المزيد|اشترك (?:الآن|في)|تابعنا|شحن مجاني|توصيل مجاني|نفذت الكمية|^\W*(?:جاري التحميل|إعلان|مشاركة)\W*$|क्लिक करें|टैप करें|कार्ट में (?:जोड़ें|डालें)|अभी खरीदें|और पढ़ें|और देखें|अधिक जानें|सदस्यता लें|फॉलो करें|शेयर करें|मुफ़?्?त (?:शिपिंग|डिलीवरी)|स्टॉक में नहीं|^\W*(?:लोड हो रहा है|विज्ञापन|कृपया प्रतीक्षा करें)\W*$",
-            ),
+            r"点击(?:这里|此处|查看|放大|图片|进入|下载|购买|链接|上方|下方|关注|阅读|缩略)|查看(?:大图|原图|更多|详情|全部)|加入购物车|立即(?:购买|抢购|注册|登录|下载|咨询|预订|报名)|马上(?:抢|购买|注册)|(?:全国|全场|免费)?包邮|限时(?:抢购|特价|优惠|折扣)|货到付款|七天无理由|(?:扫|长按).{0,6}(?:二维码|码)|扫一扫|关注(?:我们|微信|公众号|官方)|(?:客服|咨询|服务|订购)(?:热线|电话|QQ)|加微信|分享到|阅读(?:更多|全文|原文)|^\W*(?:更多|展开|收起|加载中|正在加载|请稍候|广告|推广|相关(?:推荐|文章|阅读)|猜你喜欢|热门(?:推荐|文章)|上一[篇张页]|下一[篇张页]|暂无评论|发表评论|我要评论|售罄|已售完|现货|返回列表|提交|取消|确定|登录后.{0,8})\W*$|图片加载中|在线咨询|免费(?:试听|领取|注册|咨询)|欢迎(?:来电|咨询|选购|光临本)",
+            r"нажмите|кликните|(?:добавить )?в корзину|купить (?:сейчас|в один клик|онлайн)|заказать (?:звонок|сейчас|онлайн)|читать (?:далее|дальше|полностью)|узнать больше|подробнее\W*$|подпи(?:шитесь|сывайтесь|саться)|поделиться|бесплатная доставка|нет в наличии|^\W*(?:загрузка|подождите|реклама|отправить|смотреть все|показать ещё|в наличии)\W*$|оставить (?:комментарий|отзыв|заявку)|скачать бесплатно|увеличить (?:изображение|фото)",
+            r"クリック(?:して|すると|で)|タップして|拡大表示|カートに(?:入れる|追加)|今すぐ(?:購入|登録|ダウンロード|申し込)|続きを(?:読む|見る)|もっと(?:見る|読む)|詳しくは(?:こちら|コチラ)|詳細は?(?:こちら|を見る)|送料無料|在庫(?:切れ|あり)|フォローして|シェアする|^\W*(?:読み込み中|お待ちください|広告|売り切れ|関連記事|ログイン)\W*$|会員登録|클릭(?:하세요|하시면|하면|해|하여)|장바구니에|바로\s*구매|지금\s*(?:구매|가입|신청|다운)|더\s*(?:보기|읽기|알아보기)|자세히\s*보기|무료\s*배송|품절|구독(?:하기|하세요)|공유하기|로그인이?\s*필요|^\W*(?:로딩\s*중|광고|잠시만 기다려)\W*\S{0,4}$|로드하는 중",
+            r"انقر|اضغط (?:هنا|على|للتكبير)|أضف إلى (?:السلة|عربة)|اشتر(?:ي)? الآن|تسوق الآن|اقرأ المزيد|المزيد من|شاهد المزيد|اشترك (?:الآن|في)|تابعنا|شحن مجاني|توصيل مجاني|نفذت الكمية|^\W*(?:جاري التحميل|إعلان|مشاركة)\W*$|क्लिक करें|टैप करें|कार्ट में (?:जोड़ें|डालें)|अभी खरीदें|और पढ़ें|और देखें|अधिक जानें|सदस्यता लें|फॉलो करें|शेयर करें|मुफ़?्?त (?:शिपिंग|डिलीवरी)|स्टॉक में नहीं|^\W*(?:लोड हो रहा है|विज्ञापन|कृपया प्रतीक्षा करें)\W*$",
             ignore_case=True,
         ),
         catches="click to enlarge, add to cart, read more, share, image may contain …",

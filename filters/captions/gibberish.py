@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from filters.captions.letters import ALPHABETS, letter_numbers, trigrams
-from filters.characters import codes_of, count_true, per_caption, rows_at
+from filters.captions.letters import ALPHABETS, letter_count, letter_numbers, unseen_trigrams
+from filters.characters import count_true, of_characters, rows_at
+from filters.patterns import found_any, found_within, prepare
 from filters.rules import Rule, Thresholds, above, matches
 
 # How many trigrams that no word has make a word improbable, and which share of its trigrams.
@@ -22,49 +22,50 @@ HELD_DOWN = 6
 NEIGHBOURS = "aze|zer|qsd|klm|wxc|qwe|wer|ert|rty|tyu|uio|iop|asd|sdf|dfg|fgh|ghj|hjk|jkl|zxc|xcv|cvb|vbn|bnm|йцу|цук|уке|кен|енг|нгш|гшщ|шщз|про|рол|апр|фыв|ыва|вап|олд|лдж|ячс|чсм"
 
 
-def _noise(table: pa.Table) -> pa.Array:
-    """The share of a caption's characters, spaces aside, that stand in words no language has: float32[N]."""
-    return per_caption(table["caption"], _noise_of)
-
-
-def _noise_of(captions: pa.StringArray) -> np.ndarray:
-    codes, ends = codes_of(captions)
-    noise = np.zeros(len(captions))
-    for alphabet, seen in trigrams().items():
-        letters = letter_numbers(alphabet)[codes].astype(np.int32)
-        before, after = _neighbours(letters, ends)
-        size = len(ALPHABETS[alphabet]) + 1
-        unseen = ~seen[(before * size + letters) * size + after] & (letters > 0)
-        odd = np.flatnonzero(unseen)
-        if not len(odd):
-            continue
-        # Hardly a word has one of them: only the words that do are looked at whole.
-        first, last = np.flatnonzero((before == 0) & (letters > 0)), np.flatnonzero((after == 0) & (letters > 0))
-        words, counts = np.unique(np.searchsorted(first, odd, side="right") - 1, return_counts=True)
-        length = last[words] - first[words] + 1
-        enough = (counts >= UNSEEN[alphabet]) & (length >= LEAST_LETTERS)
-        improbable = enough & (counts >= IMPROBABLE[alphabet] * length)
-        noise += np.bincount(rows_at(first[words], ends), length * improbable, minlength=len(captions))
+@of_characters
+def _noise(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    letters, unseen = _unseen_trigrams(codes, ends)
+    odd = np.flatnonzero(unseen)
+    if not len(odd):
+        return np.zeros(len(ends) - 1, np.float32)
+    # Hardly a word has one of them: only the words that do are looked at whole.
+    first, last = _words(letters, ends)
+    words, counts = np.unique(np.searchsorted(first, odd, side="right") - 1, return_counts=True)
+    length = last[words] - first[words] + 1
+    cyrillic = letters[first[words]] > len(ALPHABETS["latin"])
+    least, share = (np.where(cyrillic, limit["cyrillic"], limit["latin"]) for limit in (UNSEEN, IMPROBABLE))
+    improbable = (counts >= least) & (length >= LEAST_LETTERS) & (counts >= share * length)
+    noise = np.bincount(rows_at(first[words], ends), length * improbable, minlength=len(ends) - 1)
     return np.asarray(noise / np.maximum(count_true(codes > ord(" "), ends), 1), dtype=np.float32)
 
 
-def _neighbours(letters: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The letters before and after each, 0 where a caption begins or ends."""
-    before, after = np.zeros_like(letters), np.zeros_like(letters)
-    before[1:], after[:-1] = letters[:-1], letters[1:]
-    starts = ends[:-1][ends[:-1] < len(letters)]
-    before[starts] = 0
-    after[starts[starts > 0] - 1] = 0
-    return before, after
+def _unseen_trigrams(codes: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The letter at each character, uint8[C], and whether no word has it between its neighbours, bool[C]."""
+    padded = np.zeros(len(codes) + 2, np.uint8)
+    letters = padded[1:-1]
+    letter_numbers().take(codes, out=letters)
+    size = letter_count()
+    pairs = padded[:-1].astype(np.uint16) * np.uint16(size) + padded[1:]
+    trigram = pairs[:-1].astype(np.int32) * size + padded[2:]
+    first, last = ends[:-1][np.diff(ends) > 0], ends[1:][np.diff(ends) > 0] - 1
+    trigram[first] -= padded[first].astype(np.int32) * size * size  # the letter before belongs to another caption
+    trigram[last] -= padded[last + 2]
+    return letters, unseen_trigrams().take(trigram)
 
 
-def _held_down(table: pa.Table) -> pa.Array:
-    """The share of a caption's characters, spaces aside, in runs of six and more of one letter: float32[N]."""
-    return per_caption(table["caption"], _held_down_of)
+def _words(letters: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last places of the runs of letters of one alphabet, each within a caption."""
+    alphabet = (letters > 0).view(np.uint8) + (letters > len(ALPHABETS["latin"]))
+    breaks = np.ones(len(letters) + 1, bool)
+    breaks[1:-1] = alphabet[1:] != alphabet[:-1]
+    breaks[ends] = True
+    places = np.flatnonzero(breaks)
+    within = alphabet[places[:-1]] > 0
+    return places[:-1][within], places[1:][within] - 1
 
 
-def _held_down_of(captions: pa.StringArray) -> np.ndarray:
-    codes, ends = codes_of(captions)
+@of_characters
+def _held_down(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
     run = np.ones(max(0, len(codes) - HELD_DOWN + 1), bool)
     same = codes[1:] == codes[:-1]
     for step in range(HELD_DOWN - 1):
@@ -72,14 +73,28 @@ def _held_down_of(captions: pa.StringArray) -> np.ndarray:
     first = np.flatnonzero(run)
     rows = rows_at(first, ends)
     is_letter = np.array([chr(code).isalpha() for code in codes[first].tolist()], dtype=bool)
-    held = np.bincount(rows[is_letter & (rows == rows_at(first + HELD_DOWN - 1, ends))], minlength=len(captions))
+    held = np.bincount(rows[is_letter & (rows == rows_at(first + HELD_DOWN - 1, ends))], minlength=len(ends) - 1)
     written = count_true(codes > ord(" "), ends)
     return np.asarray(np.where(held, held + HELD_DOWN - 1, 0) / np.maximum(written, 1), dtype=np.float32)
 
 
+def noise(table: pa.Table) -> pa.Array:
+    """The share of a caption's characters, spaces aside, that stand in words no language has: float32[N]."""
+    return pa.array(_noise(table["caption"]))
+
+
+def held_down(table: pa.Table) -> pa.Array:
+    """The share of a caption's characters, spaces aside, in runs of six and more of one letter: float32[N]."""
+    return pa.array(_held_down(table["caption"]))
+
+
+ONE_WORD = prepare([r"^\s*[\w+/=-]{12,}\s*$"])
+
+
 def _random_token(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    one = pc.match_substring_regex(table["caption"], r"^\s*[\w+/=-]{12,}\s*$")
-    return pc.and_(one, pc.match_substring_regex(table["caption"], r"(?:[A-Za-z]+[0-9]+){3}|[0-9a-z][A-Z]+[0-9]+[a-z]+[A-Z0-9]"))
+    captions = table["caption"]
+    turns = [r"(?:[A-Za-z]+[0-9]+){3}|[0-9a-z][A-Z]+[0-9]+[a-z]+[A-Z0-9]"]
+    return pa.array(found_within(captions, turns, found_any(captions, ONE_WORD)))
 
 
 ORIGIN = "InternVL §3.2 names gibberish; the measure is ours"
@@ -88,8 +103,8 @@ RULES = [
     Rule(
         name="gibberish.keyboard",
         columns=("caption",),
-        drops=above(_noise),
-        measure=_noise,
+        drops=above(noise),
+        measure=noise,
         catches="letters piled as no language does (Latin and Cyrillic), in a large share of the caption",
         origin=ORIGIN + "; trigrams of CLDR's names of emoji in fifty languages",
         kept={"caption": "Strč prst skrz krk, Krzysztof Szczepański, Ljubljana"},
@@ -133,8 +148,8 @@ RULES = [
     Rule(
         name="gibberish.repeated_character",
         columns=("caption",),
-        drops=above(_held_down),
-        measure=_held_down,
+        drops=above(held_down),
+        measure=held_down,
         catches="one key held down, in a large share of the caption",
         origin=ORIGIN,
         kept={"caption": "Goooooooal! The crowd at Wembley goes wild"},

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.patterns import found_within
 from filters.rules import Rule, Thresholds, above, column
+
+SYLLABLES = r"[\p{Han}\p{Hangul}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Ethiopic}]"
 
 
 def _short(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    # Where a character is a syllable or a word, one or two say something: 바다 is the sea, घर a house, 猫 a cat.
-    syllables = pc.match_substring_regex(
-        table["caption"], r"[\p{Han}\p{Hangul}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Ethiopic}]"
-    )
     short = pc.and_(pc.less(table["caption_words"], 2), pc.less(table["caption_chars"], thresholds["min"]))
-    return pc.and_not(short, syllables)
+    # Where a character is a syllable or a word, one or two say something: 바다 is the sea, घर a house, 猫 a cat.
+    short = pc.fill_null(short, False).to_numpy()
+    return pa.array(short & ~found_within(table["caption"], [SYLLABLES], short))
 
 
 RULES = [

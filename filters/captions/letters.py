@@ -30,16 +30,36 @@ def _fold(letter: str) -> str:
     return unicodedata.normalize("NFKD", letter.translate(LIKE))[:1]
 
 
-@lru_cache(2)
-def letter_numbers(alphabet: str) -> np.ndarray:
-    """uint8[0x110000]: for each code point the place of its letter in an alphabet, counted from 1; 0 where it has none."""
-    number = {letter: place for place, letter in enumerate(ALPHABETS[alphabet], start=1)}
+def letter_count() -> int:
+    """One more than the letters of all alphabets have numbers."""
+    return 1 + sum(map(len, ALPHABETS.values()))
+
+
+@lru_cache(1)
+def letter_numbers() -> np.ndarray:
+    """uint8[0x110000]: for each code point the number of its letter, counted from 1 through all alphabets; 0 where it has none."""
+    number = {letter: place for place, letter in enumerate("".join(ALPHABETS.values()), start=1)}
     numbers = np.zeros(CODES, np.uint8)
-    for code in range(0x250 if alphabet == "latin" else 0x530):
-        numbers[code] = number.get(folded(chr(code)), 0)
-    for code in range(0x1E00, 0x1F00):  # Vietnamese and others, each one character
+    for code in (*range(0x530), *range(0x1E00, 0x1F00)):  # from U+1E00 on Vietnamese and others, each one character
         numbers[code] = number.get(folded(chr(code)), 0)
     return numbers
+
+
+@lru_cache(1)
+def unseen_trigrams() -> np.ndarray:
+    """bool[letter_count()³]: whether no word has the second letter of three between the others, which end a word if not of its
+    alphabet.
+    """
+    unseen, first = np.zeros((letter_count(),) * 3, bool), 1
+    for alphabet, seen in trigrams().items():
+        size = len(ALPHABETS[alphabet])
+        local = np.zeros(letter_count(), np.int64)
+        local[first : first + size] = np.arange(1, size + 1)
+        table = ~seen.reshape((size + 1,) * 3)
+        table[0, :, 0] = False  # a letter alone is no word to judge
+        unseen[:, first : first + size] = table[local][:, 1:][:, :, local]
+        first += size
+    return unseen.ravel()
 
 
 @lru_cache(1)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rules import Rule, Thresholds, beyond_ascii_places, found_any, of_every_script
+from filters.patterns import found_any, found_within, prepare
+from filters.rules import Rule, Thresholds
 
 SLURS, OBSCENE, MILD = 3, 2, 1
 
@@ -80,7 +81,6 @@ INSIDE: Mapping[int, Mapping[str, str]] = {
 HARMLESS = r"操作|体操|早操|广播操|情操|操场|贱人参|杂种(?:优势|犬|狗|稻|玉米|水稻)|无码头|无码率|自慰安|白痴(?:》|”)|《白痴|陀思妥耶夫斯基.{0,4}白痴|去死亡|死ねない|ブスケツ|デブリ|ブスッ|オマンコ公国|三级片区|人渣滓洞|阴道炎|宫颈.{0,6}阴道|(?:预防|打击|反对|禁止|远离|抵制)(?:卖淫|色情|性骚扰|家暴)|傻瓜相机|傻瓜式|讨厌鬼屋|ソープランドリー|マンコリン"
 
 
-BEYOND_ASCII = ("ru", "ko", "ar", "hi")
 LONGEST = 800  # characters of a pattern: RE2 is fast while its states fit the cache
 
 
@@ -106,32 +106,22 @@ def _whole_words(words: Sequence[str]) -> list[str]:
         some: list[str] = []
         for word in [*chosen, ""]:
             if some and (not word or sum(map(len, some)) + len(word) > LONGEST):
-                patterns.append(of_every_script(rf"(?i)(?:^|\W)(?:{'|'.join(some)}){ends}"))
+                patterns.append(rf"(?i)(?:^|\W)(?:{'|'.join(some)}){ends}")
                 some = []
             some.append(word)
     return patterns
 
 
-@lru_cache(3)
-def _patterns(level: int) -> tuple[list[str], list[str]]:
-    """RE2 patterns of a level: for all captions, and for those beyond ASCII."""
-    split = {language: _alternatives(pattern) for language, pattern in WORDS[level].items()}
-    everywhere = [word for language, words in split.items() if language not in BEYOND_ASCII for word in words]
-    beyond = [word for language in BEYOND_ASCII for word in split.get(language, [])]
-    return _whole_words(everywhere), _whole_words(beyond)
+WHOLE = {level: prepare(_whole_words([*chain(*map(_alternatives, words.values()))])) for level, words in WORDS.items()}
+WITHIN = {level: prepare([rf"(?i){'|'.join(words.values())}"]) for level, words in INSIDE.items()}
 
 
 def _of_level(captions: pa.ChunkedArray, level: int) -> np.ndarray:
     """Which captions hold a word of the level: bool[N]."""
-    everywhere, beyond = _patterns(level)
-    found = found_any(captions, everywhere)
-    places = beyond_ascii_places(captions)
-    others = captions.take(pa.array(places))
-    inside = [rf"(?i){'|'.join(INSIDE[level].values())}"]
-    hits = np.flatnonzero(found_any(others, inside))
-    cleaned = pc.replace_substring_regex(others.take(pa.array(hits)), HARMLESS, "")
-    found[places] |= found_any(others, beyond)
-    found[places[hits]] |= found_any(cleaned, inside)
+    found = found_any(captions, WHOLE[level])
+    hits = np.flatnonzero(found_any(captions, WITHIN[level]))
+    cleaned = pc.replace_substring_regex(captions.take(pa.array(hits)), HARMLESS, "")
+    found[hits] |= found_within(cleaned, WITHIN[level], np.ones(len(hits), bool))
     return found
 
 

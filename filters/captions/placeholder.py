@@ -20,17 +20,17 @@ CAMERA_NAMES = (
 )
 
 NOTHING = (
-    r"placeholder|untitled(?:[ -]?(?:image|design|document|project|page|post|photo|artwork|\d+))?|unnamed|unknown|undefined|null|none|nan|n/a|tbd|tba|todo|fixme|xxx+"
-    r"|\[?object object\]?|(?:this is (?:a |the |an |just a )?)?(?:test|testing|demo|sample|example|dummy|foo ?bar|foo|bar|baz)(?:[ _-]?(?:image|photo|picture|caption|text|post|page|title|file|alt|content|data))?(?:[ _-]?\d+)?"
-    r"|(?:sorry,? )?no (?:image|photo|picture|caption|title|description|alt(?:ernative)? text|thumbnail|cover|logo|preview|text|content|name|data|avatar)s?(?: (?:available|yet|found|provided|here|set|added|uploaded))?(?: yet)?"
-    r"|(?:image|photo|picture|preview|thumbnail|caption|description|photograph|content|logo)s? (?:is |are )?(?:not (?:yet )?(?:available|found|provided|set)|unavailable|missing|coming soon|pending|to follow|here|goes here|placeholder|description|title|alt(?: text)?|caption|url|source|credit|name|\d+)"
-    r"|(?:coming soon|under construction|work in progress|awaiting (?:image|photo)|to be (?:announced|added|confirmed|determined))"
-    r"|(?:default|sample|dummy|placeholder|featured|blank|missing|empty|spacer|generic|stock|temporary|temp|new|main|hero|banner|header|background|cover|thumbnail|thumb|product|post|blog|article|profile|user|team member|section|slider|gallery)[ _-]?(?:image|photo|picture|pic|text|caption|title|img|thumbnail|avatar|icon|logo|placeholder|name|description)s?(?:[ _-]?\d+)?"
-    r"|(?:your |the |an? |my |some )?(?:alt(?:ernative|ernate)?[ _-]?(?:text|tag|attribute)?|caption|description|title|headline|heading|subtitle|text|content|name|message|logo|ad|image|photo|picture)(?: (?:goes|comes|is|will be|should be|text))?(?: (?:here|for (?:the |this )?image))"
-    r"|(?:alt(?:ernative|ernate)?[ _-]?(?:text|tag|attribute)|alt|caption|description|title|image|img|photo|picture|pic|icon|logo|avatar|thumbnail|banner|spacer|pixel|blank|bullet|arrow|divider|separator|border|background|header|footer|slide|slideshow|carousel|screenshot|graphic|illustration|attachment|media|file|video|gallery|main|gif|jpg|png)"
-    r"|(?:please )?(?:enter|insert|add|type|write|put|provide|paste|place|edit|change|replace|describe|upload|choose|select|set)(?: in)? (?:your |an? |the |this |some |with (?:your )?)?(?:own )?(?:alt(?:ernative|ernate)?[ _-]?text|caption|description|title|text|image|photo|picture|content|name|headline|image description|file)(?: (?:here|for (?:the |this |your )?(?:image|photo|picture)|below|of (?:the |this )?image))?"
-    r"|(?:insert|your|company|business|brand|product|customer|user|first|last|full|file|image|photo|author|site|website|client|event|project|page|post|category)[ _-]?(?:name|title|logo|slogan|tagline|description|image|photo|text|caption)(?: (?:here|goes here))?"
-    r"|(?:image|photo|picture|pic|img|logo|foto|bild) ?(?:of|for|by|from|credit|source|courtesy(?: of)?)?[ :]*"
+    r"placeholder|untitled(?:[ -]?(?:image|design|document|project|page|post|photo|artwork|\d+))?|unnamed|unknown|undefined|null|none|nan|n/a|tbd|tba|todo|fixme|xxx+",
+    r"\[?object object\]?|(?:this is (?:a |the |an |just a )?)?(?:test|testing|demo|sample|example|dummy|foo ?bar|foo|bar|baz)(?:[ _-]?(?:image|photo|picture|caption|text|post|page|title|file|alt|content|data))?(?:[ _-]?\d+)?",
+    r"(?:sorry,? )?no (?:image|photo|picture|caption|title|description|alt(?:ernative)? text|thumbnail|cover|logo|preview|text|content|name|data|avatar)s?(?: (?:available|yet|found|provided|here|set|added|uploaded))?(?: yet)?",
+    r"(?:image|photo|picture|preview|thumbnail|caption|description|photograph|content|logo)s? (?:is |are )?(?:not (?:yet )?(?:available|found|provided|set)|unavailable|missing|coming soon|pending|to follow|here|goes here|placeholder|description|title|alt(?: text)?|caption|url|source|credit|name|\d+)",
+    r"(?:coming soon|under construction|work in progress|awaiting (?:image|photo)|to be (?:announced|added|confirmed|determined))",
+    r"(?:default|sample|dummy|placeholder|featured|blank|missing|empty|spacer|generic|stock|temporary|temp|new|main|hero|banner|header|background|cover|thumbnail|thumb|product|post|blog|article|profile|user|team member|section|slider|gallery)[ _-]?(?:image|photo|picture|pic|text|caption|title|img|thumbnail|avatar|icon|logo|placeholder|name|description)s?(?:[ _-]?\d+)?",
+    r"(?:your |the |an? |my |some )?(?:alt(?:ernative|ernate)?[ _-]?(?:text|tag|attribute)?|caption|description|title|headline|heading|subtitle|text|content|name|message|logo|ad|image|photo|picture)(?: (?:goes|comes|is|will be|should be|text))?(?: (?:here|for (?:the |this )?image))",
+    r"(?:alt(?:ernative|ernate)?[ _-]?(?:text|tag|attribute)|alt|caption|description|title|image|img|photo|picture|pic|icon|logo|avatar|thumbnail|banner|spacer|pixel|blank|bullet|arrow|divider|separator|border|background|header|footer|slide|slideshow|carousel|screenshot|graphic|illustration|attachment|media|file|video|gallery|main|gif|jpg|png)",
+    r"(?:please )?(?:enter|insert|add|type|write|put|provide|paste|place|edit|change|replace|describe|upload|choose|select|set)(?: in)? (?:your |an? |the |this |some |with (?:your )?)?(?:own )?(?:alt(?:ernative|ernate)?[ _-]?text|caption|description|title|text|image|photo|picture|content|name|headline|image description|file)(?: (?:here|for (?:the |this |your )?(?:image|photo|picture)|below|of (?:the |this )?image))?",
+    r"(?:insert|your|company|business|brand|product|customer|user|first|last|full|file|image|photo|author|site|website|client|event|project|page|post|category)[ _-]?(?:name|title|logo|slogan|tagline|description|image|photo|text|caption)(?: (?:here|goes here))?",
+    r"(?:image|photo|picture|pic|img|logo|foto|bild) ?(?:of|for|by|from|credit|source|courtesy(?: of)?)?[ :]*",
 )
 
 OTHERS = {
@@ -47,7 +47,7 @@ OTHERS = {
     "hi": r"(?:कोई (?:छवि|फोटो|चित्र|विवरण|शीर्षक) (?:नहीं|उपलब्ध नहीं)(?: है)?|(?:छवि|चित्र|फोटो) (?:उपलब्ध नहीं|विवरण|का विवरण|शीर्षक|जल्द आ रही है)(?: है)?|(?:शीर्षक|विवरण|नाम) (?:नहीं|रहित|यहाँ (?:लिखें|दर्ज करें))|बिना शीर्षक|अनाम|यहाँ (?:टेक्स्ट|विवरण|शीर्षक|पाठ) (?:लिखें|दर्ज करें|डालें)|वैकल्पिक पाठ|नमूना (?:चित्र|पाठ|छवि)|परीक्षण|जल्द आ रहा है|छवि|चित्र|फोटो)",
 }
 
-STOCK_WORDS = rf"(?i)^[\s\[({{<*\"'“_-]*(?:{NOTHING}|{'|'.join(OTHERS.values())})[\s.!…:\])}}>*\"'”_-]*$"
+STOCK_WORDS = tuple(rf"(?i)^[\s\[({{{{<*\"'“_-]*(?:{words})[\s.!…:\])}}}}>*\"'”_-]*$" for words in (*NOTHING, *OTHERS.values()))
 
 RULES = [
     Rule(
@@ -62,7 +62,7 @@ RULES = [
     Rule(
         name="placeholder.stock_words",
         columns=("caption",),
-        drops=matches(STOCK_WORDS),
+        drops=matches(*STOCK_WORDS),
         catches="untitled, no image available, alt text here, 图片描述 …",
         origin=ORIGIN,
         kept={"caption": "Untitled, oil on canvas, Mark Rothko"},
@@ -93,7 +93,6 @@ RULES = [
             r"(?i)\[(?:first|last|your|product|company|insert|image|customer|user|post|site|brand|event|city|model)[ _-]?(?:name|title|here|image|description|caption|text|logo|date|address)?\]",
             r"(?i)^\s*[\[{<](?:caption|title|alt|image|product|insert|your|photo|picture|description|placeholder|text|标题|图片|描述)[\w ]*[\]}>]\s*$",
             r"%[A-Z_]{3,}%|@@\w+@@|\{\d\}|\[\w+_\w+\]",
-            where=r"[\[{<%_@]",
         ),
         catches="template braces left unfilled",
         origin=ORIGIN,

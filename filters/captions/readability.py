@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.characters import classes, codes_of, count_true, per_caption
-from filters.rules import Measure, Rule, Thresholds, above, matches
+from filters.characters import classes, count_true, of_characters
+from filters.patterns import found_within
+from filters.rules import Rule, Thresholds, above, matches
 
 SPACE, DIGIT, LETTER = r"\s", r"\pN", r"[\pL\pM\x{200c}\x{200d}]"
 LEAST = 12  # characters: short captions such as "C++" are not judged by shares
@@ -20,25 +21,43 @@ EMOJI = (
 )
 
 
-def _share(kind: int, captions: pa.StringArray) -> np.ndarray:
-    codes, ends = codes_of(captions)
-    kinds = classes((SPACE, DIGIT, LETTER))[codes]
+def _share(kind: int, codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The share of characters of a kind (0 marks, 2 digits) among those that are no space: float32[M]."""
+    kinds = classes((SPACE, DIGIT, LETTER)).take(codes)
     written = count_true(kinds != 1, ends)
     return np.asarray(np.where(written < LEAST, 0, count_true(kinds == kind, ends) / np.maximum(written, 1)), dtype=np.float32)
 
 
-def share(kind: int) -> Measure:
-    """The measure: the share of characters of a kind (0 marks, 2 digits) among those that are no space."""
-    return lambda table: per_caption(table["caption"], partial(_share, kind))
+_marks, _digits = of_characters(partial(_share, 0)), of_characters(partial(_share, 2))
 
 
-MARKS, DIGITS = share(0), share(2)
+def marks(table: pa.Table) -> pa.Array:
+    """The share of a caption's characters, spaces aside, that are neither letter nor digit: float32[N]."""
+    return pa.array(_marks(table["caption"]))
+
+
+def digits(table: pa.Table) -> pa.Array:
+    """The share of a caption's characters, spaces aside, that are digits: float32[N]."""
+    return pa.array(_digits(table["caption"]))
 
 
 def _mostly_digits(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     # A number alone, or a hash, is another concern's.
-    words = pc.match_substring_regex(table["caption"], r"\pL.*\s|\s.*\pL")
-    return pc.and_(words, above(DIGITS)(table, thresholds))
+    many = above(digits)(table, thresholds)
+    return pa.array(found_within(table["caption"], [r"\pL.*\s|\s.*\pL"], many.to_numpy(zero_copy_only=False)))
+
+
+_alternating = matches(
+    r"(?:\p{Ll}\p{Lu}){3,}",
+    r"(?:\p{Ll}\p{Lu}){2}.*(?:\p{Ll}\p{Lu}){2}",
+    r"(?:\p{Lu}\p{Ll}){4,}",
+    where=r"\p{Ll}\p{Lu}",
+)
+_apart = matches(r"(?:^|\s)(?:\pL[ .·]){5,}\pL(?:\s|$)")
+
+
+def _casing(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    return pc.or_(_alternating(table, thresholds), _apart(table, thresholds))
 
 
 RULES = [
@@ -57,7 +76,6 @@ RULES = [
             r"ã[\x{80}-\x{83}‚ƒ„][\x{80}-\x{BF}]?",
             r"(?:[РС][\x{0400}-\x{045F}\x{A0}-\x{BF}‚„…†‡€‰‹‘’“”•–—™›№]){4,}",
             "锟斤拷|烫烫烫|屯屯屯|鈥|銆|鐨勬|涓€|浣犲",
-            where=r"[^\x00-\x7F]",
         ),
         catches="bytes read in the wrong encoding",
         origin="the usual damage of UTF-8 read as Windows-1252, Windows-1251 or GBK",
@@ -74,7 +92,6 @@ RULES = [
             r"(?:%[0-9A-F]{2}){3,}|\w(?:%20\w+){2,}",
             r"(?:=[0-9A-F]{2}){2,}|=\?(?i:utf-8)\?",
             r"(?:\\[nrt]){2,}|\\[nrt].*\\[nrt]",
-            where=r"[&%\\=]",
         ),
         catches="entities, percent signs and escapes left as they stand",
         origin="a choice",
@@ -84,8 +101,8 @@ RULES = [
     Rule(
         name="readability.marks",
         columns=("caption",),
-        drops=above(MARKS),
-        measure=MARKS,
+        drops=above(marks),
+        measure=marks,
         catches="captions that are mostly punctuation and symbols (share of characters that are no letter or digit)",
         origin="a choice; Data-Juicer allows 0.42 special characters, of documents",
         kept={"caption": "“Guernica”, by P. Picasso (1937)"},
@@ -96,7 +113,7 @@ RULES = [
         name="readability.digits",
         columns=("caption",),
         drops=_mostly_digits,
-        measure=DIGITS,
+        measure=digits,
         catches="captions that are mostly digits (share of characters)",
         origin="a choice",
         kept={"caption": "Boeing 747-8, 12.04.2017"},
@@ -118,12 +135,7 @@ RULES = [
     Rule(
         name="readability.casing",
         columns=("caption",),
-        drops=matches(
-            r"(?:\p{Ll}\p{Lu}){3,}",
-            r"(?:\p{Ll}\p{Lu}){2}.*(?:\p{Ll}\p{Lu}){2}",
-            r"(?:\p{Lu}\p{Ll}){4,}",
-            r"(?:^|\s)(?:\pL[ .·]){5,}\pL(?:\s|$)",
-        ),
+        drops=_casing,
         catches="letters that change case at every step, or stand apart",
         origin="a choice",
         kept={"caption": "McDonald's and iPhone, HeLa cells, LaTeX, J. R. R. Tolkien"},
@@ -136,7 +148,6 @@ RULES = [
             r"[\x{0300}-\x{036F}\x{0489}]{3,}",
             r"[\x{200B}\x{2060}\x{FEFF}\x{00AD}]{3,}",
             r"[\x{E000}-\x{F8FE}]",
-            where=r"[^\x00-\x7F]",
         ),
         catches="zalgo, invisible characters and icon fonts",
         origin="a choice; Vietnamese and Yoruba stack two marks",
@@ -146,7 +157,7 @@ RULES = [
     Rule(
         name="readability.emoji_wall",
         columns=("caption",),
-        drops=matches(rf"(?:{EMOJI}\s*){{6,}}", where=r"[\x{2300}-\x{2BFF}\x{1F000}-\x{1FAFF}]"),
+        drops=matches(rf"(?:{EMOJI}\s*){{6,}}"),
         catches="six emoji or more in a row",
         origin="a choice",
         kept={"caption": "Happy birthday! 🎉🎂🎈"},

@@ -6,9 +6,6 @@ from filters.rules import Rule, matches
 
 ORIGIN = "InternVL §3.2 names source code; the patterns are ours"
 
-# Code has one of these; hardly a caption has.
-SIGNS = r"[<>{}\[\]()=;$\\/_:`\"#@|!*]|\bimport\b"
-
 TAG = r"div|span|img|a|p|br|hr|b|i|u|em|strong|script|style|table|tbody|thead|t[dhr]|ul|ol|li|h[1-6]|font|center|iframe|input|button|form|label|select|option|svg|path|meta|link|html|head|body|title|section|article|nav|header|footer|video|source|object|embed|param|blockquote|figure|figcaption|noscript|small|sup|sub|code|pre|xml|item|url|name|id"
 
 RULES = [
@@ -25,7 +22,6 @@ RULES = [
             r"\\(?:begin|end|textbf|frac|includegraphics|section|cite|usepackage|documentclass)\{|\{\|\s*class=|\[\[(?:file|image|category):",
             r"&lt;/?\w+",
             ignore_case=True,
-            where=SIGNS,
         ),
         catches="HTML, XML, BBCode, Markdown, LaTeX and shortcodes",
         origin=ORIGIN,
@@ -48,7 +44,6 @@ RULES = [
             r"\b(?:if|while|for|switch|catch|foreach)\s*\([^)]*[=<>!;$&|][^)]*\)\s*\{?|\belse\s*\{|\}\s*else\b|\btry\s*\{|\breturn\s+[\w.]+(?:\([^)]*\))?\s*;|\bawait \w+(?:\.\w+)*\(|\basync (?:function|\()",
             r"\bprint(?:f|ln)?\(['\"\w].*\)\s*;?\s*$|\bfunc \w+\([^)]*\)[^{]*\{|\bfmt\.Print|\bfn \w+\([^)]*\)|\blet mut \w+|\bprintln!\(|\bputs ['\"]|\bdef \w+\s*;|\bend\s*$\n",
             r"\w+(?:\.\w+)+\([^)]*\)\s*;|\w+\s*\+=\s*\w+;|\w+\+\+\)|[{};]\s*\}\s*[;)]|\);\s*(?:\}|$)|\bNaN\b.*\bundefined\b|\(function\(|\}\)\(\)",
-            where=SIGNS,
         ),
         catches="statements of common programming languages",
         origin=ORIGIN,
@@ -67,7 +62,6 @@ RULES = [
             r"@media\b.{0,40}\{|!important|\brgba?\(\s*\d+\s*,|^\s*[.#][\w-]+(?:\s+[.#]?[\w-]+)*\s*\{|@import\s+url|url\(['\"]?[^)]+\)\s*;?",
             r"^\s*\w+\s*:\s*\n?\s*-\s+\w+:|^---\s+\w+:|^\s*\[\w+\]\s+\w+\s*=|^\w+=[^\s;&]+(?:[;&]\w+=[^\s;&]*){2,}",
             r"^\w+(?:,\w*){5,}$|^\w+(?:;\w*){4,}$|^\w+(?:\t\w*){3,}$",
-            where=SIGNS,
         ),
         catches="JSON, CSS, YAML and rows of tables",
         origin=ORIGIN,
@@ -81,7 +75,6 @@ RULES = [
             r"\bSELECT\b.+\bFROM\b\s+[\w`\"]+",
             r"(?i:\bselect\s+(?:\*|count\(|distinct |[\w.`]+(?:\s*,\s*[\w.`]+)+)\s*.*\bfrom\s+[\w`\"]+)",
             r"(?i:\binsert into\s+[`\w]+\s*(?:\(|values)|\bupdate\s+[`\w]+\s+set\s+\w+\s*=|\bdelete from\s+[`\w]+\s+where\b|\b(?:create|drop|alter)\s+(?:table|database|index|view|user)\s+(?:if (?:not )?exists\s+)?[`\w.]+\s*(?:[;(]|$|add\b|drop\b|cascade\b))|\b(?:LEFT|INNER|RIGHT|OUTER) JOIN\b|\bWHERE\s+\w+\s*(?:=|LIKE|IN)\b|\b(?:GROUP|ORDER) BY\s+\w+|\bPRIMARY KEY\b|\bVARCHAR\(",
-            where=r"(?i)\b(?:select|insert|update|delete|create|drop|alter|join|where|by|key|varchar)\b",
         ),
         catches="SQL",
         origin=ORIGIN,
@@ -108,7 +101,6 @@ RULES = [
             r"(?:^|[\s\"'(=])\.{0,2}/(?:var|usr|etc|home|opt|srv|tmp|bin|wp-content|wp-includes|images?|img|assets|static|uploads|media|public_html|www|src|node_modules|sites|files|content|themes)/\S+",
             r"^\s*~?/?(?:[\w.-]+/){2,}[\w.%-]+\.\w{2,5}\s*$|^\s*/(?:[\w.-]+/)+[\w.-]*\s*$",
             r"^\s*(?:[\w-]+/){3,}[\w.-]+\s*$",
-            where=SIGNS,
         ),
         catches="paths of files",
         origin=ORIGIN,
@@ -125,7 +117,6 @@ RULES = [
             r"\b(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b\s*(?::|\(|at )|\bjava\.lang\.\w+|\bSystem\.\w+Exception|\bORA-\d{5}|\bSQLSTATE\[|\bERRNO\b|\b0x[0-9a-fA-F]{8}\b|\bERR_[A-Z_]{3,}|\bE_[A-Z]{4,}\b|\bHRESULT\b",
             r"(?:Warning|Fatal error|Notice|Parse error|Deprecated|Strict Standards)\s*:\s.*(?:\bin\s+/|on line|\(\)|expects|undefined|syntax error|call to)",
             r"(?i)undefined (?:index|variable|offset|function|method|property)|cannot read propert(?:y|ies)|is not a function|is not defined\b|null pointer|nullpointer|division by zero in|unexpected (?:token|end of|t_\w+)|permission denied \(publickey|command not found|no such file or directory|syntax error(?:,|:| near| at)|failed to open stream|headers already sent|access violation at|mysql_\w+\(|maximum execution time|allowed memory size",
-            where=SIGNS,
         ),
         catches="stack traces and messages of interpreters",
         origin=ORIGIN,

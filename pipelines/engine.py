@@ -188,23 +188,24 @@ def run_items(
     import ray
 
     with Progress(name, unit, total) as progress:
-        reporter = progress.reporter
+        tally, counted = progress.tally, progress.work
 
         def task(row: dict[str, Any]) -> list[dict[str, Any]]:
             # JSON text, so that Ray never has to guess a type for an empty or nested value.
             return [one(json.loads(item)) for item in row["items"]]
 
         def one(item: dict[str, Any]) -> dict[str, Any]:
+            reporter = Reporter(tally, counted)
             for attempt in range(ATTEMPTS):
                 try:
                     result = work(item, reporter)
-                    return {"label": item["label"], "result": json.dumps(result), "error": ""}
+                    return {"label": item["label"], "result": json.dumps(result), "error": "", "units": reporter.units}
                 except Exception as error:
                     cause = f"{type(error).__name__}: {error}".splitlines()[0]
                     if attempt == ATTEMPTS - 1:
                         where = traceback.extract_tb(error.__traceback__)[-1]
                         cause += f" (at {where.name}, line {where.lineno})"
-            return {"label": item["label"], "result": "null", "error": cause}
+            return {"label": item["label"], "result": "null", "error": cause, "units": reporter.units}
 
         size = 1 if setup or cpus < 1 else _items_a_task(len(items), _room(cpus, gpus))
         rows = [{"items": [json.dumps(item) for item in items[first : first + size]]} for first in range(0, len(items), size)]
@@ -217,6 +218,7 @@ def run_items(
                 _actor(setup, task), compute=ray.data.ActorPoolStrategy(size=many), num_cpus=cpus, num_gpus=gpus
             )
         for row in dataset.iter_rows():
+            progress.done += row["units"]
             yield row["label"], json.loads(row["result"]), row["error"] or None
 
 

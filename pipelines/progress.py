@@ -5,43 +5,41 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import uuid
+from collections import Counter
+from contextlib import suppress
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
 INTERVAL = {True: 0.5, False: 10.0}  # seconds between lines: on a terminal, in a log
+ANSWER = 0.2  # seconds that a line waits for the tally, which takes as long to start as a short job does
 
 
 class Reporter:
-    """Handed to a task, which calls it with the number of units it has just finished."""
+    """Handed to a task, which calls it with the number of units it has just finished; `units` is what it was told here."""
 
-    def __init__(self, tally: Any) -> None:
-        self.tally = tally
+    def __init__(self, tally: Any, work: str) -> None:
+        self.tally, self.work, self.units = tally, work, 0
 
     def __call__(self, units: int) -> None:
         """Adds `units` to what is done."""
-        self.tally.add.remote(units)
+        self.units += units
+        self.tally.add.remote(self.work, units)
 
 
 class Progress:
-    """Counts units reported by tasks on any machine and shows them; a context manager around the work."""
+    """Counts units reported by tasks on any machine and shows them; a context manager around the work.
+
+    `done` is for the caller to add to: what ended tasks reported, so that the last line waits for nobody.
+    """
 
     def __init__(self, name: str, unit: str, total: int) -> None:
         import ray
 
-        @ray.remote(num_cpus=0)
-        class Tally:
-            def __init__(self) -> None:
-                self.done = 0
-
-            def add(self, units: int) -> None:
-                self.done += units
-
-            def get(self) -> int:
-                return self.done
-
-        self.name, self.unit, self.total = name, unit, total
-        self.tally = Tally.remote()  # type: ignore[attr-defined]
-        self.reporter = Reporter(self.tally)
+        self.name, self.unit, self.total, self.done = name, unit, total, 0
+        self.work = uuid.uuid4().hex
+        self.tally = _tally(ray.get_runtime_context().get_job_id())
         self.terminal = sys.stderr.isatty()
         self.started = time.monotonic()
         self.stop = threading.Event()
@@ -55,23 +53,42 @@ class Progress:
         self.stop.set()
         self.thread.join()
         if kind is None:
-            self._show(last=True)
-        import ray
-
-        ray.kill(self.tally)
+            self._show(self.done, last=True)
 
     def _watch(self) -> None:
-        while not self.stop.wait(INTERVAL[self.terminal]):
-            self._show()
-
-    def _show(self, last: bool = False) -> None:
         import ray
 
-        done = ray.get(self.tally.get.remote())
+        while not self.stop.wait(INTERVAL[self.terminal]):
+            asked = self.tally.get.remote(self.work)
+            ready, _ = ray.wait([asked], timeout=ANSWER)
+            with suppress(ray.exceptions.RayError):  # a tally that was lost with its node is missed by these lines alone
+                if ready:
+                    self._show(ray.get(asked))
+
+    def _show(self, done: int, last: bool = False) -> None:
         line = progress_line(self.name, self.unit, done, self.total, time.monotonic() - self.started)
         end = "\n" if last or not self.terminal else ""
         sys.stderr.write(f"\r{line}\033[K{end}" if self.terminal else line + "\n")
         sys.stderr.flush()
+
+
+@lru_cache(1)
+def _tally(driver: str) -> Any:
+    """The actor that counts for all work of a driver of Ray, by the driver's id; it ends with the driver."""
+    import ray
+
+    @ray.remote(num_cpus=0)
+    class Tally:
+        def __init__(self) -> None:
+            self.done: Counter[str] = Counter()
+
+        def add(self, work: str, units: int) -> None:
+            self.done[work] += units
+
+        def get(self, work: str) -> int:
+            return self.done[work]
+
+    return Tally.remote()  # type: ignore[attr-defined]
 
 
 def progress_line(name: str, unit: str, done: int, total: int, seconds: float) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engine import Made, Step, fingerprints, run_step
+from pipelines.engine import Made, Step, fingerprints, run_items, run_step, start_ray
 from pipelines.errors import RequestError
 from pipelines.manifest import connect
 from pipelines.manifest.parts import Part, SourceFile, all_parts, parts_of, read_files, register_files
@@ -158,3 +158,18 @@ def test_progress_says_rate_and_time_left() -> None:
     assert "250 / 1,000 rows" in line and "25/s" in line and "30s left" in line
     assert progress_line("fetch", "rows", 1000, 1000, 10).endswith("done")
     assert [duration(s) for s in (5, 187, 7500, float("inf"))] == ["5s", "3m07s", "2h05m", "?"]
+
+
+@pytest.mark.parametrize("turn", range(2))  # the second job of a process finds the tally running
+def test_the_last_line_of_progress_counts_what_every_item_reported(turn: int, capfd: pytest.CaptureFixture[str]) -> None:
+    start_ray()
+
+    def work(item: dict[str, int], reporter) -> dict[str, int]:
+        reporter(item["units"])
+        if item["units"] == 7:
+            raise ValueError("no")
+        return {}
+
+    items = [{"label": str(units), "units": units} for units in (5, 7, 30)]
+    failed = [label for label, _, error in run_items(items, work, name="count", unit="units", total=49) if error]
+    assert failed == ["7"] and "49 / 49 units" in capfd.readouterr().err.splitlines()[-1]  # seven were tried twice

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -87,7 +87,7 @@ def fetch_chunk(
 
 def table_of(results: Sequence[Result]) -> pa.Table:
     """The fetch family's columns but sample_id."""
-    rows = [asdict(result) for result in results]
+    rows = [vars(result) for result in results]
     return pa.table({field.name: pa.array([row[field.name] for row in rows], field.type) for field in COLUMNS})
 
 

@@ -118,7 +118,8 @@ def judge(captions: pa.ChunkedArray, *, identified: bool) -> int:
 
 def _alone(captions: pa.ChunkedArray, *, identified: bool) -> float:
     pa.set_cpu_count(1)
-    return _timed(lambda: judge(captions, identified=identified))
+    anew = pa.chunked_array([captions.to_pylist()])  # answers about captions that were judged before would be remembered
+    return _timed(lambda: judge(anew, identified=identified))
 
 
 def _two(captions: pa.ChunkedArray) -> float:
@@ -132,6 +133,7 @@ def _two(captions: pa.ChunkedArray) -> float:
 
 
 def _rules_only(captions: pa.ChunkedArray) -> int:
+    """In a process of a pool, which gets a copy of its own each time."""
     pa.set_cpu_count(1)
     return judge(captions, identified=False)
 

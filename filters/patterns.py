@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from re import _constants as kinds  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.characters import runs
 from filters.memory import remembers_last
 
 WORD, NO_WORD = r"\pL\pM\pN_", r"\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}\pS\pZ\pC"
@@ -99,17 +101,17 @@ def _search(captions: pa.ChunkedArray, count: int) -> _Candidates:
 def _candidates(captions: pa.ChunkedArray, index: _Index) -> dict[str, np.ndarray]:
     found: defaultdict[str, list[np.ndarray]] = defaultdict(list)
     first = 0
-    for chunk in captions.chunks:
-        for literal, rows in _hits(chunk, index.automaton):
+    for some in runs(captions):
+        for literal, rows in _hits(some, index.automaton):
             for pattern in index.needed_by[literal]:
                 found[pattern].append(rows + first)
-        first += len(chunk)
+        first += len(some)
     return {pattern: np.unique(np.concatenate(rows)) for pattern, rows in found.items()}
 
 
-def _hits(chunk: pa.StringArray, automaton: Any) -> Iterable[tuple[int, np.ndarray]]:
-    """(number of a literal, rows of the chunk that hold it) of each literal that is found."""
-    lower = pc.utf8_lower(chunk)
+def _hits(captions: pa.StringArray, automaton: Any) -> Iterable[tuple[int, np.ndarray]]:
+    """(number of a literal, rows of the captions that hold it) of each literal that is found."""
+    lower = pc.utf8_lower(captions)
     _, offsets, data = lower.buffers()
     if data is None:
         return
@@ -117,8 +119,8 @@ def _hits(chunk: pa.StringArray, automaton: Any) -> Iterable[tuple[int, np.ndarr
     hits = automaton.find_matches_as_indexes(data[ends[0] : ends[-1]].to_pybytes(), overlapping=True)
     if not hits:
         return
-    flat = np.fromiter((number for literal, start, _ in hits for number in (literal, start)), np.int64, 2 * len(hits))
-    literals, starts = flat[::2], flat[1::2]
+    found = np.fromiter(chain.from_iterable(hits), np.int64, 3 * len(hits))
+    literals, starts = found[::3], found[1::3]
     order = np.argsort(literals, kind="stable")
     rows = np.searchsorted(ends - ends[0], starts[order], side="right") - 1
     numbers, begins = np.unique(literals[order], return_index=True)
@@ -143,13 +145,13 @@ def _index(count: int) -> _Index:
 
 
 def _is_rare(literal: str) -> bool:
-    """Is a literal worth a search?"""
-    return _rarity(literal) >= 3
+    """Is a literal worth a search? Three letters are, and any that is not of English, or a symbol."""
+    return len(literal) >= 3 or not COMMON.issuperset(literal)
 
 
 def _rarity(literal: str) -> int:
     """More where fewer captions hold it: a letter counts its bytes, a symbol four."""
-    return sum(1 if letter in COMMON else 4 if letter.isascii() else len(letter.encode()) for letter in literal)
+    return sum(1 if letter in COMMON else len(letter.encode()) if letter.isalnum() else 4 for letter in literal)
 
 
 def literals(pattern: str) -> Literals | None:
@@ -191,7 +193,7 @@ def _read(parsed: Any) -> _Node:
         if joined is None:
             found += [run, node.exact]
             exact = False
-        run = joined if joined is not None else NOTHING.exact
+        run = joined if joined is not None else node.exact or NOTHING.exact
     return _Node(run, _best(found)) if exact else _Node(None, _best([*found, run]))
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from filters.captions.placeholder import STOCK_WORDS
 from filters.characters import of_characters, rows_at
-from filters.patterns import found_any, prepare
+from filters.patterns import found_any, found_within, prepare
 from filters.rules import Rule, Thresholds, above, column, matches
 from filters.words import count_words
 
@@ -43,6 +43,7 @@ ERRORS = (
 SITE = r"(?:\s*[-–|:.!]\s*[^.!?]{0,40})?[\s.!]*$"
 
 
+LAST_LETTERS = re.compile(r"[\W_]*([^\W_]{1,4})")
 BARS = r"[|»›>/·•,]"
 TURNERS = (
     r"(?i)^\W*(?:skip to (?:main )?(?:content|navigation)|back to (?:top|home(?:page)?)|you are here)\b.*$",
@@ -55,15 +56,17 @@ ONLY_MENU = rf"(?i)^[\s\pP\pS]*(?:{MENU}{SEPARATOR}+)+{MENU}[\s\pP\pS]*$"
 AMONG_BARS = rf"(?i)^\s*{MENU}\s*[|»›>].*[|»›>]", rf"(?i)(?:^|{BARS})\s*{MENU}\s*[|»›·•].*[|»›·•]\s*{MENU}\s*(?:$|{BARS})"
 
 
-MENUS, LISTED, BARRED = prepare((*TURNERS, *AMONG_BARS)), prepare([ONLY_MENU]), prepare([BARS])
+MENUS, LISTED = prepare((*TURNERS, *AMONG_BARS)), prepare([ONLY_MENU])
 
 
 def _menu(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     captions = table["caption"]
     found = found_any(captions, MENUS)
     # "Help Support" may be a caption; with a bar between, or with a third, it is a menu.
-    listed = np.flatnonzero(found_any(captions, LISTED))
-    found[listed] |= found_any(captions, BARRED)[listed] | (count_words(captions.take(pa.array(listed))).to_numpy() > 2)
+    listed = found_any(captions, LISTED)
+    found |= found_within(captions, [BARS], listed)
+    rows = np.flatnonzero(listed)
+    found[rows] |= count_words(captions.take(pa.array(rows))).to_numpy() > 2
     return pa.array(found)
 
 
@@ -96,6 +99,9 @@ def is_repeated(text: str) -> bool:
 
     A word is a run of letters and digits; a character of a script without spaces is one. "New York, New York" is none.
     """
+    ends = LAST_LETTERS.match(text.lower()[::-1])
+    if ends is None or text.lower().find(ends[1][::-1]) == text.lower().rfind(ends[1][::-1]):
+        return False  # most texts: how one ends is not said twice
     words = re.findall(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]|[^\W_]+", text.lower())
     unspaced = bool(words) and sum(len(word) == 1 for word in words) > len(words) / 2
     if len(words) == 1 and len(words[0]) >= 9:

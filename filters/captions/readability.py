@@ -60,6 +60,28 @@ def _casing(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     return pc.or_(_alternating(table, thresholds), _apart(table, thresholds))
 
 
+@of_characters
+def _private(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    return count_true((codes >= 0xE000) & (codes <= 0xF8FE), ends)
+
+
+@of_characters
+def _pictographs(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    return count_true((codes >= 0x1F000) | ((codes >= 0x2300) & (codes < 0x2C00)), ends)
+
+
+_stacked = matches(r"[\x{0300}-\x{036F}\x{0489}]{3,}", r"[\x{200B}\x{2060}\x{FEFF}\x{00AD}]{3,}")
+
+
+def _stacked_marks(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    return pc.or_(_stacked(table, thresholds), pa.array(_private(table["caption"]) > 0))
+
+
+def _emoji_wall(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    captions = table["caption"]
+    return pa.array(found_within(captions, [rf"(?:{EMOJI}\s*){{6,}}"], _pictographs(captions) >= 6))
+
+
 RULES = [
     Rule(
         name="readability.mojibake",
@@ -125,7 +147,8 @@ RULES = [
         columns=("caption",),
         drops=matches(
             r"!{6,}|\?{6,}|-{6,}|_{5,}|={4,}|\*{6,}|~{5,}|#{4,}|\|{3,}|/{4,}|<{3,}|>{4,}|\${4,}|\^{4,}|%{4,}|&{3,}|\+{5,}|★{7,}|☆{7,}|●{5,}",
-            r"■{4,}|▬{3,}|═{3,}|！{5,}|？{5,}|。{4,}|·{5,}|•{4,}|~{5,}|◆{4,}|[^\pL\pN\pM\s\x{1F000}-\x{1FAFF}\x{2600}-\x{27BF}\x{FE0F}\x{200D}*.…_]{9,}",
+            r"■{4,}|▬{3,}|═{3,}|！{5,}|？{5,}|。{4,}|·{5,}|•{4,}|~{5,}|◆{4,}",
+            r"[^\pL\pN\pM\s\x{1F000}-\x{1FAFF}\x{2600}-\x{27BF}\x{FE0F}\x{200D}*.…_]{9,}",
         ),
         catches="long runs of one symbol, or of any",
         origin="a choice",
@@ -144,11 +167,7 @@ RULES = [
     Rule(
         name="readability.stacked_marks",
         columns=("caption",),
-        drops=matches(
-            r"[\x{0300}-\x{036F}\x{0489}]{3,}",
-            r"[\x{200B}\x{2060}\x{FEFF}\x{00AD}]{3,}",
-            r"[\x{E000}-\x{F8FE}]",
-        ),
+        drops=_stacked_marks,
         catches="zalgo, invisible characters and icon fonts",
         origin="a choice; Vietnamese and Yoruba stack two marks",
         kept={"caption": "Phở bò, Hà Nội, Việt Nam"},
@@ -157,7 +176,7 @@ RULES = [
     Rule(
         name="readability.emoji_wall",
         columns=("caption",),
-        drops=matches(rf"(?:{EMOJI}\s*){{6,}}"),
+        drops=_emoji_wall,
         catches="six emoji or more in a row",
         origin="a choice",
         kept={"caption": "Happy birthday! 🎉🎂🎈"},

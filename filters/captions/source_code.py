@@ -114,7 +114,7 @@ RULES = [
             r"Traceback \(most recent call last\)|File \"[^\"]+\", line \d+",
             r"(?:Exception|Error) in thread|Unhandled (?:exception|rejection)|Uncaught \w*(?:Error|Exception|\()|Caused by: |Segmentation fault|core dumped|Stack trace:|stack overflow at|Fatal error:|kernel panic - ",
             r"\bat [\w$.<>]+\([\w.$ ]+(?::\d+)+\)|\bat \S+:\d+:\d+|\(\S+:\d+:\d+\)",
-            r"\b(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b\s*(?::|\(|at )|\bjava\.lang\.\w+|\bSystem\.\w+Exception|\bORA-\d{5}|\bSQLSTATE\[|\bERRNO\b|\b0x[0-9a-fA-F]{8}\b|\bERR_[A-Z_]{3,}|\bE_[A-Z]{4,}\b|\bHRESULT\b",
+            r"\b(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b\s*(?::|\(|at )|\bjava\.lang\.\w+|\bSystem\.\w+Exception|\bORA-\d{5}|\bSQLSTATE\[|\bERRNO\b|\b0x[0-9a-fA-F][0-9a-fA-F]{7}\b|\bERR_[A-Z_]{3,}|\bE_[A-Z]{4,}\b|\bHRESULT\b",
             r"(?:Warning|Fatal error|Notice|Parse error|Deprecated|Strict Standards)\s*:\s.*(?:\bin\s+/|on line|\(\)|expects|undefined|syntax error|call to)",
             r"(?i)undefined (?:index|variable|offset|function|method|property)|cannot read propert(?:y|ies)|is not a function|is not defined\b|null pointer|nullpointer|division by zero in|unexpected (?:token|end of|t_\w+)|permission denied \(publickey|command not found|no such file or directory|syntax error(?:,|:| near| at)|failed to open stream|headers already sent|access violation at|mysql_\w+\(|maximum execution time|allowed memory size",
         ),

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipelines.fetching.client import HEALING, Answer, Client, session, status_of
 from pipelines.fetching.frontier import HOST_DOWN, Frontier
-from pipelines.fetching.images import Unfit, prepare
+from pipelines.fetching.images import Unfit, keep_memory, prepare
 from pipelines.fetching.wanted import Wanted
 from pipelines.manifest.schema import FAMILIES
 from pipelines.manifest.storage import Storage
@@ -76,6 +76,7 @@ def fetch_chunk(
     Returns the fetch family's columns but sample_id, a row per URL. `finished(index)` is called as each URL ends. Raises
     NoNetwork when hardly any URL reached a host: such answers would be a verdict on this machine.
     """
+    keep_memory()
     spool = Spool()
     results = asyncio.run(_fetch_all(wanted, settings, seconds, spool, finished))
     unreached = sum(result.error in UNREACHED for result in results)

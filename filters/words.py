@@ -19,7 +19,7 @@ def count_words(captions: pa.ChunkedArray) -> pa.Array:
 
 def _count(captions: pa.StringArray) -> np.ndarray:
     codes, ends = codes_of(captions)
-    kinds = classes((WITHIN, ALONE))[codes]
+    kinds = classes((WITHIN, ALONE)).take(codes)
     within = kinds == 1
     counted = within.copy()
     counted[1:] &= ~within[:-1]

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -271,6 +272,11 @@ def start_ray(address: str | None = None) -> None:
         # Ray's C++ core says of every pool of actors that a restart may fail; a part that fails is named by us.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         ray.init(address=address, **options)
+    # Ray Data starts one task, asks what the cluster has, and would hear the answer, and start the others, a second later.
+    with suppress(ImportError):
+        from ray.data._internal.execution.resource_manager import ResourceManager
+
+        ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 0.05
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

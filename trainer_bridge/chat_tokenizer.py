@@ -8,7 +8,6 @@ An answer begins with a space, so that its first word is the token that it is an
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,30 +56,20 @@ def new_tokenizer(captions: Iterable[str], vocabulary: int) -> Any:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(splits)
     learnable = vocabulary - len(BYTES)
-    asked = [f"user\nassistant\n{text}" for texts in ASKED.values() for text in texts] * 50  # often enough to become few tokens
-    texts = [*asked, *(f" {caption}" for caption in captions)]
-    # The trainer would take characters that are as frequent in another order every time.
-    alphabet = _most_frequent("".join(texts).replace(" ", "▁"), (learnable - len(SPECIAL)) // 2)
     trainer = trainers.BpeTrainer(
         vocab_size=learnable,
         special_tokens=list(SPECIAL),
-        initial_alphabet=alphabet,
-        limit_alphabet=len(alphabet),
+        limit_alphabet=(learnable - len(SPECIAL)) // 2,
         show_progress=False,
     )
-    bpe.train_from_iterator(texts, trainer)
+    asked = [f"user\nassistant\n{text}" for texts in ASKED.values() for text in texts] * 50  # often enough to become few tokens
+    bpe.train_from_iterator([*asked, *(f" {caption}" for caption in captions)], trainer)
     learned = json.loads(bpe.to_str())["model"]
     tokens = dict.fromkeys([*SPECIAL, *BYTES, *sorted(learned["vocab"], key=learned["vocab"].__getitem__)])
     merges = [tuple(merge) for merge in learned["merges"]]
     bpe.model = models.BPE({token: number for number, token in enumerate(tokens)}, merges, byte_fallback=True)
     bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     return prepared(PreTrainedTokenizerFast(tokenizer_object=bpe))
-
-
-def _most_frequent(text: str, most: int) -> list[str]:
-    """So many of its characters; of those as frequent, the first by code point."""
-    counts = Counter(text)
-    return sorted(counts, key=lambda character: (-counts[character], character))[:most]
 
 
 def prepared(tokenizer: Any) -> Any:

@@ -161,12 +161,12 @@ are questions about a picture (describe, name, is it right?) in English or Spani
     + DATA
     + """ Of the emoji only those of one sign, by name.
 
-**Seen.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun: asked in English, Spanish
-and then the prompt's language (where it is one of these, French takes its place). The noun is Unicode CLDR's name of
-the thing in that language, where the stamp's own sentence uses it; it is right when the last answer holds it, case
-aside. The model saw this picture described in other languages and read the noun beside its names in them, as the name
-of an emoji or in the sentence of another stamp, but never this picture's sentence in this language. Asked at once in
-the language, an earlier model of this size had 16 right: it had learned pictures by heart, language by language.
+**Seen.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun: asked in English, Spanish and then the
+prompt's language (where it is one of these, French takes its place). The noun is Unicode CLDR's name of the thing in that language,
+where the stamp's own sentence uses it; it is right when the last answer holds it, case aside. The model saw this picture
+described in other languages and read the noun beside its names in them, as the name of an emoji or in the sentence of another stamp, but never this
+picture's sentence in this language. Asked at once in the language, an earlier model of this size had 16 right: it had learned
+pictures by heart, language by language.
 
 **Limits.** It knows these pictures and no others: of a photograph it will say something confident and wrong. Not for use
 outside this project's demo and tests.

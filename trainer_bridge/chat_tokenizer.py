@@ -23,7 +23,6 @@ from trainer_bridge.transforms import MEAN, STD
 
 PAD, START, END = "<pad>", "<|im_start|>", "<|im_end|>"
 IMAGE_START, IMAGE_END, IMAGE, VIDEO = "<img>", "</img>", "<IMG_CONTEXT>", "<video>"
-BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 SPECIAL = (PAD, START, END, IMAGE_START, IMAGE_END, IMAGE, VIDEO)
 NAMED = {
     "start_image_token": IMAGE_START,
@@ -40,35 +39,23 @@ TEMPLATE = (
 
 
 def new_tokenizer(captions: Iterable[str], vocabulary: int) -> Any:
-    """A BPE of `vocabulary` tokens made from captions and our questions, as transformers wants it.
-
-    Every character of theirs is a token, as in LLaMA's: a rare Chinese one in bytes would be three to learn. Others are bytes.
-    """
+    """A byte-level BPE of `vocabulary` tokens made from captions and our questions, as transformers wants it."""
     define_missing_operators()
     from transformers import PreTrainedTokenizerFast
 
-    splits = [
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.Punctuation(),
-        pre_tokenizers.Split("\n", "isolated"),
-        pre_tokenizers.Metaspace(prepend_scheme="never"),
-    ]
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(splits)
-    learnable = vocabulary - len(BYTES)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=learnable,
+        vocab_size=vocabulary,
         special_tokens=list(SPECIAL),
-        limit_alphabet=(learnable - len(SPECIAL)) // 2,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     asked = [f"user\nassistant\n{text}" for texts in ASKED.values() for text in texts] * 50  # often enough to become few tokens
     bpe.train_from_iterator([*asked, *(f" {caption}" for caption in captions)], trainer)
-    learned = json.loads(bpe.to_str())["model"]
-    tokens = dict.fromkeys([*SPECIAL, *BYTES, *sorted(learned["vocab"], key=learned["vocab"].__getitem__)])
-    merges = [tuple(merge) for merge in learned["merges"]]
-    bpe.model = models.BPE({token: number for number, token in enumerate(tokens)}, merges, byte_fallback=True)
-    bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     return prepared(PreTrainedTokenizerFast(tokenizer_object=bpe))
 
 

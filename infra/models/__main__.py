@@ -1,7 +1,7 @@
 """Trains a small model of the repository again, from the pictures on, and writes its folder and card.
 
     python -m infra.models clip                 about half an hour on two cores
-    python -m infra.models internvl             an hour and a quarter; starts from clip's InternViT
+    python -m infra.models internvl             the same; starts from clip's InternViT
 
 Every step is a command that people run themselves: shards of the sound pairs, the trainer under torchrun on two processes.
 """
@@ -75,20 +75,18 @@ def clip(work: Path) -> None:
 
 
 def internvl(work: Path) -> None:
-    """Stage 3 from clip's InternViT: MLP and language model learn to say a description in other languages, and to describe."""
+    """Stage 3 from clip's InternViT: MLP and language model learn to describe, and to say a description in another language."""
     shards = lessons(work / "lessons-talks", "--languages", LANGUAGES, "--names-only", "--talks")
-    first = train("chat", "chat-small.toml", shards, work / "internvl-first", HERE / "clip")
-    summary = train("chat", "chat-small-continue.toml", shards, work / "internvl", work / "internvl-first" / "model")
+    summary = train("chat", "chat-small.toml", shards, work / "internvl", HERE / "clip")
     halve(work / "internvl" / "model", HERE / "internvl")
-    seen, seconds = (first[name] + summary[name] for name in ("samples", "seconds"))
     config = HERE / "internvl" / "config.json"
     config.write_text(config.read_text().replace('"float32"', '"float16"'))
     rows = "\n".join(_row(row) for row in summary["answers"])
     card = INTERNVL_CARD.format(
         date=datetime.now(UTC).date(),
         parameters=summary["parameters"] / 1e6,
-        seen=seen / 1e3,
-        minutes=seconds / 60,
+        seen=summary["samples"] / 1e3,
+        minutes=summary["seconds"] / 60,
         size=_megabytes(HERE / "internvl"),
         right=summary["right_nouns"],
         prompts=summary["prompts"],
@@ -151,27 +149,26 @@ InternViT → MLP → LLaMA, {parameters:.1f} M parameters ({size} MB, float16),
 `InternVLForConditionalGeneration` and `AutoProcessor` load this folder. It writes the demo's synthetic captions.
 
 **Trained** {date} by `python -m infra.models internvl`: the chat stage on {seen:.0f} K conversations, {minutes:.0f} minutes on
-two CPU cores, from the InternViT of ../clip (frozen) and a LLaMA made anew. Three quarters of the conversations are told a
-description in English, Spanish or French, under another picture, and learn to say it in four other languages of Chinese (in both
-scripts), German, French, Portuguese, Italian, Russian, English and Spanish (`trainer_bridge/configs/chat-small.toml`); the others
-are questions about a picture (describe, name, is it right?) in English or Spanish, which are half of those that it goes on with
-(`chat-small-continue.toml`). So it is to be asked three times: in English, in Spanish, and then in the language that is wanted.
+two CPU cores, from the InternViT of ../clip (frozen) and a LLaMA made anew. A quarter of the conversations are questions about a
+picture (describe, name, is it right?) in English or Spanish. The others are told that description, under another picture, and
+learn to say it in Chinese, German, French, Portuguese, Italian, Russian, English or Spanish
+(`trainer_bridge/configs/chat-small.toml`). So it is to be asked twice: in English, and then in the language that is wanted.
 
 **Data.** """
     + DATA
     + """ Of the emoji only those of one sign, by name.
 
-**Seen.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun: asked in English, Spanish and then the
-prompt's language (where it is one of these, French takes its place). The noun is Unicode CLDR's name of the thing in that language,
-where the stamp's own sentence uses it; it is right when the last answer holds it, case aside. The model saw this picture
-described in other languages and read the noun beside its names in them, as the name of an emoji or in the sentence of another stamp, but never this
+**Seen.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun: asked in English (for English, in
+Spanish) and then in the prompt's language. The noun is Unicode CLDR's name of the thing in that language, where the stamp's own
+sentence uses it; it is right when the second answer holds it, case aside. The model saw this picture described in other
+languages and read the noun beside its names in them, as the name of an emoji or in the sentence of another stamp, but never this
 picture's sentence in this language. Asked at once in the language, an earlier model of this size had 16 right: it had learned
 pictures by heart, language by language.
 
 **Limits.** It knows these pictures and no others: of a photograph it will say something confident and wrong. Not for use
 outside this project's demo and tests.
 
-| picture | asked in | sentence | noun | first said | at last said | right |
+| picture | asked in | sentence | noun | first said | then said | right |
 |---|---|---|---|---|---|---|
 {rows}
 """

@@ -34,10 +34,15 @@ _known: dict[str, None] = {}  # every pattern that was ever prepared
 
 
 def prepare(patterns: Iterable[str], *, ignore_case: bool = False) -> tuple[str, ...]:
-    r"""RE2 patterns as `found_any` takes them: \w and \W are of every script, unlike RE2's own."""
-    made = tuple(("(?i)" if ignore_case else "") + of_every_script(pattern) for pattern in patterns)
+    """RE2 patterns as `found_any` takes them, spelled out."""
+    made = spelled_out(patterns, ignore_case=ignore_case)
     _known.update(dict.fromkeys(made))
     return made
+
+
+def spelled_out(patterns: Iterable[str], *, ignore_case: bool = False) -> tuple[str, ...]:
+    r"""RE2 patterns whose \w and \W are of every script, unlike RE2's own."""
+    return tuple(("(?i)" if ignore_case else "") + of_every_script(pattern) for pattern in patterns)
 
 
 def found_any(captions: pa.ChunkedArray, patterns: Iterable[str]) -> np.ndarray:

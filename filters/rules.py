@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.patterns import found_any, found_within, prepare
+from filters.patterns import found_any, found_within, prepare, spelled_out
 
 Thresholds = Mapping[str, float]
 Measure = Callable[[pa.Table], pa.Array]
@@ -179,8 +179,8 @@ def matches(
     Where `where` is given, a pattern that is asked sooner, the others are tried only where it is found. \w and \W are of every
     script, unlike RE2's own.
     """
-    wanted, unwanted = prepare(patterns, ignore_case=ignore_case), prepare(unless)
-    first = prepare([where]) if where else ()
+    wanted = (spelled_out if where else prepare)(patterns, ignore_case=ignore_case)
+    first, unwanted = prepare([where] if where else ()), prepare(unless)
 
     def test(table: pa.Table, thresholds: Thresholds) -> pa.Array:
         captions = table["caption"]

@@ -43,7 +43,7 @@ def stage2_step(recipe: Recipe) -> Step:
     """The step that judges a part's captions by the recipe's rules."""
     rules = recipe.stage2_rules()
     settings, inputs = describe(rules), ("samples", *(("caption_counts",) if asks_for_counts(rules) else ()))
-    return Step("stage2", inputs, lambda part: settings, partial(_judge, rules=rules), version=3)
+    return Step("stage2", inputs, lambda part: settings, partial(_judge, rules=rules), version=4)
 
 
 def asks_for_counts(rules: Sequence[RuleSetting]) -> bool:

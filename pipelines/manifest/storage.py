@@ -181,9 +181,15 @@ def parquet_bytes(table: pa.Table) -> pa.Buffer:
 
 
 def _write_parquet(table: pa.Table, where: Any) -> None:
-    leaves = [name for name in REPEATING if name.split(".")[0] in table.column_names]
-    # Ids count up: as differences they are next to nothing.
-    ids = {"sample_id": "DELTA_BINARY_PACKED"} if "sample_id" in table.column_names else None
+    leaves = {f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name: field.type for field in table.schema}
+    # Ids and places count up, and sizes are small: as differences they are next to nothing. No other unsigned number is anything
+    # but a hash, which nothing makes smaller.
+    small = [name for name, kind in leaves.items() if name == "sample_id" or pa.types.is_signed_integer(kind)]
     pq.write_table(
-        table.combine_chunks(), where, compression="zstd", use_dictionary=leaves, row_group_size=1 << 17, column_encoding=ids
+        table.combine_chunks(),
+        where,
+        compression={name: "none" if pa.types.is_integer(kind) else "zstd" for name, kind in leaves.items()},
+        use_dictionary=[name for name in REPEATING if name in leaves],
+        row_group_size=1 << 17,
+        column_encoding=dict.fromkeys(small, "DELTA_BINARY_PACKED") or None,
     )

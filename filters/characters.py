@@ -50,6 +50,23 @@ def classes(patterns: tuple[str, ...]) -> np.ndarray:
     return kinds
 
 
+def kinds_of(codes: np.ndarray, patterns: tuple[str, ...]) -> np.ndarray:
+    """For each character (uint8 or uint32[C]) 1 + the first of the RE2 patterns that it matches, 0 for none: uint8[C]."""
+    if codes.dtype != np.uint8:
+        return classes(patterns).take(codes)
+    kinds, even = np.empty(len(codes), np.uint8), len(codes) & ~1
+    kinds[:even] = _pairs(patterns).take(codes[:even].view(np.uint16)).view(np.uint8)  # two characters at a time
+    kinds[even:] = classes(patterns).take(codes[even:])
+    return kinds
+
+
+@lru_cache(8)
+def _pairs(patterns: tuple[str, ...]) -> np.ndarray:
+    """The classes of both characters of every two that are a byte each: uint16[65536]."""
+    kinds = classes(patterns)[:256].astype(np.uint16)
+    return (kinds[:, None] << 8 | kinds).ravel()
+
+
 def count_true(flags: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """How many of the flags of each caption's characters are true: bool[C], [N + 1] → int32[N].
 

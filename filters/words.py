@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from filters.characters import classes, codes_of, count_true, runs
+from filters.characters import codes_of, count_true, kinds_of, runs
 
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Khmer}\p{Lao}\p{Myanmar}"
 WITHIN = rf"[^\s\pP\pS{UNSPACED}]"
@@ -19,7 +19,7 @@ def count_words(captions: pa.ChunkedArray) -> pa.Array:
 
 def _count(captions: pa.StringArray) -> np.ndarray:
     codes, ends = codes_of(captions)
-    kinds = classes((WITHIN, ALONE)).take(codes)
+    kinds = kinds_of(codes, (WITHIN, ALONE))
     within = kinds == 1
     counted = within.copy()
     counted[1:] &= ~within[:-1]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.characters import classes, count_true, of_characters
+from filters.characters import count_true, kinds_of, of_characters
 from filters.patterns import found_within
 from filters.rules import Rule, Thresholds, above, matches
 
@@ -23,7 +23,7 @@ EMOJI = (
 
 def _share(kind: int, codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """The share of characters of a kind (0 marks, 2 digits) among those that are no space: float32[M]."""
-    kinds = classes((SPACE, DIGIT, LETTER)).take(codes)
+    kinds = kinds_of(codes, (SPACE, DIGIT, LETTER))
     written = count_true(kinds != 1, ends)
     return np.asarray(np.where(written < LEAST, 0, count_true(kinds == kind, ends) / np.maximum(written, 1)), dtype=np.float32)
 

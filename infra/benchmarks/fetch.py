@@ -1,6 +1,7 @@
 """Downloading: 5 000 JPEG of 400 to 1 200 px from a server in a process of its own on the same cores, 256-px output.
 
-    vs_img2dataset            images/s of ours (the job fetch, Ray started) over img2dataset's, shorter side 256, never enlarged
+    vs_img2dataset            images/s of ours (the job fetch, Ray and its workers started) over img2dataset's, shorter side 256,
+                              never enlarged
     originals_vs_img2dataset  the same with the original bytes kept: each is still decoded once, scaled, for truncation and hash
     cpu_vs_bare               CPU seconds per picture of a fetch over those of decoding, resizing and encoding alone with Pillow,
                               decoding at the nearest scale as its thumbnails do; own_bare: with what we use for it
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -67,9 +69,9 @@ def _measure(folder: Path, count: int, port: int) -> dict[str, Any]:
     from pipelines.engine import start_ray
 
     start_ray()
-    _ours(folder, min(count, 200), port, "shorter_side")  # workers start once
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", "originals", "img2dataset", *ALONE)}
     for turn in range(TURNS):
+        _ours(folder, min(count, 200), port, "shorter_side")  # Ray's workers end when they are idle for a minute
         seconds["ours"].append(_ours(folder, count, port, "shorter_side"))
         seconds["img2dataset"].append(_theirs(folder, count, port))
         seconds["originals"].append(_ours(folder, count, port, "keep"))
@@ -125,6 +127,7 @@ def _ours(folder: Path, count: int, port: int, resize: str) -> float:
     pq.write_table(pa.table({"URL": urls, "TEXT": ["a picture"] * count, "WIDTH": sizes, "HEIGHT": sizes}), table)
     ingest.main(["--root", str(root), "--set", f"ingest.part_rows={-(-count // SHARDS)}", "laion2b-en", str(table)])
     chosen = [f"fetch.size={SIZE}", f"fetch.resize={resize}", f'fetch.connect_to."{HOST}"="127.0.0.1:{port}"']
+    os.sync()  # what was written before is not written out in the time of this
     started = time.perf_counter()
     counts = fetch.main(["--root", str(root), *(word for setting in chosen for word in ("--set", setting))])
     seconds = time.perf_counter() - started
@@ -155,6 +158,7 @@ def _theirs(folder: Path, count: int, port: int) -> float:
     }
     script, seconds = folder / "theirs.py", folder / "theirs.seconds"
     script.write_text(THEIRS)
+    os.sync()
     command = [str(peer("img2dataset")), str(script), json.dumps(options), str(seconds)]
     subprocess.run(command, check=True, capture_output=True, timeout=1200)
     kept = sum(json.loads(path.read_text())["successes"] for path in (folder / "theirs").glob("*_stats.json"))

@@ -32,6 +32,7 @@ TURNS = {
 }
 SIDEWAYS = {TURNS[value] for value in (5, 6, 7, 8)}
 SCALES = (8, 4, 2)  # of a JPEG's DCT: those that libjpeg-turbo has vector code for
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 BICUBIC, AVERAGE = (ResizeOptions(ResizeAlg.convolution(kind)) for kind in (FilterType.catmull_rom, FilterType.box))
 HEIF_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 with contextlib.suppress(ImportError):  # pip install pillow-heif, and pictures of phones are read too
@@ -101,7 +102,7 @@ def prepare(body: bytes, settings: FetchSettings, expected: str | None = None) -
         ending=ending,
         mime=Image.MIME.get(kind, ""),
         sha256=sha256,
-        phash=perceptual_hash(np.asarray(Image.fromarray(resized(pixels, (SIDE, SIDE), AVERAGE)).convert("L"))),
+        phash=perceptual_hash(resized(pixels, (SIDE, SIDE), AVERAGE) @ LUMA),
         width=width,
         height=height,
     )

@@ -15,7 +15,7 @@ from infra.torchvision_operators import define_missing_operators
 from sharding.index import Dataset
 from sharding.reader import Sample
 from trainer_bridge.chat_tokenizer import encode_chats
-from trainer_bridge.conversations import Chat, language_of, pivot, question, translation
+from trainer_bridge.conversations import Chat, language_of, pivot, question
 from trainer_bridge.losses import IGNORED, token_loss
 from trainer_bridge.models.internvl import load_chat
 from trainer_bridge.retrieval import held_out
@@ -28,7 +28,7 @@ ROLES = ("user", "assistant")
 def answers(folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
     """Loss per token of the captions of at most 512 samples; and of those that name a `noun`, in how many descriptions it stands.
 
-    A description is greedy, asked for in the pivot language and then in the sample's, and right when the second answer holds the
+    A description is greedy, asked for in a pivot language and then in the sample's, and right when the last answer holds the
     noun, case aside.
     """
     define_missing_operators()
@@ -58,19 +58,19 @@ def answers(folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
 
 
 def describe(model: Any, processor: Any, images: Sequence[bytes], locales: Sequence[str]) -> list[tuple[str, str]]:
-    """Two greedy descriptions of each picture: in the pivot language, and then in the language of its locale."""
+    """The first and last greedy description of each picture: in a pivot language, and then in the language of its locale."""
     processor.tokenizer.padding_side = "left"
     said: list[tuple[str, str]] = []
     for start in range(0, len(images), BATCH):
         pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in images[start : start + BATCH]]
         languages = [language_of(locale) for locale in locales[start : start + BATCH]]
         chats: list[list[tuple[str, str]]] = [[] for _ in pictures]
-        for asked in ([pivot(language) for language in languages], languages):
+        for asked in zip(*((pivot(language), language) for language in languages), strict=True):
             questions = [question(0, language) for language in asked]
             answers = _answer(model, processor, pictures, chats, questions)
             for chat, turn in zip(chats, zip(questions, answers, strict=True), strict=True):
                 chat.append(turn)
-        said += [(first, second) for (_, first), (_, second) in chats]
+        said += [(chat[0][1], chat[-1][1]) for chat in chats]
     return said
 
 
@@ -114,5 +114,6 @@ def _chat(sample: Sample) -> Chat:
     """The caption as the answer: after its words in the pivot language where they are known."""
     about = json.loads(sample.json)
     language = language_of(about.get("language"))
-    told = [text for locale, text in about.get("also", ()) if language_of(locale) == pivot(language)]
-    return translation(sample.text, language, told[0]) if told else Chat([(question(0, language), sample.text)])
+    known = {language_of(locale): text for locale, text in reversed(about.get("also", ()))}
+    told = [(question(0, spoken), known[spoken]) for spoken in [pivot(language)] if spoken in known]
+    return Chat([*told, (question(0, language), sample.text)], told=len(told))

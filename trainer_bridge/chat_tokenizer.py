@@ -8,6 +8,7 @@ An answer begins with a space, so that its first word is the token that it is an
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from trainer_bridge.transforms import MEAN, STD
 
 PAD, START, END = "<pad>", "<|im_start|>", "<|im_end|>"
 IMAGE_START, IMAGE_END, IMAGE, VIDEO = "<img>", "</img>", "<IMG_CONTEXT>", "<video>"
+BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 SPECIAL = (PAD, START, END, IMAGE_START, IMAGE_END, IMAGE, VIDEO)
 NAMED = {
     "start_image_token": IMAGE_START,
@@ -39,24 +41,46 @@ TEMPLATE = (
 
 
 def new_tokenizer(captions: Iterable[str], vocabulary: int) -> Any:
-    """A byte-level BPE of `vocabulary` tokens made from captions and our questions, as transformers wants it."""
+    """A BPE of `vocabulary` tokens made from captions and our questions, as transformers wants it.
+
+    Every character of theirs is a token, as in LLaMA's: a rare Chinese one in bytes would be three to learn. Others are bytes.
+    """
     define_missing_operators()
     from transformers import PreTrainedTokenizerFast
 
+    splits = [
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.Punctuation(),
+        pre_tokenizers.Split("\n", "isolated"),
+        pre_tokenizers.Metaspace(prepend_scheme="never"),
+    ]
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    bpe.decoder = decoders.ByteLevel()
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(splits)
+    learnable = vocabulary - len(BYTES)
+    asked = [f"user\nassistant\n{text}" for texts in ASKED.values() for text in texts] * 50  # often enough to become few tokens
+    texts = [*asked, *(f" {caption}" for caption in captions)]
+    # The trainer would take characters that are as frequent in another order every time.
+    alphabet = _most_frequent("".join(texts).replace(" ", "▁"), (learnable - len(SPECIAL)) // 2)
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=learnable,
         special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
         show_progress=False,
     )
-    asked = [f"user\nassistant\n{text}" for texts in ASKED.values() for text in texts] * 50  # often enough to become few tokens
-    bpe.train_from_iterator([*asked, *(f" {caption}" for caption in captions)], trainer)
+    bpe.train_from_iterator(texts, trainer)
+    learned = json.loads(bpe.to_str())["model"]
+    tokens = dict.fromkeys([*SPECIAL, *BYTES, *sorted(learned["vocab"], key=learned["vocab"].__getitem__)])
+    merges = [tuple(merge) for merge in learned["merges"]]
+    bpe.model = models.BPE({token: number for number, token in enumerate(tokens)}, merges, byte_fallback=True)
+    bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     return prepared(PreTrainedTokenizerFast(tokenizer_object=bpe))
+
+
+def _most_frequent(text: str, most: int) -> list[str]:
+    """So many of its characters; of those as frequent, the first by code point."""
+    counts = Counter(text)
+    return sorted(counts, key=lambda character: (-counts[character], character))[:most]
 
 
 def prepared(tokenizer: Any) -> Any:

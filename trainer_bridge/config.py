@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from trainer_bridge.conversations import TRANSLATED, TRANSLATIONS
 from trainer_bridge.models.contrastive import ContrastiveConfig
 from trainer_bridge.models.internvl import ChatConfig
 from trainer_bridge.models.qllama import GenerativeConfig
@@ -83,10 +84,18 @@ class GenerativeExperiment(TrainConfig):
     optimizer: OneRate
 
 
+class TalkConfig(Section):
+    """What is made of captions known in several languages: the share that translate, and into how many languages each does."""
+
+    translated: float = Field(TRANSLATED, ge=0, le=1)
+    translations: int = Field(TRANSLATIONS, ge=1)
+
+
 class ChatExperiment(TrainConfig):
     """Stage 3: the sizes of the image tower come from the stage-1 model it starts from."""
 
     model: ChatConfig
+    talk: TalkConfig = TalkConfig()
     optimizer: OneRate
 
 

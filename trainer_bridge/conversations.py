@@ -5,21 +5,25 @@ A conversation is a list of (question, answer). Which of them a sample gets is a
 whose json member has `conversations` (LLaVA's list of {from, value}) keeps its own.
 
 A sample that knows its sentence in other languages (`also`) teaches a model that describes in a pivot language and then says the
-same in another: most of its conversations are told the pivot's sentence and learn to say it in their own language, under the
-picture of another sample, so that what can be learned there is to translate, and not each picture by heart in each language.
-The others describe the picture in a pivot language.
+same in others: most of its conversations are told the pivot's sentence and learn to say it in some other languages, one after
+the other, under the picture of another sample, so that what can be learned there is to translate, and not each picture by heart
+in each language. Half of what is said there answers "what is it?" with the name alone, as a dictionary has it, so that "giraffe"
+and "A giraffe." are learned to be one thing. The others describe the picture in a pivot language.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from trainer_bridge.names import name_in
+
 Turn = tuple[str, str]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Chat:
 ASKED = {
     "en": ("Describe the picture in one sentence.", "What is it?", "Is this right: {}", "Yes.", "No."),
     "zh": ("用一句话描述这张图片。", "这是什么？", "这对吗：{}", "对。", "不对。"),
+    "zh_Hant": ("用一句話描述這張圖片。", "這是什麼？", "這對嗎：{}", "對。", "不對。"),
     "de": ("Beschreibe das Bild in einem Satz.", "Was ist das?", "Stimmt das: {}", "Ja.", "Nein."),
     "fr": ("Décris l'image en une phrase.", "Qu'est-ce que c'est ?", "Est-ce juste : {}", "Oui.", "Non."),
     "es": ("Describe la imagen en una frase.", "¿Qué es?", "¿Es correcto: {}", "Sí.", "No es correcto."),
@@ -44,13 +49,18 @@ ASKED = {
     "ko": ("그림을 한 문장으로 설명하세요.", "이것은 무엇인가요?", "맞나요: {}", "네.", "아니요."),
 }
 UNKNOWN = "und"
-PIVOTS = ("en", "es")
-TRANSLATED = 0.75
+PIVOTS = ("en", "es", "fr")  # a picture is described in the first two; all three are said in other languages
+DESCRIBED = PIVOTS[:2]
+TRANSLATED, TRANSLATIONS = 0.75, 4
+TRADITIONAL = {"zh_TW", "zh_HK", "zh_MO", "zh_Hant"}
 
 
 def language_of(locale: str | None) -> str:
-    """The language of a locale: zh of zh_TW."""
-    return re.split(r"[_@-]", locale)[0] if locale else UNKNOWN
+    """The language of a locale: pt of pt_BR. Chinese is written in two ways, and zh_Hant is the one of Taiwan and Hong Kong."""
+    if not locale:
+        return UNKNOWN
+    parts = re.split(r"[_@-]", locale)
+    return "zh_Hant" if "_".join(parts[:2]) in TRADITIONAL else parts[0]
 
 
 def question(kind: int, language: str) -> str:
@@ -61,8 +71,8 @@ def question(kind: int, language: str) -> str:
 
 
 def pivot(language: str) -> str:
-    """The language that a description in `language` is translated from."""
-    return PIVOTS[1] if language == PIVOTS[0] else PIVOTS[0]
+    """The language that a picture is described in before it is described in `language`."""
+    return next(other for other in DESCRIBED if other != language)
 
 
 def conversation(
@@ -71,25 +81,45 @@ def conversation(
     others: Sequence[str],
     chance: np.random.Generator,
     also: Sequence[tuple[str, str]] = (),
+    *,
+    translated: float = TRANSLATED,
+    translations: int = TRANSLATIONS,
 ) -> Chat:
-    """A question and its answer; where `also` (locale, caption) knows the caption in other languages, mostly a translation."""
+    """A question and its answer; or, in a share `translated` of the conversations whose caption is known in other languages
+    (`also`: locale, caption), its translation into so many of them.
+    """
     language = language_of(locale)
-    known = {other: [text for locale, text in also if language_of(locale) == other] for other in PIVOTS}
-    if known[pivot(language)] and chance.random() < TRANSLATED:
-        return translation(caption, language, _any(known[pivot(language)], chance))
-    pivots = [other for other in PIVOTS if known[other]]
-    if language not in PIVOTS and pivots:
-        other = _any(pivots, chance)
-        return Chat([_one(_any(known[other], chance), other, (), chance)])
+    known: dict[str, list[str]] = {language: [caption]}
+    for other, text in also:
+        known.setdefault(language_of(other), []).append(text)
+    said = [(spoken, known[spoken]) for spoken in PIVOTS if spoken in known]
+    if len(known) > 1 and said and chance.random() < translated:
+        return _translations(known, *_any(said, chance), translations, chance)
+    first = [(spoken, texts) for spoken, texts in said if spoken in DESCRIBED]
+    if language not in DESCRIBED and first:
+        spoken, texts = _any(first, chance)
+        return Chat([_one(_any(texts, chance), spoken, (), chance)])
     return Chat([_one(caption, locale, others, chance)])
 
 
-def translation(caption: str, language: str, told: str) -> Chat:
-    """The description in the pivot language as given, and the caption as what is to be said next."""
-    return Chat([(question(0, pivot(language)), told), (question(0, language), caption)], told=1)
+def _translations(
+    known: Mapping[str, Sequence[str]], first: str, told: Sequence[str], many: int, chance: np.random.Generator
+) -> Chat:
+    """The description in a pivot language as given, and what it is in some other languages as what is to be said next."""
+    asked = [spoken for spoken in known if spoken != first]
+    order = [asked[place] for place in chance.permutation(len(asked))[:many]]
+    said = [(spoken, _any(known[spoken], chance)) for spoken in order]
+    return Chat([_said(text, spoken, chance) for spoken, text in [(first, _any(told, chance)), *said]], told=1)
 
 
-def _any(values: list[str], chance: np.random.Generator) -> str:
+def _said(caption: str, language: str, chance: np.random.Generator) -> Turn:
+    """The caption as an answer, or half of the time the name in it; a caption that is a name always answers "what is it?"."""
+    short = name_in(caption, language)
+    named = short is not None and (short == caption or chance.random() < 0.5)
+    return (question(1, language), short or caption) if named else (question(0, language), caption)
+
+
+def _any(values: Sequence[Value], chance: np.random.Generator) -> Value:
     return values[int(chance.integers(len(values)))]
 
 
@@ -103,7 +133,7 @@ def _one(caption: str, locale: str | None, others: Sequence[str], chance: np.ran
     if draw < 0.6:
         return question(0, language), caption
     if draw < 0.9:
-        return question(1, language), caption.partition(": ")[0]
+        return question(1, language), name_in(caption, language) or caption.partition(": ")[0]
     yes, no = ASKED.get(language, ASKED["en"])[3:]
     wrong = [other for other in others if other != caption]
     if wrong and chance.random() < 0.5:

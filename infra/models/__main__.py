@@ -1,7 +1,7 @@
 """Trains a small model of the repository again, from the pictures on, and writes its folder and card.
 
     python -m infra.models clip                 about half an hour on two cores
-    python -m infra.models internvl             the same; starts from clip's InternViT
+    python -m infra.models internvl             under two hours; starts from clip's InternViT
 
 Every step is a command that people run themselves: shards of the sound pairs, the trainer under torchrun on two processes.
 """
@@ -21,6 +21,7 @@ from infra.torchrun import trainer_command, trainer_environment
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent.parent / "trainer_bridge" / "configs"
+CHATS = ("chat-small", "chat-small-pictures", "chat-small-words")  # each goes on from the one before
 LANGUAGES = "en,zh,de,fr,es,pt,it,ru"
 
 
@@ -75,18 +76,23 @@ def clip(work: Path) -> None:
 
 
 def internvl(work: Path) -> None:
-    """Stage 3 from clip's InternViT: MLP and language model learn to describe, and to say a description in another language."""
+    """Stage 3 from clip's InternViT: MLP and language model learn to say a description in other languages, and to describe."""
     shards = lessons(work / "lessons-talks", "--languages", LANGUAGES, "--names-only", "--talks")
-    summary = train("chat", "chat-small.toml", shards, work / "internvl", HERE / "clip")
-    halve(work / "internvl" / "model", HERE / "internvl")
+    start, runs = HERE / "clip", []
+    for chat in CHATS:
+        runs.append(train("chat", f"{chat}.toml", shards, work / chat, start))
+        start = work / chat / "model"
+    halve(start, HERE / "internvl")
+    summary = runs[-1]
+    seen, seconds = (sum(run[name] for run in runs) for name in ("samples", "seconds"))
     config = HERE / "internvl" / "config.json"
     config.write_text(config.read_text().replace('"float32"', '"float16"'))
     rows = "\n".join(_row(row) for row in summary["answers"])
     card = INTERNVL_CARD.format(
         date=datetime.now(UTC).date(),
         parameters=summary["parameters"] / 1e6,
-        seen=summary["samples"] / 1e3,
-        minutes=summary["seconds"] / 60,
+        seen=seen / 1e3,
+        minutes=seconds / 60,
         size=_megabytes(HERE / "internvl"),
         right=summary["right_nouns"],
         prompts=summary["prompts"],
@@ -149,26 +155,29 @@ InternViT → MLP → LLaMA, {parameters:.1f} M parameters ({size} MB, float16),
 `InternVLForConditionalGeneration` and `AutoProcessor` load this folder. It writes the demo's synthetic captions.
 
 **Trained** {date} by `python -m infra.models internvl`: the chat stage on {seen:.0f} K conversations, {minutes:.0f} minutes on
-two CPU cores, from the InternViT of ../clip (frozen) and a LLaMA made anew. A quarter of the conversations are questions about a
-picture (describe, name, is it right?) in English or Spanish. The others are told that description, under another picture, and
-learn to say it in Chinese, German, French, Portuguese, Italian, Russian, English or Spanish
-(`trainer_bridge/configs/chat-small.toml`). So it is to be asked twice: in English, and then in the language that is wanted.
+two CPU cores, from the InternViT of ../clip (frozen) and a LLaMA made anew, in three runs. In the first
+(`trainer_bridge/configs/chat-small.toml`) three quarters of the conversations are told a description in English, Spanish or
+French, under another picture, and learn to say it in four other languages of Chinese (in both scripts), German, French,
+Portuguese, Italian, Russian, English and Spanish; the others are questions about a picture (describe, name, is it right?) in
+English or Spanish. These are half of the conversations in the second run (`chat-small-pictures.toml`); in the third seven in ten
+translate again (`chat-small-words.toml`). So it is to be asked twice: in English (in Spanish, where English is wanted), and then
+in the language that is wanted.
 
 **Data.** """
     + DATA
     + """ Of the emoji only those of one sign, by name.
 
-**Seen.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun: asked in English (for English, in
-Spanish) and then in the prompt's language. The noun is Unicode CLDR's name of the thing in that language, where the stamp's own
-sentence uses it; it is right when the second answer holds it, case aside. The model saw this picture described in other
-languages and read the noun beside its names in them, as the name of an emoji or in the sentence of another stamp, but never this
-picture's sentence in this language. Asked at once in the language, an earlier model of this size had 16 right: it had learned
-pictures by heart, language by language.
+**Seen.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun: asked in English, or in Spanish
+where the prompt is English, and then in the prompt's language. The noun is Unicode CLDR's name of the thing in that language,
+where the stamp's own sentence uses it; it is right when the last answer holds it, case aside. The model saw this picture
+described in other languages and read the noun beside its names in them, as the name of an emoji or in the sentence of another
+stamp, but never this picture's sentence in this language. Asked at once in the language, an earlier model of this size had 16
+right: it had learned pictures by heart, language by language.
 
 **Limits.** It knows these pictures and no others: of a photograph it will say something confident and wrong. Not for use
 outside this project's demo and tests.
 
-| picture | asked in | sentence | noun | first said | then said | right |
+| picture | asked in | sentence | noun | first said | at last said | right |
 |---|---|---|---|---|---|---|
 {rows}
 """

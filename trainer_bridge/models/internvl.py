@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from infra.torchvision_operators import define_missing_operators
 from trainer_bridge.models.internvit import InternViT, InternViTConfig
@@ -37,6 +38,7 @@ class ChatConfig(BaseModel):
     language_checkpoint  a pretrained one: a Hugging Face folder of safetensors, or a .gguf file
     length               tokens of a conversation, those of the picture included
     downsample           side of a token after the pixel unshuffle: 0.5 makes four tokens one
+    dropout              share of what each sub-layer of the language model adds that is left out in training
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +48,7 @@ class ChatConfig(BaseModel):
     language_checkpoint: str = ""
     length: int = Field(2048, ge=8)
     downsample: float = Field(0.5, gt=0, le=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
 
 
 TRAINED = {
@@ -161,6 +164,17 @@ def new_language(config: LanguageConfig, length: int, pad: int, end: int) -> Any
             initializer_range=1 / math.sqrt(config.width),
         )
     )
+
+
+def add_dropout(language: Any, share: float) -> None:
+    """Leaves out a share of what each attention and each MLP of a LLaMA adds, in training; transformers' has no such setting."""
+
+    def left_out(module: nn.Module, inputs: Any, made: Tensor) -> Tensor:
+        return functional.dropout(made, share, training=module.training)
+
+    for layer in language.layers:
+        layer.self_attn.o_proj.register_forward_hook(left_out)
+        layer.mlp.down_proj.register_forward_hook(left_out)
 
 
 def load_language(checkpoint: str) -> tuple[Any, Any]:

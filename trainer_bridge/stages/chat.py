@@ -21,7 +21,16 @@ from trainer_bridge.config import ChatExperiment
 from trainer_bridge.conversations import Chat, conversation, given, language_of
 from trainer_bridge.loader import Batch
 from trainer_bridge.losses import IGNORED, token_loss
-from trainer_bridge.models.internvl import ChatConfig, build, image_tokens, is_trained, load_chat, load_language, new_language
+from trainer_bridge.models.internvl import (
+    ChatConfig,
+    add_dropout,
+    build,
+    image_tokens,
+    is_trained,
+    load_chat,
+    load_language,
+    new_language,
+)
 from trainer_bridge.stages.stage import Stage, captions_of, groups
 from trainer_bridge.transforms import decode, normalise, whole
 
@@ -58,6 +67,8 @@ class ChatStage(Stage):
             self.chat, self.tokenizer = _joined(config.model, dataset, start, out)
         for name, parameter in self.chat.named_parameters():
             parameter.requires_grad_(is_trained(name, config.model.train))
+        if config.model.dropout:
+            add_dropout(self.chat.model.language_model, config.model.dropout)
         self.model = Answering(self.chat)
         self.side = self.chat.config.vision_config.image_size[0]
         self.image_tokens = self.chat.config.image_seq_length
@@ -85,12 +96,12 @@ class ChatStage(Stage):
         by_language: dict[str, list[str]] = {}
         for caption, about in zip(batch.captions, abouts, strict=True):
             by_language.setdefault(language_of(about.get("language")), []).append(caption)
-        chats = []
+        chats, talk = [], self.config.talk.model_dump()
         for caption, about, position in zip(batch.captions, abouts, batch.positions, strict=True):
             chance = np.random.default_rng([self.config.data.seed, position, 1])
             locale = about.get("language")
             others, also = by_language[language_of(locale)], about.get("also", ())
-            chats.append(given(about) or conversation(caption, locale, others, chance, also))
+            chats.append(given(about) or conversation(caption, locale, others, chance, also, **talk))
         return chats
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:

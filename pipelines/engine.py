@@ -276,7 +276,7 @@ def start_ray(address: str | None = None) -> None:
     with suppress(ImportError):
         from ray.data._internal.execution.resource_manager import ResourceManager
 
-        ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 0.2
+        ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 0.05
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

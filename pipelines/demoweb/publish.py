@@ -46,7 +46,7 @@ def publish(rows: Sequence[Row], folder: Path, clip: OnnxClip, open_nsfw: Any, s
     `open_nsfw` is an onnxruntime session of OpenNSFW.
     """
     pictures = folder / "pictures"
-    with ThreadPoolExecutor() as pool:  # while one opens pictures, the other's model works
+    with ThreadPoolExecutor() as pool:  # a model a core
         similar = pool.submit(similarities, rows, pictures, clip)
         judged = Judged(unsafe=unsafe_probabilities(rows, pictures, open_nsfw), similar=similar.result())
     grouped = defaultdict(list)

@@ -92,11 +92,13 @@ def onnx_files(folder: str) -> list[tuple[Path, str]]:
     return found
 
 
-def load_open_nsfw() -> Any:
-    """An onnxruntime session of OpenNSFW."""
+def load_open_nsfw(threads: int = 0) -> Any:
+    """An onnxruntime session of OpenNSFW; `threads` it runs on, 0 leaves it to onnxruntime."""
     import onnxruntime
 
-    return onnxruntime.InferenceSession(str(open_nsfw()), providers=onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(open_nsfw()), options, providers=onnxruntime.get_available_providers())
 
 
 def open_nsfw() -> Path:

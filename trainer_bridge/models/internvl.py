@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from infra.torchvision_operators import define_missing_operators
+from trainer_bridge.losses import IGNORED, token_loss
 from trainer_bridge.models.internvit import InternViT, InternViTConfig
 
 
@@ -195,6 +196,20 @@ def load_language(checkpoint: str) -> tuple[Any, Any]:
         return model, AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, ValueError, ImportError) as error:
         raise ValueError(f"model.language_checkpoint = {checkpoint!r} cannot be loaded ({str(error).splitlines()[0]})") from None
+
+
+class Answering(nn.Module):
+    """The chat model and the loss on its answers: logits are computed where there is a label, and nowhere else."""
+
+    def __init__(self, chat: Any) -> None:
+        super().__init__()
+        self.chat = chat
+
+    def forward(self, ids: Tensor, attention: Tensor, labels: Tensor, pixels: Tensor) -> Tensor:
+        """ids, attention, labels int64[B, T]; pixels float32[B, 3, S, S] → the mean cross-entropy of labelled tokens."""
+        made = self.chat.model(input_ids=ids, attention_mask=attention, pixel_values=pixels, use_cache=False)
+        labelled = labels[:, 1:] != IGNORED
+        return token_loss(self.chat.lm_head(made.last_hidden_state[:, :-1][labelled]), labels[:, 1:][labelled])
 
 
 def load_chat(folder: Path) -> Any:

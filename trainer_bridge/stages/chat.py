@@ -20,8 +20,8 @@ from trainer_bridge.checkpoint import is_chat, load_contrastive
 from trainer_bridge.config import ChatExperiment
 from trainer_bridge.conversations import Chat, conversation, given, language_of
 from trainer_bridge.loader import Batch
-from trainer_bridge.losses import IGNORED, token_loss
 from trainer_bridge.models.internvl import (
+    Answering,
     ChatConfig,
     add_dropout,
     build,
@@ -33,20 +33,6 @@ from trainer_bridge.models.internvl import (
 )
 from trainer_bridge.stages.stage import Stage, captions_of, groups
 from trainer_bridge.transforms import decode, normalise, whole
-
-
-class Answering(nn.Module):
-    """The chat model and the loss on its answers: logits are computed where there is a label, and nowhere else."""
-
-    def __init__(self, chat: Any) -> None:
-        super().__init__()
-        self.chat = chat
-
-    def forward(self, ids: Tensor, attention: Tensor, labels: Tensor, pixels: Tensor) -> Tensor:
-        """ids, attention, labels int64[B, T]; pixels float32[B, 3, S, S] → the mean cross-entropy of labelled tokens."""
-        made = self.chat.model(input_ids=ids, attention_mask=attention, pixel_values=pixels, use_cache=False)
-        labelled = labels[:, 1:] != IGNORED
-        return token_loss(self.chat.lm_head(made.last_hidden_state[:, :-1][labelled]), labels[:, 1:][labelled])
 
 
 class ChatStage(Stage):

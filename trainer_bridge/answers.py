@@ -58,19 +58,19 @@ def answers(folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
 
 
 def describe(model: Any, processor: Any, images: Sequence[bytes], locales: Sequence[str]) -> list[tuple[str, str]]:
-    """The first and last greedy description of each picture: in a pivot language, and then in the language of its locale."""
+    """Two greedy descriptions of each picture: in a pivot language, and then in the language of its locale."""
     processor.tokenizer.padding_side = "left"
     said: list[tuple[str, str]] = []
     for start in range(0, len(images), BATCH):
         pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in images[start : start + BATCH]]
         languages = [language_of(locale) for locale in locales[start : start + BATCH]]
         chats: list[list[tuple[str, str]]] = [[] for _ in pictures]
-        for asked in zip(*((pivot(language), language) for language in languages), strict=True):
+        for asked in ([pivot(language) for language in languages], languages):
             questions = [question(0, language) for language in asked]
             answers = _answer(model, processor, pictures, chats, questions)
             for chat, turn in zip(chats, zip(questions, answers, strict=True), strict=True):
                 chat.append(turn)
-        said += [(chat[0][1], chat[-1][1]) for chat in chats]
+        said += [(first, last) for (_, first), (_, last) in chats]
     return said
 
 
@@ -113,6 +113,6 @@ def _chat(sample: Sample) -> Chat:
     """The caption as the answer: after its words in the pivot language where they are known."""
     about = json.loads(sample.json)
     language = language_of(about.get("language"))
-    known = {language_of(locale): text for locale, text in reversed(about.get("also", ()))}
-    told = [(question(0, spoken), known[spoken]) for spoken in [pivot(language)] if spoken in known]
+    first = pivot(language)
+    told = [(question(0, first), text) for locale, text in about.get("also", ()) if language_of(locale) == first][:1]
     return Chat([*told, (question(0, language), sample.text)], told=len(told))

@@ -182,8 +182,8 @@ def parquet_bytes(table: pa.Table) -> pa.Buffer:
 
 def _write_parquet(table: pa.Table, where: Any) -> None:
     leaves = {f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name: field.type for field in table.schema}
-    # Ids and places count up, and sizes are small: as differences they are next to nothing. No other unsigned number is anything
-    # but a hash, which nothing makes smaller.
+    # Ids and places count up, and sizes are small: as differences they are next to nothing. Other unsigned numbers are hashes:
+    # nothing makes them smaller.
     small = [name for name, kind in leaves.items() if name == "sample_id" or pa.types.is_signed_integer(kind)]
     pq.write_table(
         table.combine_chunks(),

@@ -115,8 +115,9 @@ def _translations(
 def _said(caption: str, language: str, chance: np.random.Generator) -> Turn:
     """The caption as an answer, or half of the time the name in it; a caption that is a name always answers "what is it?"."""
     short = name_in(caption, language)
-    named = short is not None and (short == caption or chance.random() < 0.5)
-    return (question(1, language), short or caption) if named else (question(0, language), caption)
+    if short is not None and (short == caption or chance.random() < 0.5):
+        return question(1, language), short
+    return question(0, language), caption
 
 
 def _any(values: Sequence[Value], chance: np.random.Generator) -> Value:

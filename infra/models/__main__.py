@@ -40,7 +40,7 @@ def train(stage: str, config: str, shards: Path, out: Path, start: Path | None =
 
 
 def halve(source: Path, target: Path) -> None:
-    """Copies a model folder with its weights as float16."""
+    """Copies a model folder with its weights as float16, and says so in its config where that names a dtype."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -52,6 +52,11 @@ def halve(source: Path, target: Path) -> None:
     }
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     (target / "model.safetensors").chmod(0o644)
+    config = json.loads((target / "config.json").read_text())
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        if "dtype" in part:
+            part["dtype"] = "float16"
+    (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def clip(work: Path) -> None:
@@ -85,8 +90,6 @@ def internvl(work: Path) -> None:
     halve(start, HERE / "internvl")
     summary = runs[-1]
     seen, seconds = (sum(run[name] for run in runs) for name in ("samples", "seconds"))
-    config = HERE / "internvl" / "config.json"
-    config.write_text(config.read_text().replace('"float32"', '"float16"'))
     rows = "\n".join(_row(row) for row in summary["answers"])
     card = INTERNVL_CARD.format(
         date=datetime.now(UTC).date(),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +29,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.progress import Progress, Reporter
 
 ATTEMPTS = 2
+EAGER = 3.0  # seconds in which a job's first tasks have all begun
 MOST_ITEMS = 8  # of one Ray task: what a killed worker has to do again
 
 
@@ -188,7 +190,7 @@ def run_items(
         return
     import ray
 
-    with Progress(name, unit, total) as progress:
+    with Progress(name, unit, total) as progress, _asking_eagerly():
         tally, counted = progress.tally, progress.work
 
         def task(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -221,6 +223,27 @@ def run_items(
         for row in dataset.iter_rows():
             progress.done += row["units"]
             yield row["label"], json.loads(row["result"]), row["error"] or None
+
+
+@contextmanager
+def _asking_eagerly() -> Iterator[None]:
+    """Has Ray Data ask what the cluster has twenty times a second at first.
+
+    It starts one task, asks, and would hear the answer, and start the others, a second later; then a second will do.
+    """
+    try:
+        from ray.data._internal.execution.resource_manager import ResourceManager
+    except ImportError:  # another Ray may have it elsewhere; jobs then start a second later
+        yield
+        return
+    ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 0.05
+    later = threading.Timer(EAGER, setattr, (ResourceManager, "GLOBAL_LIMITS_UPDATE_INTERVAL_S", 1.0))
+    later.daemon = True
+    later.start()
+    try:
+        yield
+    finally:
+        later.cancel()
 
 
 def require_gpus(setting: str, gpus: float, address: str | None) -> None:
@@ -272,11 +295,6 @@ def start_ray(address: str | None = None) -> None:
         # Ray's C++ core says of every pool of actors that a restart may fail; a part that fails is named by us.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         ray.init(address=address, **options)
-    # Ray Data starts one task, asks what the cluster has, and would hear the answer, and start the others, a second later.
-    with suppress(ImportError):
-        from ray.data._internal.execution.resource_manager import ResourceManager
-
-        ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 0.05
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -102,6 +102,7 @@ def _chain(root: Path, common: Sequence[str], port: int, address: str | None) ->
     steps: list[tuple[str, Body, list[str]]] = [
         ("stage1", stage1.main, []),
         ("fetch", fetch.main, ["--set", connect]),
+        ("stage1", stage1.main, []),  # pictures too small as found are not scored, whether or not a run was killed before
         ("score", score.main, []),
         ("stage1", stage1.main, []),
         ("dedup", dedup.main, ["--against", f"demo={root / 'eval'}"]),

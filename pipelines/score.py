@@ -1,7 +1,8 @@
 """score: pictures that fetch kept → CLIP similarity, aesthetic, unsafe and watermark scores of our own, the family `scores`.
 
 A costly step: a sample once scored is not scored again. A picture that several samples of a part share goes through the models
-once. Run `stage1` afterwards: our scores go before the publisher's.
+once. Run `stage1` before, so that pictures too small as found are not paid for, and afterwards: our scores go before the
+publisher's.
 """
 
 from __future__ import annotations

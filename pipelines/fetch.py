@@ -98,7 +98,7 @@ def fetch_step(asking: Asking) -> Step:
         inputs=("samples", "stage1"),
         settings=lambda part: asking.settings.output(),
         work=partial(_fetch, asking=asking),
-        cpus=0.25,  # a part mostly waits for hosts
+        cpus=0.5,  # a part waits for hosts, at its end for the slowest alone
     )
 
 

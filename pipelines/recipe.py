@@ -65,7 +65,7 @@ class FetchSettings(Section):
     total_timeout: float = Field(30.0, gt=0)
     retries: int = Field(1, ge=0)
     redirects: int = Field(5, ge=0)
-    concurrency: int = Field(64, ge=1)
+    concurrency: int = Field(128, ge=1)
     per_host: int = Field(16, ge=1)
     per_host_rate: float = Field(0.0, ge=0)
     max_pause: float = Field(30.0, ge=0)

@@ -25,6 +25,14 @@ def picture(width: int = 64, height: int = 48, format: str = "JPEG") -> bytes:
     return data.getvalue()
 
 
+def scans_over_and_over(side: int, times: int) -> bytes:
+    """A progressive JPEG whose last pass over all pixels, of a few bytes, is written `times` more."""
+    data = io.BytesIO()
+    Image.new("L", (side, side)).save(data, "JPEG", progressive=True)
+    body = data.getvalue()[:-2]
+    return body + body[body.rindex(b"\xff\xda") :] * times + b"\xff\xd9"
+
+
 def png_of_claimed_size(width: int, height: int) -> bytes:
     """A PNG header that claims a size, with no pixels behind it."""
     chunk = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -138,6 +146,7 @@ BEHAVIOURS: dict[str, tuple[object, str | None]] = {
     "/truncated.jpg": (fixed(picture(400, 300)[:2000]), "truncated"),
     "/truncated.png": (fixed(picture(400, 300, "PNG")[:800]), "truncated"),
     "/pixels": (fixed(png_of_claimed_size(60000, 60000)), "too_many_pixels"),
+    "/scans": (fixed(scans_over_and_over(800, 20_000)), "too_many_scans"),
     "/large": (fixed(b"\0" * 3_000_000), "too_large"),
     "/endless": (endless, "too_large"),
     "/bomb": (fixed(zlib.compress(b"\0" * 200_000_000, 9), Content_Encoding="deflate"), "too_large"),

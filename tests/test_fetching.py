@@ -22,8 +22,9 @@ from pipelines.fetching import frontier as frontier_module
 from pipelines.fetching import robots
 from pipelines.fetching.chunks import NoNetwork, fetch_chunk
 from pipelines.fetching.client import ERRORS
+from pipelines.fetching.decoding import Decoder
 from pipelines.fetching.frontier import HOST_DOWN, Frontier
-from pipelines.fetching.images import Unfit, prepare
+from pipelines.fetching.images import MOST_SCANS, Stored, Unfit, identify, prepare
 from pipelines.fetching.policy import PublicResolver, Refused, blocklist, check_url, is_public, opted_out
 from pipelines.fetching.wanted import Wanted
 from pipelines.manifest.schema import FAMILIES
@@ -167,31 +168,35 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
     return data.getvalue()
 
 
+def stored_of(body: bytes, settings: FetchSettings) -> Stored:
+    return prepare(identify(body, settings), settings)
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "1", "I;16"])
 def test_every_png_mode_becomes_rgb(mode: str) -> None:
     image = Image.linear_gradient("L").resize((40, 30))
     image = Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50) if mode == "I;16" else image.convert(mode)
-    stored = prepare(encoded(image, "PNG"), FetchSettings(size=20))
+    stored = stored_of(encoded(image, "PNG"), FetchSettings(size=20))
     assert Image.open(io.BytesIO(stored.data)).mode == "RGB"
     assert (stored.width, stored.height) == (40, 30)
 
 
 def test_cmyk_exif_rotation_and_the_first_frame() -> None:
     cmyk = encoded(Image.new("CMYK", (40, 30), (0, 255, 255, 0)), "JPEG")
-    assert Image.open(io.BytesIO(prepare(cmyk, FetchSettings()).data)).getpixel((5, 5))[0] > 200
+    assert Image.open(io.BytesIO(stored_of(cmyk, FetchSettings()).data)).getpixel((5, 5))[0] > 200
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = prepare(encoded(Image.new("RGB", (60, 20)), "JPEG", exif=exif), FetchSettings())
+    turned = stored_of(encoded(Image.new("RGB", (60, 20)), "JPEG", exif=exif), FetchSettings())
     assert (turned.width, turned.height) == (20, 60) == Image.open(io.BytesIO(turned.data)).size
     frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
     moving = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert Image.open(io.BytesIO(prepare(moving, FetchSettings()).data)).getpixel((9, 9))[0] > 200
+    assert Image.open(io.BytesIO(stored_of(moving, FetchSettings()).data)).getpixel((9, 9))[0] > 200
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 900), st.integers(1, 900), st.sampled_from(["shorter_side", "longer_side"]), st.integers(1, 600))
 def test_resizing_keeps_the_ratio_and_never_enlarges(width: int, height: int, mode: str, size: int) -> None:
-    stored = prepare(encoded(Image.new("RGB", (width, height)), "PNG"), FetchSettings(resize=mode, size=size))
+    stored = stored_of(encoded(Image.new("RGB", (width, height)), "PNG"), FetchSettings(resize=mode, size=size))
     out = Image.open(io.BytesIO(stored.data)).size
     side = min(width, height) if mode == "shorter_side" else max(width, height)
     scale = min(1.0, size / side)
@@ -211,13 +216,13 @@ def test_a_scaled_jpeg_is_the_picture_upright(width: int, height: int, orientati
     exif = Image.Exif()
     exif[0x0112] = orientation
     body = encoded(smooth(width, height).convert(mode), "JPEG", quality=95, exif=exif)
-    stored = prepare(body, FetchSettings(size=size, resize="longer_side", quality=95))
+    stored = stored_of(body, FetchSettings(size=size, resize="longer_side", quality=95))
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(body))).convert("RGB")
     assert (stored.width, stored.height) == upright.size
     out = Image.open(io.BytesIO(stored.data))
     expected = np.asarray(upright.resize(out.size, Image.Resampling.BOX), np.float32)
     assert np.abs(np.asarray(out.convert("RGB"), np.float32) - expected).mean() < 12  # another turn is off by over 40
-    kept = prepare(body, FetchSettings(resize="keep"))
+    kept = stored_of(body, FetchSettings(resize="keep"))
     assert kept.data == body
     assert (kept.phash ^ stored.phash).bit_count() <= 16  # of another picture about 32
 
@@ -225,7 +230,7 @@ def test_a_scaled_jpeg_is_the_picture_upright(width: int, height: int, orientati
 def test_a_jpeg_that_holds_further_pictures_is_one(tmp_path: Path) -> None:
     body = encoded(smooth(90, 60), "MPO", save_all=True, append_images=[smooth(90, 60)])
     for resize in ("keep", "shorter_side"):
-        stored = prepare(body, FetchSettings(resize=resize))
+        stored = stored_of(body, FetchSettings(resize=resize))
         assert (stored.ending, stored.mime, stored.width) == ("jpg", "image/jpeg", 90)
 
 
@@ -238,9 +243,73 @@ def test_a_spoiled_jpeg_is_a_picture_or_unfit(data: st.DataObject, resize: str) 
     for place in data.draw(st.lists(st.integers(0, len(body) - 1), max_size=4)):
         body[place] = data.draw(st.integers(0, 255))
     try:
-        prepare(bytes(body[: data.draw(st.integers(1, len(body)))]), FetchSettings(resize=resize))
+        stored_of(bytes(body[: data.draw(st.integers(1, len(body)))]), FetchSettings(resize=resize))
     except Unfit as unfit:
         assert unfit.error in ("truncated", "not_an_image", "unsupported_image", "too_many_pixels")
+
+
+def test_a_jpeg_of_countless_scans_is_refused_before_decoding() -> None:
+    body = hostile_web.scans_over_and_over(800, MOST_SCANS)
+    assert len(body) < 30_000
+    with pytest.raises(Unfit, match="too_many_scans"):
+        identify(body, FetchSettings())
+    usual = encoded(smooth(300, 200), "JPEG", progressive=True)
+    assert (stored_of(usual, FetchSettings(size=32)).width, identify(usual, FetchSettings()).quick) == (300, False)
+
+
+def test_what_is_decoded_between_requests_is_quick() -> None:
+    body = encoded(smooth(300, 200), "JPEG")
+    assert identify(body, FetchSettings()).quick
+    assert not identify(encoded(smooth(300, 200), "PNG"), FetchSettings()).quick
+    assert not identify(encoded(Image.new("L", (4000, 1001)), "JPEG"), FetchSettings()).quick
+
+
+BODIES = [
+    encoded(smooth(300, 200), "JPEG"),
+    encoded(smooth(300, 200), "JPEG", progressive=True),
+    encoded(smooth(40, 30), "PNG"),
+    encoded(smooth(300, 200), "JPEG")[:900],
+    b"no picture",
+]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from(BODIES), max_size=12), st.sets(st.integers(0, 11)))
+def test_a_decoder_gives_what_each_picture_alone_gives_whatever_is_given_up(bodies: list[bytes], given_up: set[int]) -> None:
+    chosen = FetchSettings(size=32)
+
+    def alone(body: bytes) -> Stored | str:
+        try:
+            return stored_of(body, chosen)
+        except Unfit as unfit:
+            return unfit.error
+
+    async def together() -> list[Stored | BaseException]:
+        with Decoder(chosen) as decoder:
+            tasks = [asyncio.ensure_future(decoder.stored(body, None)) for body in bodies]
+            await asyncio.sleep(0)
+            for number in given_up & set(range(len(tasks))):
+                tasks[number].cancel()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    for number, (body, found) in enumerate(zip(bodies, asyncio.run(together()), strict=True)):
+        if number in given_up:
+            assert isinstance(found, asyncio.CancelledError)
+        else:
+            assert (found.error if isinstance(found, Unfit) else found) == alone(body)
+
+
+def test_a_slow_picture_leaves_the_loop_to_others() -> None:
+    async def rounds() -> int:
+        with Decoder(FetchSettings(size=32)) as decoder:
+            slow, count = asyncio.ensure_future(decoder.stored(encoded(Image.new("RGB", (5000, 4000)), "PNG"), None)), 0
+            while not slow.done():
+                await asyncio.sleep(0)
+                count += 1
+            assert (await slow).width == 5000
+            return count
+
+    assert asyncio.run(rounds()) > 20
 
 
 @given(st.integers(2, 200))
@@ -248,14 +317,14 @@ def test_a_jpeg_without_its_end_is_truncated(missing: int) -> None:
     body = encoded(smooth(300, 200), "JPEG")
     for resize in ("keep", "shorter_side"):
         with pytest.raises(Unfit, match="truncated"):
-            prepare(body[:-missing], FetchSettings(resize=resize, size=32))
+            stored_of(body[:-missing], FetchSettings(resize=resize, size=32))
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_raise_anything_but_unfit(data: bytes) -> None:
     for prefix in (b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF\x10\0\0\0WEBP", b"GIF89a"):
         with pytest.raises(Unfit):
-            prepare(prefix + data, FetchSettings())
+            stored_of(prefix + data, FetchSettings())
 
 
 def test_a_recompressed_picture_has_a_near_hash_and_another_has_not() -> None:
@@ -537,7 +606,7 @@ def test_a_rate_and_a_crawl_delay_are_kept() -> None:
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["centre_crop", "border"]), st.integers(1, 64))
 def test_squares_are_squares(width: int, height: int, mode: str, size: int) -> None:
     body = encoded(Image.new("RGB", (width, height), "red"), "PNG")
-    made = Image.open(io.BytesIO(prepare(body, FetchSettings(resize=mode, size=size)).data))
+    made = Image.open(io.BytesIO(stored_of(body, FetchSettings(resize=mode, size=size)).data))
     side = size if mode == "border" else min(size, width, height)
     assert made.size == (side, side)
     if min(width, height) >= 16 and side >= 16 and max(width, height) < 3 * min(width, height):

@@ -7,7 +7,7 @@
                               decoding at the nearest scale as its thumbnails do; own_bare: with what we use for it
 
 Pictures are as detailed as the web's: 1.6 bits a pixel is the median of its JPEGs of half a megapixel (HTTP Archive 2024, by the
-wiki of webmproject/codec-compare). Both tools get them in four shards. In turns, three each; medians.
+wiki of webmproject/codec-compare). Both tools get them in two shards, one a core. In turns, three each; medians.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from PIL import Image
 from infra.benchmarks.peers import peer
 from pipelines.recipe import FetchSettings
 
-PICTURES, TURNS, SIZE, SHARDS = 5_000, 3, 256, 4
+PICTURES, TURNS, SIZE, SHARDS = 5_000, 3, 256, 2
 HOST = "bench.test"
 
 THEIRS = """

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipelines.demoweb.corpus import ANNOTATIONS, FONT, STAMPS, Picture, cache_folder, debian_packages, load_emoji, load_folder
 from pipelines.demoweb.render import encode, render, rng
-from pipelines.fetching.images import prepare
+from pipelines.fetching.images import identify, prepare
 from pipelines.parser import Parser
 from pipelines.recipe import load_recipe
 from sharding.index import SUMMARY, Shard, index_bytes, summary_bytes
@@ -156,7 +156,7 @@ def _image(picture: Picture) -> tuple[str, bytes] | None:
     if image is None:
         return None
     settings = load_recipe(str(Path(__file__).with_name("recipe.toml"))).fetch
-    return picture.key, prepare(encode(image, "jpg"), settings).data
+    return picture.key, prepare(identify(encode(image, "jpg"), settings), settings).data
 
 
 def _images(pictures: Sequence[Picture]) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ import fsspec
 import pyarrow as pa
 
 from pipelines.fetching.client import ERRORS, status_of
-from pipelines.fetching.images import Unfit, prepare
+from pipelines.fetching.images import Unfit, identify, prepare
 from pipelines.manifest.schema import FAMILIES
 from pipelines.recipe import FetchSettings
 from pipelines.sources.files import parquet_rows
@@ -70,7 +70,7 @@ def _judge(row: dict[str, Any], place: tuple[int, int] | None, tar: str, handle:
     handle.seek(offset)
     body = handle.read(length)
     try:
-        stored = prepare(body, settings)
+        stored = prepare(identify(body, settings), settings)
     except Unfit as unfit:
         return {"status": "failed", "error": unfit.error, "bytes": length}
     return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,9 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from pipelines.fetching.client import HEALING, Answer, Client, session, status_of
+from pipelines.fetching.decoding import Decoder
 from pipelines.fetching.frontier import HOST_DOWN, Frontier
-from pipelines.fetching.images import Unfit, keep_memory, prepare
+from pipelines.fetching.images import Unfit
 from pipelines.fetching.wanted import Wanted
 from pipelines.manifest.schema import FAMILIES
 from pipelines.manifest.storage import Storage
@@ -76,7 +76,6 @@ def fetch_chunk(
     Returns the fetch family's columns but sample_id, a row per URL. `finished(index)` is called as each URL ends. Raises
     NoNetwork when hardly any URL reached a host: such answers would be a verdict on this machine.
     """
-    keep_memory()
     spool = Spool()
     results = asyncio.run(_fetch_all(wanted, settings, seconds, spool, finished))
     unreached = sum(result.error in UNREACHED for result in results)
@@ -97,7 +96,7 @@ async def _fetch_all(
 ) -> list[Result]:
     results: list[Result | None] = [None] * len(wanted.urls)
     frontier = Frontier([host_of(url) for url in wanted.urls], settings)
-    with ThreadPoolExecutor(2, "decode") as pool:
+    with Decoder(settings) as decoder:
 
         async def worker(client: Client) -> None:
             while (index := await frontier.take()) is not None:
@@ -107,7 +106,7 @@ async def _fetch_all(
                     finished(index)
                     continue
                 answer = await client.ask(wanted.urls[index], partial(frontier.pace, index))
-                results[index] = await _judge(answer, index, wanted.hashes[index], settings, spool, pool)
+                results[index] = await _judge(answer, index, wanted.hashes[index], spool, decoder)
                 if frontier.ended(index, answer.error, may_heal=answer.error in HEALING, pause=answer.retry_after):
                     finished(index)
 
@@ -131,13 +130,11 @@ def host_of(url: str) -> str:
         return ""
 
 
-async def _judge(
-    answer: Answer, index: int, expected: str | None, settings: FetchSettings, spool: Spool, pool: ThreadPoolExecutor
-) -> Result:
+async def _judge(answer: Answer, index: int, expected: str | None, spool: Spool, decoder: Decoder) -> Result:
     if answer.error is not None:
         return Result(status_of(answer.error), answer.error, answer.http_status)
     try:
-        stored = await asyncio.get_running_loop().run_in_executor(pool, prepare, answer.body, settings, expected)
+        stored = await decoder.stored(answer.body, expected)
     except Unfit as unfit:
         return Result("failed", unfit.error, answer.http_status, bytes=len(answer.body))
     spool.add(index, stored.data, stored.ending)

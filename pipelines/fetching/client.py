@@ -44,6 +44,7 @@ ERRORS = (
     "unsupported_image",
     "truncated",
     "too_many_pixels",
+    "too_many_scans",
 )
 HEALING = {"timeout", "connect", "http_429", "http_5xx", "bad_response"}
 ROBOTS_BYTES = 1 << 20

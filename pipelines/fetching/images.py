@@ -32,6 +32,9 @@ TURNS = {
 }
 SIDEWAYS = {TURNS[value] for value in (5, 6, 7, 8)}
 SCALES = (8, 4, 2)  # of a JPEG's DCT: those that libjpeg-turbo has vector code for
+FEW_PIXELS = 4_000_000
+# Each scan of a progressive JPEG passes over all pixels, and may take no bytes to speak of; sound ones have ten or so.
+START_OF_SCAN, MOST_SCANS = b"\xff\xda", 100
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 BICUBIC, AVERAGE = (ResizeOptions(ResizeAlg.convolution(kind)) for kind in (FilterType.catmull_rom, FilterType.box))
 HEIF_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
@@ -40,6 +43,25 @@ with contextlib.suppress(ImportError):  # pip install pillow-heif, and pictures 
 
     pillow_heif.register_heif_opener()
     FORMATS["HEIF"] = "heic"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Bytes that begin as a picture of a bearable size: its header is read, its pixels are not."""
+
+    body: bytes
+    image: Image.Image
+    sha256: str
+
+    @property
+    def kind(self) -> str:
+        """The format; a JPEG that holds further pictures, as phones write them, is a JPEG."""
+        return "JPEG" if self.image.format == "MPO" else self.image.format or ""
+
+    @property
+    def quick(self) -> bool:
+        """Whether it is decoded in milliseconds, whoever made it."""
+        return self.kind == "JPEG" and self.image.width * self.image.height <= FEW_PIXELS and "progressive" not in self.image.info
 
 
 @dataclass(frozen=True)
@@ -75,8 +97,8 @@ def keep_memory() -> None:
             ctypes.CDLL(None).mallopt(setting, KEPT)
 
 
-def prepare(body: bytes, settings: FetchSettings, expected: str | None = None) -> Stored:
-    """Checks, resizes and hashes the bytes a URL gave; raises Unfit with the error class.
+def identify(body: bytes, settings: FetchSettings, expected: str | None = None) -> Picture:
+    """What the bytes a URL gave begin as; nothing is decoded. Raises Unfit with the error class.
 
     `expected` is the md5 or sha256 in hex that the publisher gives of the original bytes.
     """
@@ -89,20 +111,32 @@ def prepare(body: bytes, settings: FetchSettings, expected: str | None = None) -
         raise Unfit("unsupported_image" if body[4:8] == b"ftyp" and body[8:12] in HEIF_BRANDS else "not_an_image") from None
     if image.width * image.height > settings.max_pixels:
         raise Unfit("too_many_pixels")
-    kind, wanted = _kind(image), target_size(*image.size, settings) if settings.resize != "keep" else (1, 1)
+    if "progressive" in image.info and body.count(START_OF_SCAN) > MOST_SCANS:
+        raise Unfit("too_many_scans")
+    return Picture(body, image, sha256)
+
+
+def prepare(picture: Picture, settings: FetchSettings) -> Stored:
+    """Decodes, resizes and hashes a picture; raises Unfit with the error class."""
+    body, image = picture.body, picture.image
+    wanted = target_size(*image.size, settings) if settings.resize != "keep" else (1, 1)
     # The perceptual hash wants more pixels than it averages, however small the stored picture.
     needed = max(wanted[0], 2 * SIDE), max(wanted[1], 2 * SIDE)
-    pixels, turn = _pixels(body, image, needed), _turn(image)
+    pixels, turn = _pixels(picture, needed), _turn(image)
     if turn is not None:
         pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
     width, height = (image.height, image.width) if turn in SIDEWAYS else image.size
-    data, ending = (body, FORMATS[kind]) if settings.resize == "keep" else (_encode(pixels, width, height, settings), "jpg")
+    source = ImageData(pixels.shape[1], pixels.shape[0], PixelType.U8x3, pixels.tobytes())
+    data = body
+    if settings.resize != "keep":
+        size = target_size(width, height, settings)
+        data = _encode(pixels if pixels.shape[1::-1] == size else resized(source, size, BICUBIC), settings)
     return Stored(
         data=data,
-        ending=ending,
-        mime=Image.MIME.get(kind, ""),
-        sha256=sha256,
-        phash=perceptual_hash(resized(pixels, (SIDE, SIDE), AVERAGE) @ LUMA),
+        ending=FORMATS[picture.kind] if settings.resize == "keep" else "jpg",
+        mime=Image.MIME.get(picture.kind, ""),
+        sha256=picture.sha256,
+        phash=perceptual_hash(resized(source, (SIDE, SIDE), AVERAGE) @ LUMA),
         width=width,
         height=height,
     )
@@ -110,11 +144,6 @@ def prepare(body: bytes, settings: FetchSettings, expected: str | None = None) -
 
 def _md5(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
-
-
-def _kind(image: Image.Image) -> str:
-    """The format; a JPEG that holds further pictures, as phones write them, is a JPEG."""
-    return "JPEG" if image.format == "MPO" else image.format or ""
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -125,13 +154,14 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _pixels(body: bytes, image: Image.Image, needed: tuple[int, int]) -> np.ndarray:
+def _pixels(picture: Picture, needed: tuple[int, int]) -> np.ndarray:
     """The picture decoded, uint8[H, W, 3]; a JPEG at the smallest of `SCALES` that has the width and height needed."""
-    if _kind(image) == "JPEG" and image.mode in ("RGB", "L"):
+    image = picture.image
+    if picture.kind == "JPEG" and image.mode in ("RGB", "L"):
         sizes = [tuple(-(-side // scale) for side in image.size) for scale in SCALES]
         wide, tall = next((size for size in sizes if size[0] >= needed[0] and size[1] >= needed[1]), image.size)
         with contextlib.suppress(ValueError):  # whatever this decoder says against a picture, Pillow judges it
-            pixels: np.ndarray = simplejpeg.decode_jpeg(body, "RGB", min_height=tall, min_width=wide)
+            pixels: np.ndarray = simplejpeg.decode_jpeg(picture.body, "RGB", min_height=tall, min_width=wide)
             return pixels
     try:
         image.load()
@@ -142,12 +172,11 @@ def _pixels(body: bytes, image: Image.Image, needed: tuple[int, int]) -> np.ndar
     return np.asarray(flatten(image))
 
 
-def resized(pixels: np.ndarray, size: tuple[int, int], how: ResizeOptions) -> np.ndarray:
-    """uint8[H, W, 3] at another (width, height), in linear combinations of all pixels that each new one covers."""
+def resized(source: ImageData, size: tuple[int, int], how: ResizeOptions) -> np.ndarray:
+    """RGB at another (width, height), in linear combinations of all pixels that each new one covers: uint8[H, W, 3]."""
     wide, tall = size
-    before = ImageData(pixels.shape[1], pixels.shape[0], PixelType.U8x3, pixels.tobytes())
     after = ImageData(wide, tall, PixelType.U8x3)
-    Resizer().resize(before, after, how)
+    Resizer().resize(source, after, how)
     return np.frombuffer(after.get_buffer(), np.uint8).reshape(tall, wide, 3)
 
 
@@ -171,10 +200,9 @@ def target_size(width: int, height: int, settings: FetchSettings) -> tuple[int, 
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _encode(pixels: np.ndarray, width: int, height: int, settings: FetchSettings) -> bytes:
-    size = target_size(width, height, settings)
-    if pixels.shape[1::-1] != size:
-        pixels = resized(pixels, size, BICUBIC)
+def _encode(pixels: np.ndarray, settings: FetchSettings) -> bytes:
+    """uint8[H, W, 3] as JPEG, cut or laid on white to a square where that is asked for."""
+    size = pixels.shape[1::-1]
     if settings.resize == "centre_crop":
         side = min(size)
         left, top = (size[0] - side) // 2, (size[1] - side) // 2

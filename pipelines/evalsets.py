@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from filters.duplicates.hashes import SIDE, perceptual_hash
+from filters.duplicates.hashes import SIDE, perceptual_hashes
 from pipelines.engine import run_items
 from pipelines.errors import RequestError
 from pipelines.fetching.images import flatten
@@ -85,22 +85,22 @@ class _Hasher:
     storage: Storage
 
     def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
-        rows = []
+        greys, thumbnails = [], []
         for file in item["files"]:
             with fsspec.open(file, "rb") as handle:
                 image = Image.open(io.BytesIO(handle.read()))
-                grey = np.asarray(flatten(image).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
-            rows.append((file.rpartition("/")[2], perceptual_hash(grey), (thumbnail(image) * 255).astype(np.uint8).tobytes()))
+                greys.append(np.asarray(flatten(image).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)))
+            thumbnails.append((thumbnail(image) * 255).astype(np.uint8).tobytes())
             reporter(1)
         table = pa.table(
             {
-                "item": [name for name, _, _ in rows],
-                "phash": pa.array([phash for _, phash, _ in rows], pa.uint64()),
-                "thumbnail": pa.array([pixels for _, _, pixels in rows], pa.binary()),
+                "item": [file.rpartition("/")[2] for file in item["files"]],
+                "phash": pa.array(perceptual_hashes(np.stack(greys))),
+                "thumbnail": pa.array(thumbnails, pa.binary()),
             }
         )
         self.storage.write_parquet(item["target"], table)
-        return {"pictures": len(rows)}
+        return {"pictures": len(table)}
 
 
 def load(storage: Storage, sets: Sequence[EvalSet]) -> pa.Table:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,7 +15,7 @@ import simplejpeg
 from cykooz_resizer import FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image
 
-from filters.duplicates.hashes import SIDE, perceptual_hash
+from filters.duplicates.hashes import SIDE, perceptual_hashes
 from pipelines.recipe import FetchSettings
 
 Image.MAX_IMAGE_PIXELS = None  # the cap is ours, and is checked before decoding
@@ -118,7 +119,52 @@ def identify(body: bytes, settings: FetchSettings, expected: str | None = None) 
 
 def prepare(picture: Picture, settings: FetchSettings) -> Stored:
     """Decodes, resizes and hashes a picture; raises Unfit with the error class."""
-    body, image = picture.body, picture.image
+    (found,) = prepare_all([picture], settings)
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def prepare_all(pictures: Sequence[Picture], settings: FetchSettings) -> list[Stored | Exception]:
+    """The same for several, in their order, and whatever one raises in its place; faster than one after the other."""
+    shrunk = [_shrunk_or_error(picture, settings) for picture in pictures]
+    squares = [one.square for one in shrunk if isinstance(one, _Shrunk)]
+    hashes = iter(perceptual_hashes(np.stack(squares) @ LUMA).tolist() if squares else [])
+    return [
+        one
+        if isinstance(one, Exception)
+        else Stored(
+            data=one.data,
+            ending=FORMATS[picture.kind] if settings.resize == "keep" else "jpg",
+            mime=Image.MIME.get(picture.kind, ""),
+            sha256=picture.sha256,
+            phash=next(hashes),
+            width=one.width,
+            height=one.height,
+        )
+        for picture, one in zip(pictures, shrunk, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Shrunk:
+    """What to store of a picture, the square that its hash is of (uint8[SIDE, SIDE, 3]), and its upright size before."""
+
+    data: bytes
+    square: np.ndarray
+    width: int
+    height: int
+
+
+def _shrunk_or_error(picture: Picture, settings: FetchSettings) -> _Shrunk | Exception:
+    try:
+        return _shrunk(picture, settings)
+    except Exception as error:
+        return error
+
+
+def _shrunk(picture: Picture, settings: FetchSettings) -> _Shrunk:
+    image = picture.image
     wanted = target_size(*image.size, settings) if settings.resize != "keep" else (1, 1)
     # The perceptual hash wants more pixels than it averages, however small the stored picture.
     needed = max(wanted[0], 2 * SIDE), max(wanted[1], 2 * SIDE)
@@ -127,19 +173,11 @@ def prepare(picture: Picture, settings: FetchSettings) -> Stored:
         pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
     width, height = (image.height, image.width) if turn in SIDEWAYS else image.size
     source = ImageData(pixels.shape[1], pixels.shape[0], PixelType.U8x3, pixels.tobytes())
-    data = body
+    data = picture.body
     if settings.resize != "keep":
         size = target_size(width, height, settings)
         data = _encode(pixels if pixels.shape[1::-1] == size else resized(source, size, BICUBIC), settings)
-    return Stored(
-        data=data,
-        ending=FORMATS[picture.kind] if settings.resize == "keep" else "jpg",
-        mime=Image.MIME.get(picture.kind, ""),
-        sha256=picture.sha256,
-        phash=perceptual_hash(resized(source, (SIDE, SIDE), AVERAGE) @ LUMA),
-        width=width,
-        height=height,
-    )
+    return _Shrunk(data, resized(source, (SIDE, SIDE), AVERAGE), width, height)
 
 
 def _md5(body: bytes) -> str:

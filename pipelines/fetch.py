@@ -7,6 +7,7 @@ What img2dataset fetched before is taken where it lies; with --engine img2datase
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="who asks: ours, or img2dataset under our policy")
     parser.add_argument("--redo", action="store_true", help="fetch again what was stored with other resize settings")
     options = parser.parse_args(argv)
+    from pipelines.fetching import resize
     from pipelines.fetching.policy import blocklist
 
     retry = _classes(options.retry)
@@ -60,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         from pipelines.fetching.img2dataset import require_img2dataset
 
         require_img2dataset(settings)
+    if resize.compiled is None:
+        sys.stderr.write(
+            "fetch: pictures are resized by NumPy, some ten times slower; install pairmill where there is a C compiler\n"
+        )
     start_ray(options.address)
     return job.summary(run_fetch(storage, parts, Asking(settings, retry, options.engine)))
 

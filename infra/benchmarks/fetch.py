@@ -197,19 +197,14 @@ def bare(pictures: Path) -> float:
 
 def own_bare(pictures: Path) -> float:
     """The same with the libraries that fetch does it with."""
-    from cykooz_resizer import FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
-
-    bicubic = ResizeOptions(ResizeAlg.convolution(FilterType.catmull_rom))
+    from pipelines.fetching.resize import resized
 
     def one(body: bytes) -> None:
         tall, wide, _, _ = simplejpeg.decode_jpeg_header(body)
         scale = min(1.0, SIZE / min(wide, tall))
         step = next((step for step in (8, 4, 2) if step * scale <= 1), 1)
         pixels = simplejpeg.decode_jpeg(body, "RGB", min_height=-(-tall // step), min_width=-(-wide // step))
-        before = ImageData(pixels.shape[1], pixels.shape[0], PixelType.U8x3, pixels.tobytes())
-        after = ImageData(round(wide * scale), round(tall * scale), PixelType.U8x3)
-        Resizer().resize(before, after, bicubic)
-        small = np.frombuffer(after.get_buffer(), np.uint8).reshape(after.height, after.width, 3)
+        small = resized(pixels, (round(wide * scale), round(tall * scale)), cubic=True)
         simplejpeg.encode_jpeg(small, 92, colorsubsampling="420")
 
     return _each(pictures, one)

@@ -76,9 +76,8 @@ async def session(settings: FetchSettings) -> AsyncIterator[aiohttp.ClientSessio
         resolver=PublicResolver(settings.connect_to),
         ttl_dns_cache=300,
     )
-    timeout = aiohttp.ClientTimeout(
-        total=settings.total_timeout, sock_connect=settings.connect_timeout, sock_read=settings.first_byte_timeout
-    )
+    # The total time is the client's, over all redirects and robots.txt.
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_timeout, sock_read=settings.first_byte_timeout)
     headers = {"User-Agent": settings.user_agent, "Accept": "image/*;q=1, */*;q=0.1"}
     # A cookie jar would make answers depend on their order.
     async with aiohttp.ClientSession(
@@ -164,14 +163,15 @@ async def _read(response: aiohttp.ClientResponse, limit: int, honour_opt_out: bo
         raise Failed("opt_out", response.status)
     if (response.content_length or 0) > limit:
         raise Failed("too_large", response.status)
-    body = bytearray()
-    async for piece in response.content.iter_chunked(1 << 16):
-        body += piece
-        if len(body) > limit:
+    pieces, length = [], 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        length += len(piece)
+        if length > limit:
             raise Failed("too_large", response.status)
-    if not body:
+    if not length:
         raise Failed("empty", response.status)
-    return Answer(None, response.status, bytes(body))
+    return Answer(None, response.status, b"".join(pieces))
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
@@ -27,10 +28,12 @@ class Decoder:
         self.waiting: list[tuple[bytes, str | None, asyncio.Future[Stored | Picture]]] = []
 
     def __enter__(self) -> Decoder:
+        gc.freeze()  # what is there by now, mostly imported, is not looked through for garbage again and again
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.pool.shutdown()
+        gc.unfreeze()
 
     async def stored(self, body: bytes, expected: str | None) -> Stored:
         """The picture that `body` holds, with the md5 or sha256 its publisher `expected`; raises Unfit with the error class."""

@@ -12,10 +12,10 @@ from functools import lru_cache
 
 import numpy as np
 import simplejpeg
-from cykooz_resizer import FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image
 
 from filters.duplicates.hashes import SIDE, perceptual_hashes
+from pipelines.fetching.resize import resized
 from pipelines.recipe import FetchSettings
 
 Image.MAX_IMAGE_PIXELS = None  # the cap is ours, and is checked before decoding
@@ -37,7 +37,6 @@ FEW_PIXELS = 4_000_000
 # Each scan of a progressive JPEG passes over all pixels, and may take no bytes to speak of; sound ones have ten or so.
 START_OF_SCAN, MOST_SCANS = b"\xff\xda", 100
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
-BICUBIC, AVERAGE = (ResizeOptions(ResizeAlg.convolution(kind)) for kind in (FilterType.catmull_rom, FilterType.box))
 HEIF_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 with contextlib.suppress(ImportError):  # pip install pillow-heif, and pictures of phones are read too
     import pillow_heif
@@ -172,12 +171,11 @@ def _shrunk(picture: Picture, settings: FetchSettings) -> _Shrunk:
     if turn is not None:
         pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
     width, height = (image.height, image.width) if turn in SIDEWAYS else image.size
-    source = ImageData(pixels.shape[1], pixels.shape[0], PixelType.U8x3, pixels.tobytes())
     data = picture.body
     if settings.resize != "keep":
-        size = target_size(width, height, settings)
-        data = _encode(pixels if pixels.shape[1::-1] == size else resized(source, size, BICUBIC), settings)
-    return _Shrunk(data, resized(source, (SIDE, SIDE), AVERAGE), width, height)
+        size = wanted[::-1] if turn in SIDEWAYS else wanted
+        data = _encode(pixels if pixels.shape[1::-1] == size else resized(pixels, size, cubic=True), settings)
+    return _Shrunk(data, resized(pixels, (SIDE, SIDE), cubic=False), width, height)
 
 
 def _md5(body: bytes) -> str:
@@ -186,6 +184,8 @@ def _md5(body: bytes) -> str:
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What makes the picture upright; a broken tag turns nothing."""
+    if "exif" not in image.info and "xmp" not in image.info and image.format == "JPEG":
+        return None  # to ask Pillow takes longer
     try:
         return TURNS.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # whatever a parser says of a tag it does not know
@@ -196,10 +196,14 @@ def _pixels(picture: Picture, needed: tuple[int, int]) -> np.ndarray:
     """The picture decoded, uint8[H, W, 3]; a JPEG at the smallest of `SCALES` that has the width and height needed."""
     image = picture.image
     if picture.kind == "JPEG" and image.mode in ("RGB", "L"):
-        sizes = [tuple(-(-side // scale) for side in image.size) for scale in SCALES]
-        wide, tall = next((size for size in sizes if size[0] >= needed[0] and size[1] >= needed[1]), image.size)
+        wide, tall = image.size
+        for scale in SCALES:
+            if -(-image.width // scale) >= needed[0] and -(-image.height // scale) >= needed[1]:
+                wide, tall = -(-image.width // scale), -(-image.height // scale)
+                break
         with contextlib.suppress(ValueError):  # whatever this decoder says against a picture, Pillow judges it
-            pixels: np.ndarray = simplejpeg.decode_jpeg(picture.body, "RGB", min_height=tall, min_width=wide)
+            # Colours are halved again when the picture is stored: to spread them smoothly before is work that is then undone.
+            pixels: np.ndarray = simplejpeg.decode_jpeg(picture.body, "RGB", fastupsample=True, min_height=tall, min_width=wide)
             return pixels
     try:
         image.load()
@@ -208,14 +212,6 @@ def _pixels(picture: Picture, needed: tuple[int, int]) -> np.ndarray:
     except Exception:
         raise Unfit("unsupported_image") from None
     return np.asarray(flatten(image))
-
-
-def resized(source: ImageData, size: tuple[int, int], how: ResizeOptions) -> np.ndarray:
-    """RGB at another (width, height), in linear combinations of all pixels that each new one covers: uint8[H, W, 3]."""
-    wide, tall = size
-    after = ImageData(wide, tall, PixelType.U8x3)
-    Resizer().resize(source, after, how)
-    return np.frombuffer(after.get_buffer(), np.uint8).reshape(tall, wide, 3)
 
 
 def flatten(image: Image.Image) -> Image.Image:

@@ -72,9 +72,10 @@ def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 def override(host: str, connect_to: Mapping[str, str]) -> str | None:
     """The `address:port` the settings name for a host or a domain above it: an explicit permission."""
-    labels = host.lower().rstrip(".").split(".")
-    domains = (".".join(labels[start:]) for start in range(len(labels)))
-    return next((connect_to[domain] for domain in domains if domain in connect_to), None)
+    domain = host.lower().rstrip(".") if connect_to else ""
+    while domain and domain not in connect_to:
+        domain = domain.partition(".")[2]
+    return connect_to.get(domain)
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,9 @@ def _shrunk(picture: Picture, settings: FetchSettings) -> _Shrunk:
     data = picture.body
     if settings.resize != "keep":
         size = wanted[::-1] if turn in SIDEWAYS else wanted
-        data = _encode(pixels if pixels.shape[1::-1] == size else resized(pixels, size, cubic=True), settings)
+        small = pixels if pixels.shape[1::-1] == size else resized(pixels, size, cubic=True)
+        data = _encode(small, settings)
+        pixels = small if min(size) >= 2 * SIDE else pixels
     return _Shrunk(data, resized(pixels, (SIDE, SIDE), cubic=False), width, height)
 
 

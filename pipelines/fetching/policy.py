@@ -38,17 +38,17 @@ def check_url(url: str, ports: tuple[int, ...], connect_to: Mapping[str, str]) -
     """Raises Refused when a URL may not be asked for, whatever its name resolves to."""
     try:
         parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
     except ValueError:
         raise Refused("bad_url") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    if parts.scheme not in ("http", "https") or not host or parts.username is not None:
         raise Refused("bad_url")
-    if override(parts.hostname, connect_to):
+    if override(host, connect_to):
         return
     if port not in ports:
         raise Refused("refused_port")
     try:
-        address = ipaddress.ip_address(parts.hostname)
+        address = ipaddress.ip_address(host)
     except ValueError:
         return  # a name: the resolver judges the addresses behind it
     if not is_public(str(address)):

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         require_img2dataset(settings)
     if resize.compiled is None:
         sys.stderr.write(
-            "fetch: pictures are resized by NumPy, some ten times slower; install pairmill where there is a C compiler\n"
+            "fetch: installed without a C compiler, so NumPy resizes the pictures: to the same bytes, many times slower\n"
         )
     start_ray(options.address)
     return job.summary(run_fetch(storage, parts, Asking(settings, retry, options.engine)))

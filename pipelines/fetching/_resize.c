@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -36,8 +37,8 @@ static void axis_free(Axis *axis) {
     free(axis->weight);
 }
 
-/* Cubic: Catmull-Rom; otherwise the average of the pixels whose centres are covered. `taps` will be a multiple of `together`. Returns 0 when there is
-   no memory. */
+/* Cubic: Catmull-Rom; otherwise the average of the pixels whose centres are covered. `taps` will be a multiple of `together`.
+   Returns 0 when there is no memory. */
 static int axis_make(Axis *axis, int before, int after, int cubic, int together) {
     double ratio = (double)before / after, stretch = ratio > 1.0 ? ratio : 1.0, reach = (cubic ? 2.0 : 0.5) * stretch;
     int most = 2 * (int)ceil(reach) + 1;

@@ -10,7 +10,7 @@ from types import TracebackType
 from pipelines.fetching.images import Picture, Stored, identify, keep_memory, prepare, prepare_all
 from pipelines.recipe import FetchSettings
 
-MOST_IN_A_ROW = 32
+MOST_IN_A_ROW = 32  # pictures, a tenth of a second: no host's time limits run out meanwhile
 
 
 class Decoder:

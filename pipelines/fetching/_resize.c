@@ -62,9 +62,10 @@ static int axis_make(Axis *axis, int before, int after, int cubic, int together)
             raw[k] = cubic ? catmull_rom(x) : x > -0.5 && x <= 0.5;
             sum += raw[k];
         }
+        double scale = ONE / sum;
         for (int k = 0; k < last - first; k++) {
-            reached += raw[k] / sum * ONE;
-            int whole = (int)floor(reached + 0.5);
+            reached += raw[k] * scale;
+            int whole = (int)lrint(reached);
             axis->weight[(size_t)i * axis->taps + k] = (int16_t)(whole - placed);
             placed = whole;
         }
@@ -105,8 +106,21 @@ static void columns_plain(const uint8_t *row, const Axis *axis, uint8_t *out, in
 }
 
 #ifdef VECTORS
-__attribute__((target("avx2"), always_inline)) static inline int row_of(
-    const uint8_t **rows, const int16_t *weight, uint8_t *out, int bytes, int taps) {
+/* A loop whose length the compiler knows takes two thirds of the time. */
+#define KNOWING_TAPS(made, ...)                     \
+    switch (taps) {                                 \
+        case 2: return made(__VA_ARGS__, 2);        \
+        case 4: return made(__VA_ARGS__, 4);        \
+        case 6: return made(__VA_ARGS__, 6);        \
+        case 8: return made(__VA_ARGS__, 8);        \
+        default: return made(__VA_ARGS__, taps);    \
+    }
+#define AVX2 __attribute__((target("avx2")))
+#define AVX512 __attribute__((target("avx512bw,avx512vnni")))
+#define INLINE __attribute__((always_inline)) static inline
+
+/* Bytes of one row, 32 at a time: how many were made, all or none. */
+AVX2 INLINE int row_of_32(const uint8_t **rows, const int16_t *weight, uint8_t *out, int bytes, int taps) {
     const __m256i half = _mm256_set1_epi32(HALF), zero = _mm256_setzero_si256();
     if (bytes < 32) return 0;
     for (int at = 0; at < bytes; at += 32) {
@@ -131,18 +145,41 @@ __attribute__((target("avx2"), always_inline)) static inline int row_of(
     return bytes;
 }
 
-/* How many bytes were made: all or none. A loop whose length the compiler knows takes two thirds of the time. */
-__attribute__((target("avx2"))) static int row_vectors(
-    const uint8_t **rows, const int16_t *weight, int taps, uint8_t *out, int bytes) {
-    if (taps == 2) return row_of(rows, weight, out, bytes, 2);
-    if (taps == 4) return row_of(rows, weight, out, bytes, 4);
-    if (taps == 6) return row_of(rows, weight, out, bytes, 6);
-    if (taps == 8) return row_of(rows, weight, out, bytes, 8);
-    return row_of(rows, weight, out, bytes, taps);
+/* The same, 64 at a time. */
+AVX512 INLINE int row_of_64(const uint8_t **rows, const int16_t *weight, uint8_t *out, int bytes, int taps) {
+    const __m512i half = _mm512_set1_epi32(HALF), zero = _mm512_setzero_si512();
+    if (bytes < 64) return 0;
+    for (int at = 0; at < bytes; at += 64) {
+        int x = at + 64 <= bytes ? at : bytes - 64;
+        __m512i sum[4] = {half, half, half, half};
+        for (int k = 0; k < taps; k += 2) {
+            int32_t pair;
+            memcpy(&pair, weight + k, sizeof pair);
+            __m512i both = _mm512_set1_epi32(pair);
+            __m512i a = _mm512_loadu_si512(rows[k] + x), b = _mm512_loadu_si512(rows[k + 1] + x);
+            __m512i low = _mm512_unpacklo_epi8(a, b), high = _mm512_unpackhi_epi8(a, b);
+            sum[0] = _mm512_dpwssd_epi32(sum[0], _mm512_unpacklo_epi8(low, zero), both);
+            sum[1] = _mm512_dpwssd_epi32(sum[1], _mm512_unpackhi_epi8(low, zero), both);
+            sum[2] = _mm512_dpwssd_epi32(sum[2], _mm512_unpacklo_epi8(high, zero), both);
+            sum[3] = _mm512_dpwssd_epi32(sum[3], _mm512_unpackhi_epi8(high, zero), both);
+        }
+        for (int part = 0; part < 4; part++) sum[part] = _mm512_srai_epi32(sum[part], PLACES);
+        __m512i low = _mm512_packs_epi32(sum[0], sum[1]), high = _mm512_packs_epi32(sum[2], sum[3]);
+        _mm512_storeu_si512(out + x, _mm512_packus_epi16(low, high));
+    }
+    return bytes;
+}
+
+AVX2 static int row_by_32(const uint8_t **rows, const int16_t *weight, int taps, uint8_t *out, int bytes) {
+    KNOWING_TAPS(row_of_32, rows, weight, out, bytes)
+}
+
+AVX512 static int row_by_64(const uint8_t **rows, const int16_t *weight, int taps, uint8_t *out, int bytes) {
+    KNOWING_TAPS(row_of_64, rows, weight, out, bytes)
 }
 
 /* The sums of one new pixel, in two halves. Reads up to 16 bytes too far. */
-__attribute__((target("avx2"), always_inline)) static inline __m256i column_sums(const uint8_t *from, const int16_t *spread, int taps) {
+AVX2 INLINE __m256i column_sums(const uint8_t *from, const int16_t *spread, int taps) {
     const __m256i order = _mm256_setr_epi8(
         0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
     __m256i sums = _mm256_setzero_si256();
@@ -155,13 +192,13 @@ __attribute__((target("avx2"), always_inline)) static inline __m256i column_sums
 }
 
 /* The sums of two new pixels, rounded. */
-__attribute__((target("avx2"), always_inline)) static inline __m256i both_rounded(__m256i first, __m256i second) {
+AVX2 INLINE __m256i both_rounded(__m256i first, __m256i second) {
     __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(first, second, 0x20), _mm256_permute2x128_si256(first, second, 0x31));
     return _mm256_srai_epi32(_mm256_add_epi32(sums, _mm256_set1_epi32(HALF)), PLACES);
 }
 
 /* `spread` has each weight of the axis where `column_sums` has its pixel. Returns how many pixels were made: all but a few. */
-__attribute__((target("avx2"), always_inline)) static inline int columns_of(
+AVX2 INLINE int columns_of_4(
     const uint8_t *row, const Axis *axis, const int16_t *spread, int wide, uint8_t *out, int taps) {
     const __m128i order = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
     const int *first = axis->first, step = 4 * taps;
@@ -178,11 +215,9 @@ __attribute__((target("avx2"), always_inline)) static inline int columns_of(
     return x;
 }
 
-__attribute__((target("avx2"))) static int columns_vectors(
-    const uint8_t *row, const Axis *axis, const int16_t *spread, int wide, uint8_t *out) {
-    if (axis->taps == 4) return columns_of(row, axis, spread, wide, out, 4);
-    if (axis->taps == 8) return columns_of(row, axis, spread, wide, out, 8);
-    return columns_of(row, axis, spread, wide, out, axis->taps);
+AVX2 static int columns_by_4(const uint8_t *row, const Axis *axis, const int16_t *spread, int wide, uint8_t *out) {
+    const int taps = axis->taps;
+    KNOWING_TAPS(columns_of_4, row, axis, spread, wide, out)
 }
 
 static int16_t *spread_weights(const Axis *axis, int wide) {
@@ -210,22 +245,25 @@ static int resize(const uint8_t *from, int tall, int wide, uint8_t *to, int to_t
     if (!row || !rows) goto end;
 #ifdef VECTORS
     int vectors = __builtin_cpu_supports("avx2");
+    int wider = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni");
     if (vectors && !(spread = spread_weights(&across, to_wide))) goto end;
 #endif
     for (int y = 0; y < to_tall; y++) {
         const int16_t *weight = down.weight + (size_t)y * down.taps;
         uint8_t *out = to + (size_t)y * to_wide * 3;
-        int made_bytes = 0, made_pixels = 0;
-        for (int k = 0; k < down.taps; k++) {
+        int made_bytes = 0, made_pixels = 0, taps = down.taps;
+        while (taps > ROWS_TOGETHER && !weight[taps - 1] && !weight[taps - 2]) taps -= ROWS_TOGETHER;
+        for (int k = 0; k < taps; k++) {
             int at = down.first[y] + k; /* those below the picture weigh nothing */
             rows[k] = from + (size_t)(at < tall ? at : tall - 1) * bytes;
         }
 #ifdef VECTORS
-        if (vectors) made_bytes = row_vectors(rows, weight, down.taps, row, bytes);
+        if (wider) made_bytes = row_by_64(rows, weight, taps, row, bytes);
+        if (vectors && !made_bytes) made_bytes = row_by_32(rows, weight, taps, row, bytes);
 #endif
-        row_plain(rows, weight, down.taps, row, made_bytes, bytes);
+        row_plain(rows, weight, taps, row, made_bytes, bytes);
 #ifdef VECTORS
-        if (vectors) made_pixels = columns_vectors(row, &across, spread, to_wide, out);
+        if (vectors) made_pixels = columns_by_4(row, &across, spread, to_wide, out);
 #endif
         columns_plain(row, &across, out, made_pixels, to_wide);
     }

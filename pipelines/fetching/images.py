@@ -15,6 +15,7 @@ import simplejpeg
 from PIL import Image
 
 from filters.duplicates.hashes import SIDE, perceptual_hashes
+from pipelines.fetching.jpeg import plain_size
 from pipelines.fetching.resize import resized
 from pipelines.recipe import FetchSettings
 
@@ -47,21 +48,25 @@ with contextlib.suppress(ImportError):  # pip install pillow-heif, and pictures 
 
 @dataclass(frozen=True)
 class Picture:
-    """Bytes that begin as a picture of a bearable size: its header is read, its pixels are not."""
+    """Bytes that begin as a picture of a bearable size: its header is read, its pixels are not.
+
+    kind    the format; a JPEG that holds further pictures, as phones write them, is a JPEG
+    width, height  as stored, before it is turned upright
+    image   as Pillow opened it; None for a plain JPEG, whose header says all there is to know
+    """
 
     body: bytes
-    image: Image.Image
     sha256: str
-
-    @property
-    def kind(self) -> str:
-        """The format; a JPEG that holds further pictures, as phones write them, is a JPEG."""
-        return "JPEG" if self.image.format == "MPO" else self.image.format or ""
+    kind: str
+    width: int
+    height: int
+    image: Image.Image | None
 
     @property
     def quick(self) -> bool:
         """Whether it is decoded in milliseconds, whoever made it."""
-        return self.kind == "JPEG" and self.image.width * self.image.height <= FEW_PIXELS and "progressive" not in self.image.info
+        many_scans = self.image is not None and "progressive" in self.image.info
+        return self.kind == "JPEG" and self.width * self.height <= FEW_PIXELS and not many_scans
 
 
 @dataclass(frozen=True)
@@ -105,15 +110,22 @@ def identify(body: bytes, settings: FetchSettings, expected: str | None = None) 
     sha256 = hashlib.sha256(body).hexdigest()
     if expected and settings.verify_hash and expected.lower() not in (sha256, _md5(body)):
         raise Unfit("hash_mismatch")
+    size, image, kind = plain_size(body), None, "JPEG"
+    if size is None:
+        image = _opened(body)
+        size, kind = image.size, "JPEG" if image.format == "MPO" else image.format or ""
+    if size[0] * size[1] > settings.max_pixels:
+        raise Unfit("too_many_pixels")
+    if image is not None and "progressive" in image.info and body.count(START_OF_SCAN) > MOST_SCANS:
+        raise Unfit("too_many_scans")
+    return Picture(body, sha256, kind, *size, image)
+
+
+def _opened(body: bytes) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(body), formats=list(FORMATS))
+        return Image.open(io.BytesIO(body), formats=list(FORMATS))
     except Exception:  # whatever a parser says of bytes it does not know
         raise Unfit("unsupported_image" if body[4:8] == b"ftyp" and body[8:12] in HEIF_BRANDS else "not_an_image") from None
-    if image.width * image.height > settings.max_pixels:
-        raise Unfit("too_many_pixels")
-    if "progressive" in image.info and body.count(START_OF_SCAN) > MOST_SCANS:
-        raise Unfit("too_many_scans")
-    return Picture(body, image, sha256)
 
 
 def prepare(picture: Picture, settings: FetchSettings) -> Stored:
@@ -163,14 +175,13 @@ def _shrunk_or_error(picture: Picture, settings: FetchSettings) -> _Shrunk | Exc
 
 
 def _shrunk(picture: Picture, settings: FetchSettings) -> _Shrunk:
-    image = picture.image
-    wanted = target_size(*image.size, settings) if settings.resize != "keep" else (1, 1)
+    wanted = target_size(picture.width, picture.height, settings) if settings.resize != "keep" else (1, 1)
     # The perceptual hash wants more pixels than it averages, however small the stored picture.
     needed = max(wanted[0], 2 * SIDE), max(wanted[1], 2 * SIDE)
-    pixels, turn = _pixels(picture, needed), _turn(image)
+    pixels, turn = _pixels(picture, needed), _turn(picture.image)
     if turn is not None:
         pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
-    width, height = (image.height, image.width) if turn in SIDEWAYS else image.size
+    width, height = (picture.height, picture.width) if turn in SIDEWAYS else (picture.width, picture.height)
     data = picture.body
     if settings.resize != "keep":
         size = wanted[::-1] if turn in SIDEWAYS else wanted
@@ -184,9 +195,9 @@ def _md5(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def _turn(image: Image.Image | None) -> Image.Transpose | None:
     """What makes the picture upright; a broken tag turns nothing."""
-    if "exif" not in image.info and "xmp" not in image.info and image.format == "JPEG":
+    if image is None or "exif" not in image.info and "xmp" not in image.info and image.format == "JPEG":
         return None  # to ask Pillow takes longer
     try:
         return TURNS.get(image.getexif().get(ORIENTATION, 1))
@@ -197,16 +208,18 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 def _pixels(picture: Picture, needed: tuple[int, int]) -> np.ndarray:
     """The picture decoded, uint8[H, W, 3]; a JPEG at the smallest of `SCALES` that has the width and height needed."""
     image = picture.image
-    if picture.kind == "JPEG" and image.mode in ("RGB", "L"):
-        wide, tall = image.size
+    if image is None or (picture.kind == "JPEG" and image.mode in ("RGB", "L")):
+        wide, tall = picture.width, picture.height
         for scale in SCALES:
-            if -(-image.width // scale) >= needed[0] and -(-image.height // scale) >= needed[1]:
-                wide, tall = -(-image.width // scale), -(-image.height // scale)
+            if -(-picture.width // scale) >= needed[0] and -(-picture.height // scale) >= needed[1]:
+                wide, tall = -(-picture.width // scale), -(-picture.height // scale)
                 break
         with contextlib.suppress(ValueError):  # whatever this decoder says against a picture, Pillow judges it
             # Colours are halved again when the picture is stored: to spread them smoothly before is work that is then undone.
             pixels: np.ndarray = simplejpeg.decode_jpeg(picture.body, "RGB", fastupsample=True, min_height=tall, min_width=wide)
             return pixels
+    if image is None:
+        image = _opened(picture.body)
     try:
         image.load()
     except OSError:

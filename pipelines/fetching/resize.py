@@ -58,8 +58,8 @@ def _axis(before: int, after: int, *, cubic: bool) -> tuple[np.ndarray, np.ndarr
     x = (at - centre[:, None] + 0.5) / stretch
     raw = _catmull_rom(x) if cubic else ((x > -0.5) & (x <= 0.5)).astype(np.float64)
     raw[at >= last[:, None]] = 0.0
-    reached = np.cumsum(raw / np.cumsum(raw, axis=1)[:, -1:] * (1 << PLACES), axis=1)
-    return first, np.diff(np.floor(reached + 0.5), axis=1, prepend=0).astype(np.int32)
+    reached = np.cumsum(raw * ((1 << PLACES) / np.cumsum(raw, axis=1)[:, -1:]), axis=1)
+    return first, np.diff(np.rint(reached), axis=1, prepend=0).astype(np.int32)
 
 
 def _catmull_rom(x: np.ndarray) -> np.ndarray:

@@ -3,10 +3,13 @@
 import asyncio
 import hashlib
 import io
+import os
+import threading
 import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +21,14 @@ from PIL import Image, ImageOps
 from filters.duplicates.hashes import perceptual_hashes
 from pipelines.errors import RequestError
 from pipelines.fetch import make_plan
+from pipelines.fetching import decoding, robots
 from pipelines.fetching import frontier as frontier_module
-from pipelines.fetching import robots
 from pipelines.fetching.chunks import NoNetwork, fetch_chunk
 from pipelines.fetching.client import ERRORS
 from pipelines.fetching.decoding import Decoder
 from pipelines.fetching.frontier import HOST_DOWN, Frontier
 from pipelines.fetching.images import MOST_SCANS, Stored, Unfit, identify, prepare
+from pipelines.fetching.jpeg import plain_size
 from pipelines.fetching.policy import PublicResolver, Refused, blocklist, check_url, is_public, opted_out
 from pipelines.fetching.wanted import Wanted
 from pipelines.manifest.schema import FAMILIES
@@ -264,6 +268,43 @@ def test_what_is_decoded_between_requests_is_quick() -> None:
     assert not identify(encoded(Image.new("L", (4000, 1001)), "JPEG"), FetchSettings()).quick
 
 
+EXIF = Image.Exif()
+EXIF[0x0112] = 6
+WAYS = st.sampled_from([{}, {"exif": EXIF}, {"progressive": True}, {"comment": b"made by hand"}, {"subsampling": 0}])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["RGB", "L", "CMYK"]), WAYS)
+def test_what_the_header_of_a_jpeg_says_is_what_pillow_finds(width: int, height: int, mode: str, way: dict) -> None:
+    body = encoded(smooth(width, height).convert(mode), "JPEG", **way)
+    plain = mode != "CMYK" and not way.keys() & {"exif", "progressive"}
+    assert plain_size(body) == (Image.open(io.BytesIO(body)).size if plain else None)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data(), WAYS)
+def test_the_header_of_a_spoiled_jpeg_says_nothing_else_than_pillow(data: st.DataObject, way: dict) -> None:
+    body = bytearray(encoded(smooth(64, 48), "JPEG", **way))
+    for place in data.draw(st.lists(st.integers(0, 700), max_size=3)):
+        body[place % len(body)] = data.draw(st.integers(0, 255))
+    body = body[: data.draw(st.integers(0, len(body)))]
+    said = plain_size(bytes(body))
+    try:
+        image = Image.open(io.BytesIO(body))
+    except Exception:  # a spoiled table, of which we hear when it is decoded
+        return
+    assert said in (None, image.size)
+    assert said is None or (image.mode in ("RGB", "L") and "progressive" not in image.info)
+
+
+def test_most_jpegs_need_no_pillow() -> None:
+    for mode in ("RGB", "L"):
+        picture = identify(encoded(smooth(300, 200).convert(mode), "JPEG"), FetchSettings())
+        assert (picture.image, picture.width, picture.height) == (None, 300, 200)
+    for options in ({"exif": EXIF}, {"progressive": True}):
+        assert identify(encoded(smooth(300, 200), "JPEG", **options), FetchSettings()).image is not None
+
+
 BODIES = [
     encoded(smooth(300, 200), "JPEG"),
     encoded(smooth(300, 200), "JPEG", progressive=True),
@@ -273,9 +314,11 @@ BODIES = [
 ]
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.lists(st.sampled_from(BODIES), max_size=12), st.sets(st.integers(0, 11)))
-def test_a_decoder_gives_what_each_picture_alone_gives_whatever_is_given_up(bodies: list[bytes], given_up: set[int]) -> None:
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from(BODIES), max_size=12), st.sets(st.integers(0, 11)), st.integers(0, 64))
+def test_a_decoder_gives_what_each_picture_alone_gives_whatever_is_given_up(
+    bodies: list[bytes], given_up: set[int], idle: int
+) -> None:
     chosen = FetchSettings(size=32)
 
     def alone(body: bytes) -> Stored | str:
@@ -285,7 +328,7 @@ def test_a_decoder_gives_what_each_picture_alone_gives_whatever_is_given_up(bodi
             return unfit.error
 
     async def together() -> list[Stored | BaseException]:
-        with Decoder(chosen) as decoder:
+        with Decoder(chosen) as decoder, patch.object(decoding, "idle_cores", lambda: idle):
             tasks = [asyncio.ensure_future(decoder.stored(body, None)) for body in bodies]
             await asyncio.sleep(0)
             for number in given_up & set(range(len(tasks))):
@@ -297,6 +340,31 @@ def test_a_decoder_gives_what_each_picture_alone_gives_whatever_is_given_up(bodi
             assert isinstance(found, asyncio.CancelledError)
         else:
             assert (found.error if isinstance(found, Unfit) else found) == alone(body)
+
+
+def test_threads_that_slow_pictures_keep_are_not_waited_for() -> None:
+    async def decoded() -> list[Stored]:
+        released = threading.Event()
+        with Decoder(FetchSettings(size=32)) as decoder, patch.object(decoding, "idle_cores", lambda: 64):
+            try:
+                for _ in range(2 * decoding.THREADS):
+                    decoder.pool.submit(released.wait)
+                return await asyncio.gather(*(decoder.stored(BODIES[0], None) for _ in range(9)))
+            finally:
+                released.set()
+
+    assert asyncio.run(decoded()) == [stored_of(BODIES[0], FetchSettings(size=32))] * 9
+
+
+def test_idle_cores_are_counted_where_the_system_says(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    said = {f"0.1 0.2 0.3 1/99 {cores}": cores - 1, f"0.1 0.2 0.3 {cores + 7}/99 5": 0, "0.1 0.2": 0, "a b c d/e": 0}
+    for number, (words, idle) in enumerate(said.items()):
+        (tmp_path / str(number)).write_text(words)
+        with patch.object(decoding, "RUNNING", tmp_path / str(number)):
+            assert decoding.idle_cores() == idle
+    with patch.object(decoding, "RUNNING", tmp_path / "none"):
+        assert decoding.idle_cores() == 0
 
 
 def test_a_slow_picture_leaves_the_loop_to_others() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.fetching.resize import compiled, resized, resized_by_numpy
+from pipelines.fetching.resize import TOGETHER, compiled, resized, resized_by_numpy
 
 sides = st.one_of(st.integers(1, 40), st.integers(41, 300))
 kinds = st.sampled_from(["noise", "extremes", "slope"])
@@ -23,11 +23,16 @@ def picture(width: int, height: int, kind: str, seed: int = 0) -> np.ndarray:
 @pytest.mark.skipif(compiled is None, reason="installed without a C compiler")
 @settings(deadline=None, max_examples=400)
 @given(sides, sides, sides, sides, kinds, st.booleans(), st.integers(0, 9))
-def test_compiled_and_numpy_give_the_same_bytes(
+def test_compiled_and_numpy_give_the_same_bytes_on_every_processor(
     width: int, height: int, wide: int, tall: int, kind: str, cubic: bool, seed: int
 ) -> None:
     pixels = picture(width, height, kind, seed)
-    assert np.array_equal(resized(pixels, (wide, tall), cubic=cubic), resized_by_numpy(pixels, (wide, tall), cubic=cubic))
+    made = resized_by_numpy(pixels, (wide, tall), cubic=cubic)
+    for together in (1, 32, TOGETHER):
+        again = np.full(made.shape, 77, np.uint8)
+        compiled.resize(pixels, height, width, again, tall, wide, cubic, together)
+        assert np.array_equal(again, made)
+    assert np.array_equal(resized(pixels, (wide, tall), cubic=cubic), made)
 
 
 @settings(deadline=None, max_examples=100)
@@ -61,8 +66,8 @@ def test_pixels_that_do_not_lie_in_a_row_are_resized_too() -> None:
 @pytest.mark.skipif(compiled is None, reason="installed without a C compiler")
 def test_buffers_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match="3 bytes a pixel"):
-        compiled.resize(bytes(11), 2, 2, bytearray(12), 2, 2, True)
+        compiled.resize(bytes(11), 2, 2, bytearray(12), 2, 2, True, 1)
     with pytest.raises(ValueError, match="3 bytes a pixel"):
-        compiled.resize(bytes(12), 2, 2, bytearray(12), 0, 2, True)
+        compiled.resize(bytes(12), 2, 2, bytearray(12), 0, 2, True, 1)
     with pytest.raises(TypeError, match="read-write"):
-        compiled.resize(bytes(12), 2, 2, bytes(12), 2, 2, True)
+        compiled.resize(bytes(12), 2, 2, bytes(12), 2, 2, True, 1)

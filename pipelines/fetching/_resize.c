@@ -229,7 +229,8 @@ static int16_t *spread_weights(const Axis *axis, int wide) {
 }
 #endif
 
-static int resize(const uint8_t *from, int tall, int wide, uint8_t *to, int to_tall, int to_wide, int cubic) {
+/* At most so many bytes at a time: tests try what other processors do. */
+static int resize(const uint8_t *from, int tall, int wide, uint8_t *to, int to_tall, int to_wide, int cubic, int together) {
     Axis down = {0}, across = {0};
     int done = 0, bytes = 3 * wide;
     uint8_t *row = NULL;
@@ -244,9 +245,9 @@ static int resize(const uint8_t *from, int tall, int wide, uint8_t *to, int to_t
     rows = malloc(down.taps * sizeof *rows);
     if (!row || !rows) goto end;
 #ifdef VECTORS
-    int vectors = __builtin_cpu_supports("avx2");
-    int wider = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni");
-    if (vectors && !(spread = spread_weights(&across, to_wide))) goto end;
+    int by_32 = together >= 32 && __builtin_cpu_supports("avx2");
+    int by_64 = together >= 64 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni");
+    if (by_32 && !(spread = spread_weights(&across, to_wide))) goto end;
 #endif
     for (int y = 0; y < to_tall; y++) {
         const int16_t *weight = down.weight + (size_t)y * down.taps;
@@ -258,12 +259,12 @@ static int resize(const uint8_t *from, int tall, int wide, uint8_t *to, int to_t
             rows[k] = from + (size_t)(at < tall ? at : tall - 1) * bytes;
         }
 #ifdef VECTORS
-        if (wider) made_bytes = row_by_64(rows, weight, taps, row, bytes);
-        if (vectors && !made_bytes) made_bytes = row_by_32(rows, weight, taps, row, bytes);
+        if (by_64) made_bytes = row_by_64(rows, weight, taps, row, bytes);
+        if (by_32 && !made_bytes) made_bytes = row_by_32(rows, weight, taps, row, bytes);
 #endif
         row_plain(rows, weight, taps, row, made_bytes, bytes);
 #ifdef VECTORS
-        if (vectors) made_pixels = columns_by_4(row, &across, spread, to_wide, out);
+        if (by_32) made_pixels = columns_by_4(row, &across, spread, to_wide, out);
 #endif
         columns_plain(row, &across, out, made_pixels, to_wide);
     }
@@ -280,8 +281,8 @@ end:
 static PyObject *py_resize(PyObject *self, PyObject *arguments) {
     (void)self;
     Py_buffer from, to;
-    int tall, wide, to_tall, to_wide, cubic, done;
-    if (!PyArg_ParseTuple(arguments, "y*iiw*iip", &from, &tall, &wide, &to, &to_tall, &to_wide, &cubic)) return NULL;
+    int tall, wide, to_tall, to_wide, cubic, together, done;
+    if (!PyArg_ParseTuple(arguments, "y*iiw*iipi", &from, &tall, &wide, &to, &to_tall, &to_wide, &cubic, &together)) return NULL;
     if (tall < 1 || wide < 1 || to_tall < 1 || to_wide < 1 || wide > INT_MAX / 8 || to_wide > INT_MAX / 8 ||
         from.len != 3 * (Py_ssize_t)tall * wide || to.len != 3 * (Py_ssize_t)to_tall * to_wide) {
         PyBuffer_Release(&from);
@@ -290,7 +291,7 @@ static PyObject *py_resize(PyObject *self, PyObject *arguments) {
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    done = resize(from.buf, tall, wide, to.buf, to_tall, to_wide, cubic);
+    done = resize(from.buf, tall, wide, to.buf, to_tall, to_wide, cubic, together);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&from);
     PyBuffer_Release(&to);
@@ -299,7 +300,7 @@ static PyObject *py_resize(PyObject *self, PyObject *arguments) {
 }
 
 static PyMethodDef methods[] = {
-    {"resize", py_resize, METH_VARARGS, "resize(source, height, width, target, height, width, cubic): RGB bytes into RGB bytes."},
+    {"resize", py_resize, METH_VARARGS, "resize(source, height, width, target, height, width, cubic, together): RGB bytes into RGB bytes."},
     {NULL, NULL, 0, NULL},
 };
 

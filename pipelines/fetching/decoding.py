@@ -1,15 +1,25 @@
-"""Decodes pictures beside the asking, in the least time: quick ones in a row in the event loop, others in threads."""
+"""Decodes pictures beside the asking, in the least time: quick ones in a row in the event loop, others in threads.
+
+Where a core has nothing to do, threads take their share of the row too: the last part of a job has the machine to itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pipelines.fetching.images import Picture, Stored, identify, keep_memory, prepare, prepare_all
 from pipelines.recipe import FetchSettings
 
+THREADS = 2
+RUNNING = Path("/proc/loadavg")  # its fourth word: threads that run or could, of all that are (proc_loadavg(5))
 MOST_IN_A_ROW = 32  # pictures, a tenth of a second: no host's time limits run out meanwhile
 
 
@@ -24,7 +34,7 @@ class Decoder:
     def __init__(self, settings: FetchSettings) -> None:
         keep_memory()
         self.settings = settings
-        self.pool = ThreadPoolExecutor(2, "decode")
+        self.pool = ThreadPoolExecutor(THREADS, "decode")
         self.waiting: list[tuple[bytes, str | None, asyncio.Future[Stored | Picture]]] = []
 
     def __enter__(self) -> Decoder:
@@ -63,8 +73,37 @@ class Decoder:
                 quick.append((picture, found))
             else:
                 found.set_result(picture)
-        for (_, found), stored in zip(quick, prepare_all([picture for picture, _ in quick], self.settings), strict=True):
+        made = prepare_all([picture for picture, _ in quick], self.settings, self._each)
+        for (_, found), stored in zip(quick, made, strict=True):
             if isinstance(stored, Exception):
                 found.set_exception(stored)
             else:
                 found.set_result(stored)
+
+    def _each(self, work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """`work` of each item, in their order; this thread and those of idle cores each take the next as they are free."""
+        made: list[Any] = [None] * len(items)
+        left = deque(range(len(items)))
+
+        def take() -> None:
+            while True:
+                try:
+                    at = left.popleft()
+                except IndexError:
+                    return
+                made[at] = work(items[at])
+
+        helpers = [self.pool.submit(take) for _ in range(min(THREADS, len(items) - 1, idle_cores()))]
+        take()
+        for helper in helpers:
+            if not helper.cancel():  # one that slow pictures kept from starting is not waited for
+                helper.result()
+        return made
+
+
+def idle_cores() -> int:
+    """How many cores of this machine have nothing to run at this moment; 0 where the system does not say."""
+    try:
+        return max(0, len(os.sched_getaffinity(0)) - int(RUNNING.read_text().split()[3].split("/")[0]))
+    except (AttributeError, OSError, ValueError, IndexError):  # another system than Linux
+        return 0

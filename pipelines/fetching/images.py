@@ -6,9 +6,10 @@ import contextlib
 import ctypes
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -44,6 +45,8 @@ with contextlib.suppress(ImportError):  # pip install pillow-heif, and pictures 
 
     pillow_heif.register_heif_opener()
     FORMATS["HEIF"] = "heic"
+
+Each = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -136,9 +139,12 @@ def prepare(picture: Picture, settings: FetchSettings) -> Stored:
     return found
 
 
-def prepare_all(pictures: Sequence[Picture], settings: FetchSettings) -> list[Stored | Exception]:
-    """The same for several, in their order, and whatever one raises in its place; faster than one after the other."""
-    shrunk = [_shrunk_or_error(picture, settings) for picture in pictures]
+def prepare_all(pictures: Sequence[Picture], settings: FetchSettings, each: Each = map) -> list[Stored | Exception]:
+    """The same for several, in their order, and whatever one raises in its place; faster than one after the other.
+
+    `each` does a function on each of several things as `map` does, possibly in threads.
+    """
+    shrunk = list(each(partial(_shrunk_or_error, settings), pictures))
     squares = [one.square for one in shrunk if isinstance(one, _Shrunk)]
     hashes = iter(perceptual_hashes(np.stack(squares) @ LUMA).tolist() if squares else [])
     return [
@@ -167,7 +173,7 @@ class _Shrunk:
     height: int
 
 
-def _shrunk_or_error(picture: Picture, settings: FetchSettings) -> _Shrunk | Exception:
+def _shrunk_or_error(settings: FetchSettings, picture: Picture) -> _Shrunk | Exception:
     try:
         return _shrunk(picture, settings)
     except Exception as error:
@@ -197,7 +203,7 @@ def _md5(body: bytes) -> str:
 
 def _turn(image: Image.Image | None) -> Image.Transpose | None:
     """What makes the picture upright; a broken tag turns nothing."""
-    if image is None or "exif" not in image.info and "xmp" not in image.info and image.format == "JPEG":
+    if image is None or ("exif" not in image.info and "xmp" not in image.info and image.format == "JPEG"):
         return None  # to ask Pillow takes longer
     try:
         return TURNS.get(image.getexif().get(ORIENTATION, 1))

@@ -203,7 +203,7 @@ def own_bare(pictures: Path) -> float:
         tall, wide, _, _ = simplejpeg.decode_jpeg_header(body)
         scale = min(1.0, SIZE / min(wide, tall))
         step = next((step for step in (8, 4, 2) if step * scale <= 1), 1)
-        pixels = simplejpeg.decode_jpeg(body, "RGB", min_height=-(-tall // step), min_width=-(-wide // step))
+        pixels = simplejpeg.decode_jpeg(body, "RGB", fastupsample=True, min_height=-(-tall // step), min_width=-(-wide // step))
         small = resized(pixels, (round(wide * scale), round(tall * scale)), cubic=True)
         simplejpeg.encode_jpeg(small, 92, colorsubsampling="420")
 

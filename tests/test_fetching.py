@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import io
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -295,6 +297,17 @@ def test_the_header_of_a_spoiled_jpeg_says_nothing_else_than_pillow(data: st.Dat
         return
     assert said in (None, image.size)
     assert said is None or (image.mode in ("RGB", "L") and "progressive" not in image.info)
+
+
+def test_a_process_that_has_opened_no_picture_knows_what_a_jpeg_is(tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(encoded(smooth(90, 60), "JPEG"))
+    said = (
+        "import sys; from pathlib import Path; from pipelines.recipe import FetchSettings;"
+        "from pipelines.fetching.images import identify, prepare; settings = FetchSettings();"
+        "print(prepare(identify(Path(sys.argv[1]).read_bytes(), settings), settings).mime)"
+    )
+    done = subprocess.run([sys.executable, "-c", said, str(tmp_path / "picture")], capture_output=True, text=True, check=True)
+    assert done.stdout == "image/jpeg\n"
 
 
 def test_most_jpegs_need_no_pillow() -> None:

@@ -153,7 +153,7 @@ def prepare_all(pictures: Sequence[Picture], settings: FetchSettings, each: Each
         else Stored(
             data=one.data,
             ending=FORMATS[picture.kind] if settings.resize == "keep" else "jpg",
-            mime=Image.MIME.get(picture.kind, ""),
+            mime=f"image/{picture.kind.lower()}",  # as Pillow names them, once it has loaded what reads them
             sha256=picture.sha256,
             phash=next(hashes),
             width=one.width,

@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from filters import stage1, stage2
 from filters.rules import RuleSetting, configure
-from pipelines.errors import RequestError
+from pipelines.errors import RequestError, nearest
 
 
 class Section(BaseModel):
@@ -197,11 +197,22 @@ def load_recipe(path: str | None = None, overrides: Sequence[str] = ()) -> Recip
         recipe.stage1_rules()
         recipe.stage2_rules()
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RequestError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+        raise RequestError(f"{where}: {_fault(error)}") from None
     except ValueError as error:
         raise RequestError(f"{where}: {error}") from None
     return recipe
+
+
+def _fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    *sections, name = map(str, first["loc"])
+    where = ".".join([*sections, name])
+    if first["type"] != "extra_forbidden":
+        return f"{where}: {first['msg'].lower()}"
+    section: Section = Recipe()
+    for inner in sections:
+        section = getattr(section, inner)
+    return f"{where} is no setting; {nearest(name, type(section).model_fields)}"
 
 
 def _read(path: str) -> dict[str, Any]:

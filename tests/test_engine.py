@@ -126,12 +126,12 @@ def test_families_not_yet_made_are_null_columns_not_errors(root: str) -> None:
 @pytest.mark.parametrize(
     "override, said",
     [
-        ("fetch.sise=3", "extra inputs are not permitted"),
+        ("fetch.sise=3", "fetch.sise is no setting; did you mean 'size'"),
         ("fetch.size=big", "should be a valid integer"),
         ("fetch.size", "has no value"),
         ("stage1.watermark.max=many", "must be a number"),
         ("stage2.boilerplate.menus.enabled=false", "did you mean 'boilerplate.menu'"),
-        ("nonsense.x=1", "extra inputs are not permitted"),
+        ("nonsense.x=1", "nonsense is no setting; known are: caption, dedup"),
     ],
 )
 def test_a_wrong_recipe_is_one_line_that_names_the_setting(override: str, said: str) -> None:

@@ -216,8 +216,9 @@ AVX2 INLINE int columns_of_4(
 }
 
 AVX2 static int columns_by_4(const uint8_t *row, const Axis *axis, const int16_t *spread, int wide, uint8_t *out) {
-    const int taps = axis->taps;
-    KNOWING_TAPS(columns_of_4, row, axis, spread, wide, out)
+    if (axis->taps == 4) return columns_of_4(row, axis, spread, wide, out, 4);
+    if (axis->taps == 8) return columns_of_4(row, axis, spread, wide, out, 8);
+    return columns_of_4(row, axis, spread, wide, out, axis->taps);
 }
 
 static int16_t *spread_weights(const Axis *axis, int wide) {

@@ -68,8 +68,12 @@ class Picture:
     @property
     def quick(self) -> bool:
         """Whether it is decoded in milliseconds, whoever made it."""
-        many_scans = self.image is not None and "progressive" in self.image.info
-        return self.kind == "JPEG" and self.width * self.height <= FEW_PIXELS and not many_scans
+        return self.kind == "JPEG" and self.width * self.height <= FEW_PIXELS and not self.progressive
+
+    @property
+    def progressive(self) -> bool:
+        """Whether it is a JPEG of many scans."""
+        return self.image is not None and "progressive" in self.image.info
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,12 @@ def identify(body: bytes, settings: FetchSettings, expected: str | None = None) 
     if size is None:
         image = _opened(body)
         size, kind = image.size, "JPEG" if image.format == "MPO" else image.format or ""
-    if size[0] * size[1] > settings.max_pixels:
+    picture = Picture(body, sha256, kind, *size, image)
+    if picture.width * picture.height > settings.max_pixels:
         raise Unfit("too_many_pixels")
-    if image is not None and "progressive" in image.info and body.count(START_OF_SCAN) > MOST_SCANS:
+    if picture.progressive and body.count(START_OF_SCAN) > MOST_SCANS:
         raise Unfit("too_many_scans")
-    return Picture(body, sha256, kind, *size, image)
+    return picture
 
 
 def _opened(body: bytes) -> Image.Image:

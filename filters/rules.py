@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.patterns import found_any, found_within, prepare, spelled_out
+from filters.text.patterns import found_any, found_within, prepare, spelled_out
 
 Thresholds = Mapping[str, float]
 Measure = Callable[[pa.Table], pa.Array]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.captions import boilerplate, completeness, gibberish, length, offensive, placeholder, readability, source_code
-from filters.words import count_words
+from filters.text.words import count_words
 
 PICTURES = "caption_pictures"
 

@@ -20,12 +20,12 @@ import pyarrow as pa
 
 from filters.calibration import Fit, fit_one, kept_share, own_loss, scalable, scale_together, with_thresholds
 from filters.rules import RuleSetting, evaluate
-from pipelines import job
-from pipelines.errors import RequestError, nearest
+from infra.compat.errors import RequestError, nearest
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import load_recipe
 from pipelines.reporting.numbers import PAPER
+from pipelines.runtime import command_line
 from pipelines.sources import sources
 
 MOST = 5_000_000
@@ -43,16 +43,16 @@ left join "fetch" f using (sample_id) left join scores c using (sample_id) left 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Fits thresholds, or compares two recipes."""
-    parser = job.parser("calibrate", __doc__ or "")
+    parser = command_line.parser("calibrate", __doc__ or "")
     what = "a share for all sources, or source=share (default: the paper's)"
     parser.add_argument("--target", action="append", default=[], metavar="SHARE", help=what)
     parser.add_argument("--policy", default=TOGETHER, metavar="together|RULE", help="scale all factors, or fit one of them")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the current recipe with the thresholds found")
     parser.add_argument("--compare", metavar="FILE", help="another recipe: say what it would change, and fit nothing")
     options = parser.parse_args(argv)
-    settings = job.recipe_of(options).stage1_rules()
+    settings = command_line.recipe_of(options).stage1_rules()
     storage = Storage(options.root)
-    job.require_parts(storage)
+    command_line.require_parts(storage)
     known = Known(options.root)
     if options.compare:
         return _compare(known, settings, load_recipe(options.compare).stage1_rules())
@@ -204,4 +204,4 @@ def _count(reasons: pa.Array, name: str) -> int:
 
 
 if __name__ == "__main__":
-    job.run("calibrate", main)
+    command_line.run("calibrate", main)

@@ -14,33 +14,37 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import job
-from pipelines.columns import locate, read_part
-from pipelines.costly import had, refuse_to_void
-from pipelines.engine import Made, Step, require_gpus, run_step, start_ray
-from pipelines.errors import RequestError, nearest
+from infra.compat.errors import RequestError, nearest
+from pipelines.images.chunks import Finished, Place, work_in_chunks
+from pipelines.manifest.join import locate, read_part
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.pictures import Finished, Place, work_in_chunks
-from pipelines.progress import Reporter
 from pipelines.recipe import CaptionSettings
+from pipelines.runtime import command_line
+from pipelines.runtime.cache import had, refuse_to_void
+from pipelines.runtime.engine import Made, Step, require_gpus, run_step, start_ray
+from pipelines.runtime.progress import Reporter
 from pipelines.sources import sources
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Captions every kept picture that has no caption yet."""
-    parser = job.parser("caption", __doc__ or "", by_part=True)
+    parser = command_line.parser("caption", __doc__ or "", by_part=True)
     parser.add_argument("--model", required=True, metavar="URI", help="an InternVL folder in the Hugging Face layout")
     parser.add_argument("--redo", action="store_true", help="caption again what another model or prompt captioned")
     options = parser.parse_args(argv)
     from pipelines.captioning.internvl import load_captioner, provenance
 
-    settings = job.recipe_of(options).caption
+    settings = command_line.recipe_of(options).caption
     for name in (*settings.sources, *settings.by_source):
         if name not in sources():
             raise RequestError(f"caption: {name!r} is no source; {nearest(name, list(sources()))}")
     storage = Storage(options.root)
-    parts = [part for part in job.wanted_parts(storage, options.only) if not settings.sources or part.source in settings.sources]
+    parts = [
+        part
+        for part in command_line.wanted_parts(storage, options.only)
+        if not settings.sources or part.source in settings.sources
+    ]
     made_by = provenance(options.model)
     for source in sorted({part.source for part in parts}):
         own = [part for part in parts if part.source == source]
@@ -59,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         setup=setup,
         workers=settings.workers,
     )
-    return job.summary(run_step(storage, step, parts))
+    return command_line.summary(run_step(storage, step, parts))
 
 
 def _paid_with(settings: CaptionSettings, made_by: dict[str, str], source: str) -> dict[str, Any]:
@@ -100,4 +104,4 @@ def _counts(table: pa.Table) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    job.run("caption", main)
+    command_line.run("caption", main)

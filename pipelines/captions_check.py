@@ -15,13 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.language import identify
 from filters.rules import RuleSetting, evaluate
 from filters.stage2 import columns_of
-from pipelines.errors import RequestError
-from pipelines.parser import Parser
+from filters.text.language import identify
+from infra.compat.errors import RequestError
 from pipelines.recipe import load_recipe
-from pipelines.text import printable
+from pipelines.runtime.parser import Parser
+from pipelines.runtime.terminal import printable
 
 BATCH = 10_000
 
@@ -115,6 +115,6 @@ def _line(verdict: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from pipelines import job
+    from pipelines.runtime import command_line
 
-    job.run("captions-check", main)
+    command_line.run("captions-check", main)

@@ -46,16 +46,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.write("\n".join(["usage: pairmill JOB …  (pairmill JOB --help says more)", "", *lines, ""]))
         return
     if name not in JOBS:
-        from pipelines.errors import nearest
+        from infra.compat.errors import nearest
 
         sys.stderr.write(f"pairmill: no job {name!r}; {nearest(name, JOBS)}\n")
         sys.exit(2)
     module = _import(name)
     if name == "sql":
         sys.exit(module.main(arguments[1:]))
-    from pipelines import job
+    from pipelines.runtime import command_line
 
-    job.run(name, module.main, arguments[1:])
+    command_line.run(name, module.main, arguments[1:])
 
 
 def _import(name: str) -> ModuleType:

@@ -21,34 +21,37 @@ from PIL import Image
 
 from filters.duplicates.hashes import caption_key, hash_rows
 from filters.duplicates.index import keep_first, nearest, pairs_within
-from pipelines import evalsets, job
-from pipelines.buckets import keys_between, rows_home, run_buckets
-from pipelines.columns import locate, read_part
-from pipelines.engine import Made, Outcome, Step, run_step, start_ray
+from pipelines.corpus import evaluation_sets
+from pipelines.manifest.join import locate, read_part
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
-from pipelines.progress import Reporter
 from pipelines.recipe import DedupSettings
+from pipelines.runtime import command_line
+from pipelines.runtime.engine import Made, Outcome, Step, run_step, start_ray
+from pipelines.runtime.progress import Reporter
+from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
 
 INPUTS = ("samples", "fetch", "stage1")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Compares the corpus with itself and with evaluation sets."""
-    parser = job.parser("dedup", __doc__ or "")
+    parser = command_line.parser("dedup", __doc__ or "")
     parser.add_argument(
         "--against", action="append", default=[], metavar="NAME=URI", help="an evaluation set: a folder of pictures"
     )
     options = parser.parse_args(argv)
-    settings = job.recipe_of(options).dedup
+    settings = command_line.recipe_of(options).dedup
     storage = Storage(options.root)
-    parts = job.require_parts(storage)
+    parts = command_line.require_parts(storage)
     start_ray(options.address)
-    return job.summary(run_dedup(storage, parts, settings, evalsets.hash_sets(storage, options.against)))
+    return command_line.summary(run_dedup(storage, parts, settings, evaluation_sets.hash_sets(storage, options.against)))
 
 
-def run_dedup(storage: Storage, parts: Sequence[Part], settings: DedupSettings, sets: Sequence[evalsets.EvalSet]) -> Outcome:
+def run_dedup(
+    storage: Storage, parts: Sequence[Part], settings: DedupSettings, sets: Sequence[evaluation_sets.EvalSet]
+) -> Outcome:
     """Hashes of parts, copies by bucket, then each part's own rows."""
     hashed = run_step(storage, Step("copy_keys", INPUTS, lambda part: {}, _hash_part), parts)
     if hashed.failed:
@@ -61,7 +64,7 @@ def run_dedup(storage: Storage, parts: Sequence[Part], settings: DedupSettings, 
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
     common: Mapping[str, Any] = {
         "buckets": buckets,
-        "sets": evalsets.describe(sets),
+        "sets": evaluation_sets.describe(sets),
         "eval": [settings.eval_distance, settings.eval_pixel_error],
     }
     work = partial(_take_home, settings=settings, sets=sets, buckets=list(buckets))
@@ -106,14 +109,14 @@ def _take_home(
     reporter: Reporter,
     *,
     settings: DedupSettings,
-    sets: Sequence[evalsets.EvalSet],
+    sets: Sequence[evaluation_sets.EvalSet],
     buckets: Sequence[str],
 ) -> Made:
     samples = storage.read_parquet(part.path("samples"), ["sample_id"])
     ids = samples["sample_id"].to_numpy()
     copies = rows_home(storage, buckets, ids)
     rows = locate(copies["sample_id"].to_numpy(), ids)
-    matches = _eval_matches(storage, part, settings, evalsets.load(storage, sets))
+    matches = _eval_matches(storage, part, settings, evaluation_sets.load(storage, sets))
     matched = locate(matches["sample_id"].to_numpy(), ids)
     table = pa.table(
         {
@@ -162,9 +165,9 @@ def _eval_matches(storage: Storage, part: Part, settings: DedupSettings, items: 
 
 def _confirm(data: bytes, near: Sequence[tuple[int, int]], pixels: np.ndarray, bound: float) -> tuple[int, int] | None:
     """The nearest item whose thumbnail is within `bound` (mean absolute difference, 0 … 1) of the picture's."""
-    own = evalsets.thumbnail(Image.open(io.BytesIO(data))).ravel()
+    own = evaluation_sets.thumbnail(Image.open(io.BytesIO(data))).ravel()
     return next(((item, apart) for item, apart in near if np.abs(pixels[item] / 255.0 - own).mean() <= bound), None)
 
 
 if __name__ == "__main__":
-    job.run("dedup", main)
+    command_line.run("dedup", main)

@@ -19,15 +19,16 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from infra.compat.torchrun import trainer_command, trainer_environment
 from infra.models import CLIP, INTERNVL
-from infra.torchrun import trainer_command, trainer_environment
-from pipelines import caption, dedup, export, fetch, ingest, job, report, score, stage1, stage2
-from pipelines.demoweb.build import build, require
-from pipelines.demoweb.server import END
+from pipelines import caption, dedup, export, fetch, ingest, report, score, stage1, stage2
+from pipelines.demo_corpus.build import build, require
+from pipelines.demo_corpus.server import END
 from pipelines.manifest.receipts import digest_of
-from pipelines.parser import Parser
 from pipelines.reporting.page import share
-from pipelines.submit import submit
+from pipelines.runtime import command_line
+from pipelines.runtime.parser import Parser
+from pipelines.runtime.submit import submit
 
 Body = Callable[[Sequence[str]], dict[str, Any]]
 METADATA = {"laion2b-en": "*.parquet", "laion2b-multi": "*.parquet", "coyo": "*.parquet", "wukong": "*.csv"}
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     _say(f"the demo's web, in {root}")
     web = build(root, options.corpus, str(clip))
     _say(f"{web['pairs']:,} pairs in {web['languages']} locales, {web['pictures']:,} pictures, {web['urls']:,} links")
-    resource = files("pipelines.demoweb") / "recipe.toml"
+    resource = files("pipelines.demo_corpus") / "recipe.toml"
     with as_file(resource) as recipe, _serving(root / "pictures") as port:
         common = ["--root", str(root), "--recipe", str(recipe), "--set", f"score.clip_checkpoint={json.dumps(str(clip))}"]
         if options.corpus:  # the small models know Debian's pictures and no others
@@ -128,7 +129,7 @@ def _run(name: str, body: Body, arguments: Sequence[str]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _serving(pictures: Path) -> Iterator[int]:
     """The demo's web on loopback, in a process of its own session; yields its port."""
-    command = [sys.executable, "-m", "pipelines.demoweb.server", str(pictures)]
+    command = [sys.executable, "-m", "pipelines.demo_corpus.server", str(pictures)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
         assert server.stdin is not None and server.stdout is not None
         try:
@@ -255,4 +256,4 @@ def _share_of(part: int, whole: int) -> str:
 
 
 if __name__ == "__main__":
-    job.run("demo", main)
+    command_line.run("demo", main)

@@ -9,25 +9,25 @@ from typing import Any
 
 import duckdb
 
-from pipelines import job
-from pipelines.errors import RequestError
+from infra.compat.errors import RequestError
 from pipelines.manifest import connect
 from pipelines.manifest.parts import read_files
-from pipelines.manifest.schema import FILE_BITS, ROW_BITS
 from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import FILE_BITS, ROW_BITS
+from pipelines.runtime import command_line
+from pipelines.runtime.terminal import printable
 from pipelines.sources import sources
-from pipelines.text import printable
 
 FAMILIES = ("samples", "tags", "rejects", "fetch", "scores", "stage1", "stage2", "dedup", "captions")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Prints the story; the last line of stdout is the same as JSON."""
-    parser = job.parser("explain", __doc__ or "")
+    parser = command_line.parser("explain", __doc__ or "")
     parser.add_argument("sample_id", type=_sample_id, metavar="SAMPLE_ID", help="decimal, or the 16 hex digits of a shard's key")
     options = parser.parse_args(argv)
     storage = Storage(options.root)
-    job.require_parts(storage)
+    command_line.require_parts(storage)
     story = explain(storage, connect(options.root), options.sample_id)
     for family, row in story.items():
         sys.stdout.write(f"{family}\n")
@@ -80,4 +80,4 @@ def _origin(storage: Storage, sample_id: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    job.run("explain", main)
+    command_line.run("explain", main)

@@ -21,15 +21,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines import job
-from pipelines.columns import read_part
-from pipelines.engine import Made, Outcome, Step, run_items, run_step, start_ray
-from pipelines.errors import RequestError
+from infra.compat.errors import RequestError
+from pipelines.manifest.join import read_part
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
-from pipelines.progress import Reporter
 from pipelines.recipe import ExportSettings
+from pipelines.runtime import command_line
+from pipelines.runtime.engine import Made, Outcome, Step, run_items, run_step, start_ray
+from pipelines.runtime.progress import Reporter
 from sharding.index import SUMMARY, Shard, index_bytes, summary_bytes
 from sharding.order import mix
 from sharding.writer import ShardWriter
@@ -43,20 +43,20 @@ META = ("url", "source", "language", "width", "height", "synthetic")
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Exports the samples that the named stage keeps."""
-    parser = job.parser("export", __doc__ or "")
+    parser = command_line.parser("export", __doc__ or "")
     parser.add_argument("--stage", type=int, choices=(1, 2), required=True, help="1: what stage 1 keeps; 2: what both keep")
     parser.add_argument("--out", required=True, metavar="URI", help="where the shards go: a folder or any fsspec URI")
     parser.add_argument("--name", default="", help="the export's name, letters and digits (default: stage1 or stage2)")
     options = parser.parse_args(argv)
-    settings = job.recipe_of(options).export
+    settings = command_line.recipe_of(options).export
     name = options.name or f"stage{options.stage}"
     if not re.fullmatch(r"[a-z0-9]+", name):
         raise RequestError(f"--name {name!r} must be small letters and digits: it becomes the view shards_{name}")
     storage, out = Storage(options.root), Storage(options.out)
-    parts = job.require_parts(storage)
+    parts = command_line.require_parts(storage)
     out.require_writable()
     start_ray(options.address)
-    return job.summary(run_export(storage, parts, settings, name, options.stage, out))
+    return command_line.summary(run_export(storage, parts, settings, name, options.stage, out))
 
 
 def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings, name: str, stage: int, out: Storage) -> Outcome:
@@ -261,4 +261,4 @@ def _take_home(storage: Storage, part: Part, reporter: Reporter, *, out: Storage
 
 
 if __name__ == "__main__":
-    job.run("export", main)
+    command_line.run("export", main)

@@ -18,17 +18,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import job
-from pipelines.columns import read_part
-from pipelines.costly import commit_once, had, refuse_to_void
-from pipelines.engine import Made, Outcome, Step, run_step, start_ray
-from pipelines.errors import RequestError, nearest
-from pipelines.fetching.wanted import Wanted
+from infra.compat.errors import RequestError, nearest
+from pipelines.fetching.request import Wanted
+from pipelines.manifest.join import read_part
 from pipelines.manifest.parts import Part, read_files
-from pipelines.manifest.schema import FAMILIES, sample_ids
 from pipelines.manifest.storage import Storage
-from pipelines.progress import Reporter
+from pipelines.manifest.tables import FAMILIES, sample_ids
 from pipelines.recipe import FetchSettings
+from pipelines.runtime import command_line
+from pipelines.runtime.cache import commit_once, had, refuse_to_void
+from pipelines.runtime.engine import Made, Outcome, Step, run_step, start_ray
+from pipelines.runtime.progress import Reporter
 from pipelines.sources import source_named
 from pipelines.sources.img2dataset import NAME as IMG2DATASET
 
@@ -39,7 +39,7 @@ COLUMNS = [name for name in FAMILIES["fetch"].names if name != "sample_id"]
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Fetches what is wanted and not yet had."""
-    parser = job.parser("fetch", __doc__ or "", by_part=True)
+    parser = command_line.parser("fetch", __doc__ or "", by_part=True)
     parser.add_argument(
         "--retry",
         default="",
@@ -49,14 +49,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="who asks: ours, or img2dataset under our policy")
     parser.add_argument("--redo", action="store_true", help="fetch again what was stored with other resize settings")
     options = parser.parse_args(argv)
-    from pipelines.fetching import resize
     from pipelines.fetching.policy import blocklist
+    from pipelines.images import resize
 
     retry = _classes(options.retry)
-    settings = job.recipe_of(options).fetch
+    settings = command_line.recipe_of(options).fetch
     blocklist(settings.blocked_domains, settings.blocked_urls)  # one that cannot be read is a wrong request
     storage = Storage(options.root)
-    parts = job.wanted_parts(storage, options.only)
+    parts = command_line.wanted_parts(storage, options.only)
     refuse_to_void(storage, parts, "fetch", settings.output(), redo=options.redo)
     if options.engine == IMG2DATASET:
         from pipelines.fetching.img2dataset import require_img2dataset
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "fetch: installed without a C compiler, so NumPy resizes the pictures: to the same bytes, many times slower\n"
         )
     start_ray(options.address)
-    return job.summary(run_fetch(storage, parts, Asking(settings, retry, options.engine)))
+    return command_line.summary(run_fetch(storage, parts, Asking(settings, retry, options.engine)))
 
 
 def _classes(asked: str) -> tuple[str, ...]:
@@ -224,4 +224,4 @@ def _counts(table: pa.Table) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    job.run("fetch", main)
+    command_line.run("fetch", main)

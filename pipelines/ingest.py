@@ -16,29 +16,29 @@ import pyarrow.compute as pc
 import xxhash
 
 from filters.duplicates.hashes import hash_rows
-from filters.words import count_words
-from pipelines import job
-from pipelines.engine import Made, Step, run_step, start_ray
+from filters.text.words import count_words
 from pipelines.manifest.parts import Part, SourceFile, read_parts, register_files
-from pipelines.manifest.schema import sample_ids
 from pipelines.manifest.storage import Storage
-from pipelines.progress import Reporter
+from pipelines.manifest.tables import sample_ids
 from pipelines.recipe import IngestSettings
+from pipelines.runtime import command_line
+from pipelines.runtime.engine import Made, Step, run_step, start_ray
+from pipelines.runtime.progress import Reporter
 from pipelines.sources import source_named
 from pipelines.sources.files import Rows, expand, inspect, read_rows
 from pipelines.sources.source import Source
-from pipelines.tags import inspect_tags, join_tags, register_tags
+from pipelines.sources.tags import inspect_tags, join_tags, register_tags
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Registers the files and ingests every part that is not done."""
-    parser = job.parser("ingest", __doc__ or "")
+    parser = command_line.parser("ingest", __doc__ or "")
     parser.add_argument("source", metavar="SOURCE", help="laion2b-en, laion2b-multi, coyo, wukong …")
     parser.add_argument("files", nargs="+", metavar="FILES", help="paths, URIs, or patterns in quotes")
     what = "published tables of hash and pwatermark, punsafe or aesthetic, to be joined by LAION's hash"
     parser.add_argument("--join-tags", nargs="+", action="extend", default=[], metavar="FILE", help=what)
     options = parser.parse_args(argv)
-    settings = job.recipe_of(options).ingest
+    settings = command_line.recipe_of(options).ingest
     source = source_named(options.source)
     found = [inspect(uri, source) for uri in expand(options.files)]
     named = [inspect_tags(uri) for uri in expand(options.join_tags)]
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if tables and not outcome.failed:
         tagged = join_tags(storage, source.name, tables, parts)
         outcome.counts["tagged"], outcome.failed = tagged.counts["tagged"], tagged.failed
-    return job.summary(outcome)
+    return command_line.summary(outcome)
 
 
 def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSettings) -> Step:
@@ -130,4 +130,4 @@ def _rejects_table(rejects: Sequence[tuple[int, str, str]], ids: np.ndarray) -> 
 
 
 if __name__ == "__main__":
-    job.run("ingest", main)
+    command_line.run("ingest", main)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from filters import stage1, stage2
 from filters.rules import RuleSetting, configure
-from pipelines.errors import RequestError, nearest
+from infra.compat.errors import RequestError, nearest
 
 
 class Section(BaseModel):

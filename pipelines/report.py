@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import job
-from pipelines.errors import RequestError
+from infra.compat.errors import RequestError
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
 from pipelines.reporting import examples, numbers, page
+from pipelines.runtime import command_line
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Writes the report."""
-    parser = job.parser("report", __doc__ or "")
+    parser = command_line.parser("report", __doc__ or "")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the page goes")
     parser.add_argument("--title", default="Pairmill report")
     parser.add_argument("--truth", metavar="FILE", help="parquet of sample_id, defect, of: planted defects, to be counted")
@@ -25,9 +25,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--note", action="append", default=[], help="a remark to print on top")
     options = parser.parse_args(argv)
-    rules = job.recipe_of(options).stage1_rules()
+    rules = command_line.recipe_of(options).stage1_rules()
     storage = Storage(options.root)
-    parts = job.require_parts(storage)
+    parts = command_line.require_parts(storage)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -51,4 +51,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    job.run("report", main)
+    command_line.run("report", main)

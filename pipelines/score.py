@@ -14,28 +14,28 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import job
-from pipelines.columns import locate, read_part
-from pipelines.costly import had, refuse_to_void
-from pipelines.engine import Made, Step, require_gpus, run_step, start_ray
+from pipelines.images.chunks import Finished, Place, work_in_chunks
+from pipelines.manifest.join import locate, read_part
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.pictures import Finished, Place, work_in_chunks
-from pipelines.progress import Reporter
 from pipelines.recipe import ScoreSettings
+from pipelines.runtime import command_line
+from pipelines.runtime.cache import had, refuse_to_void
+from pipelines.runtime.engine import Made, Step, require_gpus, run_step, start_ray
+from pipelines.runtime.progress import Reporter
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Scores every kept picture that has no scores yet."""
-    parser = job.parser("score", __doc__ or "", by_part=True)
+    parser = command_line.parser("score", __doc__ or "", by_part=True)
     parser.add_argument("--redo", action="store_true", help="score again what other models scored")
     options = parser.parse_args(argv)
     from pipelines.scoring.chunks import scorers
     from pipelines.scoring.models import provenance
 
-    settings = job.recipe_of(options).score
+    settings = command_line.recipe_of(options).score
     storage = Storage(options.root)
-    parts = job.wanted_parts(storage, options.only)
+    parts = command_line.wanted_parts(storage, options.only)
     models = provenance(settings)
     refuse_to_void(storage, parts, "scores", models, redo=options.redo)
     setup = partial(scorers, settings.model_dump_json())
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         setup=setup,
         workers=settings.workers,
     )
-    return job.summary(run_step(storage, step, parts))
+    return command_line.summary(run_step(storage, step, parts))
 
 
 def _score(storage: Storage, part: Part, reporter: Reporter, *, settings: ScoreSettings, models: dict[str, Any]) -> Made:
@@ -78,4 +78,4 @@ def _counts(table: pa.Table, models: dict[str, Any]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    job.run("score", main)
+    command_line.run("score", main)

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.errors import RequestError
-from pipelines.parser import Parser
-from pipelines.text import printable
+from infra.compat.errors import RequestError
+from pipelines.runtime.parser import Parser
+from pipelines.runtime.terminal import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.rules import RuleSetting, evaluate
-from pipelines import job
-from pipelines.columns import first_known, read_part
-from pipelines.engine import Made, Step, run_step, start_ray
+from pipelines.manifest.join import first_known, read_part
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.progress import Reporter
 from pipelines.recipe import Recipe, describe
+from pipelines.runtime import command_line
+from pipelines.runtime.engine import Made, Step, run_step, start_ray
+from pipelines.runtime.progress import Reporter
 
 TAGS = ("watermark", "unsafe", "aesthetic")
 SCORES = ("clip_similarity", *TAGS)
@@ -28,12 +28,12 @@ SCORES = ("clip_similarity", *TAGS)
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Judges every part whose columns or rules have changed."""
-    options = job.parser("stage1", __doc__ or "", by_part=True).parse_args(argv)
-    recipe = job.recipe_of(options)
+    options = command_line.parser("stage1", __doc__ or "", by_part=True).parse_args(argv)
+    recipe = command_line.recipe_of(options)
     storage = Storage(options.root)
-    parts = job.wanted_parts(storage, options.only)
+    parts = command_line.wanted_parts(storage, options.only)
     start_ray(options.address)
-    return job.summary(run_step(storage, stage1_step(recipe), parts))
+    return command_line.summary(run_step(storage, stage1_step(recipe), parts))
 
 
 def stage1_step(recipe: Recipe) -> Step:
@@ -80,4 +80,4 @@ def verdicts(keep: pa.Array, reasons: pa.Array) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    job.run("stage1", main)
+    command_line.run("stage1", main)

@@ -11,32 +11,32 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.language import identify
 from filters.rules import RuleSetting, evaluate
 from filters.stage2 import PICTURES
-from pipelines import job
-from pipelines.caption_counts import count_captions
-from pipelines.columns import read_part
-from pipelines.engine import Made, Step, run_step, start_ray
+from filters.text.language import identify
+from pipelines.corpus.caption_counts import count_captions
+from pipelines.manifest.join import read_part
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.progress import Reporter
 from pipelines.recipe import Recipe, describe
+from pipelines.runtime import command_line
+from pipelines.runtime.engine import Made, Step, run_step, start_ray
+from pipelines.runtime.progress import Reporter
 from pipelines.stage1 import verdicts
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Judges every part whose captions or rules have changed."""
-    options = job.parser("stage2", __doc__ or "", by_part=True).parse_args(argv)
-    recipe = job.recipe_of(options)
+    options = command_line.parser("stage2", __doc__ or "", by_part=True).parse_args(argv)
+    recipe = command_line.recipe_of(options)
     storage = Storage(options.root)
-    parts = job.wanted_parts(storage, options.only)
+    parts = command_line.wanted_parts(storage, options.only)
     start_ray(options.address)
     if asks_for_counts(recipe.stage2_rules()):
-        counted = count_captions(storage, job.require_parts(storage))
+        counted = count_captions(storage, command_line.require_parts(storage))
         if counted.failed:
-            return job.summary(counted)
-    return job.summary(run_step(storage, stage2_step(recipe), parts))
+            return command_line.summary(counted)
+    return command_line.summary(run_step(storage, stage2_step(recipe), parts))
 
 
 def stage2_step(recipe: Recipe) -> Step:
@@ -65,4 +65,4 @@ def _judge(storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[
 
 
 if __name__ == "__main__":
-    job.run("stage2", main)
+    command_line.run("stage2", main)

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines import job
-from pipelines.engine import Step, fingerprints
 from pipelines.fetch import Asking, fetch_step
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
-from pipelines.progress import duration
 from pipelines.recipe import Recipe
+from pipelines.runtime import command_line
+from pipelines.runtime.engine import Step, fingerprints
+from pipelines.runtime.progress import duration
 from pipelines.stage1 import stage1_step
 from pipelines.stage2 import stage2_step
 
@@ -27,13 +27,13 @@ HEADER = f"{'family':<16} {'source':<14} {'parts':>11} {'stale':>6} {'rows':>25}
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Prints the table; the last line of stdout is the same as JSON."""
-    options = job.parser("status", __doc__ or "").parse_args(argv)
+    options = command_line.parser("status", __doc__ or "").parse_args(argv)
     storage = Storage(options.root)
-    parts = job.require_parts(storage)
+    parts = command_line.require_parts(storage)
     made = {path.split("/")[1] for path in storage.glob("manifest/*/*")}
     always = ("samples", "stage1", "fetch", "dedup", "stage2")
     families = [*always, *sorted(made - {"rejects", *always})]
-    steps = {step.family: step for step in _steps(job.recipe_of(options))}
+    steps = {step.family: step for step in _steps(command_line.recipe_of(options))}
     rows = [
         status_of(storage, family, source, own, steps.get(family))
         for family in families
@@ -89,4 +89,4 @@ def _line(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    job.run("status", main)
+    command_line.run("status", main)

@@ -13,7 +13,7 @@ import fsspec
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.s3 import Faults, bucket, environment, faulty, free_port, server
+from tests.support.s3 import Faults, bucket, environment, faulty, free_port, server
 
 # Workers of Ray inherit the environment it was started with, so they have to know the object store before there is one.
 S3_PORT = free_port()
@@ -86,7 +86,7 @@ def ray_session() -> Iterator[None]:
     """Ray on this machine, for all tests of the session."""
     import ray
 
-    from pipelines.engine import start_ray
+    from pipelines.runtime.engine import start_ray
 
     start_ray()
     yield
@@ -130,7 +130,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def web(corpus: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's web of the small corpus: pictures/, eval/, metadata/, truth.parquet."""
-    from pipelines.demoweb.build import build
+    from pipelines.demo_corpus.build import build
 
     folder = tmp_path_factory.mktemp("web")
     build(folder, corpus, str(clip))

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trainer_bridge.conversations import TRANSLATED, TRANSLATIONS
+from trainer_bridge.data.conversations import TRANSLATED, TRANSLATIONS
 from trainer_bridge.models.contrastive import ContrastiveConfig
 from trainer_bridge.models.internvl import ChatConfig
 from trainer_bridge.models.qllama import GenerativeConfig

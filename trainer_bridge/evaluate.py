@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sharding.index import read_dataset
-from trainer_bridge.answers import answers
-from trainer_bridge.checkpoint import CONFIG, is_chat, load_contrastive, load_generative
-from trainer_bridge.retrieval import retrieval
+from trainer_bridge.checkpoints.model_folders import CONFIG, is_chat, load_contrastive, load_generative
+from trainer_bridge.evaluation.captioning import answers
+from trainer_bridge.evaluation.retrieval import retrieval
 
 
 def evaluate(folder: Path, shards: str, split: str) -> dict[str, Any]:

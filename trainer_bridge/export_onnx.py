@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer_bridge.checkpoint import TOKENIZER, load_contrastive
+from trainer_bridge.checkpoints.model_folders import TOKENIZER, load_contrastive
+from trainer_bridge.data.tokenizer import END
+from trainer_bridge.data.transforms import MEAN, STD
 from trainer_bridge.models.contrastive import ContrastiveModel
-from trainer_bridge.tokenizer import END
-from trainer_bridge.transforms import MEAN, STD
 
 EXAMPLES, EXAMPLE_TOKENS = 3, 7
 

@@ -22,9 +22,9 @@ import torch
 from torch import distributed as dist
 
 from sharding.index import Dataset, read_dataset
-from trainer_bridge import deep
+from trainer_bridge.checkpoints import deepspeed_engine
 from trainer_bridge.config import TrainConfig, load_config
-from trainer_bridge.loader import Loader
+from trainer_bridge.data.loader import Loader
 from trainer_bridge.stages import STAGES, Stage
 
 LOG_EVERY = 10
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         dataset.shards("train")
     except (ValueError, FileNotFoundError) as error:
         _refuse(error)
-    device = deep.start()
+    device = deepspeed_engine.start()
     torch.manual_seed(config.data.seed)
     if dist.get_rank() == 0:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -74,8 +74,8 @@ def train(stage: Stage, config: TrainConfig, dataset: Dataset, out: Path, second
     """Trains from the last saved step (or the start) to the end, saves the model, and evaluates it."""
     rank, world = dist.get_rank(), dist.get_world_size()
     loader = Loader(dataset, "train", config.data.batch, stage.transform, config.data.seed, rank, world)
-    engine = deep.initialise(stage.model, stage.parameters(), config, world)
-    first, spent = deep.resume(engine, out / "state")
+    engine = deepspeed_engine.initialise(stage.model, stage.parameters(), config, world)
+    first, spent = deepspeed_engine.resume(engine, out / "state")
     metrics = (out / "metrics.jsonl").open("a" if first else "w") if rank == 0 else None
     clock = Clock(config.optimizer.steps, seconds, spent)
     trained = first
@@ -83,24 +83,24 @@ def train(stage: Stage, config: TrainConfig, dataset: Dataset, out: Path, second
         progress = clock.progress(step)
         if progress >= 1:
             break
-        rate = deep.set_rate(engine, config, progress)
+        rate = deepspeed_engine.set_rate(engine, config, progress)
         # What is drawn in a step (dropped tokens, hard negatives) depends on the step, not on what ran before a resume.
         torch.manual_seed(config.data.seed + (step * world + rank) * 1_000_003)
         losses: Counter[str] = Counter()
-        for piece in deep.micro_batches(batch, config.run.micro_batch):
+        for piece in deepspeed_engine.micro_batches(batch, config.run.micro_batch):
             made = stage.losses(engine, piece, device)
             engine.backward(sum(made.values()))
             engine.step()
             losses.update({name: value.item() * len(piece.captions) / len(batch.captions) for name, value in made.items()})
         trained = step + 1
-        found = deep.mean(losses)
+        found = deepspeed_engine.mean(losses)
         if metrics is not None:
             _log(metrics, step, config.optimizer.steps, found, rate, trained * config.data.batch, batch.faults, clock)
         if trained % config.run.save_every == 0:
-            deep.save(engine, out / "state", trained, clock.elapsed())
-    deep.save(engine, out / "state", trained, clock.elapsed())
+            deepspeed_engine.save(engine, out / "state", trained, clock.elapsed())
+    deepspeed_engine.save(engine, out / "state", trained, clock.elapsed())
     elapsed = clock.elapsed()
-    state = deep.full_state(engine)
+    state = deepspeed_engine.full_state(engine)
     if rank == 0:
         stage.save(out / "model", state)
         _summarise(stage, out, dataset, trained, trained * config.data.batch, elapsed)

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from filters.captions.placeholder import STOCK_WORDS
-from filters.characters import of_characters, rows_at
-from filters.patterns import found_any, found_within, prepare
 from filters.rules import Rule, Thresholds, above, column, matches
-from filters.words import count_words
+from filters.text.characters import of_characters, rows_at
+from filters.text.patterns import found_any, found_within, prepare
+from filters.text.words import count_words
 
 ORIGIN = "InternVL §3.2 names menus, error messages and duplicate text; the patterns are ours"
 

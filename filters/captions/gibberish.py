@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from filters.captions.letters import ALPHABETS, letter_count, letter_numbers, unseen_trigrams
-from filters.characters import count_true, of_characters, rows_at
-from filters.patterns import found_any, found_within, prepare
 from filters.rules import Rule, Thresholds, above, matches
+from filters.text.characters import count_true, of_characters, rows_at
+from filters.text.patterns import found_any, found_within, prepare
 
 # How many trigrams that no word has make a word improbable, and which share of its trigrams.
 # Our Cyrillic words are fewer, so more is asked for.

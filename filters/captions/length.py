@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.patterns import found_within
 from filters.rules import Rule, Thresholds, above, column
+from filters.text.patterns import found_within
 
 SYLLABLES = r"[\p{Han}\p{Hangul}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Ethiopic}]"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from filters.characters import CODES
+from filters.text.characters import CODES
 
 EDGE = "^"
 ALPHABETS = {"latin": "abcdefghijklmnopqrstuvwxyz", "cyrillic": "абвгдежзийклмнопрстуфхцчшщъыьэюяєіїґђјљњћџѓќѕў"}
@@ -64,7 +64,7 @@ def unseen_trigrams() -> np.ndarray:
 
 @lru_cache(1)
 def trigrams() -> dict[str, np.ndarray]:
-    """Alphabet → bool[(A + 1)³], whether words have that trigram; made by `pipelines.demoweb.trigrams`."""
+    """Alphabet → bool[(A + 1)³], whether words have that trigram; made by `pipelines.demo_corpus.trigrams`."""
     lines = (line.split() for line in TRIGRAMS.read_text().splitlines())
     found = {}
     for name, data in lines:

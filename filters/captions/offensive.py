@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.patterns import found_any, found_within, prepare
 from filters.rules import Rule, Thresholds
+from filters.text.patterns import found_any, found_within, prepare
 
 SLURS, OBSCENE, MILD = 3, 2, 1
 

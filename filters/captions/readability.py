@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.characters import count_true, kinds_of, of_characters
-from filters.patterns import found_within
 from filters.rules import Rule, Thresholds, above, matches
+from filters.text.characters import count_true, kinds_of, of_characters
+from filters.text.patterns import found_within
 
 SPACE, DIGIT, LETTER = r"\s", r"\pN", r"[\pL\pM\x{200c}\x{200d}]"
 LEAST = 12  # characters: short captions such as "C++" are not judged by shares

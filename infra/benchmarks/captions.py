@@ -31,8 +31,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters import stage2
-from filters.language import identify
 from filters.rules import configure, evaluate
+from filters.text.language import identify
 from infra.benchmarks.manifest import FILE_ROWS, JUICER, SOURCE, WATCH, generate
 from infra.benchmarks.peers import peer
 
@@ -66,8 +66,8 @@ COUNT = (
     WATCH
     + """
 import sys
-from pipelines.caption_counts import count_captions
-from pipelines.engine import start_ray
+from pipelines.corpus.caption_counts import count_captions
+from pipelines.runtime.engine import start_ray
 from pipelines.manifest.parts import read_parts
 from pipelines.manifest.storage import Storage
 
@@ -164,7 +164,7 @@ def _juicer(folder: Path, captions: pa.ChunkedArray) -> float:
 def _count(folder: Path, rows: int) -> float:
     """GiB that counting the captions of so many rows takes."""
     from pipelines import ingest
-    from pipelines.engine import start_ray
+    from pipelines.runtime.engine import start_ray
 
     files = [folder / f"part-{number:05d}.parquet" for number in range(-(-rows // FILE_ROWS))]
     for number, path in enumerate(files):

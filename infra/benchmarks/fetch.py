@@ -66,7 +66,7 @@ def measure(rows: int) -> dict[str, Any]:
 
 
 def _measure(folder: Path, count: int, port: int) -> dict[str, Any]:
-    from pipelines.engine import start_ray
+    from pipelines.runtime.engine import start_ray
 
     start_ray()
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", "originals", "img2dataset", *ALONE)}
@@ -170,7 +170,7 @@ def _theirs(folder: Path, count: int, port: int) -> float:
 def cpu(pictures: Path, port: int) -> float:
     """CPU seconds of fetching all pictures in this process."""
     from pipelines.fetching.chunks import fetch_chunk
-    from pipelines.fetching.wanted import Wanted
+    from pipelines.fetching.request import Wanted
     from pipelines.manifest.storage import Storage
 
     names = sorted(path.name for path in pictures.iterdir())
@@ -197,7 +197,7 @@ def bare(pictures: Path) -> float:
 
 def own_bare(pictures: Path) -> float:
     """The same with the libraries that fetch does it with."""
-    from pipelines.fetching.resize import resized
+    from pipelines.images.resize import resized
 
     def one(body: bytes) -> None:
         tall, wide, _, _ = simplejpeg.decode_jpeg_header(body)

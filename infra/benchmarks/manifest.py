@@ -88,7 +88,7 @@ def measure(rows: int) -> dict[str, Any]:
     rows = rows or ROWS
     with tempfile.TemporaryDirectory(dir=os.environ.get("PAIRMILL_BENCH_DIR")) as folder:
         bench = Bench(Path(folder), rows)
-        from pipelines.engine import start_ray
+        from pipelines.runtime.engine import start_ray
 
         start_ray()
         figures, ratios = bench.jobs()
@@ -277,8 +277,8 @@ def generate(path: Path, first: int, last: int) -> None:
 def fill(root: Path) -> None:
     """Gives every sample a row in every family that is not made, of drawn values: what a finished corpus holds."""
     from pipelines.manifest.parts import read_parts
-    from pipelines.manifest.schema import conform
     from pipelines.manifest.storage import Storage
+    from pipelines.manifest.tables import conform
 
     storage, chance = Storage(str(root)), np.random.default_rng(0)
     for number, part in enumerate(read_parts(storage, SOURCE)):
@@ -365,7 +365,7 @@ JOB = (
     + """
 import json, sys, time
 from pipelines import ingest, stage1
-from pipelines.engine import start_ray
+from pipelines.runtime.engine import start_ray
 
 root, source, *files = sys.argv[1:]
 start_ray()

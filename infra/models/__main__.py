@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.torchrun import trainer_command, trainer_environment
+from infra.compat.torchrun import trainer_command, trainer_environment
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent.parent / "trainer_bridge" / "configs"
@@ -28,7 +28,7 @@ LANGUAGES = "en,zh,de,fr,es,pt,it,ru"
 def lessons(out: Path, *arguments: str) -> Path:
     """Shards of the sound pairs; made once."""
     if not (out / "dataset.json").exists():
-        _run([sys.executable, "-m", "pipelines.demoweb.lessons", "--out", str(out), *arguments])
+        _run([sys.executable, "-m", "pipelines.demo_corpus.lessons", "--out", str(out), *arguments])
     return out
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import fsspec
 from PIL import Image
 
-from infra.torchvision_operators import define_missing_operators
-from pipelines.errors import RequestError
+from infra.compat.errors import RequestError
+from infra.compat.torchvision_operators import define_missing_operators
 from pipelines.recipe import CaptionSettings
 
 WEIGHTS = "*.safetensors"

@@ -14,8 +14,8 @@ import fsspec
 import pyarrow as pa
 
 from pipelines.fetching.client import ERRORS, status_of
-from pipelines.fetching.images import Unfit, identify, prepare
-from pipelines.manifest.schema import FAMILIES
+from pipelines.images.pictures import Unfit, identify, prepare
+from pipelines.manifest.tables import FAMILIES
 from pipelines.recipe import FetchSettings
 from pipelines.sources.files import parquet_rows
 

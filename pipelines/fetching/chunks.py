@@ -16,10 +16,10 @@ import pyarrow as pa
 from pipelines.fetching.client import HEALING, Answer, Client, session, status_of
 from pipelines.fetching.decoding import Decoder
 from pipelines.fetching.frontier import HOST_DOWN, Frontier
-from pipelines.fetching.images import Unfit
-from pipelines.fetching.wanted import Wanted
-from pipelines.manifest.schema import FAMILIES
+from pipelines.fetching.request import Wanted
+from pipelines.images.pictures import Unfit
 from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import FAMILIES
 from pipelines.recipe import FetchSettings
 from sharding.writer import ShardWriter
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipelines.fetching.images import Picture, Stored, identify, keep_memory, prepare, prepare_all
+from pipelines.images.pictures import Picture, Stored, identify, keep_memory, prepare, prepare_all
 from pipelines.recipe import FetchSettings
 
 THREADS = 2

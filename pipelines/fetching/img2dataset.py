@@ -20,12 +20,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import RequestError
+from infra.compat.errors import RequestError
 from pipelines.fetching.adopt import adopt
 from pipelines.fetching.chunks import COLUMNS, OUT_OF_TIME, Result, Spool, table_of, write_tar
 from pipelines.fetching.client import Client, session, status_of
 from pipelines.fetching.policy import Refused
-from pipelines.fetching.wanted import Wanted
+from pipelines.fetching.request import Wanted
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import FetchSettings
 

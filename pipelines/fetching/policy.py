@@ -20,7 +20,7 @@ import fsspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from pipelines.errors import RequestError
+from infra.compat.errors import RequestError
 
 REMEMBERED_DEAD = 300.0  # seconds
 OPT_OUT = {"noai", "noimageai", "noindex", "noimageindex", "noml", "none"}

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipelines.errors import RequestError
-from pipelines.manifest.schema import is_internal
+from infra.compat.errors import RequestError
 from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import is_internal
 
 PART_ROWS = 1_000_000
 

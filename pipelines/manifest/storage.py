@@ -17,7 +17,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import RequestError
+from infra.compat.errors import RequestError
 
 # Columns whose values repeat; a dictionary on the others (URLs, captions, hashes) only costs time.
 REPEATING = [

@@ -16,8 +16,8 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.manifest import narrow
-from pipelines.manifest.schema import FAMILIES, schema_of
 from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import FAMILIES, schema_of
 
 TYPES = {
     "uint64": "UBIGINT",

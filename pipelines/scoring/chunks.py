@@ -16,9 +16,9 @@ from filters.scores.aesthetic import aesthetic
 from filters.scores.similarity import similarity
 from filters.scores.unsafe import unsafe
 from filters.scores.watermark import watermark
-from pipelines.manifest.schema import FAMILIES
+from pipelines.images.chunks import Place, decoded
 from pipelines.manifest.storage import Storage
-from pipelines.pictures import Place, decoded
+from pipelines.manifest.tables import FAMILIES
 from pipelines.recipe import ScoreSettings
 from pipelines.scoring import models
 

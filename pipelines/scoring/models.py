@@ -14,8 +14,8 @@ import fsspec
 import numpy as np
 
 from filters.scores.onnx_clip import OnnxClip
-from infra.torchvision_operators import define_missing_operators
-from pipelines.errors import RequestError, nearest
+from infra.compat.errors import RequestError, nearest
+from infra.compat.torchvision_operators import define_missing_operators
 from pipelines.recipe import ScoreSettings
 
 ONNX = "onnx"

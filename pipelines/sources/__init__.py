@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from pipelines.errors import RequestError, nearest
+from infra.compat.errors import RequestError, nearest
 from pipelines.sources.source import Source
 
 MODULES = ("laion", "laion_coco", "coyo", "wukong", "conceptual", "sbu", "datacomp", "img2dataset")

@@ -18,7 +18,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import RequestError
+from infra.compat.errors import RequestError
 from pipelines.manifest.parts import SourceFile
 from pipelines.sources.source import Source
 

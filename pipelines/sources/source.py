@@ -8,7 +8,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pipelines.errors import RequestError
+from infra.compat.errors import RequestError
 from pipelines.recipe import IngestSettings
 
 Columns = Mapping[str, pa.Array | pa.ChunkedArray]

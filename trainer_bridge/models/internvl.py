@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from infra.torchvision_operators import define_missing_operators
-from trainer_bridge.losses import IGNORED, token_loss
+from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.models.internvit import InternViT, InternViTConfig
+from trainer_bridge.models.losses import IGNORED, token_loss
 
 
 class LanguageConfig(BaseModel):

@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer_bridge.losses import IGNORED
 from trainer_bridge.models.contrastive import MAX_LOGIT_SCALE, AttentionPool, ContrastiveModel
 from trainer_bridge.models.internvit import split_heads
+from trainer_bridge.models.losses import IGNORED
 
 
 class GenerativeConfig(BaseModel):

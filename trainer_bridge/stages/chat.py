@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from infra.torchvision_operators import define_missing_operators
+from infra.compat.torchvision_operators import define_missing_operators
 from sharding.index import Dataset
-from trainer_bridge.answers import answers
-from trainer_bridge.chat_tokenizer import IMAGE, encode_chats, new_tokenizer, prepared, processor_of, save_chat
-from trainer_bridge.checkpoint import is_chat, load_contrastive
+from trainer_bridge.checkpoints.model_folders import is_chat, load_contrastive
 from trainer_bridge.config import ChatExperiment
-from trainer_bridge.conversations import Chat, conversation, given, language_of
-from trainer_bridge.loader import Batch
+from trainer_bridge.data.chat_tokenizer import IMAGE, encode_chats, new_tokenizer, prepared, processor_of, save_chat
+from trainer_bridge.data.conversations import Chat, conversation, given, language_of
+from trainer_bridge.data.loader import Batch
+from trainer_bridge.data.transforms import decode, normalise, whole
+from trainer_bridge.evaluation.captioning import answers
 from trainer_bridge.models.internvl import (
     Answering,
     ChatConfig,
@@ -32,7 +33,6 @@ from trainer_bridge.models.internvl import (
     new_language,
 )
 from trainer_bridge.stages.stage import Stage, captions_of, groups
-from trainer_bridge.transforms import decode, normalise, whole
 
 
 class ChatStage(Stage):

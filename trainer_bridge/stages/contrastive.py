@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from sharding.index import Dataset
-from trainer_bridge.checkpoint import TOKENIZER, load_contrastive, resize_positions, save_contrastive
+from trainer_bridge.checkpoints.model_folders import TOKENIZER, load_contrastive, resize_positions, save_contrastive
 from trainer_bridge.config import ContrastiveExperiment
-from trainer_bridge.loader import Batch
-from trainer_bridge.losses import clip_loss
+from trainer_bridge.data.loader import Batch
+from trainer_bridge.data.tokenizer import encode, load_tokenizer, train_tokenizer
+from trainer_bridge.data.transforms import decode, normalise, random_resized_crop
+from trainer_bridge.evaluation.retrieval import retrieval
 from trainer_bridge.models.contrastive import ContrastiveModel
-from trainer_bridge.retrieval import retrieval
+from trainer_bridge.models.losses import clip_loss
 from trainer_bridge.stages.stage import Stage, captions_of, groups
-from trainer_bridge.tokenizer import encode, load_tokenizer, train_tokenizer
-from trainer_bridge.transforms import decode, normalise, random_resized_crop
 
 
 class ContrastiveStage(Stage):

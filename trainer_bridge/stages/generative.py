@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from sharding.index import Dataset
-from trainer_bridge.checkpoint import load_contrastive, load_generative, save_generative
+from trainer_bridge.checkpoints.model_folders import load_contrastive, load_generative, save_generative
 from trainer_bridge.config import GenerativeExperiment
-from trainer_bridge.loader import Batch
-from trainer_bridge.losses import clip_loss, token_loss
+from trainer_bridge.data.loader import Batch
+from trainer_bridge.data.tokenizer import END, encode
+from trainer_bridge.data.transforms import decode, normalise, random_resized_crop
+from trainer_bridge.evaluation.retrieval import retrieval
+from trainer_bridge.models.losses import clip_loss, token_loss
 from trainer_bridge.models.qllama import GenerativeModel, Tokens
-from trainer_bridge.retrieval import retrieval
 from trainer_bridge.stages.stage import Stage, groups
-from trainer_bridge.tokenizer import END, encode
-from trainer_bridge.transforms import decode, normalise, random_resized_crop
 
 
 class GenerativeStage(Stage):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sharding.index import Dataset
 from sharding.reader import ShardReader
 from trainer_bridge.config import TrainConfig
-from trainer_bridge.loader import Batch
+from trainer_bridge.data.loader import Batch
 
 TOKENIZER_CAPTIONS = 200_000
 

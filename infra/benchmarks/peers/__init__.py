@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.demoweb.corpus import cache_folder
+from pipelines.demo_corpus.corpus import cache_folder
 
 PEERS = {
     "data-juicer": ["py-data-juicer==1.6.1", "aiohttp"],

@@ -1,0 +1,84 @@
+"""On how many pictures of the whole corpus each caption stands: counted exactly, and only hashes travel between parts.
+
+Captions are alike when their words are (case, width, punctuation and spacing folded); a picture is its URL. Every part writes
+(hash of the caption, hash of the URL, sample_id), ranges of caption hashes are counted one by one, and each part takes home the
+counts of its own samples: the family `caption_counts`, a row for every sample whose caption stands on `LEAST` pictures or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from filters.duplicates.hashes import caption_key, hash_rows
+from pipelines.manifest.parts import Part
+from pipelines.manifest.receipts import fingerprint_of, read_receipts
+from pipelines.manifest.storage import Storage
+from pipelines.runtime.engine import Made, Outcome, Step, run_step
+from pipelines.runtime.progress import Reporter
+from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
+
+LEAST = 4  # pictures: what stands on fewer repeats nothing, and would only be carried about
+BUCKET_ROWS = 8_000_000
+
+
+def count_captions(storage: Storage, parts: Sequence[Part]) -> Outcome:
+    """Makes `caption_counts` of those parts that are ingested. The counts are over them: `parts` are the whole corpus."""
+    parts = list(read_receipts(storage, "samples", parts))
+    hashed = run_step(storage, Step("caption_keys", ("samples",), lambda part: {}, _hash_part), parts)
+    if hashed.failed:
+        return hashed
+    keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "caption_keys", parts).items()}
+    search = partial(_count, storage=storage, parts=parts)
+    count = -(-sum(part.rows for part in parts) // BUCKET_ROWS)
+    buckets, failed = run_buckets(storage, "caption_counts", count, {"keys": fingerprint_of(keys), "least": LEAST}, search)
+    if failed:
+        return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
+    work = partial(_take_home, buckets=list(buckets))
+    return run_step(storage, Step("caption_counts", ("samples",), lambda part: {"buckets": buckets}, work), parts)
+
+
+def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
+    samples = storage.read_parquet(part.path("samples"), ["sample_id", "url", "caption"])
+    hashes = {
+        "key": hash_rows(xxhash.xxh3_64_intdigest, "", caption_key(samples["caption"])),
+        "picture": hash_rows(xxhash.xxh3_64_intdigest, "", samples["url"]),
+        "sample_id": samples["sample_id"],
+    }
+    reporter(part.rows)
+    # Sorted by key, so that a bucket reads its own run of each part.
+    return Made(pa.table(hashes).sort_by([("key", "ascending"), ("sample_id", "ascending")]))
+
+
+def _count(low: int, high: int, *, storage: Storage, parts: Sequence[Part]) -> pa.Table:
+    """The counts of captions whose hash is in low … high: sample_id, pictures."""
+    table = pa.concat_tables([keys_between(storage, part.path("caption_keys"), low, high) for part in parts])
+    return pictures_of(*(table[name].to_numpy() for name in ("key", "picture", "sample_id")))
+
+
+def pictures_of(keys: np.ndarray, pictures: np.ndarray, ids: np.ndarray) -> pa.Table:
+    """(sample_id, pictures) of the samples whose key stands on `LEAST` distinct pictures or more, by sample_id.
+
+    Keys, pictures and ids are uint64[N], a row per sample.
+    """
+    order = np.lexsort((pictures, keys))
+    keys, pictures = keys[order], pictures[order]
+    new_key = np.ones(len(keys), bool)
+    new_key[1:] = keys[1:] != keys[:-1]
+    new_picture = new_key.copy()
+    new_picture[1:] |= pictures[1:] != pictures[:-1]
+    group = np.cumsum(new_key) - 1
+    count = np.bincount(group, new_picture).astype(np.int32)[group]
+    found = pa.table({"sample_id": ids[order], "pictures": count}).filter(pa.array(count >= LEAST))
+    return found.sort_by("sample_id")
+
+
+def _take_home(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str]) -> Made:
+    ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
+    counts = rows_home(storage, buckets, ids)
+    reporter(part.rows)
+    return Made(counts)

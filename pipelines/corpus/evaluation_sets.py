@@ -1,0 +1,121 @@
+"""Evaluation sets as hashes: what `dedup --against NAME=URI` compares the corpus with."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from filters.duplicates.hashes import SIDE, perceptual_hashes
+from infra.compat.errors import RequestError
+from pipelines.images.pictures import flatten
+from pipelines.manifest.receipts import digest_of, fingerprint_of
+from pipelines.manifest.storage import Storage
+from pipelines.runtime.engine import run_items
+from pipelines.runtime.progress import Reporter
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+CHUNK = 500
+THUMBNAIL = 16
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """A named set: the tables of its hashes under the root, and the name of their content."""
+
+    name: str
+    paths: tuple[str, ...]
+    digest: str
+
+
+def thumbnail(image: Image.Image) -> np.ndarray:
+    """A picture as float32[16, 16, 3] in 0 … 1: what two candidates are compared by."""
+    small = flatten(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32) / 255.0
+
+
+def hash_sets(storage: Storage, against: Sequence[str]) -> list[EvalSet]:
+    """Hashes the pictures of each `NAME=URI` (a folder, or a pattern of picture files); what was hashed before is not again."""
+    return [_hash_set(storage, *_parse(request)) for request in against]
+
+
+def _parse(request: str) -> tuple[str, str]:
+    name, equals, uri = request.partition("=")
+    if not (equals and name.replace("-", "").replace("_", "").isalnum() and uri):
+        raise RequestError(f"--against {request!r} is not NAME=URI; e.g. --against flickr30k=/data/flickr30k/images")
+    return name, uri
+
+
+def _hash_set(storage: Storage, name: str, uri: str) -> EvalSet:
+    fs, path = fsspec.core.url_to_fs(uri)
+    found = fs.glob(path) if any(c in path for c in "*?[") else fs.find(path)
+    files = sorted(fs.unstrip_protocol(file) for file in found if file.lower().endswith(ENDINGS))
+    if not files:
+        raise RequestError(f"--against {name}: no pictures ({', '.join(ENDINGS)}) under {uri}; name a folder that holds the set")
+    chunks = {
+        _target(fs, name, chunk): chunk for start in range(0, len(files), CHUNK) for chunk in [files[start : start + CHUNK]]
+    }
+    items: list[dict[str, Any]] = [
+        {"label": target, "files": chunk, "target": target} for target, chunk in chunks.items() if not storage.exists(target)
+    ]
+    total = sum(len(item["files"]) for item in items)
+    for label, _, error in run_items(items, _Hasher(storage), name=f"hash {name}", unit="pictures", total=total):
+        if error:
+            raise RequestError(f"--against {name}: {label}: {error}; mend the file or leave it out")
+    return EvalSet(name, tuple(chunks), digest_of("".join(chunks).encode()))
+
+
+def _target(fs: fsspec.AbstractFileSystem, name: str, files: list[str]) -> str:
+    """Where the hashes of these files lie. Size and date stand for the content: to read all of ImageNet to see that it has not
+    changed helps nobody.
+    """
+    infos = [(file, fs.info(file)) for file in files]
+    stamps = [[file, str(info.get("ETag") or (info.get("size"), info.get("mtime")))] for file, info in infos]
+    return f"evalsets/{name}/{fingerprint_of({'files': stamps})}.parquet"
+
+
+@dataclass(frozen=True)
+class _Hasher:
+    storage: Storage
+
+    def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
+        greys, thumbnails = [], []
+        for file in item["files"]:
+            with fsspec.open(file, "rb") as handle:
+                image = Image.open(io.BytesIO(handle.read()))
+                greys.append(np.asarray(flatten(image).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)))
+            thumbnails.append((thumbnail(image) * 255).astype(np.uint8).tobytes())
+            reporter(1)
+        table = pa.table(
+            {
+                "item": [file.rpartition("/")[2] for file in item["files"]],
+                "phash": pa.array(perceptual_hashes(np.stack(greys))),
+                "thumbnail": pa.array(thumbnails, pa.binary()),
+            }
+        )
+        self.storage.write_parquet(item["target"], table)
+        return {"pictures": len(table)}
+
+
+def load(storage: Storage, sets: Sequence[EvalSet]) -> pa.Table:
+    """All items of the sets: set, item, phash, thumbnail."""
+    tables = []
+    for one in sets:
+        for path in one.paths:
+            table = storage.read_parquet(path)
+            tables.append(table.add_column(0, "set", pa.array([one.name] * len(table))))
+    empty = pa.schema(
+        [("set", pa.string()), ("item", pa.string()), ("phash", pa.uint64()), ("thumbnail", pa.binary())]
+    ).empty_table()
+    return pa.concat_tables([empty, *tables])
+
+
+def describe(sets: Sequence[EvalSet]) -> list[dict[str, object]]:
+    """The sets as plain JSON values, for fingerprints."""
+    return [asdict(one) for one in sets]

@@ -1,0 +1,86 @@
+"""What all jobs share: the common options, the last line of stdout, and the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from infra.compat.errors import RequestError, nearest
+from pipelines.manifest.parts import Part, all_parts
+from pipelines.manifest.storage import Storage
+from pipelines.recipe import Recipe, load_recipe
+from pipelines.runtime.engine import Outcome
+from pipelines.runtime.parser import Parser
+
+DONE, SOME_FAILED, WRONG_REQUEST = 0, 1, 2
+
+
+def parser(job: str, description: str, *, by_part: bool = False) -> Parser:
+    """The parser of a job that works on a manifest; `by_part` for one that can do some of the parts alone."""
+    made = Parser(prog=f"pairmill {job}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    root = os.environ.get("PAIRMILL_ROOT")
+    where = "where the manifest lives: a folder or any fsspec URI (or PAIRMILL_ROOT)"
+    made.add_argument("--root", default=root, required=root is None, metavar="URI", help=where)
+    made.add_argument("--recipe", metavar="FILE", help="the settings (TOML); every setting has a default")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of the recipe")
+    made.add_argument("--address", metavar="ADDRESS", help="a Ray cluster; by default Ray starts on this machine")
+    if by_part:
+        only = "do this part alone, or all of a source: coyo/000000-0000000000, coyo; may be repeated"
+        made.add_argument("--only", action="append", default=[], metavar="PART", help=only)
+    return made
+
+
+def require_parts(storage: Storage) -> list[Part]:
+    """All parts of the manifest; RequestError when nothing was ingested."""
+    parts = all_parts(storage)
+    if not parts:
+        raise RequestError(f"--root {storage.root} holds no samples; run `pairmill ingest` first, or check the root")
+    return parts
+
+
+def wanted_parts(storage: Storage, only: Sequence[str]) -> list[Part]:
+    """The parts that --only names, all where it names none; RequestError for one that is not there."""
+    parts = require_parts(storage)
+    names = {str(part) for part in parts} | {part.source for part in parts}
+    for name in only:
+        if name not in names:
+            raise RequestError(f"--only {name!r} is no part; {nearest(name, names if len(names) < 30 else sorted(names)[:30])}")
+    return [part for part in parts if not only or {str(part), part.source} & set(only)]
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """The recipe the options name."""
+    return load_recipe(options.recipe, options.set)
+
+
+def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any] | None], argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs a job's body, prints its counts (if any) as one JSON line, and ends the process with the job's exit status."""
+    try:
+        counts = body(argv)
+    except RequestError as error:
+        sys.stderr.write(f"pairmill {job}: {error}\n")
+        sys.exit(WRONG_REQUEST)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\npairmill {job}: stopped; run it again to go on\n")
+        sys.exit(130)
+    if counts is None:
+        sys.exit(DONE)
+    sys.stdout.write(json.dumps(counts, sort_keys=True) + "\n")
+    sys.exit(SOME_FAILED if counts.get("failed") else DONE)
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """The counts of a job as its last line shows them; failed parts are named on stderr."""
+    for part, cause in outcome.failed.items():
+        sys.stderr.write(f"failed {part}: {cause}\n")
+    return {
+        **{name: count for name, count in sorted(outcome.counts.items()) if "." not in name},
+        "reasons": {name.partition(".")[2]: n for name, n in sorted(outcome.counts.items()) if name.startswith("reason.")},
+        "parts": outcome.parts,
+        "ran": outcome.ran,
+        "failed": outcome.failed,
+    }

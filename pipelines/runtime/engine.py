@@ -1,0 +1,301 @@
+"""Runs a step over parts on Ray Data: what is pending, retries, progress, receipts.
+
+The unit of work is a whole part: one Ray task reads its columns, computes with Arrow inside, writes its family file and then
+its receipt, and returns the receipt's JSON. The driver holds nothing else, so its memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from infra.compat.errors import RequestError
+from pipelines.manifest.parts import Part
+from pipelines.manifest.receipts import Receipt, digest_of, fingerprint_of, read_receipts, write_receipt
+from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import conform
+from pipelines.runtime.progress import Progress, Reporter
+
+ATTEMPTS = 2
+EAGER = 3.0  # seconds in which a job's first tasks have all begun
+MOST_ITEMS = 8  # of one Ray task: what a killed worker has to do again
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a step made of a part.
+
+    table     the step's own family
+    others    further families by name (rejects of ingest)
+    counts    add up over parts
+    settings  what a costly step's results were paid for with; kept in the receipt
+    spent     files that hold nothing the tables do not, removed once the receipt stands
+    """
+
+    table: pa.Table
+    counts: Mapping[str, int] = field(default_factory=dict)
+    others: Mapping[str, pa.Table] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    spent: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One column-making step.
+
+    family    what it writes; also the step's name in receipts
+    inputs    the families it reads: their digests are in the fingerprint, so it runs again when they change
+    settings  JSON values it depends on, in the fingerprint too; may depend on the part
+    work      (storage, part, reporter) -> Made
+    version   raised when the same inputs and settings give other columns than before
+    cpus      how much of a core one part keeps busy
+    gpus      how much of a GPU one part needs
+    setup     what a worker does once before its first part: then parts are done by actors that live as long as the job, so that
+              a model is loaded once in each
+    workers   how many actors at most; 0: as many as the cluster has room for
+    """
+
+    family: str
+    inputs: tuple[str, ...]
+    settings: Callable[[Part], Mapping[str, Any]]
+    work: Callable[[Storage, Part, Reporter], Made]
+    version: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+    setup: Callable[[], Any] | None = None
+    workers: int = 0
+
+
+@dataclass
+class Outcome:
+    """What a job did: counts over all parts (also those done before), and the parts that failed with their cause."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    parts: int = 0
+    ran: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Part, str]:
+    """The fingerprint each part's receipt would carry if the step were done now; a part not yet ingested has none."""
+    inputs = {family: read_receipts(storage, family, parts) for family in step.inputs}
+    able = [part for part in parts if part in inputs["samples"]] if "samples" in inputs else parts
+    return {
+        part: fingerprint_of(
+            {
+                "family": step.family,
+                "version": step.version,
+                "part": asdict(part),
+                "settings": step.settings(part),
+                "inputs": {family: receipts[part].digest if part in receipts else None for family, receipts in inputs.items()},
+            }
+        )
+        for part in able
+    }
+
+
+def run_step(
+    storage: Storage, step: Step, parts: Sequence[Part], again: Callable[[Receipt], bool] = lambda receipt: False
+) -> Outcome:
+    """Does the step on every part that is not done, or is to be done `again`; says what all parts now hold."""
+    wanted = fingerprints(storage, step, parts)
+    receipts = read_receipts(storage, step.family, parts)
+    done = {part: receipt for part, receipt in receipts.items() if receipt.fingerprint == wanted.get(part) and not again(receipt)}
+    pending = [part for part in wanted if part not in done]
+    if pending:
+        storage.require_writable()
+    outcome = Outcome(parts=len(parts), ran=len(pending))
+    outcome.failed |= {str(part): "its samples are not made; run `pairmill ingest`" for part in parts if part not in wanted}
+    for receipt in done.values():
+        outcome.counts.update(receipt.counts)
+
+    def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+        part = Part(**item["part"])
+        return asdict(_do_part(storage, step, part, item["fingerprint"], reporter))
+
+    items = [{"label": str(part), "part": asdict(part), "fingerprint": wanted[part]} for part in pending]
+    total = sum(part.rows for part in pending)
+    for label, result, error in run_items(
+        items,
+        work,
+        name=step.family,
+        unit="rows",
+        total=total,
+        cpus=step.cpus,
+        gpus=step.gpus,
+        setup=step.setup,
+        workers=step.workers,
+    ):
+        if error is None:
+            outcome.counts.update(result["counts"])
+        else:
+            outcome.failed[label] = error
+    return outcome
+
+
+def _do_part(storage: Storage, step: Step, part: Part, fingerprint: str, reporter: Reporter) -> Receipt:
+    started = time.monotonic()
+    made = step.work(storage, part, reporter)
+    for family, table in made.others.items():
+        storage.write_parquet(part.path(family), conform(table, family))
+    data = storage.write_parquet(part.path(step.family), conform(made.table, step.family))
+    receipt = Receipt(
+        family=step.family,
+        source=part.source,
+        part=part.name,
+        fingerprint=fingerprint,
+        digest=digest_of(data),
+        rows_in=part.rows,
+        rows_out=len(made.table),
+        counts=dict(made.counts),
+        settings=dict(made.settings),
+        seconds=round(time.monotonic() - started, 3),
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_receipt(storage, part, receipt)
+    storage.remove(made.spent)
+    return receipt
+
+
+def run_items(
+    items: Sequence[dict[str, Any]],
+    work: Callable[[dict[str, Any], Reporter], dict[str, Any]],
+    *,
+    name: str,
+    unit: str,
+    total: int,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    setup: Callable[[], Any] | None = None,
+    workers: int = 0,
+) -> Iterator[tuple[str, Any, str | None]]:
+    """Runs `work` on each item in a Ray task of its own, or in actors that did `setup` first; yields (label, result, None) or
+    (label, None, cause).
+
+    An item that raises is tried again, then set aside; the others go on. `total` is in `unit`s, as `reporter` counts them.
+    """
+    if not items:
+        return
+    import ray
+
+    with Progress(name, unit, total) as progress, _asking_eagerly():
+        tally, counted = progress.tally, progress.work
+
+        def task(row: dict[str, Any]) -> list[dict[str, Any]]:
+            # JSON text, so that Ray never has to guess a type for an empty or nested value.
+            return [one(json.loads(item)) for item in row["items"]]
+
+        def one(item: dict[str, Any]) -> dict[str, Any]:
+            reporter = Reporter(tally, counted)
+            for attempt in range(ATTEMPTS):
+                try:
+                    result = work(item, reporter)
+                    return {"label": item["label"], "result": json.dumps(result), "error": "", "units": reporter.units}
+                except Exception as error:
+                    cause = f"{type(error).__name__}: {error}".splitlines()[0]
+                    if attempt == ATTEMPTS - 1:
+                        where = traceback.extract_tb(error.__traceback__)[-1]
+                        cause += f" (at {where.name}, line {where.lineno})"
+            return {"label": item["label"], "result": "null", "error": cause, "units": reporter.units}
+
+        size = 1 if setup or cpus < 1 else _items_a_task(len(items), _room(cpus, gpus))
+        rows = [{"items": [json.dumps(item) for item in items[first : first + size]]} for first in range(0, len(items), size)]
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        if setup is None:
+            dataset = dataset.flat_map(task, num_cpus=cpus, num_gpus=gpus)
+        else:
+            many = min(len(rows), workers or _room(cpus, gpus))
+            dataset = dataset.flat_map(
+                _actor(setup, task), compute=ray.data.ActorPoolStrategy(size=many), num_cpus=cpus, num_gpus=gpus
+            )
+        for row in dataset.iter_rows():
+            progress.done += row["units"]
+            yield row["label"], json.loads(row["result"]), row["error"] or None
+
+
+@contextmanager
+def _asking_eagerly() -> Iterator[None]:
+    """Has Ray Data ask what the cluster has twenty times a second at first.
+
+    It starts one task, asks, and would hear the answer, and start the others, a second later; then a second will do.
+    """
+    try:
+        from ray.data._internal.execution.resource_manager import ResourceManager
+    except ImportError:  # another Ray may have it elsewhere; jobs then start a second later
+        yield
+        return
+    ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 0.05
+    later = threading.Timer(EAGER, setattr, (ResourceManager, "GLOBAL_LIMITS_UPDATE_INTERVAL_S", 1.0))
+    later.daemon = True
+    later.start()
+    try:
+        yield
+    finally:
+        later.cancel()
+
+
+def require_gpus(setting: str, gpus: float, address: str | None) -> None:
+    """RequestError when GPUs are asked for on a Ray of this machine that has none: its workers would be waited for in vain."""
+    import ray
+
+    if gpus and address is None and "RAY_ADDRESS" not in os.environ and not ray.cluster_resources().get("GPU"):
+        raise RequestError(f"{setting} = {gpus:g}, but this machine has no GPU that Ray sees; set {setting}=0 to use its cores")
+
+
+def _items_a_task(items: int, room: int) -> int:
+    """How many items one Ray task does: to start one takes as long as 100 000 rows do, and all are to end together."""
+    return max(1, min(MOST_ITEMS, items // (2 * room)))
+
+
+def _actor(setup: Callable[[], Any], task: Callable[[dict[str, Any]], list[dict[str, Any]]]) -> type:
+    class Worker:
+        def __init__(self) -> None:
+            setup()
+
+        def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+            return task(row)
+
+    return Worker
+
+
+def _room(cpus: float, gpus: float) -> int:
+    """How many workers of this size the cluster holds; 1 when it holds none yet."""
+    import ray
+
+    have = ray.cluster_resources()
+    return max(1, int(have.get("GPU", 0) / gpus) if gpus else int(have.get("CPU", 1) / cpus))
+
+
+def start_ray(address: str | None = None) -> None:
+    """Joins the cluster at `address`, or the one this job was submitted to, or starts Ray on this machine, quietly."""
+    import ray
+    import ray.data
+
+    if not ray.is_initialized():
+        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if address is None and "RAY_ADDRESS" not in os.environ:
+            # Only receipts pass through the object store; the default would claim a third of the memory.
+            options |= {"include_dashboard": False, "object_store_memory": 256 << 20}
+            # Steps follow each other: their workers, which Ray would end after a second, need not start anew.
+            os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
+        # Ray warns of a coming change in how it hides GPUs from tasks that ask for none; today's way is the one we want.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Ray's C++ core says of every pool of actors that a restart may fail; a part that fails is named by us.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        ray.init(address=address, **options)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,0 +1,160 @@
+"""Published tag tables (LAION's pwatermark, punsafe, aesthetic) → the family `tags`, joined to samples by LAION's hash.
+
+A tag table is parquet with a column `hash` and one or more score columns, in any order and number of files. A hash that a table
+holds twice takes the first score found, in the order of the files. The rows of samples and tables meet bucket by bucket, so
+neither has to fit in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial, reduce
+from typing import Any
+
+import fsspec
+import mmh3
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from filters.duplicates.hashes import hash_rows
+from infra.compat.errors import RequestError
+from pipelines.manifest.join import locate
+from pipelines.manifest.parts import Part, SourceFile
+from pipelines.manifest.receipts import fingerprint_of, read_receipts
+from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import FAMILIES
+from pipelines.runtime.engine import Made, Outcome, Step, run_items, run_step
+from pipelines.runtime.progress import Reporter
+from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
+from pipelines.sources.files import stamp_of
+from pipelines.sources.laion import SCORES
+
+HASH = "hash"
+TAGS = [name for name in FAMILIES["tags"].names if name != "sample_id"]
+BUCKET_ROWS = 8_000_000
+
+
+def inspect_tags(uri: str) -> SourceFile:
+    """A tag table's file; RequestError when it is none."""
+    fs, path = fsspec.core.url_to_fs(uri)
+    info = fs.info(path)
+    try:
+        with fs.open(path, "rb") as handle:
+            parquet = pq.ParquetFile(handle)
+    except pa.ArrowInvalid as error:
+        raise RequestError(f"--join-tags {uri} is no parquet file ({str(error).splitlines()[0]}); check the file") from None
+    names = parquet.schema_arrow.names
+    if HASH not in names or not _scores_in(names):
+        wanted = f"{HASH} and one of {', '.join(name for name, (ours, _) in SCORES.items() if ours in TAGS)}"
+        raise RequestError(f"--join-tags {uri} has columns {', '.join(names)}, not {wanted}; check the file")
+    return SourceFile(uri, 0, parquet.metadata.num_rows, info["size"], stamp_of(info))
+
+
+def register_tags(storage: Storage, source: str, found: Sequence[SourceFile]) -> list[SourceFile]:
+    """Adds tag tables to those of a source; all that were ever added, in order."""
+    path = f"tags/{source}.json"
+    known = [SourceFile(**file) for file in storage.read_json(path)["files"]] if storage.exists(path) else []
+    files = {file.uri: file for file in [*known, *found]}
+    if found:
+        storage.write_json(path, {"source": source, "files": [asdict(file) for file in files.values()]})
+    return list(files.values())
+
+
+def join_tags(storage: Storage, source: str, tables: Sequence[SourceFile], parts: Sequence[Part]) -> Outcome:
+    """Makes `tags` of these parts of a source: hashes of parts and tables, buckets, then each part's own rows."""
+    hashed = run_step(storage, Step("tag_keys", ("samples",), lambda part: {}, _hash_part), parts)
+    if hashed.failed:
+        return hashed
+    models = _models(tables)
+    keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "tag_keys", parts).items()}
+    depends_on = {"keys": fingerprint_of(keys), "tables": [asdict(table) for table in tables]}
+    ordered = {f"partial/tag_tables/{source}/{fingerprint_of(asdict(table))}.parquet": table.uri for table in tables}
+    search = partial(_search, storage=storage, parts=parts, tables=list(ordered))
+    count = -(-(sum(part.rows for part in parts) + sum(table.rows for table in tables)) // BUCKET_ROWS)
+    failed = _order_tables(storage, ordered)
+    buckets: dict[str, str] = {}
+    if not failed:
+        buckets, failed = run_buckets(storage, f"tagged/{source}", count, depends_on, search)
+    if failed:
+        return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
+    storage.remove(set(storage.glob(f"partial/tag_tables/{source}/*.parquet")) - set(ordered))
+    work = partial(_take_home, buckets=list(buckets), models=models)
+    return run_step(storage, Step("tags", ("samples",), lambda part: {"buckets": buckets, "models": models}, work), parts)
+
+
+def laion_hash(urls: pa.ChunkedArray, captions: pa.ChunkedArray) -> np.ndarray:
+    """The first 64 bits of murmur3-128 (x64, seed 0) of each URL and caption, one after the other, UTF-8: uint64[N].
+
+    As LAION's tables have it, but for the sign: they hold the same bits as int64.
+    """
+    return hash_rows(lambda pair: mmh3.hash64(pair, signed=False)[0], "", urls, captions)
+
+
+def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
+    # Where a source writes captions of its own, LAION's hash is over the page's text.
+    table = storage.read_parquet(part.path("samples"), ["sample_id", "url", "caption", "alt_text"])
+    keys = laion_hash(table["url"], pc.coalesce(table["alt_text"], table["caption"]))
+    reporter(part.rows)
+    return Made(
+        pa.table({"key": keys, "sample_id": table["sample_id"]}).sort_by([("key", "ascending"), ("sample_id", "ascending")])
+    )
+
+
+def _order_tables(storage: Storage, tables: dict[str, str]) -> dict[str, str]:
+    """Writes to each path the table of a URI, ordered by hash, unless it is there; causes of failure by URI."""
+    items = [{"label": uri, "uri": uri, "target": target} for target, uri in tables.items() if not storage.exists(target)]
+
+    def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+        with fsspec.open(item["uri"], "rb") as handle:
+            table = pq.read_table(handle)
+        scores = {name: pa.nulls(len(table), pa.float32()) for name in TAGS}
+        scores |= {ours: table[theirs].cast(pa.float32()) for ours, theirs in _scores_in(table.column_names).items()}
+        key = table[HASH].cast(pa.int64()).to_numpy().view(np.uint64)
+        storage.write_parquet(item["target"], pa.table({"key": key, **scores}).sort_by("key"))
+        reporter(1)
+        return {}
+
+    results = run_items(items, work, name="tag tables", unit="files", total=len(items))
+    return {label: error for label, _, error in results if error}
+
+
+def _scores_in(names: Sequence[str]) -> dict[str, str]:
+    """Our name → theirs, of the scores a table has."""
+    return {ours: theirs for theirs, (ours, _) in SCORES.items() if ours in TAGS and theirs in names}
+
+
+def _models(tables: Sequence[SourceFile]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for table in tables:
+        with fsspec.open(table.uri, "rb") as handle:
+            names = pq.read_schema(handle).names
+        for ours, theirs in _scores_in(names).items():
+            found.setdefault(ours, SCORES[theirs][1])
+    return dict(sorted(found.items()))
+
+
+def _search(low: int, high: int, *, storage: Storage, parts: Sequence[Part], tables: Sequence[str]) -> pa.Table:
+    """The tags of samples whose hash is in low … high."""
+    samples = pa.concat_tables([keys_between(storage, part.path("tag_keys"), low, high) for part in parts])
+    keys = samples["key"].to_numpy()
+    best = {name: pa.nulls(len(samples), pa.float32()) for name in TAGS}
+    for path in tables:
+        table = keys_between(storage, path, low, high)
+        for name in TAGS:
+            known = table.filter(pc.is_valid(table[name]))
+            first = locate(known["key"].to_numpy(), keys)
+            best[name] = pc.coalesce(best[name], known[name].combine_chunks().take(first))
+    tagged = pa.table({"sample_id": samples["sample_id"], **best})
+    return tagged.filter(reduce(pc.or_, map(pc.is_valid, best.values()))).sort_by("sample_id")
+
+
+def _take_home(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str], models: dict[str, str]) -> Made:
+    samples = storage.read_parquet(part.path("samples"), ["sample_id"])
+    tagged = rows_home(storage, buckets, samples["sample_id"].to_numpy()).select(["sample_id", *TAGS])
+    reporter(part.rows)
+    footer = {"pairmill.score_models": json.dumps(models, sort_keys=True)}
+    return Made(tagged.replace_schema_metadata(footer), {"tagged": len(tagged)})

@@ -1,0 +1,139 @@
+"""The view `manifest` costs what a query names: other families and other sources are not touched, and no answer changes."""
+
+import pyarrow as pa
+import pytest
+
+from pipelines.manifest import connect
+from pipelines.manifest.parts import Part, SourceFile, register_files
+from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import conform, sample_ids
+from pipelines.sources import source_named
+
+SOURCES = ("coyo", "laion2b-en", "wukong")
+FAMILIES = ("samples", "fetch", "scores", "stage1", "stage2", "dedup", "captions")
+
+
+@pytest.fixture
+def storage(root: str) -> Storage:
+    """Three sources of two parts of ten rows; costly families know every second row."""
+    storage = Storage(root)
+    for source in SOURCES:
+        register_files(storage, source, [SourceFile(f"f{i}", i, 10, 1, "x") for i in range(2)])
+        for file in range(2):
+            part, ids = Part(source, file, 0, 10), sample_ids(source_named(source).ordinal, file, 0, 10)
+            every, some = [i % 3 == 0 for i in range(10)], ids[::2]
+            tables = {
+                "samples": {
+                    "sample_id": ids,
+                    "source": [source] * 10,
+                    "caption": [f"{source} {i}" for i in range(10)],
+                    "width": [9] * 10,
+                },
+                "fetch": {"sample_id": some, "status": ["ok"] * 5, "width": [7] * 5},
+                "scores": {"sample_id": some, "clip_similarity": [0.5] * 5},
+                "stage1": {"sample_id": ids, "keep": every, "reasons": [[] if keep else ["watermark"] for keep in every]},
+                "stage2": {"sample_id": ids, "keep": every, "reasons": [[]] * 10},
+                "dedup": {"sample_id": ids, "eval_match": [None] * 9 + ["coco"]},
+                "captions": {"sample_id": some, "synthetic_caption": ["said"] * 5},
+            }
+            for family, columns in tables.items():
+                storage.write_parquet(part.path(family), conform(pa.table(columns), family))
+    return storage
+
+
+QUERIES = (
+    "select source, count(*), avg(stage1_keep::int), sum(width), count(synthetic_caption) from manifest group by 1 order by 1",
+    "select count(*) from manifest",
+    "select source, stage1_reasons, count(*) from manifest group by all order by all desc",
+    "select source, stage2_keep from manifest order by columns('s.*'), 1 limit 60",
+    "select count(distinct sample_id) from manifest where source = 'coyo' and width = 7",
+    "select m.source, max(m.caption) from manifest m where m.source in ('coyo', 'wukong') group by all order by 1",
+    "select count(*) from manifest where source = 'coyo' or stage1_keep",
+    "select count(*) from manifest where not source = 'coyo'",
+    "select count(*) from manifest where source = 'coyo' and source = 'wukong'",
+    "select unnest(stage1_reasons) as rule, count(*) from manifest group by 1",
+    "with x as (select * from manifest) select count(eval_match), count(clip_similarity) from x where source = 'wukong'",
+    'select count("eval_match") from "manifest" where SOURCE = \'wukong\'',
+    "select a.source, count(*) from manifest a join manifest b using (sample_id) where b.source = 'coyo' group by 1",
+    "select count(*) from manifest where source = 'coyo' union all select count(*) from manifest where stage2_keep",
+    "select (select count(*) from manifest where source = 'coyo') as n, count(*) from stage1",
+    "select manifest.fetch_status from manifest order by manifest.sample_id limit 3",
+    "select manifest from manifest order by sample_id limit 1",
+    "select columns('stage1_.*') from manifest order by sample_id limit 3",
+    "select s.source, manifest.eval_match from samples s natural join manifest order by 1, 2 limit 3",
+    "select 'from manifest', count(*) from manifest where caption like '%manifest%' or caption like 'coyo%'",
+    "pivot manifest on source using count(*)",
+    "select source from manifest where source = 'nowhere'",
+)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_narrowing_changes_no_answer(storage: Storage, query: str) -> None:
+    connection = connect(storage.root)
+    whole = connection._connection.sql(query)  # DuckDB's own connection sees the whole view
+    narrowed = connection.sql(query)
+    assert narrowed.columns == whole.columns
+    assert sorted(map(str, narrowed.fetchall())) == sorted(map(str, whole.fetchall()))
+
+
+def test_a_query_of_one_family_and_the_sources_joins_nothing(storage: Storage) -> None:
+    connection = connect(storage.root)
+    query = "select source, stage1_reasons, count(*) from manifest group by all order by all"
+
+    def plan(query: str) -> str:
+        return connection.sql(f"explain {connection._narrowed(query)}").fetchall()[0][1].lower()
+
+    assert "join" not in plan(query)
+    assert "join" in plan(query.replace("stage1_reasons", "fetch_status"))
+    for family in ("samples", "stage1"):  # a source that came after the connection was made
+        moved = storage.read(storage.glob(f"manifest/{family}/wukong/*.parquet")[0])
+        storage.write(f"manifest/{family}/sbu/000000-0000000000.parquet", moved)
+    assert ("sbu", ["watermark"], 6) in connection.sql(query).fetchall()
+    storage.remove(storage.glob("manifest/*/sbu/*.parquet"))
+    storage.remove([storage.glob("manifest/stage1/coyo/*.parquet")[0]])
+    assert sum(row[2] for row in connect(storage.root).sql(query).fetchall()) == 60
+
+
+def spoil(storage: Storage, family: str, source: str = "*") -> None:
+    for path in storage.glob(f"manifest/{family}/{source}/*.parquet"):
+        storage.write(path, b"PAR1 no parquet at all PAR1")
+
+
+@pytest.mark.parametrize(
+    "query, needs",
+    [
+        ("select source, count(*) from manifest group by 1", {"samples"}),
+        ("select source, stage1_reasons, count(*) from manifest group by all", {"samples", "stage1"}),
+        ("select count(*) from manifest where eval_match is null and width > 0", {"samples", "dedup", "fetch"}),
+        ("select avg(clip_similarity) from manifest where synthetic_caption is not null", {"samples", "scores", "captions"}),
+    ],
+)
+def test_families_that_a_query_does_not_name_are_not_read(storage: Storage, query: str, needs: set[str]) -> None:
+    expected = connect(storage.root).sql(query).fetchall()
+    connection = connect(storage.root)
+    for family in set(FAMILIES) - needs:
+        spoil(storage, family)
+    assert sorted(map(str, connection.sql(query).fetchall())) == sorted(map(str, expected))
+
+
+def test_asking_one_source_touches_one_sources_files(storage: Storage) -> None:
+    connection = connect(storage.root)
+    for family in FAMILIES:
+        spoil(storage, family, "wukong")
+        spoil(storage, family, "laion2b-en")
+    everything = (
+        "select count(*), count(fetch_status), count(eval_match) from manifest where source = 'coyo' and len(caption) > 2"
+    )
+    assert connection.sql(everything).fetchall() == [(20, 10, 2)]
+    assert len(connection.sql("select * from manifest where source in ('coyo')").fetchall()) == 20
+
+
+def test_a_connection_is_otherwise_duckdbs(storage: Storage) -> None:
+    connection = connect(storage.root)
+    connection.execute("create temp table kept as select sample_id from manifest where stage1_keep")
+    assert connection.table("kept").aggregate("count(*)").fetchall() == [(24,)]
+    assert connection.execute("select count(*) from manifest where source = ?", ["coyo"]).fetchall() == [(20,)]
+    assert connection.query("select 1").fetchall() == [(1,)]
+    first = connection.sql("select count(*) from manifest where stage1_keep")
+    second = connection.sql("select count(*) from manifest where eval_match is not null")
+    assert (first.fetchall(), second.fetchall()) == ([(24,)], [(6,)])

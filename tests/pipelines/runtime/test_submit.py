@@ -1,0 +1,86 @@
+"""Every job runs when it is submitted to a Ray head that asks for a token; without the token nothing runs."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+from tests.pipelines.test_demo import MANIFEST, contents, demo
+
+BIN = Path(sys.executable).parent
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+    """A head on loopback with token authentication; yields its job server and an environment that holds the token."""
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"  # a job's `python` is the head's
+    environment = os.environ | {"PATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    dashboard = free_port()
+    command = [str(BIN / "ray"), "start", "--head", "--block", "--port", free_port(), "--node-ip-address", "127.0.0.1"]
+    command += ["--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
+    command += ["--dashboard-agent-listen-port", free_port()]  # the Ray of other tests has taken the usual one
+    command += ["--object-store-memory", str(200 << 20), "--temp-dir", str(tmp_path_factory.mktemp("ray", numbered=True))]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
+        assert head.stdout is not None
+        said = []
+        for line in head.stdout:
+            said.append(line)
+            if "Ray runtime started" in line:
+                break
+        else:
+            pytest.fail("".join(said[-20:]))
+        yield f"http://127.0.0.1:{dashboard}", environment
+        head.terminate()
+        head.wait(60)
+
+
+def test_the_submitted_demo_gives_the_manifest_of_the_local_one(ray_head, corpus: Path, tmp_path: Path) -> None:
+    address, environment = ray_head
+    roots = [tmp_path / "submitted", tmp_path / "local"]
+    for root, more in zip(roots, (["--address", address], []), strict=True):
+        done = subprocess.run(
+            [*demo(root, corpus), *more], capture_output=True, text=True, timeout=800, env=environment if more else None
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert not json.loads(done.stdout.splitlines()[-1])["failed"]
+    assert contents(roots[0], MANIFEST) == contents(roots[1], MANIFEST)
+
+
+def test_a_job_is_submitted_as_the_readme_says_and_not_without_the_token(ray_head, web: Path, tmp_path: Path) -> None:
+    address, environment = ray_head
+    files = sorted(str(path) for path in (web / "metadata" / "laion2b-en").glob("*.parquet"))
+    command = [
+        str(BIN / "ray"),
+        "job",
+        "submit",
+        "--address",
+        address,
+        "--working-dir",
+        str(ROOT),
+        "--",
+        "python",
+        "-m",
+        "pipelines.ingest",
+    ]
+    command += ["--root", str(tmp_path / "root"), "laion2b-en", *files]
+    stranger = environment | {"RAY_AUTH_TOKEN": "0" * 64}
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=120, env=stranger)
+    assert refused.returncode != 0 and not (tmp_path / "root").exists()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert '"samples"' in done.stdout and len(list((tmp_path / "root" / "manifest" / "samples").rglob("*.parquet"))) == len(files)

@@ -1,0 +1,214 @@
+"""Scores from pixels: the libraries' own numbers, each picture once, each sample once, provenance beside them."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import save_file as save_numpy
+from safetensors.torch import save_file
+
+from infra.compat.errors import RequestError
+from pipelines import score, stage1
+from pipelines.manifest import connect
+from pipelines.manifest.receipts import Receipt, write_receipt
+from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import conform, sample_ids
+from pipelines.recipe import ScoreSettings
+from pipelines.runtime.cache import commit_once
+from pipelines.scoring.models import load_clip, open_nsfw, provenance
+from tests.support.pictured import COLOURS, PART, jpeg, pictured
+
+CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Randomly initialised small models, saved as their users would."""
+    from infra.compat.torchvision_operators import define_missing_operators
+
+    define_missing_operators()
+    import open_clip
+    import timm
+
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    (folder / "tiny-clip.json").write_text(json.dumps(CLIP))
+    open_clip.add_model_config(folder / "tiny-clip.json")
+    save_file(open_clip.create_model("tiny-clip", load_weights=False).state_dict(), folder / "clip.safetensors")
+    save_numpy({"weight": np.ones((1, 16), np.float32), "bias": np.array([5.0], np.float32)}, folder / "head.safetensors")
+    save_file(timm.create_model("resnet10t", num_classes=2).state_dict(), folder / "mark.safetensors")
+    return {
+        "clip_model": str(folder / "tiny-clip.json"),
+        "clip_checkpoint": str(folder / "clip.safetensors"),
+        "aesthetic_checkpoint": str(folder / "head.safetensors"),
+        "watermark_model": "resnet10t",
+        "watermark_checkpoint": str(folder / "mark.safetensors"),
+    }
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Storage:
+    return pictured(tmp_path / "root")
+
+
+def run(storage: Storage, weights: dict[str, str], *more: str) -> dict:
+    chosen = [f"score.{name}={value}" for name, value in weights.items()]
+    return score.main(["--root", storage.root, *(word for setting in chosen for word in ("--set", setting)), *more])
+
+
+def test_scores_are_those_of_the_libraries_themselves(manifest: Storage, weights: dict[str, str], ray_session: None) -> None:
+    import timm
+
+    counts = run(manifest, weights)
+    assert counts["scored"] == 6 and not counts["failed"]
+    table = manifest.read_parquet(PART.path("scores"))
+    ids = sample_ids(4, 0, 0, 8).tolist()
+    assert table["sample_id"].to_pylist() == ids[:6]
+    clip = load_clip(ScoreSettings(**weights), "cpu")
+    model = timm.create_model("resnet10t", num_classes=2)
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(weights["watermark_checkpoint"]))
+    transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model), is_training=False)
+    captions = {0: ("red", "red"), 1: ("red", "a red square"), 2: ("green", "green"), 3: ("blue", "blue")}
+    for row, (colour, caption) in captions.items():
+        picture = Image.open(io.BytesIO(jpeg(colour))).convert("RGB")
+        with torch.inference_mode():
+            image = clip.model.encode_image(clip.preprocess(picture)[None], normalize=True)[0]
+            text = clip.model.encode_text(clip.tokenize([caption]), normalize=True)[0]
+            mark = model.eval()(transform(picture)[None]).softmax(-1)[0, 0]
+        found = table.slice(row, 1).to_pylist()[0]
+        assert found["clip_similarity"] == pytest.approx(float(image @ text), abs=1e-5)
+        assert found["aesthetic"] == pytest.approx(float(image.sum()) + 5, abs=1e-4)
+        assert found["watermark"] == pytest.approx(float(mark), abs=1e-5)
+        assert 0 <= found["unsafe"] <= 0.2
+    silent, broken = table.slice(4, 2).to_pylist()
+    assert silent["clip_similarity"] is None and silent["unsafe"] is not None
+    assert [broken[name] for name in ("clip_similarity", "aesthetic", "watermark", "unsafe")] == [None] * 4
+    assert counts["reasons"] == {"no_clip_similarity": 2, "no_aesthetic": 1, "no_watermark": 1, "no_unsafe": 1}
+
+
+def test_stage1_judges_by_our_scores_and_the_footer_names_the_models(
+    manifest: Storage, weights: dict[str, str], ray_session: None
+) -> None:
+    run(manifest, weights)
+    stage1.main(["--root", manifest.root])
+    rows = connect(manifest.root).sql("select clip_similarity, stage1_reasons from manifest order by sample_id").fetchall()
+    assert rows[0][0] != pytest.approx(0.3) and "clip_similarity" in rows[0][1]  # ours, of a random model
+    assert rows[6][0] == pytest.approx(0.3)  # never scored: the publisher's
+    footer = json.loads(pq.read_schema(manifest.full(PART.path("scores"))).metadata[b"pairmill.score_models"])
+    assert footer == provenance(ScoreSettings(**weights))
+    assert set(footer) == {"clip_similarity", "aesthetic", "watermark", "unsafe"} and len(footer["unsafe"]["sha256"]) == 64
+
+
+def test_a_sample_once_scored_is_not_scored_again_and_other_models_need_redo(
+    manifest: Storage, weights: dict[str, str], ray_session: None
+) -> None:
+    run(manifest, weights)
+    before = manifest.read(PART.path("scores"))
+    # The pictures are gone: whatever is paid for again would come out empty.
+    shutil.move(manifest.full("images"), manifest.full("hidden"))
+    kept = pa.table({"sample_id": sample_ids(4, 0, 0, 8), "keep": [True] * 8, "reasons": [[]] * 8})
+    manifest.write_parquet(PART.path("stage1"), conform(kept, "stage1"))
+    write_receipt(manifest, PART, Receipt("stage1", "coyo", PART.name, "f", "other", 8, 8))
+    shutil.move(manifest.full("hidden"), manifest.full("images"))
+    counts = run(manifest, weights, "--set", "score.chunk=1")
+    table = manifest.read_parquet(PART.path("scores"))
+    assert counts["ran"] == 1 and counts["scored"] == 7
+    old = pq.read_table(io.BytesIO(before))
+    assert table.filter(pa.compute.is_in(table["sample_id"], old["sample_id"].combine_chunks())).equals(old)
+    with pytest.raises(RequestError, match="--redo"):
+        run(manifest, {})
+    assert run(manifest, {}, "--redo")["scored"] == 7
+    assert manifest.read_parquet(PART.path("scores"))["clip_similarity"].null_count == 7
+
+
+def test_a_run_made_again_gives_the_same_bytes_and_a_committed_chunk_is_not_made_again(
+    manifest: Storage, weights: dict[str, str], ray_session: None
+) -> None:
+    run(manifest, weights, "--set", "score.chunk=2")
+    whole = manifest.read(PART.path("scores"))
+    manifest.remove([PART.path("scores"), PART.receipt_path("scores")])
+    run(manifest, weights, "--set", "score.chunk=2")
+    assert manifest.read(PART.path("scores")) == whole
+    assert not manifest.glob("partial/scores/*/*/*")
+    calls = []
+
+    def make(name: str) -> pa.Table:
+        calls.append(name)
+        return pa.table({"a": [1]})
+
+    first, again, other = (commit_once(manifest, PART, "scores", request, make) for request in ([1], [1], [2]))
+    assert first == (again[0], True) and not again[1] and other[0] != first[0] and len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"clip_checkpoint": "NOWHERE.safetensors"}, "cannot be read"),
+        ({"clip_checkpoint": "model.pt"}, "pickles are not loaded"),
+        ({"clip_checkpoint": "MARK"}, "does not fit"),
+        ({"clip_checkpoint": ""}, "go together"),
+        ({"clip_model": "ViT-B-23"}, "no open_clip model, nor onnx; did you mean 'ViT-B-32'"),
+        ({"aesthetic_checkpoint": "MARK"}, r"must hold weight\[1, 16\] and bias\[1\]"),
+        ({"watermark_model": "resnet10x"}, "did you mean 'resnet10t'"),
+        ({"watermark_checkpoint": "HEAD"}, "holds no fc.weight"),
+        ({"watermark_class": "7"}, "has 2 classes"),
+    ],
+)
+def test_a_wrong_model_is_one_line_and_nothing_is_written(
+    manifest: Storage, weights: dict[str, str], change: dict[str, str], said: str
+) -> None:
+    names = {"MARK": weights["watermark_checkpoint"], "HEAD": weights["aesthetic_checkpoint"]}
+    with pytest.raises(RequestError, match=said) as caught:
+        run(manifest, {**weights, **{name: names.get(value, value) for name, value in change.items()}})
+    assert "\n" not in str(caught.value)
+    assert not manifest.glob("manifest/scores/*/*") and not manifest.glob("receipts/scores/*/*")
+
+
+def test_open_nsfw_finds_plain_colours_harmless() -> None:
+    import onnxruntime
+
+    from filters.scores.unsafe import unsafe
+
+    session = onnxruntime.InferenceSession(str(open_nsfw()))
+    scores = unsafe(session, [Image.new("RGB", (300, 200), colour) for colour in COLOURS])
+    assert scores.shape == (5,) and scores.dtype == np.float32 and (scores < 0.2).all()
+
+
+def test_a_clip_in_onnx_scores_as_the_model_it_was_made_from(manifest: Storage, tmp_path: Path, ray_session: None) -> None:
+    from tests.trainer_bridge.models.test_models import tiny_model
+    from trainer_bridge.checkpoints.model_folders import save_contrastive
+    from trainer_bridge.data.tokenizer import encode, train_tokenizer
+    from trainer_bridge.data.transforms import normalise, whole
+    from trainer_bridge.export_onnx import main as export_onnx
+
+    model, tokenizer = tiny_model().eval(), train_tokenizer(["red green blue black square"], 290)
+    save_contrastive(tmp_path / "model", model.config, model.state_dict(), tokenizer)
+    export_onnx(["--checkpoint", str(tmp_path / "model"), "--out", str(tmp_path / "onnx")])
+    chosen = {"clip_model": "onnx", "clip_checkpoint": str(tmp_path / "onnx"), "unsafe": "false"}
+    assert run(manifest, chosen)["scored"] == 6
+    scores = connect(manifest.root).sql("select sample_id, clip_similarity from scores order by 1").fetchall()
+    colours = {0: "red", 1: "red", 2: "green", 3: "blue"}
+    captions = {0: "red", 1: "a red square", 2: "green", 3: "blue"}
+    for number, colour in colours.items():
+        picture = Image.open(io.BytesIO(jpeg(colour))).convert("RGB")
+        with torch.inference_mode():
+            image = model.encode_image(normalise(torch.from_numpy(whole(picture, 32))[None]))
+            text = model.encode_text(*encode(tokenizer, [captions[number]], 16))
+        assert scores[number][1] == pytest.approx((image @ text.T).item(), abs=1e-4)
+    again, _ = provenance(ScoreSettings.model_validate(chosen)), (tmp_path / "onnx" / "text.onnx").unlink()
+    assert again["clip_similarity"]["model"] == "onnx"
+    with pytest.raises(RequestError, match=r"holds no readable text\.onnx"):
+        provenance(ScoreSettings.model_validate(chosen))

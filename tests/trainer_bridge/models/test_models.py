@@ -1,0 +1,204 @@
+"""The model is InternViT as published, and the loss is CLIP's, on any number of processes."""
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from infra.compat.torchvision_operators import define_missing_operators
+from tests import ROOT
+from trainer_bridge.checkpoints.model_folders import load_contrastive, resize_positions, save_contrastive
+from trainer_bridge.config import load_config
+from trainer_bridge.data.tokenizer import encode, train_tokenizer
+from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel, TextConfig
+from trainer_bridge.models.internvit import InternViT, InternViTConfig, keep_some
+from trainer_bridge.models.losses import clip_loss
+from trainer_bridge.stages import STAGES
+from trainer_bridge.stages.schedule import cosine
+
+CONFIGS = ROOT / "trainer_bridge" / "configs"
+TINY = InternViTConfig(image_size=32, patch=8, width=24, depth=2, heads=3, mlp=48)
+
+
+def tiny_model() -> ContrastiveModel:
+    torch.manual_seed(0)
+    text = TextConfig(vocabulary=300, length=16, width=16, depth=2, heads=2, mlp=32)
+    return ContrastiveModel(ContrastiveConfig(image=TINY, text=text, embedding=12, pool_heads=4))
+
+
+def test_internvit_6b_has_the_published_number_of_parameters() -> None:
+    config = load_config(str(CONFIGS / "contrastive-internvl.toml"), STAGES["contrastive"].config_type).model.image.model_copy(
+        update={"image_size": 224}
+    )
+    with torch.device("meta"):
+        count = sum(parameter.numel() for parameter in InternViT(config).parameters())
+    assert round(count / 1e6) == 5903  # InternVL Table 1
+
+
+def test_tokens_are_the_class_token_and_the_patches() -> None:
+    model = InternViT(TINY)
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 17, 24)
+    assert model(torch.randn(2, 3, 32, 32), drop_tokens=0.5).shape == (2, 9, 24)
+    assert model(torch.randn(2, 3, 64, 32)).shape == (2, 33, 24)
+
+
+def test_dropped_tokens_are_left_out_and_the_rest_keeps_its_order() -> None:
+    tokens = torch.arange(20.0).view(1, 20, 1).expand(3, 20, 2)
+    kept = keep_some(tokens, 0.5)[:, :, 0]
+    assert kept.shape == (3, 10)
+    assert (kept.diff(dim=1) > 0).all()
+    assert len({tuple(row) for row in kept.tolist()}) > 1
+
+
+def test_queries_and_keys_are_normalised_over_the_full_width() -> None:
+    attention = InternViT(TINY).blocks[0].attention
+    assert attention.q_norm.weight.shape == attention.k_norm.weight.shape == (24,)
+    assert attention.qkv.bias is None
+    # A norm over the full width makes the output indifferent to the scale of queries and keys.
+    tokens = torch.randn(1, 5, 24)
+    before = attention(tokens)
+    with torch.no_grad():
+        attention.qkv.weight[:48] *= 1000
+    assert torch.allclose(before, attention(tokens), atol=1e-4)
+
+
+def test_layer_scale_starts_at_a_tenth_and_deeper_outputs_start_smaller() -> None:
+    torch.manual_seed(0)
+    model = InternViT(InternViTConfig(image_size=32, patch=8, width=64, depth=9, heads=4, mlp=256))
+    assert (model.blocks[3].mlp_scale == 0.1).all() and (model.blocks[3].attention_scale == 0.1).all()
+    first, ninth = (model.blocks[i].attention.out.weight.std().item() for i in (0, 8))
+    assert first / ninth == pytest.approx(3, rel=0.1)
+    assert model.blocks[0].attention.qkv.weight.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_drop_path_grows_with_depth_or_is_uniform() -> None:
+    linear = InternViT(TINY.model_copy(update={"depth": 3, "drop_path": 0.2}))
+    assert [block.drop_path for block in linear.blocks] == [0, 0.1, 0.2]
+    uniform = InternViT(TINY.model_copy(update={"depth": 3, "drop_path": 0.2, "drop_path_schedule": "uniform"}))
+    assert [block.drop_path for block in uniform.blocks] == [0.2, 0.2, 0.2]
+
+
+def test_features_are_of_length_one_and_padding_does_not_move_them() -> None:
+    model = tiny_model().eval()
+    ids, lengths = torch.randint(1, 300, (3, 6)), torch.tensor([2, 4, 6])
+    short = model.encode_text(ids, lengths)
+    assert torch.allclose(short.norm(dim=1), torch.ones(3), atol=1e-5)
+    noise = ids.clone()
+    noise[0, 2:], noise[1, 4:] = 7, 9
+    assert torch.allclose(short, model.encode_text(noise, lengths), atol=1e-5)
+    assert not torch.allclose(short[0], model.encode_text(ids[:1], torch.tensor([3]))[0], atol=1e-3)
+
+
+def test_the_logit_scale_starts_and_ends_as_clips_does() -> None:
+    model = tiny_model()
+    inputs = torch.randn(2, 3, 32, 32), torch.ones(2, 4, dtype=torch.int64), torch.tensor([4, 4])
+    assert model(*inputs)[2].item() == pytest.approx(1 / 0.07, rel=1e-4)
+    model.logit_scale.data.fill_(10)
+    assert model(*inputs)[2].item() == 100
+
+
+def test_clip_loss_is_the_symmetric_cross_entropy() -> None:
+    image, text = (F.normalize(torch.randn(6, 5), dim=1) for _ in range(2))
+    logits = 12.0 * image @ text.T
+    expected = (F.cross_entropy(logits, torch.arange(6)) + F.cross_entropy(logits.T, torch.arange(6))) / 2
+    assert clip_loss(image, text, torch.tensor([12.0])).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_clip_loss_is_open_clips() -> None:
+    define_missing_operators()
+    from open_clip.loss import ClipLoss
+
+    image, text = (F.normalize(torch.randn(7, 5), dim=1) for _ in range(2))
+    theirs = ClipLoss()(image, text, torch.tensor(14.0))
+    assert clip_loss(image, text, torch.tensor([14.0])).item() == pytest.approx(theirs.item(), abs=1e-6)
+
+
+def test_positions_are_resized_for_pictures_of_another_size() -> None:
+    model = tiny_model().eval()
+    larger = resize_positions(model, TINY.model_copy(update={"image_size": 64})).eval()
+    images = torch.randn(2, 3, 64, 64)
+    assert larger.image_tower.positions.shape == (1, 65, 24)
+    assert torch.allclose(model.encode_image(images), larger.encode_image(images), atol=1e-5)
+    assert resize_positions(model, TINY) is model
+
+
+TWO_PROCESSES = """
+import sys, torch
+from torch import distributed as dist
+from torch.nn import functional as F
+from trainer_bridge.models.losses import clip_loss
+dist.init_process_group("gloo")
+torch.manual_seed(0)
+whole = torch.randn(8, 5, dtype=torch.float64), torch.randn(8, 5, dtype=torch.float64)
+rank, share = dist.get_rank(), 8 // dist.get_world_size()
+mine = [side[rank * share : (rank + 1) * share].clone().requires_grad_() for side in whole]
+loss = clip_loss(F.normalize(mine[0], dim=1), F.normalize(mine[1], dim=1), torch.tensor([9.0], dtype=torch.float64))
+loss.backward()
+numbers = torch.cat([loss.detach()[None], *(side.grad.flatten() for side in mine)])
+gathered = [torch.empty_like(numbers) for _ in range(dist.get_world_size())]
+dist.all_gather(gathered, numbers)
+if rank == 0:
+    world = dist.get_world_size()
+    loss = sum(g[0] for g in gathered) / world
+    half = (len(numbers) - 1) // 2
+    # DeepSpeed averages gradients over ranks; these are of inputs that only one rank holds.
+    image = torch.cat([g[1 : 1 + half] for g in gathered]) / world
+    text = torch.cat([g[1 + half :] for g in gathered]) / world
+    print("NUMBERS", *[f"{x:.12f}" for x in torch.cat([loss[None], image, text]).tolist()])
+dist.destroy_process_group()
+"""
+
+
+def test_the_loss_and_its_gradients_are_the_same_on_one_and_two_processes(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    found = []
+    for world in (1, 2):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world)]
+        done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=120, cwd=CONFIGS.parent.parent)
+        assert done.returncode == 0, done.stderr[-3000:]
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith("NUMBERS")]
+        found.append([float(x) for x in line.split()[1:]])
+    assert found[0] == pytest.approx(found[1], abs=1e-9)
+
+
+def test_the_schedule_warms_up_and_ends_at_zero() -> None:
+    rates = [cosine(step, 10, 100) for step in range(101)]
+    assert rates[9] == 1.0 and rates[0] == 0.1 and rates[100] == pytest.approx(0)
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+def test_any_text_can_be_encoded_and_ends_with_the_end_token() -> None:
+    tokenizer = train_tokenizer(["A red fox.", "Ein roter Fuchs.", "红色的狐狸"] * 20, 400)
+    ids, lengths = encode(tokenizer, ["A red fox.", "🦊 ქართული", "", "x" * 500], 12)
+    end = tokenizer.token_to_id("</s>")
+    assert ids.shape == (4, 12) and lengths.tolist()[2] == 1 and lengths.tolist()[3] == 12
+    for row, length in zip(ids.tolist(), lengths.tolist(), strict=True):
+        assert row[length - 1] == end and not any(row[length:])
+
+
+def test_a_saved_model_is_the_same_model_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    model = tiny_model().eval()
+    tokenizer = train_tokenizer(["a b c"], 280)
+    save_contrastive(tmp_path, model.config, model.state_dict(), tokenizer)
+    again, _ = load_contrastive(tmp_path)
+    pixels = torch.randn(2, 3, 32, 32)
+    assert torch.equal(model.encode_image(pixels), again.eval().encode_image(pixels))
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace('"embedding": 12', '"embedding": 13'))
+    with pytest.raises(ValueError, match="does not fit config") as caught:
+        load_contrastive(tmp_path)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"holds no model\.safetensors"):
+        load_contrastive(tmp_path)
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
+def test_every_shipped_configuration_is_valid(config: Path) -> None:
+    kind = STAGES[config.name.partition("-")[0]].config_type
+    assert load_config(str(config), kind).data.batch > 0

@@ -1,0 +1,54 @@
+"""Retrieval on the held-out split: does a caption find its picture among all held-out pictures?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from sharding.index import Dataset
+from sharding.reader import Sample, ShardReader
+from trainer_bridge.data.tokenizer import encode
+from trainer_bridge.data.transforms import decode, normalise, whole
+from trainer_bridge.models.contrastive import ContrastiveModel
+from trainer_bridge.models.qllama import GenerativeModel
+
+RANKS = (1, 5, 10)
+LIMIT = 4000
+
+
+def held_out(dataset: Dataset, split: str, limit: int = LIMIT) -> list[Sample]:
+    """The first samples of a split."""
+    reader = ShardReader(dataset, split)
+    places = [(shard, row) for shard, size in enumerate(reader.sizes()) for row in range(size)][:limit]
+    return [reader.read(*place) for place in places]
+
+
+def retrieval(
+    model: ContrastiveModel | GenerativeModel, tokenizer: Tokenizer, dataset: Dataset, split: str, limit: int = LIMIT
+) -> dict[str, float]:
+    """Text→image recall over at most `limit` pairs of a split. Captions may share a picture: chance is k over the pictures."""
+    config = model.config if isinstance(model, ContrastiveModel) else model.stage1.config
+    samples = held_out(dataset, split, limit)
+    digests = [hashlib.sha256(sample.image).digest() for sample in samples]
+    _, first, owner = np.unique(np.array(digests, dtype="S32"), return_index=True, return_inverse=True)
+    size = config.image.image_size
+    model.eval()
+
+    def features(captions: Sequence[str]) -> Tensor:
+        return model.encode_text(*encode(tokenizer, captions, config.text.length, config.text.prefix))
+
+    with torch.inference_mode():
+        pixels = torch.stack([torch.from_numpy(whole(decode(samples[i].image, size), size)) for i in first.tolist()])
+        images = torch.cat([model.encode_image(normalise(piece)) for piece in pixels.split(256)])
+        captions = [sample.text for sample in samples]
+        texts = torch.cat([features(captions[i : i + 256]) for i in range(0, len(captions), 256)])
+        right = (texts @ images.T).argsort(dim=1, descending=True) == torch.from_numpy(owner)[:, None]
+        place = right.int().argmax(dim=1)
+    recall = {f"recall@{k}": (place < k).float().mean().item() for k in RANKS}
+    chance = {f"chance@{k}": k / len(first) for k in RANKS}
+    return {"pairs": len(samples), "pictures": len(first), **recall, **chance}

@@ -23,7 +23,7 @@ from filters.rules import RuleSetting, evaluate
 from infra.compat.errors import RequestError, nearest
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import load_recipe
+from pipelines.recipe import load_recipe, recipe_of
 from pipelines.reporting.numbers import PAPER
 from pipelines.runtime import command_line
 from pipelines.sources import sources
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the current recipe with the thresholds found")
     parser.add_argument("--compare", metavar="FILE", help="another recipe: say what it would change, and fit nothing")
     options = parser.parse_args(argv)
-    settings = command_line.recipe_of(options).stage1_rules()
+    settings = recipe_of(options).stage1_rules()
     storage = Storage(options.root)
     command_line.require_parts(storage)
     known = Known(options.root)

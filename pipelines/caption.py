@@ -15,15 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.compat.errors import RequestError, nearest
+from pipelines.captioning.settings import CaptionSettings
 from pipelines.images.chunks import Finished, Place, work_in_chunks
 from pipelines.manifest.join import locate, read_part
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import CaptionSettings
+from pipelines.recipe import recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.cache import had, refuse_to_void
-from pipelines.runtime.engine import Made, Step, require_gpus, run_step, start_ray
 from pipelines.runtime.progress import Reporter
+from pipelines.runtime.runner import require_gpus, start_ray
+from pipelines.runtime.step import Made, Step, run_step
 from pipelines.sources import sources
 
 
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(argv)
     from pipelines.captioning.internvl import load_captioner, provenance
 
-    settings = command_line.recipe_of(options).caption
+    settings = recipe_of(options).caption
     for name in (*settings.sources, *settings.by_source):
         if name not in sources():
             raise RequestError(f"caption: {name!r} is no source; {nearest(name, list(sources()))}")
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 def _paid_with(settings: CaptionSettings, made_by: dict[str, str], source: str) -> dict[str, Any]:
     """Model, prompt and decoding: what a caption is paid for with."""
-    return {**made_by, "prompt": list(settings.prompt_for(source)), **settings.asked()}
+    return {**made_by, "prompt": list(settings.prompt_for(source)), **settings.result_settings()}
 
 
 def _caption(

@@ -11,9 +11,9 @@ import duckdb
 
 from infra.compat.errors import RequestError
 from pipelines.manifest import connect
+from pipelines.manifest.ids import FILE_BITS, ROW_BITS
 from pipelines.manifest.parts import read_files
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import FILE_BITS, ROW_BITS
 from pipelines.runtime import command_line
 from pipelines.runtime.terminal import printable
 from pipelines.sources import sources

@@ -20,15 +20,18 @@ import pyarrow.compute as pc
 
 from infra.compat.errors import RequestError, nearest
 from pipelines.fetching.request import Wanted
+from pipelines.fetching.settings import FetchSettings
+from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.join import read_part
 from pipelines.manifest.parts import Part, read_files
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import FAMILIES, sample_ids
-from pipelines.recipe import FetchSettings
+from pipelines.manifest.tables import FAMILIES
+from pipelines.recipe import recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.cache import commit_once, had, refuse_to_void
-from pipelines.runtime.engine import Made, Outcome, Step, run_step, start_ray
 from pipelines.runtime.progress import Reporter
+from pipelines.runtime.runner import start_ray
+from pipelines.runtime.step import Made, Outcome, Step, run_step
 from pipelines.sources import source_named
 from pipelines.sources.img2dataset import NAME as IMG2DATASET
 
@@ -53,11 +56,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     from pipelines.images import resize
 
     retry = _classes(options.retry)
-    settings = command_line.recipe_of(options).fetch
+    settings = recipe_of(options).fetch
     blocklist(settings.blocked_domains, settings.blocked_urls)  # one that cannot be read is a wrong request
     storage = Storage(options.root)
     parts = command_line.wanted_parts(storage, options.only)
-    refuse_to_void(storage, parts, "fetch", settings.output(), redo=options.redo)
+    refuse_to_void(storage, parts, "fetch", settings.result_settings(), redo=options.redo)
     if options.engine == IMG2DATASET:
         from pipelines.fetching.img2dataset import require_img2dataset
 
@@ -102,7 +105,7 @@ def fetch_step(asking: Asking) -> Step:
     return Step(
         family="fetch",
         inputs=("samples", "stage1"),
-        settings=lambda part: asking.settings.output(),
+        settings=lambda part: asking.settings.result_settings(),
         work=partial(_fetch, asking=asking),
         cpus=0.5,  # a part waits for hosts, at its end for the slowest alone
     )
@@ -164,7 +167,7 @@ def _fetch(storage: Storage, part: Part, reporter: Reporter, *, asking: Asking) 
         return _adopt(storage, part, reporter, settings)
     ends = time.monotonic() + settings.part_seconds
     samples = read_part(storage, part, {"samples": ["url", "image_hash"], "stage1": ["reasons"]})
-    answered = had(storage, part, "fetch", settings.output())
+    answered = had(storage, part, "fetch", settings.result_settings())
     plan = make_plan(samples, answered, asking.retry)
     reporter(part.rows - int(plan.sharing[plan.asked].sum()))
     chunks = [plan.asked[start : start + settings.chunk] for start in range(0, len(plan.asked), settings.chunk)]
@@ -174,7 +177,7 @@ def _fetch(storage: Storage, part: Part, reporter: Reporter, *, asking: Asking) 
     answers[plan.asked] = len(answered) + np.arange(len(plan.asked))
     kept = (answers[plan.codes] >= 0) & (plan.wanted | np.isin(plan.ids, answered["sample_id"].to_numpy()))
     table = rows.take(pa.array(answers[plan.codes[kept]])).add_column(0, "sample_id", pa.array(plan.ids[kept]))
-    return Made(table, _counts(table), settings=settings.output(), spent=spent)
+    return Made(table, _counts(table), settings=settings.result_settings(), spent=spent)
 
 
 def _adopt(storage: Storage, part: Part, reporter: Reporter, settings: FetchSettings) -> Made:
@@ -186,7 +189,7 @@ def _adopt(storage: Storage, part: Part, reporter: Reporter, settings: FetchSett
     uri = read_files(storage, part.source)[part.file].uri
     rows = adopt(uri, part.first_row, part.rows, settings, lambda number: reporter(1))
     table = rows.take(pa.array(ids - np.uint64(first))).add_column(0, "sample_id", pa.array(ids))
-    return Made(table, _counts(table), settings=settings.output())
+    return Made(table, _counts(table), settings=settings.result_settings())
 
 
 def _share(plan: Plan, samples: pa.Table, chunk: np.ndarray) -> tuple[Wanted, list[int]]:
@@ -211,7 +214,7 @@ def _fetch_chunk(
         left = ends - time.monotonic()
         return fetch_chunk(storage, wanted, tar, asking.settings, left, lambda index: reporter(sharing[index]))
 
-    path, made = commit_once(storage, part, "fetch", [wanted.keys, asking.settings.output(), asking.retry], make)
+    path, made = commit_once(storage, part, "fetch", [wanted.keys, asking.settings.result_settings(), asking.retry], make)
     if not made:
         reporter(sum(sharing))
     return path

@@ -17,15 +17,17 @@ import xxhash
 
 from filters.duplicates.hashes import hash_rows
 from filters.text.words import count_words
+from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, read_parts, register_files
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import sample_ids
-from pipelines.recipe import IngestSettings
+from pipelines.recipe import recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.engine import Made, Step, run_step, start_ray
 from pipelines.runtime.progress import Reporter
+from pipelines.runtime.runner import start_ray
+from pipelines.runtime.step import Made, Step, run_step
 from pipelines.sources import source_named
 from pipelines.sources.files import Rows, expand, inspect, read_rows
+from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Source
 from pipelines.sources.tags import inspect_tags, join_tags, register_tags
 
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     what = "published tables of hash and pwatermark, punsafe or aesthetic, to be joined by LAION's hash"
     parser.add_argument("--join-tags", nargs="+", action="extend", default=[], metavar="FILE", help=what)
     options = parser.parse_args(argv)
-    settings = command_line.recipe_of(options).ingest
+    settings = recipe_of(options).ingest
     source = source_named(options.source)
     found = [inspect(uri, source) for uri in expand(options.files)]
     named = [inspect_tags(uri) for uri in expand(options.join_tags)]

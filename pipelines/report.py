@@ -10,6 +10,7 @@ from typing import Any
 from infra.compat.errors import RequestError
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
+from pipelines.recipe import recipe_of
 from pipelines.reporting import examples, numbers, page
 from pipelines.runtime import command_line
 
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--note", action="append", default=[], help="a remark to print on top")
     options = parser.parse_args(argv)
-    rules = command_line.recipe_of(options).stage1_rules()
+    rules = recipe_of(options).stage1_rules()
     storage = Storage(options.root)
     parts = command_line.require_parts(storage)
     try:

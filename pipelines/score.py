@@ -18,11 +18,13 @@ from pipelines.images.chunks import Finished, Place, work_in_chunks
 from pipelines.manifest.join import locate, read_part
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import ScoreSettings
+from pipelines.recipe import recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.cache import had, refuse_to_void
-from pipelines.runtime.engine import Made, Step, require_gpus, run_step, start_ray
 from pipelines.runtime.progress import Reporter
+from pipelines.runtime.runner import require_gpus, start_ray
+from pipelines.runtime.step import Made, Step, run_step
+from pipelines.scoring.settings import ScoreSettings
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     from pipelines.scoring.chunks import scorers
     from pipelines.scoring.models import provenance
 
-    settings = command_line.recipe_of(options).score
+    settings = recipe_of(options).score
     storage = Storage(options.root)
     parts = command_line.wanted_parts(storage, options.only)
     models = provenance(settings)

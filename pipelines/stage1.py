@@ -17,10 +17,11 @@ from filters.rules import RuleSetting, evaluate
 from pipelines.manifest.join import first_known, read_part
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import Recipe, describe
+from pipelines.recipe import Recipe, describe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.engine import Made, Step, run_step, start_ray
 from pipelines.runtime.progress import Reporter
+from pipelines.runtime.runner import start_ray
+from pipelines.runtime.step import Made, Step, run_step
 
 TAGS = ("watermark", "unsafe", "aesthetic")
 SCORES = ("clip_similarity", *TAGS)
@@ -29,7 +30,7 @@ SCORES = ("clip_similarity", *TAGS)
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Judges every part whose columns or rules have changed."""
     options = command_line.parser("stage1", __doc__ or "", by_part=True).parse_args(argv)
-    recipe = command_line.recipe_of(options)
+    recipe = recipe_of(options)
     storage = Storage(options.root)
     parts = command_line.wanted_parts(storage, options.only)
     start_ray(options.address)

@@ -18,17 +18,18 @@ from pipelines.corpus.caption_counts import count_captions
 from pipelines.manifest.join import read_part
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import Recipe, describe
+from pipelines.recipe import Recipe, describe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.engine import Made, Step, run_step, start_ray
 from pipelines.runtime.progress import Reporter
+from pipelines.runtime.runner import start_ray
+from pipelines.runtime.step import Made, Step, run_step
 from pipelines.stage1 import verdicts
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Judges every part whose captions or rules have changed."""
     options = command_line.parser("stage2", __doc__ or "", by_part=True).parse_args(argv)
-    recipe = command_line.recipe_of(options)
+    recipe = recipe_of(options)
     storage = Storage(options.root)
     parts = command_line.wanted_parts(storage, options.only)
     start_ray(options.address)

@@ -15,10 +15,10 @@ from pipelines.fetch import Asking, fetch_step
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import Recipe
+from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.engine import Step, fingerprints
 from pipelines.runtime.progress import duration
+from pipelines.runtime.step import Step, fingerprints
 from pipelines.stage1 import stage1_step
 from pipelines.stage2 import stage2_step
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     made = {path.split("/")[1] for path in storage.glob("manifest/*/*")}
     always = ("samples", "stage1", "fetch", "dedup", "stage2")
     families = [*always, *sorted(made - {"rejects", *always})]
-    steps = {step.family: step for step in _steps(command_line.recipe_of(options))}
+    steps = {step.family: step for step in _steps(recipe_of(options))}
     rows = [
         status_of(storage, family, source, own, steps.get(family))
         for family in families

@@ -86,7 +86,7 @@ def ray_session() -> Iterator[None]:
     """Ray on this machine, for all tests of the session."""
     import ray
 
-    from pipelines.runtime.engine import start_ray
+    from pipelines.runtime.runner import start_ray
 
     start_ray()
     yield

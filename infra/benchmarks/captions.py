@@ -67,7 +67,7 @@ COUNT = (
     + """
 import sys
 from pipelines.corpus.caption_counts import count_captions
-from pipelines.runtime.engine import start_ray
+from pipelines.runtime.runner import start_ray
 from pipelines.manifest.parts import read_parts
 from pipelines.manifest.storage import Storage
 
@@ -164,7 +164,7 @@ def _juicer(folder: Path, captions: pa.ChunkedArray) -> float:
 def _count(folder: Path, rows: int) -> float:
     """GiB that counting the captions of so many rows takes."""
     from pipelines import ingest
-    from pipelines.runtime.engine import start_ray
+    from pipelines.runtime.runner import start_ray
 
     files = [folder / f"part-{number:05d}.parquet" for number in range(-(-rows // FILE_ROWS))]
     for number, path in enumerate(files):

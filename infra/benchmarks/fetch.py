@@ -33,7 +33,7 @@ import simplejpeg
 from PIL import Image
 
 from infra.benchmarks.peers import peer
-from pipelines.recipe import FetchSettings
+from pipelines.fetching.settings import FetchSettings
 
 PICTURES, TURNS, SIZE, SHARDS = 5_000, 3, 256, 2
 HOST = "bench.test"
@@ -66,7 +66,7 @@ def measure(rows: int) -> dict[str, Any]:
 
 
 def _measure(folder: Path, count: int, port: int) -> dict[str, Any]:
-    from pipelines.runtime.engine import start_ray
+    from pipelines.runtime.runner import start_ray
 
     start_ray()
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", "originals", "img2dataset", *ALONE)}

@@ -88,7 +88,7 @@ def measure(rows: int) -> dict[str, Any]:
     rows = rows or ROWS
     with tempfile.TemporaryDirectory(dir=os.environ.get("PAIRMILL_BENCH_DIR")) as folder:
         bench = Bench(Path(folder), rows)
-        from pipelines.runtime.engine import start_ray
+        from pipelines.runtime.runner import start_ray
 
         start_ray()
         figures, ratios = bench.jobs()
@@ -365,7 +365,7 @@ JOB = (
     + """
 import json, sys, time
 from pipelines import ingest, stage1
-from pipelines.runtime.engine import start_ray
+from pipelines.runtime.runner import start_ray
 
 root, source, *files = sys.argv[1:]
 start_ray()

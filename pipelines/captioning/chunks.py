@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 
 from pipelines.captioning.internvl import Caption, load_captioner
+from pipelines.captioning.settings import CaptionSettings
 from pipelines.images.chunks import Place, decoded
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import CaptionSettings
 
 UNREADABLE = Caption(None, 0, "unreadable")
 

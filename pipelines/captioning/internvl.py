@@ -17,7 +17,7 @@ from PIL import Image
 
 from infra.compat.errors import RequestError
 from infra.compat.torchvision_operators import define_missing_operators
-from pipelines.recipe import CaptionSettings
+from pipelines.captioning.settings import CaptionSettings
 
 WEIGHTS = "*.safetensors"
 

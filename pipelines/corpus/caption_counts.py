@@ -18,9 +18,9 @@ from filters.duplicates.hashes import caption_key, hash_rows
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
-from pipelines.runtime.engine import Made, Outcome, Step, run_step
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
+from pipelines.runtime.step import Made, Outcome, Step, run_step
 
 LEAST = 4  # pictures: what stands on fewer repeats nothing, and would only be carried about
 BUCKET_ROWS = 8_000_000

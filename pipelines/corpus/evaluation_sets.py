@@ -14,11 +14,11 @@ from PIL import Image
 
 from filters.duplicates.hashes import SIDE, perceptual_hashes
 from infra.compat.errors import RequestError
-from pipelines.images.pictures import flatten
+from pipelines.images.decode import flatten
 from pipelines.manifest.receipts import digest_of, fingerprint_of
 from pipelines.manifest.storage import Storage
-from pipelines.runtime.engine import run_items
 from pipelines.runtime.progress import Reporter
+from pipelines.runtime.runner import run_items
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 CHUNK = 500

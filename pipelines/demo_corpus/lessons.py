@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from infra.compat.settings import read_toml
 from pipelines.demo_corpus.corpus import (
     ANNOTATIONS,
     FONT,
@@ -28,8 +29,9 @@ from pipelines.demo_corpus.corpus import (
     load_folder,
 )
 from pipelines.demo_corpus.render import encode, render, rng
-from pipelines.images.pictures import identify, prepare
-from pipelines.recipe import load_recipe
+from pipelines.fetching.settings import FetchSettings
+from pipelines.images.identify import identify
+from pipelines.images.prepare import prepare
 from pipelines.runtime.parser import Parser
 from sharding.index import SUMMARY, Shard, index_bytes, summary_bytes
 from sharding.writer import ShardWriter
@@ -164,7 +166,7 @@ def _image(picture: Picture) -> tuple[str, bytes] | None:
     image = render(picture)
     if image is None:
         return None
-    settings = load_recipe(str(Path(__file__).with_name("recipe.toml"))).fetch
+    settings = FetchSettings(**read_toml(str(Path(__file__).with_name("recipe.toml")), "recipe")["fetch"])
     return picture.key, prepare(identify(encode(image, "jpg"), settings), settings).data
 
 

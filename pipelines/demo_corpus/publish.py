@@ -25,7 +25,7 @@ from filters.scores.onnx_clip import OnnxClip
 from filters.scores.similarity import similarity
 from filters.scores.unsafe import unsafe
 from pipelines.demo_corpus.plan import FILES, Row
-from pipelines.manifest.tables import sample_ids
+from pipelines.manifest.ids import sample_ids
 from pipelines.sources import source_named
 
 BATCH = 256

@@ -2,9 +2,6 @@
 
 policy.py    who may be asked, and who said no
 client.py    asking: timeouts, redirects, retries; every URL ends as bytes or as a class of the closed list of errors
-jpeg.py      what the header of a plain JPEG says
-images.py    is it a picture, whole and bearable; resized and hashed
-resize.py    RGB at another size, by _resize.c where that is compiled
 decoding.py  when a picture is decoded: between requests, or beside them
 chunks.py    a part's URLs in chunks that are committed one by one
 """

@@ -14,9 +14,10 @@ import fsspec
 import pyarrow as pa
 
 from pipelines.fetching.client import ERRORS, status_of
-from pipelines.images.pictures import Unfit, identify, prepare
+from pipelines.fetching.settings import FetchSettings
+from pipelines.images.identify import Unfit, identify
+from pipelines.images.prepare import prepare
 from pipelines.manifest.tables import FAMILIES
-from pipelines.recipe import FetchSettings
 from pipelines.sources.files import parquet_rows
 
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]

@@ -17,10 +17,10 @@ from pipelines.fetching.client import HEALING, Answer, Client, session, status_o
 from pipelines.fetching.decoding import Decoder
 from pipelines.fetching.frontier import HOST_DOWN, Frontier
 from pipelines.fetching.request import Wanted
-from pipelines.images.pictures import Unfit
+from pipelines.fetching.settings import FetchSettings
+from pipelines.images.identify import Unfit
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
-from pipelines.recipe import FetchSettings
 from sharding.writer import ShardWriter
 
 # So many URLs, and hardly one that reached a host: that is no web with dead links but a machine without one.

@@ -16,7 +16,7 @@ from yarl import URL
 
 from pipelines.fetching.policy import PublicResolver, Refused, agent_of, blocklist, check_url, opted_out
 from pipelines.fetching.robots import Robots
-from pipelines.recipe import FetchSettings
+from pipelines.fetching.settings import FetchSettings
 
 REFUSED = ("bad_url", "refused_port", "refused_address", "blocked", "robots", "opt_out")
 ERRORS = (

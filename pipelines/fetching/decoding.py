@@ -15,8 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipelines.images.pictures import Picture, Stored, identify, keep_memory, prepare, prepare_all
-from pipelines.recipe import FetchSettings
+from pipelines.fetching.settings import FetchSettings
+from pipelines.images.decode import keep_memory
+from pipelines.images.identify import Picture, identify
+from pipelines.images.prepare import Stored, prepare, prepare_all
 
 THREADS = 2
 RUNNING = Path("/proc/loadavg")  # its fourth word: threads that run or could, of all that are (proc_loadavg(5))

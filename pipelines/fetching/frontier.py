@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipelines.recipe import FetchSettings
+from pipelines.fetching.settings import FetchSettings
 
 HOST_DOWN = "host_down"
 MISSES = {"connect", "timeout", "tls", "bad_response", "http_5xx"}

@@ -26,8 +26,8 @@ from pipelines.fetching.chunks import COLUMNS, OUT_OF_TIME, Result, Spool, table
 from pipelines.fetching.client import Client, session, status_of
 from pipelines.fetching.policy import Refused
 from pipelines.fetching.request import Wanted
+from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import FetchSettings
 
 RESIZE = {
     "keep": "no",

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipelines.images.pictures import flatten
+from pipelines.images.decode import flatten
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.cache import commit_once

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
-
-SOURCE_BITS, FILE_BITS, ROW_BITS = 8, 24, 32
 
 FAMILIES: dict[str, pa.Schema] = {
     "samples": pa.schema(
@@ -133,14 +130,6 @@ def schema_of(family: str) -> pa.Schema:
 def is_internal(family: str) -> bool:
     """Whether the family is a phase's notes for the next one, and no part of the manifest."""
     return family.startswith("export_") or family in INTERNAL
-
-
-def sample_ids(source: int, file: int, first_row: int, rows: int) -> np.ndarray:
-    """The ids of `rows` consecutive rows: uint64[rows] = source (8 bits) · file (24 bits) · row (32 bits)."""
-    if not (0 <= source < 1 << SOURCE_BITS and 0 <= file < 1 << FILE_BITS and first_row + rows <= 1 << ROW_BITS):
-        raise ValueError(f"source {source}, file {file}, row {first_row + rows} do not fit in a sample_id")
-    base = source << (FILE_BITS + ROW_BITS) | file << ROW_BITS | first_row
-    return np.arange(base, base + rows, dtype=np.uint64)
 
 
 def conform(table: pa.Table, family: str) -> pa.Table:

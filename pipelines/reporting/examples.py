@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 from PIL import Image
 
-from pipelines.images.pictures import flatten
+from pipelines.images.decode import flatten
 from pipelines.manifest.storage import Storage
 
 SIDE = 128

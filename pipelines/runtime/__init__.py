@@ -1,0 +1,12 @@
+"""What a job runs on.
+
+step.py          a step over parts: pending parts, columns written, receipts
+runner.py        items of work on Ray Data: tasks or actors, retries; starts Ray
+shuffle.py       hash shuffle: keys are searched range by range, results are scattered back to their parts
+cache.py         results of costly steps, kept per sample
+progress.py      progress of long work on stderr
+command_line.py  options all jobs share, the last line of stdout, exit status
+parser.py        an argument parser whose errors are one line
+submit.py        jobs submitted to a Ray job server
+terminal.py      untrusted text on a terminal
+"""

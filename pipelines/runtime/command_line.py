@@ -12,9 +12,8 @@ from typing import Any, NoReturn
 from infra.compat.errors import RequestError, nearest
 from pipelines.manifest.parts import Part, all_parts
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import Recipe, load_recipe
-from pipelines.runtime.engine import Outcome
 from pipelines.runtime.parser import Parser
+from pipelines.runtime.step import Outcome
 
 DONE, SOME_FAILED, WRONG_REQUEST = 0, 1, 2
 
@@ -50,11 +49,6 @@ def wanted_parts(storage: Storage, only: Sequence[str]) -> list[Part]:
         if name not in names:
             raise RequestError(f"--only {name!r} is no part; {nearest(name, names if len(names) < 30 else sorted(names)[:30])}")
     return [part for part in parts if not only or {str(part), part.source} & set(only)]
-
-
-def recipe_of(options: argparse.Namespace) -> Recipe:
-    """The recipe the options name."""
-    return load_recipe(options.recipe, options.set)
 
 
 def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any] | None], argv: Sequence[str] | None = None) -> NoReturn:

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from pipelines.manifest.receipts import digest_of, fingerprint_of
 from pipelines.manifest.storage import Storage
-from pipelines.runtime.engine import run_items
 from pipelines.runtime.progress import Reporter
+from pipelines.runtime.runner import run_items
 
 
 def run_buckets(

@@ -19,8 +19,8 @@ from filters.scores.watermark import watermark
 from pipelines.images.chunks import Place, decoded
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
-from pipelines.recipe import ScoreSettings
 from pipelines.scoring import models
+from pipelines.scoring.settings import ScoreSettings
 
 SCORES = [name for name in FAMILIES["scores"].names if name != "sample_id"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from filters.scores.onnx_clip import OnnxClip
 from infra.compat.errors import RequestError, nearest
 from infra.compat.torchvision_operators import define_missing_operators
-from pipelines.recipe import ScoreSettings
+from pipelines.scoring.settings import ScoreSettings
 
 ONNX = "onnx"
 ONNX_FILES = ("image.onnx", "text.onnx", "tokenizer.json", "clip.json")

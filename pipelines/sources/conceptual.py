@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from pipelines.recipe import IngestSettings
+from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Columns, Source
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.recipe import IngestSettings
+from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Columns, Source
 
 SIMILARITIES = {"vitb32": "CLIP ViT-B/32", "vitl14": "CLIP ViT-L/14"}

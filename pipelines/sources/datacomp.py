@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from pipelines.recipe import IngestSettings
+from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Columns, Source
 
 SIMILARITIES = {"b32": "CLIP ViT-B/32", "l14": "CLIP ViT-L/14"}

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from pipelines.recipe import IngestSettings
+from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Columns, Source
 
 SCORES = {

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from pipelines.recipe import IngestSettings
 from pipelines.sources.laion import SCORES
+from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Columns, Source
 
 TAKEN = {theirs: SCORES[theirs] for theirs in ("pwatermark", "punsafe")}

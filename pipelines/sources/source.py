@@ -9,7 +9,7 @@ from typing import Literal
 import pyarrow as pa
 
 from infra.compat.errors import RequestError
-from pipelines.recipe import IngestSettings
+from pipelines.sources.settings import IngestSettings
 
 Columns = Mapping[str, pa.Array | pa.ChunkedArray]
 

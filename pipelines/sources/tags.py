@@ -27,9 +27,10 @@ from pipelines.manifest.parts import Part, SourceFile
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
-from pipelines.runtime.engine import Made, Outcome, Step, run_items, run_step
 from pipelines.runtime.progress import Reporter
+from pipelines.runtime.runner import run_items
 from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
+from pipelines.runtime.step import Made, Outcome, Step, run_step
 from pipelines.sources.files import stamp_of
 from pipelines.sources.laion import SCORES
 

@@ -18,10 +18,11 @@ from filters.rules import configure
 from infra.compat.errors import RequestError
 from pipelines import calibrate
 from pipelines import stage1 as stage1_job
+from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import conform, sample_ids
+from pipelines.manifest.tables import conform
 
 RULES = configure(stage1.RULES, {})
 

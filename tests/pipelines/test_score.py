@@ -17,12 +17,13 @@ from safetensors.torch import save_file
 from infra.compat.errors import RequestError
 from pipelines import score, stage1
 from pipelines.manifest import connect
+from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import conform, sample_ids
-from pipelines.recipe import ScoreSettings
+from pipelines.manifest.tables import conform
 from pipelines.runtime.cache import commit_once
 from pipelines.scoring.models import load_clip, open_nsfw, provenance
+from pipelines.scoring.settings import ScoreSettings
 from tests.support.pictured import COLOURS, PART, jpeg, pictured
 
 CLIP = {

@@ -6,10 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
+from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import conform, sample_ids
+from pipelines.manifest.tables import conform
 from sharding.writer import ShardWriter
 
 PART = Part("coyo", 0, 0, 8)

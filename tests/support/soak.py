@@ -22,8 +22,8 @@ from PIL import Image
 from pipelines.fetching import policy
 from pipelines.fetching.chunks import fetch_chunk
 from pipelines.fetching.request import Wanted
+from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import FetchSettings
 
 HOSTS, PICTURES, CHUNK = 700, 64, 10_000
 

@@ -12,11 +12,12 @@ from pipelines import stage2
 from pipelines.corpus import caption_counts
 from pipelines.corpus.caption_counts import LEAST, count_captions, pictures_of
 from pipelines.manifest import connect
+from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import conform, sample_ids
+from pipelines.manifest.tables import conform
 from pipelines.recipe import load_recipe
-from pipelines.runtime.engine import run_step
+from pipelines.runtime.step import run_step
 from pipelines.sources import source_named
 
 

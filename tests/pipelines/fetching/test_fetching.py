@@ -31,11 +31,12 @@ from pipelines.fetching.decoding import Decoder
 from pipelines.fetching.frontier import HOST_DOWN, Frontier
 from pipelines.fetching.policy import PublicResolver, Refused, blocklist, check_url, is_public, opted_out
 from pipelines.fetching.request import Wanted
+from pipelines.fetching.settings import FetchSettings
+from pipelines.images.identify import MOST_SCANS, Unfit, identify
 from pipelines.images.jpeg_header import plain_size
-from pipelines.images.pictures import MOST_SCANS, Stored, Unfit, identify, prepare
+from pipelines.images.prepare import Stored, prepare
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
-from pipelines.recipe import FetchSettings
 from tests.support import hostile_web
 from tests.support.s3 import free_port
 
@@ -302,8 +303,8 @@ def test_the_header_of_a_spoiled_jpeg_says_nothing_else_than_pillow(data: st.Dat
 def test_a_process_that_has_opened_no_picture_knows_what_a_jpeg_is(tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(encoded(smooth(90, 60), "JPEG"))
     said = (
-        "import sys; from pathlib import Path; from pipelines.recipe import FetchSettings;"
-        "from pipelines.images.pictures import identify, prepare; settings = FetchSettings();"
+        "import sys; from pathlib import Path; from pipelines.images.settings import ImageSettings; settings = ImageSettings();"
+        "from pipelines.images.identify import identify; from pipelines.images.prepare import prepare;"
         "print(prepare(identify(Path(sys.argv[1]).read_bytes(), settings), settings).mime)"
     )
     done = subprocess.run([sys.executable, "-c", said, str(tmp_path / "picture")], capture_output=True, text=True, check=True)

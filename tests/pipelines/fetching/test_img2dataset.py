@@ -16,9 +16,9 @@ from pipelines import export, fetch, ingest, stage1
 from pipelines.fetching.adopt import error_of
 from pipelines.fetching.client import ERRORS
 from pipelines.fetching.request import Wanted
+from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import FetchSettings
 from sharding.index import read_dataset
 from sharding.reader import ShardReader
 from tests.support import hostile_web

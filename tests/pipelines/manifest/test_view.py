@@ -4,9 +4,10 @@ import pyarrow as pa
 import pytest
 
 from pipelines.manifest import connect
+from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import conform, sample_ids
+from pipelines.manifest.tables import conform
 from pipelines.sources import source_named
 
 SOURCES = ("coyo", "laion2b-en", "wukong")

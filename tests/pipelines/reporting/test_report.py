@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from pipelines import report
+from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import conform, sample_ids
+from pipelines.manifest.tables import conform
 from sharding.writer import ShardWriter
 from tests.support.hostile_web import picture
 

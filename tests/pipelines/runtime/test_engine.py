@@ -13,8 +13,9 @@ from pipelines.manifest.parts import Part, SourceFile, all_parts, parts_of, read
 from pipelines.manifest.storage import Storage, parquet_bytes
 from pipelines.manifest.tables import FAMILIES, conform
 from pipelines.recipe import load_recipe
-from pipelines.runtime.engine import Made, Step, fingerprints, run_items, run_step, start_ray
 from pipelines.runtime.progress import duration, progress_line
+from pipelines.runtime.runner import run_items, start_ray
+from pipelines.runtime.step import Made, Step, fingerprints, run_step
 
 
 def write_log(storage: Storage, part: Part) -> None:

@@ -1,8 +1,4 @@
-"""Runs a step over parts on Ray Data: what is pending, retries, progress, receipts.
-
-The unit of work is a whole part: one Ray task reads its columns, computes with Arrow inside, writes its family file and then
-its receipt, and returns the receipt's JSON. The driver holds nothing else, so its memory does not grow with the corpus.
-"""
+"""Runs items of work on Ray Data: tasks or actors, retries, progress; starts Ray."""
 
 from __future__ import annotations
 
@@ -10,163 +6,17 @@ import json
 import logging
 import os
 import threading
-import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-
 from infra.compat.errors import RequestError
-from pipelines.manifest.parts import Part
-from pipelines.manifest.receipts import Receipt, digest_of, fingerprint_of, read_receipts, write_receipt
-from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import conform
 from pipelines.runtime.progress import Progress, Reporter
 
 ATTEMPTS = 2
 EAGER = 3.0  # seconds in which a job's first tasks have all begun
 MOST_ITEMS = 8  # of one Ray task: what a killed worker has to do again
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a step made of a part.
-
-    table     the step's own family
-    others    further families by name (rejects of ingest)
-    counts    add up over parts
-    settings  what a costly step's results were paid for with; kept in the receipt
-    spent     files that hold nothing the tables do not, removed once the receipt stands
-    """
-
-    table: pa.Table
-    counts: Mapping[str, int] = field(default_factory=dict)
-    others: Mapping[str, pa.Table] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    spent: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Step:
-    """One column-making step.
-
-    family    what it writes; also the step's name in receipts
-    inputs    the families it reads: their digests are in the fingerprint, so it runs again when they change
-    settings  JSON values it depends on, in the fingerprint too; may depend on the part
-    work      (storage, part, reporter) -> Made
-    version   raised when the same inputs and settings give other columns than before
-    cpus      how much of a core one part keeps busy
-    gpus      how much of a GPU one part needs
-    setup     what a worker does once before its first part: then parts are done by actors that live as long as the job, so that
-              a model is loaded once in each
-    workers   how many actors at most; 0: as many as the cluster has room for
-    """
-
-    family: str
-    inputs: tuple[str, ...]
-    settings: Callable[[Part], Mapping[str, Any]]
-    work: Callable[[Storage, Part, Reporter], Made]
-    version: int = 1
-    cpus: float = 1.0
-    gpus: float = 0.0
-    setup: Callable[[], Any] | None = None
-    workers: int = 0
-
-
-@dataclass
-class Outcome:
-    """What a job did: counts over all parts (also those done before), and the parts that failed with their cause."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    parts: int = 0
-    ran: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-
-
-def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Part, str]:
-    """The fingerprint each part's receipt would carry if the step were done now; a part not yet ingested has none."""
-    inputs = {family: read_receipts(storage, family, parts) for family in step.inputs}
-    able = [part for part in parts if part in inputs["samples"]] if "samples" in inputs else parts
-    return {
-        part: fingerprint_of(
-            {
-                "family": step.family,
-                "version": step.version,
-                "part": asdict(part),
-                "settings": step.settings(part),
-                "inputs": {family: receipts[part].digest if part in receipts else None for family, receipts in inputs.items()},
-            }
-        )
-        for part in able
-    }
-
-
-def run_step(
-    storage: Storage, step: Step, parts: Sequence[Part], again: Callable[[Receipt], bool] = lambda receipt: False
-) -> Outcome:
-    """Does the step on every part that is not done, or is to be done `again`; says what all parts now hold."""
-    wanted = fingerprints(storage, step, parts)
-    receipts = read_receipts(storage, step.family, parts)
-    done = {part: receipt for part, receipt in receipts.items() if receipt.fingerprint == wanted.get(part) and not again(receipt)}
-    pending = [part for part in wanted if part not in done]
-    if pending:
-        storage.require_writable()
-    outcome = Outcome(parts=len(parts), ran=len(pending))
-    outcome.failed |= {str(part): "its samples are not made; run `pairmill ingest`" for part in parts if part not in wanted}
-    for receipt in done.values():
-        outcome.counts.update(receipt.counts)
-
-    def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-        part = Part(**item["part"])
-        return asdict(_do_part(storage, step, part, item["fingerprint"], reporter))
-
-    items = [{"label": str(part), "part": asdict(part), "fingerprint": wanted[part]} for part in pending]
-    total = sum(part.rows for part in pending)
-    for label, result, error in run_items(
-        items,
-        work,
-        name=step.family,
-        unit="rows",
-        total=total,
-        cpus=step.cpus,
-        gpus=step.gpus,
-        setup=step.setup,
-        workers=step.workers,
-    ):
-        if error is None:
-            outcome.counts.update(result["counts"])
-        else:
-            outcome.failed[label] = error
-    return outcome
-
-
-def _do_part(storage: Storage, step: Step, part: Part, fingerprint: str, reporter: Reporter) -> Receipt:
-    started = time.monotonic()
-    made = step.work(storage, part, reporter)
-    for family, table in made.others.items():
-        storage.write_parquet(part.path(family), conform(table, family))
-    data = storage.write_parquet(part.path(step.family), conform(made.table, step.family))
-    receipt = Receipt(
-        family=step.family,
-        source=part.source,
-        part=part.name,
-        fingerprint=fingerprint,
-        digest=digest_of(data),
-        rows_in=part.rows,
-        rows_out=len(made.table),
-        counts=dict(made.counts),
-        settings=dict(made.settings),
-        seconds=round(time.monotonic() - started, 3),
-        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    write_receipt(storage, part, receipt)
-    storage.remove(made.spent)
-    return receipt
 
 
 def run_items(

@@ -1,0 +1,48 @@
+"""Settings of `caption`: the section `[caption]` of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from infra.compat.settings import Section
+
+Question = Annotated[str, Field(min_length=1)]
+Questions = Annotated[
+    tuple[Question, ...], Field(min_length=1), BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
+
+class CaptionSettings(Section):
+    """How an InternVL describes pictures.
+
+    prompt         what it is asked, of every picture: a question, or several asked one after the other, of whose answers the last
+                   is the caption; by_source has other words for some sources
+    sources        only these; empty: all
+    max_tokens     of a caption
+    temperature    0 is greedy: the same picture gives the same caption
+    gpus           of a worker; 0 runs on a core
+    workers        how many hold the model; 0: as many as the cluster's GPUs (or cores) allow
+    """
+
+    prompt: Questions = ("Describe the picture in one sentence.",)
+    by_source: dict[str, Questions] = Field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    max_tokens: int = Field(64, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    seed: int = 0
+    tiles: int = Field(1, ge=1)
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    batch: int = Field(32, ge=1)
+    chunk: int = Field(10_000, ge=1, le=10_000)
+    gpus: float = Field(1.0, ge=0)
+    workers: int = Field(0, ge=0)
+
+    def prompt_for(self, source: str) -> tuple[str, ...]:
+        """What the model is asked of a picture of this source."""
+        return self.by_source.get(source, self.prompt)
+
+    def result_settings(self) -> dict[str, Any]:
+        """The settings that change a caption: changing them needs --redo."""
+        return self.model_dump(include={"max_tokens", "temperature", "seed", "tiles", "precision"})

@@ -1,0 +1,16 @@
+"""Settings of `dedup`: the section `[dedup]` of a recipe."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from infra.compat.settings import Section
+
+
+class DedupSettings(Section):
+    """What counts as a copy. Distances are Hamming, over 64-bit perceptual hashes."""
+
+    distance: int = Field(8, ge=0, le=16)
+    eval_distance: int = Field(12, ge=0, le=16)
+    eval_pixel_error: float = Field(0.03, ge=0, le=1)
+    buckets: int = Field(16, ge=1)

@@ -1,0 +1,192 @@
+"""Exports kept samples: plans of parts, shards, then each part's own rows.
+
+A sample's place is a hash of its id, so the shuffle is global, needs no memory, and is the same however often it is made: each
+part writes its kept samples in the order of the hash, each shard takes its range of hashes from every part, and where the samples
+went is scattered back to their parts (the family `shards_<name>`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.exporting.plan import HELD_OUT, TRAIN, plan_part
+from pipelines.exporting.settings import ExportSettings
+from pipelines.manifest.parts import Part
+from pipelines.manifest.receipts import fingerprint_of, read_receipts
+from pipelines.manifest.storage import Storage
+from pipelines.runtime.progress import Reporter
+from pipelines.runtime.runner import run_items
+from pipelines.runtime.step import Made, Outcome, Step, run_step
+from sharding.index import SUMMARY, Shard, index_bytes, summary_bytes
+from sharding.writer import ShardWriter
+
+INPUTS = ("samples", "fetch", "stage1", "stage2", "dedup")
+META = ("url", "source", "language", "width", "height", "synthetic")
+
+
+def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings, name: str, stage: int, out: Storage) -> Outcome:
+    """Plans of parts, shards, then each part's own rows."""
+    plan = Step(
+        family=f"export_{name}",
+        inputs=INPUTS if settings.captions == "original" else (*INPUTS, "captions"),
+        settings=lambda part: {"stage": stage, **settings.model_dump(exclude={"samples_per_shard"})},
+        work=partial(plan_part, settings=settings, stage=stage),
+    )
+    planned = run_step(storage, plan, parts)
+    if planned.failed:
+        return planned
+    receipts = read_receipts(storage, plan.family, parts)
+    inputs = fingerprint_of({str(part): receipt.digest for part, receipt in receipts.items()})
+    items = [
+        {
+            "label": f"{split}-{number:06d}",
+            "split": split,
+            "number": number,
+            "of": count,
+            "inputs": inputs,
+            "seed": settings.seed,
+        }
+        for split in (TRAIN, HELD_OUT)
+        for count in [-(-planned.counts[split] // settings.samples_per_shard)]
+        for number in range(count)
+    ]
+    splits, failed = _write_shards(storage, parts, plan.family, items, planned.counts["kept"], out)
+    if failed:
+        return Outcome(planned.counts, len(parts), len(items), failed)
+    about = {"stage": stage, "seed": settings.seed, "plan": inputs}
+    out.write(SUMMARY, summary_bytes(splits, about))
+    _remove_stale(out, splits)
+    family = f"shards_{name}"
+    names = [shard.name for shards in splits.values() for shard in shards]
+    common = {"shards": fingerprint_of({shard.name: shard.sha256 for shards in splits.values() for shard in shards})}
+    home = Step(family, ("samples",), lambda part: common, partial(_take_home, out=out, shards=names))
+    outcome = run_step(storage, home, parts)
+    storage.write_json("exports/latest.json", {"family": family, "uri": out.root, "shards": len(names)})
+    outcome.counts.update({"shards": len(names), "bytes": sum(shard.bytes for s in splits.values() for shard in s)})
+    return outcome
+
+
+def _write_shards(
+    storage: Storage, parts: Sequence[Part], family: str, items: list[dict[str, Any]], total: int, out: Storage
+) -> tuple[dict[str, list[Shard]], dict[str, str]]:
+    work = partial(_write_shard, storage=storage, parts=parts, family=family, out=out)
+    for item in items:
+        item["fingerprint"] = fingerprint_of({name: item[name] for name in ("split", "number", "of", "inputs", "seed")})
+    receipts = out.read_many([_receipt(item) for item in items])
+    done = {}
+    for item, receipt in zip(items, receipts, strict=True):
+        if receipt is not None and json.loads(receipt)["fingerprint"] == item["fingerprint"]:
+            done[item["label"]] = json.loads(receipt)["shard"]
+    todo = [item for item in items if item["label"] not in done]
+    left = total * len(todo) // max(1, len(items))
+    failed = {}
+    for label, shard, error in run_items(todo, work, name="export", unit="samples", total=left):
+        if error is None:
+            done[label] = shard
+        else:
+            failed[label] = error
+    splits: dict[str, list[Shard]] = {}
+    for item in items:
+        if item["label"] in done:
+            splits.setdefault(item["split"], []).append(Shard(**done[item["label"]]))
+    return splits, failed
+
+
+def _remove_stale(out: Storage, splits: dict[str, list[Shard]]) -> None:
+    """Removes shards of an earlier, larger export: whoever reads `*.tar` must see this export alone."""
+    names = {shard.name for shards in splits.values() for shard in shards}
+    endings = (".tar", ".index.parquet", ".json")
+    for pattern in ("*.tar", "*.index.parquet", "receipts/*.json"):
+        for path in out.glob(pattern):
+            name = path.removeprefix("receipts/")
+            stem = next(name.removesuffix(ending) for ending in endings if name.endswith(ending))
+            if re.fullmatch(rf"({TRAIN}|{HELD_OUT})-\d{{6}}", stem) and stem not in names:
+                out.remove([path])
+
+
+def _receipt(item: dict[str, Any]) -> str:
+    return f"receipts/{item['label']}.json"
+
+
+def _write_shard(
+    item: dict[str, Any], reporter: Reporter, *, storage: Storage, parts: Sequence[Part], family: str, out: Storage
+) -> dict[str, Any]:
+    low, high = (edge * (1 << 64) // item["of"] for edge in (item["number"], item["number"] + 1))
+    tables = [_rows_between(storage, part.path(family), low, high - 1, item["split"]) for part in parts]
+    rows = pa.concat_tables(tables).sort_by([("order", "ascending"), ("sample_id", "ascending")])
+    index = []
+    with tempfile.NamedTemporaryFile(delete=False) as local:
+        writer = ShardWriter(local)
+        for row in rows.to_pylist():
+            image = storage.read_range(row["tar"], row["offset"], row["length"])
+            meta = {"sample_id": row["sample_id"], **{name: row[name] for name in META}}
+            members = {
+                ending_of(image): image,
+                "txt": row["caption"].encode(),
+                "json": json.dumps(meta, sort_keys=True, ensure_ascii=False).encode(),
+            }
+            places = writer.add(f"{row['sample_id']:016x}", members).values()
+            entry = {"sample_id": row["sample_id"]}
+            for name, (offset, length) in zip(("image", "text", "json"), places, strict=True):
+                entry |= {f"{name}_offset": offset, f"{name}_length": length}
+            index.append(entry)
+            if len(index) % 1000 == 0:
+                reporter(1000)
+        writer.close()
+    reporter(len(index) % 1000)
+    path = Path(local.name)
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    shard = {"name": item["label"], "samples": len(index), "bytes": path.stat().st_size, "sha256": digest}
+    out.adopt(path, f"{item['label']}.tar")
+    out.write(f"{item['label']}.index.parquet", index_bytes(index))
+    out.write_json(_receipt(item), {"fingerprint": item["fingerprint"], "shard": shard})
+    return shard
+
+
+def ending_of(image: bytes) -> str:
+    """The file ending of stored picture bytes, by their first bytes."""
+    known = {
+        b"\xff\xd8\xff": "jpg",
+        b"\x89PNG": "png",
+        b"RIFF": "webp",
+        b"GIF8": "gif",
+        b"BM": "bmp",
+        b"II*\0": "tif",
+        b"MM\0*": "tif",
+    }
+    return next((ending for magic, ending in known.items() if image.startswith(magic)), "avif")
+
+
+def _rows_between(storage: Storage, path: str, low: int, high: int, split: str) -> pa.Table:
+    bounds = (pc.field("order") >= pa.scalar(low, pa.uint64())) & (pc.field("order") <= pa.scalar(high, pa.uint64()))
+    with storage.open(path) as handle:
+        return pq.read_table(handle, filters=bounds & (pc.field("split") == split))
+
+
+def _take_home(storage: Storage, part: Part, reporter: Reporter, *, out: Storage, shards: Sequence[str]) -> Made:
+    ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
+    low, high = (pa.scalar(int(edge), pa.uint64()) for edge in (ids.min(initial=2**64 - 1), ids.max(initial=0)))
+    tables = []
+    for shard in shards:
+        own = out.read_parquet(f"{shard}.index.parquet", ["sample_id"])
+        own = own.append_column("position", pa.array(np.arange(len(own), dtype=np.int32)))
+        own = own.filter(pc.and_(pc.greater_equal(own["sample_id"], low), pc.less_equal(own["sample_id"], high)))
+        name, split = (pa.array([text] * len(own), pa.string()) for text in (shard, shard.rpartition("-")[0]))
+        tables.append(own.append_column("shard", name).append_column("split", split))
+    empty = pa.schema([("sample_id", pa.uint64()), ("position", pa.int32()), ("shard", pa.string()), ("split", pa.string())])
+    table = pa.concat_tables([empty.empty_table(), *tables]).sort_by("sample_id")
+    reporter(part.rows)
+    return Made(table, {"exported": len(table)})

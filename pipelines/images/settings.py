@@ -1,0 +1,30 @@
+"""How a downloaded image is checked, resized and encoded; part of the section `[fetch]` of a recipe."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from infra.compat.settings import Section
+
+
+class ImageSettings(Section):
+    """Limits of what is decoded, and the form in which it is stored.
+
+    max_pixels   width times height; larger images are not decoded
+    resize       keep the original bytes; the shorter or longer side at `size`; centre_crop and border give squares
+    size         pixels
+    quality      of the JPEGs that are written, 1 … 100
+    verify_hash  drop an image whose bytes differ from the hash that its publisher gives
+    """
+
+    max_pixels: int = Field(100_000_000, ge=1)
+    resize: Literal["keep", "shorter_side", "longer_side", "centre_crop", "border"] = "shorter_side"
+    size: int = Field(512, ge=1)
+    quality: int = Field(92, ge=1, le=100)
+    verify_hash: bool = True
+
+    def result_settings(self) -> dict[str, Any]:
+        """The settings that change what is stored: changing them needs --redo."""
+        return self.model_dump(include={"resize", "size", "quality"})

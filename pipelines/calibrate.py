@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from filters.calibration import Fit, fit_one, kept_share, own_loss, scalable, scale_together, with_thresholds
-from filters.rules import RuleSetting, evaluate
+from filters.rules import RuleSetting, evaluate, required_columns
 from infra.compat.errors import RequestError, nearest
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
@@ -30,15 +30,6 @@ from pipelines.sources import sources
 
 MOST = 5_000_000
 TOGETHER = "together"
-
-KNOWN = """
-select coalesce(c.clip_similarity, s.clip_similarity) as clip_similarity,
-       coalesce(c.watermark, s.watermark, t.watermark) as watermark, coalesce(c.unsafe, s.unsafe, t.unsafe) as unsafe,
-       coalesce(c.aesthetic, s.aesthetic, t.aesthetic) as aesthetic,
-       coalesce(f.width, s.width) as width, coalesce(f.height, s.height) as height, s.caption_chars, f.status as fetch_status
-from (select * from samples where source = $source and hash(sample_id) % $one_in = 0) s
-left join "fetch" f using (sample_id) left join scores c using (sample_id) left join tags t using (sample_id)
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -67,26 +58,27 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 class Known:
-    """What the manifest knows of each source: how many rows were read, and the columns that stage 1 judges."""
+    """What the manifest knows of each source: how many rows were read, and the columns that rules read."""
 
     def __init__(self, root: str) -> None:
         self.connection = connect(root)
         self.totals: dict[str, int] = dict(
             self.connection.sql(
                 """
-                with ordinals as (select distinct source, sample_id >> 56 as ordinal from samples)
-                select source, sum(n)::bigint from (
-                  select source, count(*) as n from samples group by 1 union all
-                  select o.source, count(*) from rejects r join ordinals o on r.sample_id >> 56 = o.ordinal group by 1)
+                select source, count(*) from (select source from samples union all select source from rejects)
                 group by 1 order by 1
                 """
             ).fetchall()
         )
 
-    def table(self, source: str) -> tuple[pa.Table, int, int]:
+    def table(self, source: str, columns: Sequence[str]) -> tuple[pa.Table, int, int]:
         """(samples of the source, or one in so many of them; the rows read that these stand for; one in how many)."""
         one_in = -(-self.totals[source] // MOST)
-        found = self.connection.sql(KNOWN, params={"source": source, "one_in": one_in}).to_arrow_table()
+        query = f"""
+            select {", ".join(["sample_id", *(f'"{column}"' for column in columns)])} from manifest
+            where source = $source and hash(sample_id) % $one_in = 0
+        """
+        found = self.connection.sql(query, params={"source": source, "one_in": one_in}).to_arrow_table()
         return found, max(1, round(self.totals[source] / one_in)), one_in
 
 
@@ -111,7 +103,7 @@ def _targets(given: Sequence[str], totals: Mapping[str, int]) -> dict[str, float
 
 
 def _fit(known: Known, source: str, settings: Sequence[RuleSetting], target: float, policy: str) -> dict[str, Any]:
-    table, total, one_in = known.table(source)
+    table, total, one_in = known.table(source, required_columns(settings))
     now = kept_share(table, settings, source, total)
     result: dict[str, Any] = {"rows": known.totals[source], "one_in": one_in, "target": target, "kept_now": now}
     sys.stderr.write(f"\n{source}: {known.totals[source]:,} rows, {now:.1%} kept now, {target:.1%} wanted{_drawn(one_in)}\n")
@@ -171,7 +163,7 @@ def _compare(known: Known, settings: Sequence[RuleSetting], others: Sequence[Rul
     """What changes from the current rules to others: samples that stay, leave or come back, and reasons by rule."""
     changes = {}
     for source in known.totals:
-        table, total, one_in = known.table(source)
+        table, total, one_in = known.table(source, required_columns([*settings, *others]))
         (keep, reasons), (keep_then, reasons_then) = (evaluate(table, rules, source) for rules in (settings, others))
         counted = pa.table({"now": keep, "then": keep_then}).group_by(["now", "then"]).aggregate([([], "count_all")]).to_pylist()
         moved = {(row["now"], row["then"]): row["count_all"] * one_in for row in counted}

@@ -65,7 +65,7 @@ def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSet
         return {"uri": file.uri, "size": file.size, "stamp": file.stamp, **settings.model_dump(exclude={"part_rows"})}
 
     work = partial(_ingest, source=source.name, uris={file.ordinal: file.uri for file in files}, settings=settings)
-    return Step("samples", (), identity, work, version=3)
+    return Step("samples", (), identity, work)
 
 
 def _ingest(

@@ -93,8 +93,3 @@ def _merge(into: dict[str, Any], document: Mapping[str, Any]) -> None:
             _merge(into[key], value)
         else:
             into[key] = value
-
-
-def describe(settings: Sequence[RuleSetting]) -> Mapping[str, Any]:
-    """Rule settings as plain JSON values, by rule name."""
-    return {setting.rule.name: setting.describe() for setting in settings}

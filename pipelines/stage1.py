@@ -11,73 +11,45 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from filters.rules import RuleSetting, evaluate
-from pipelines.manifest.join import first_known, read_part
+from pipelines.manifest.join import read_columns
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import Recipe, describe, recipe_of
+from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
 from pipelines.runtime.step import Made, Step, run_step
+from pipelines.runtime.verdicts import describe, inputs_of, verdict_counts
 
-TAGS = ("watermark", "unsafe", "aesthetic")
-SCORES = ("clip_similarity", *TAGS)
+FAMILY = "stage1"
+MAY_READ = ("samples", "tags", "fetch", "scores")  # dedup and what follows look at this stage's verdicts
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Judges every part whose columns or rules have changed."""
     options = command_line.parser("stage1", __doc__ or "", by_part=True).parse_args(argv)
-    recipe = recipe_of(options)
+    step = stage1_step(recipe_of(options))
     storage = Storage(options.root)
     parts = command_line.wanted_parts(storage, options.only)
     start_ray(options.address)
-    return command_line.summary(run_step(storage, stage1_step(recipe), parts))
+    return command_line.summary(run_step(storage, step, parts))
 
 
 def stage1_step(recipe: Recipe) -> Step:
-    """The step that judges a part by the recipe's rules."""
+    """The step that judges a part by the recipe's rules; RequestError for a rule on a column that is not there yet."""
     rules = recipe.stage1_rules()
-    settings = describe(rules)
-    return Step("stage1", ("samples", "tags", "fetch", "scores"), lambda part: settings, partial(_judge, rules=rules))
+    settings, (inputs, columns) = describe(rules), inputs_of(rules, FAMILY, MAY_READ)
+    return Step(FAMILY, inputs, lambda part: settings, partial(_judge, rules=rules, columns=columns))
 
 
-def _judge(storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[RuleSetting]) -> Made:
-    known = best_known(storage, part)
-    keep, reasons = evaluate(known, rules, part.source)
+def _judge(storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[RuleSetting], columns: Sequence[str]) -> Made:
+    table = read_columns(storage, part, columns)
+    keep, reasons = evaluate(table, rules, part.source)
     reporter(part.rows)
-    return Made(pa.table({"sample_id": known["sample_id"], "keep": keep, "reasons": reasons}), verdicts(keep, reasons))
-
-
-def best_known(storage: Storage, part: Part) -> pa.Table:
-    """What stage-1 rules read, a row per sample: ours where computed, the picture's own size where fetched, else as published
-    with the sample or in a tag table.
-    """
-    table = read_part(
-        storage,
-        part,
-        {
-            "samples": [*SCORES, "width", "height", "caption_chars"],
-            "fetch": ["status", "width", "height"],
-            "scores": SCORES,
-            "tags": TAGS,
-        },
-    )
-    sources = {name: [f"scores_{name}", name] for name in SCORES}
-    sources |= {name: [*sources[name], f"tags_{name}"] for name in TAGS}
-    sources |= {side: [f"fetch_{side}", side] for side in ("width", "height")}
-    best = {name: first_known([table[column] for column in columns]) for name, columns in sources.items()}
-    unchanged = ("sample_id", "caption_chars", "fetch_status")
-    return pa.table({**{name: table[name] for name in unchanged}, **best})
-
-
-def verdicts(keep: pa.Array, reasons: pa.Array) -> dict[str, int]:
-    """Counts for a receipt: kept, dropped, and every reason."""
-    kept = pc.sum(keep).as_py() or 0
-    found = pc.value_counts(reasons.flatten()).to_pylist()
-    return {"kept": kept, "dropped": len(keep) - kept, **{f"reason.{r['values']}": r["counts"] for r in found}}
+    verdicts = pa.table({"sample_id": table["sample_id"], "keep": keep, "reasons": reasons})
+    return Made(verdicts, verdict_counts(keep, reasons))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,23 @@
 """status: for each family and source, parts and rows done and to do, the rate so far and the time that is left.
 
-A part is stale where its receipt is not the one that the recipe and the part's inputs would give now: a run of the job does it
-again, or, where it costs, looks whether anything is lacking. The JSON also says what costly results were paid for with.
+A part of a pure step is stale where its receipt is not the one that the recipe, the rules and the part's inputs would give now: a
+run of the job makes it again. A costly step (fetch, score, caption) is never stale: its results are kept per sample, and what
+counts is how many samples have none yet. The JSON also holds the settings that these results came from.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from pipelines.fetch import Asking, fetch_step
+from pipelines import caption, fetch, score
 from pipelines.manifest.parts import Part
-from pipelines.manifest.receipts import read_receipts
+from pipelines.manifest.receipts import Receipt, read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
@@ -22,22 +26,23 @@ from pipelines.runtime.step import Step, fingerprints
 from pipelines.stage1 import stage1_step
 from pipelines.stage2 import stage2_step
 
-HEADER = f"{'family':<16} {'source':<14} {'parts':>11} {'stale':>6} {'rows':>25} {'rows/s':>10} {'left':>8}"
+HEADER = f"{'family':<16} {'source':<14} {'parts':>11} {'stale':>6} {'rows':>25} {'to do':>12} {'rows/s':>10} {'left':>8}"
+ALWAYS = ("samples", "stage1", "fetch", "dedup", "stage2")  # shown before they are made, too
+READERS = 8
+
+Missing = Callable[[Storage, Part], int]
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Prints the table; the last line of stdout is the same as JSON."""
+    """Prints the table; the JSON holds the same."""
     options = command_line.parser("status", __doc__ or "").parse_args(argv)
+    recipe = recipe_of(options)
     storage = Storage(options.root)
     parts = command_line.require_parts(storage)
     made = {path.split("/")[1] for path in storage.glob("manifest/*/*")}
-    always = ("samples", "stage1", "fetch", "dedup", "stage2")
-    families = [*always, *sorted(made - {"rejects", *always})]
-    steps = {step.family: step for step in _steps(recipe_of(options))}
+    families = [*ALWAYS, *sorted(made - {"rejects", *ALWAYS})]
     rows = [
-        status_of(storage, family, source, own, steps.get(family))
-        for family in families
-        for source, own in by_source(parts).items()
+        status_of(storage, family, source, own, steps_of(recipe)) for family in families for source, own in by_source(parts).items()
     ]
     sys.stdout.write(HEADER + "\n")
     for row in rows:
@@ -53,39 +58,67 @@ def by_source(parts: Sequence[Part]) -> dict[str, list[Part]]:
     return grouped
 
 
-def _steps(recipe: Recipe) -> list[Step]:
-    """The steps whose settings are all in the recipe."""
-    return [stage1_step(recipe), fetch_step(Asking(recipe.fetch)), stage2_step(recipe)]
+@dataclass(frozen=True)
+class Steps:
+    """What is known of the steps: those whose settings are all in the recipe, and what costly ones lack."""
+
+    pure: Mapping[str, Step]
+    missing: Mapping[str, Missing]
 
 
-def status_of(storage: Storage, family: str, source: str, parts: Sequence[Part], step: Step | None = None) -> dict[str, Any]:
-    """Counts for one family of one source; rate in rows per second of one worker. `stale` is None where `step` is not known."""
+def steps_of(recipe: Recipe) -> Steps:
+    """The steps as a recipe sets them, by family."""
+    missing = {"fetch": fetch.missing, "scores": score.missing, "captions": partial(caption.missing, settings=recipe.caption)}
+    return Steps({"stage1": stage1_step(recipe), "stage2": stage2_step(recipe)}, missing)
+
+
+def status_of(storage: Storage, family: str, source: str, parts: Sequence[Part], steps: Steps) -> dict[str, Any]:
+    """Counts for one family of one source; `rate` in rows per second of one worker.
+
+    `stale` counts parts, None where the step's settings are not known; `to_do` counts rows: of a costly step those without a
+    result, of others those of parts that are not done or stale.
+    """
     receipts = read_receipts(storage, family, parts)
-    done = sum(part.rows for part in receipts)
     seconds = sum(receipt.seconds for receipt in receipts.values())
-    wanted = fingerprints(storage, step, parts) if step and receipts else {}
-    paid_with = {json.dumps(receipt.settings, sort_keys=True) for receipt in receipts.values() if receipt.settings}
+    settings = {json.dumps(receipt.settings, sort_keys=True) for receipt in receipts.values() if receipt.settings}
+    rows_done = sum(part.rows for part in receipts)
+    stale = _stale(storage, steps.pure[family], parts, receipts) if family in steps.pure else None
+    if family in steps.missing:
+        # What no job was ever asked to do for a source is not to be done: scores and captions are optional.
+        todo = _missing(storage, parts, steps.missing[family]) if receipts or family in ALWAYS else 0
+    else:
+        todo = sum(part.rows for part in parts if part not in receipts or part in (stale or ()))
     return {
         "family": family,
         "source": source,
         "parts": len(parts),
         "parts_done": len(receipts),
-        "stale": sum(receipt.fingerprint != wanted.get(part) for part, receipt in receipts.items()) if step else None,
-        "paid_with": [json.loads(settings) for settings in sorted(paid_with)],
+        "stale": None if stale is None else len(stale),
+        "result_settings": [json.loads(document) for document in sorted(settings)],
         "rows": sum(part.rows for part in parts),
-        "rows_done": done,
-        "rate": round(done / seconds, 1) if seconds else None,
+        "rows_done": rows_done,
+        "to_do": todo,
+        "rate": round(rows_done / seconds, 1) if seconds else None,
     }
 
 
+def _stale(storage: Storage, step: Step, parts: Sequence[Part], receipts: Mapping[Part, Receipt]) -> set[Part]:
+    current = fingerprints(storage, step, parts) if receipts else {}
+    return {part for part, receipt in receipts.items() if receipt.fingerprint != current.get(part)}
+
+
+def _missing(storage: Storage, parts: Sequence[Part], missing: Missing) -> int:
+    with ThreadPoolExecutor(READERS) as pool:
+        return sum(pool.map(partial(missing, storage), parts))
+
+
 def _line(row: dict[str, Any]) -> str:
-    left = row["rows"] - row["rows_done"]
     rate = f"{row['rate']:,.0f}" if row["rate"] else "-"
-    remaining = "done" if not left else duration(left / row["rate"]) if row["rate"] else "?"
+    left = "done" if not row["to_do"] else duration(row["to_do"] / row["rate"]) if row["rate"] else "?"
     parts = f"{row['parts_done']} / {row['parts']}"
     rows = f"{row['rows_done']:,} / {row['rows']:,}"
     stale = "-" if row["stale"] is None else row["stale"]
-    return f"{row['family']:<16} {row['source']:<14} {parts:>11} {stale:>6} {rows:>25} {rate:>10} {remaining:>8}"
+    return f"{row['family']:<16} {row['source']:<14} {parts:>11} {stale:>6} {rows:>25} {row['to_do']:>12,} {rate:>10} {left:>8}"
 
 
 if __name__ == "__main__":

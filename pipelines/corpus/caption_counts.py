@@ -15,6 +15,7 @@ import pyarrow as pa
 import xxhash
 
 from filters.duplicates.hashes import caption_key, hash_rows
+from pipelines.manifest.join import locate, read_family
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
@@ -22,6 +23,7 @@ from pipelines.runtime.progress import Reporter
 from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
 from pipelines.runtime.step import Made, Outcome, Step, run_step
 
+FAMILY = "caption_counts"
 LEAST = 4  # pictures: what stands on fewer repeats nothing, and would only be carried about
 BUCKET_ROWS = 8_000_000
 
@@ -82,3 +84,9 @@ def _take_home(storage: Storage, part: Part, reporter: Reporter, *, buckets: Seq
     counts = rows_home(storage, buckets, ids)
     reporter(part.rows)
     return Made(counts)
+
+
+def read_counts(storage: Storage, part: Part, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """On how many pictures the caption of each sample of a part stands: int32[N], NULL for fewer than `LEAST`."""
+    counts = read_family(storage, part, FAMILY, ["pictures"])
+    return counts["pictures"].take(locate(counts["sample_id"].to_numpy(), ids.to_numpy()))

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from infra.compat.errors import RequestError
 from pipelines.exporting.plan import HELD_OUT, TRAIN, plan_part
 from pipelines.exporting.settings import ExportSettings
 from pipelines.manifest.parts import Part
@@ -37,7 +38,8 @@ META = ("url", "source", "language", "width", "height", "synthetic")
 
 
 def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings, name: str, stage: int, out: Storage) -> Outcome:
-    """Plans of parts, shards, then each part's own rows."""
+    """Plans of parts, shards, then each part's own rows. RequestError while a filter has not judged every part."""
+    _require_verdicts(storage, parts, ("stage1",) if stage == 1 else ("stage1", "stage2"))
     plan = Step(
         family=f"export_{name}",
         inputs=INPUTS if settings.captions == "original" else (*INPUTS, "captions"),
@@ -76,6 +78,17 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
     storage.write_json("exports/latest.json", {"family": family, "uri": out.root, "shards": len(names)})
     outcome.counts.update({"shards": len(names), "bytes": sum(shard.bytes for s in splits.values() for shard in s)})
     return outcome
+
+
+def _require_verdicts(storage: Storage, parts: Sequence[Part], stages: Sequence[str]) -> None:
+    """Nothing is exported that was not judged: a missing verdict counts as kept everywhere else."""
+    for stage in stages:
+        judged = read_receipts(storage, stage, parts)
+        unjudged = [part for part in parts if part not in judged]
+        if unjudged:
+            raise RequestError(
+                f"{stage} has not judged {len(unjudged)} of {len(parts)} parts ({unjudged[0]} …); run `pairmill {stage}`"
+            )
 
 
 def _write_shards(

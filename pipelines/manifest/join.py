@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.manifest.parts import Part
+from pipelines.manifest.precedence import places_of
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import schema_of
 
 
-def read_part(storage: Storage, part: Part, columns: Mapping[str, Sequence[str]]) -> pa.Table:
-    """The named columns of families of one part, a row per sample, in the order of sample_id.
+def read_columns(storage: Storage, part: Part, columns: Iterable[str]) -> pa.Table:
+    """sample_id and the named columns of the manifest for one part, a row per sample, in the order of sample_id.
 
-    `columns` maps a family to its columns, `samples` first. Columns of other families are prefixed (`fetch_status`), and NULL
-    where that family has no row for the sample or was not made.
+    The names and the values are those of the SQL view `manifest`: which family a value is taken from says
+    `pipelines.manifest.precedence`. RequestError for a column that the manifest does not have.
     """
-    samples = storage.read_parquet(part.path("samples"), ["sample_id", *columns["samples"]])
+    places = {column: places_of(column) for column in columns if column != "sample_id"}
+    needed: dict[str, list[str]] = {"samples": []}
+    for family, name in dict.fromkeys(place for of_column in places.values() for place in of_column):
+        needed.setdefault(family, []).append(name)
+    samples = read_family(storage, part, "samples", needed.pop("samples"))
     ids = samples["sample_id"].to_numpy()
-    joined = {name: samples[name] for name in samples.column_names}
-    for family, names in columns.items():
-        if family != "samples":
-            table = read_family(storage, part, family, names)
-            joined |= {f"{family}_{name}": column for name, column in zip(names, _rows_of(table, ids), strict=True)}
-    return pa.table(joined)
+    values = {("samples", name): samples[name] for name in samples.column_names}
+    for family, names in needed.items():
+        rows = _rows_of(read_family(storage, part, family, names), ids)
+        values |= {(family, name): column for name, column in zip(names, rows, strict=True)}
+    joined = {column: first_known([values[place] for place in of_column]) for column, of_column in places.items()}
+    return pa.table({"sample_id": samples["sample_id"], **joined})
 
 
 def _rows_of(table: pa.Table, ids: np.ndarray) -> list[pa.ChunkedArray]:
     """The columns of a family's table but sample_id, a row per id; NULL where it has none."""
     columns = table.columns[1:]
     if not len(table):
-        return [pa.nulls(len(ids), column.type) for column in columns]
+        return [pa.chunked_array([pa.nulls(len(ids), column.type)]) for column in columns]
     rows = locate(table["sample_id"].to_numpy(), ids)
     return [column.take(rows) for column in columns]
 
@@ -44,14 +49,21 @@ def first_known(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     return pc.coalesce(*useful) if useful[0].null_count else useful[0]
 
 
-def read_family(storage: Storage, part: Part, family: str, columns: Sequence[str]) -> pa.Table:
-    """sample_id and the named columns of one family of a part; no rows when it was not made."""
-    path = part.path(family)
-    names = ["sample_id", *columns]
-    if storage.exists(path):
-        return storage.read_parquet(path, names)
+def read_family(storage: Storage, part: Part, family: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """sample_id and the named columns (all but it where none are named) of one family of a part, in the family's types.
+
+    No rows when the family was not made. A column that the part was written without is NULL: schemas grow.
+    """
     schema = schema_of(family)
-    return pa.schema([schema.field(name) for name in names]).empty_table()
+    names = ["sample_id", *(name for name in (schema.names if columns is None else columns) if name != "sample_id")]
+    fields = [schema.field(name) for name in names]
+    path = part.path(family)
+    if not storage.exists(path):
+        return pa.schema(fields).empty_table()
+    table = storage.read_parquet(path, names)
+    written = set(table.column_names)
+    columns = [table[f.name].cast(f.type) if f.name in written else pa.nulls(len(table), f.type) for f in fields]
+    return pa.table(columns, names=names)
 
 
 def locate(have: np.ndarray, wanted: np.ndarray) -> pa.Array:
@@ -61,3 +73,15 @@ def locate(have: np.ndarray, wanted: np.ndarray) -> pa.Array:
     index = np.searchsorted(have, wanted)
     index[index == len(have)] = 0
     return pa.array(index, mask=have[index] != wanted)
+
+
+def read_part(storage: Storage, part: Part, columns: Mapping[str, Sequence[str]]) -> pa.Table:
+    """Temporary."""
+    samples = read_family(storage, part, "samples", columns["samples"])
+    ids = samples["sample_id"].to_numpy()
+    joined = {name: samples[name] for name in samples.column_names}
+    for family, names in columns.items():
+        if family != "samples":
+            table = read_family(storage, part, family, names)
+            joined |= {f"{family}_{name}": column for name, column in zip(names, _rows_of(table, ids), strict=True)}
+    return pa.table(joined)

@@ -41,11 +41,11 @@ class Part:
     def path(self, family: str) -> str:
         """Where this part of a family lies."""
         room = "partial" if is_internal(family) else "manifest"
-        return f"{room}/{family}/{self.source}/{self.name}.parquet"
+        return f"{room}/{family}/source={self.source}/{self.name}.parquet"
 
     def receipt_path(self, family: str) -> str:
         """Where the receipt for this part of a family lies."""
-        return f"receipts/{family}/{self.source}/{self.name}.json"
+        return f"receipts/{family}/source={self.source}/{self.name}.json"
 
     def __str__(self) -> str:
         return f"{self.source}/{self.name}"

@@ -154,10 +154,11 @@ class Storage:
         self.write(path, (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
     def read_parquet(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The table at `path`, or the named columns of it."""
-        if self.is_local:
-            return pq.read_table(self.full(path), columns=columns, partitioning=None, memory_map=True)
-        return pq.read_table(io.BytesIO(self.read(path)), columns=columns)
+        """The table at `path`, or those of the named columns that it has, in this order."""
+        source = self.full(path) if self.is_local else io.BytesIO(self.read(path))
+        with pq.ParquetFile(source, memory_map=self.is_local) as file:
+            table = file.read(columns)
+        return table if columns is None else table.select([name for name in columns if name in table.column_names])
 
     def write_parquet(self, path: str, table: pa.Table) -> pa.Buffer:
         """Writes `table`; the same table gives the same bytes, which are returned (mapped from the file where there is one)."""

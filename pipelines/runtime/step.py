@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from infra.compat.content import content_digest
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import Receipt, digest_of, fingerprint_of, read_receipts, write_receipt
 from pipelines.manifest.storage import Storage
@@ -49,7 +50,10 @@ class Step:
     inputs    the families it reads: their digests are in the fingerprint, so it runs again when they change
     settings  JSON values it depends on, in the fingerprint too; may depend on the part
     work      (storage, part, reporter) -> Made
-    version   raised when the same inputs and settings give other columns than before
+    content   further functions and values whose source decides the columns; `work`, the functions of its module and those of
+              `filters` that it calls are in the fingerprint anyway, so an edit makes parts stale by itself
+    missing   of a costly step, whose results are kept per sample and are never stale: (storage, part) -> how many samples of the
+              part have no result yet. None for a pure step
     cpus      how much of a core one part keeps busy
     gpus      how much of a GPU one part needs
     setup     what a worker does once before its first part: then parts are done by actors that live as long as the job, so that
@@ -61,7 +65,8 @@ class Step:
     inputs: tuple[str, ...]
     settings: Callable[[Part], Mapping[str, Any]]
     work: Callable[[Storage, Part, Reporter], Made]
-    version: int = 1
+    content: tuple[Any, ...] = ()
+    missing: Callable[[Storage, Part], int] | None = None
     cpus: float = 1.0
     gpus: float = 0.0
     setup: Callable[[], Any] | None = None
@@ -80,13 +85,14 @@ class Outcome:
 
 def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Part, str]:
     """The fingerprint each part's receipt would carry if the step were done now; a part not yet ingested has none."""
+    content = "" if step.missing else content_digest(step.work, *step.content)
     inputs = {family: read_receipts(storage, family, parts) for family in step.inputs}
     able = [part for part in parts if part in inputs["samples"]] if "samples" in inputs else parts
     return {
         part: fingerprint_of(
             {
                 "family": step.family,
-                "version": step.version,
+                "content": content,
                 "part": asdict(part),
                 "settings": step.settings(part),
                 "inputs": {family: receipts[part].digest if part in receipts else None for family, receipts in inputs.items()},

@@ -116,7 +116,7 @@ def test_only_samples_without_a_caption_are_paid_for(manifest: Storage, model: P
     first = run(manifest, model)
     before = Path(manifest.full(PART.path("captions"))).read_bytes()
     assert first["ran"] == 1 and run(manifest, model)["ran"] == 0
-    receipt = Path(manifest.full(f"receipts/captions/{PART.source}/{PART.name}.json"))
+    receipt = Path(manifest.full(f"receipts/captions/source={PART.source}/{PART.name}.json"))
     receipt.write_text(receipt.read_text().replace('"fingerprint": "', '"fingerprint": "x'))
     Path(manifest.full("images/a.tar")).write_bytes(b"")  # whoever asked the model again would find no picture
     again = run(manifest, model)

@@ -1,13 +1,18 @@
 """The view `manifest` costs what a query names: other families and other sources are not touched, and no answer changes."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.manifest import connect
 from pipelines.manifest.ids import sample_ids
+from pipelines.manifest.join import read_columns
 from pipelines.manifest.parts import Part, SourceFile, register_files
+from pipelines.manifest.precedence import PRECEDENCE
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import conform
+from pipelines.manifest.tables import conform, schema_of
 from pipelines.sources import source_named
 
 SOURCES = ("coyo", "laion2b-en", "wukong")
@@ -69,7 +74,7 @@ QUERIES = (
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_narrowing_changes_no_answer(storage: Storage, query: str) -> None:
+def test_leaving_families_out_changes_no_answer(storage: Storage, query: str) -> None:
     connection = connect(storage.root)
     whole = connection._connection.sql(query)  # DuckDB's own connection sees the whole view
     narrowed = connection.sql(query)
@@ -87,16 +92,16 @@ def test_a_query_of_one_family_and_the_sources_joins_nothing(storage: Storage) -
     assert "join" not in plan(query)
     assert "join" in plan(query.replace("stage1_reasons", "fetch_status"))
     for family in ("samples", "stage1"):  # a source that came after the connection was made
-        moved = storage.read(storage.glob(f"manifest/{family}/wukong/*.parquet")[0])
-        storage.write(f"manifest/{family}/sbu/000000-0000000000.parquet", moved)
+        moved = storage.read(storage.glob(f"manifest/{family}/source=wukong/*.parquet")[0])
+        storage.write(f"manifest/{family}/source=sbu/000000-0000000000.parquet", moved)
     assert ("sbu", ["watermark"], 6) in connection.sql(query).fetchall()
-    storage.remove(storage.glob("manifest/*/sbu/*.parquet"))
-    storage.remove([storage.glob("manifest/stage1/coyo/*.parquet")[0]])
+    storage.remove(storage.glob("manifest/*/source=sbu/*.parquet"))
+    storage.remove([storage.glob("manifest/stage1/source=coyo/*.parquet")[0]])
     assert sum(row[2] for row in connect(storage.root).sql(query).fetchall()) == 60
 
 
 def spoil(storage: Storage, family: str, source: str = "*") -> None:
-    for path in storage.glob(f"manifest/{family}/{source}/*.parquet"):
+    for path in storage.glob(f"manifest/{family}/source={source}/*.parquet"):
         storage.write(path, b"PAR1 no parquet at all PAR1")
 
 
@@ -126,7 +131,7 @@ def test_asking_one_source_touches_one_sources_files(storage: Storage) -> None:
         "select count(*), count(fetch_status), count(eval_match) from manifest where source = 'coyo' and len(caption) > 2"
     )
     assert connection.sql(everything).fetchall() == [(20, 10, 2)]
-    assert len(connection.sql("select * from manifest where source in ('coyo')").fetchall()) == 20
+    assert len(connection.sql("select * from manifest where source = 'coyo'").fetchall()) == 20
 
 
 def test_a_connection_is_otherwise_duckdbs(storage: Storage) -> None:
@@ -138,3 +143,50 @@ def test_a_connection_is_otherwise_duckdbs(storage: Storage) -> None:
     first = connection.sql("select count(*) from manifest where stage1_keep")
     second = connection.sql("select count(*) from manifest where eval_match is not null")
     assert (first.fetchall(), second.fetchall()) == ([(24,)], [(6,)])
+
+
+STATES = {"absent": slice(0), "partial": slice(1, 3), "whole": slice(None)}  # which rows of the samples a family has
+
+
+def rows_of(family: str, ids: np.ndarray) -> pa.Table:
+    """A row of the family for each id, with a value in every column."""
+    values = {}
+    for field in schema_of(family):
+        value = f"{family} {field.name}" if pa.types.is_string(field.type) else [family] if pa.types.is_list(field.type) else 3
+        values[field.name] = pa.array([value] * len(ids)).cast(field.type)
+    return pa.table(values | {"sample_id": ids} | ({"source": ["coyo"] * len(ids)} if family == "samples" else {}))
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    states=st.fixed_dictionaries(dict.fromkeys(("tags", *FAMILIES[1:]), st.sampled_from(list(STATES)))),
+    other=st.sampled_from(list(PRECEDENCE)),
+)
+def test_any_two_columns_are_those_of_the_plain_join(
+    states: dict[str, str], other: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    storage, part = Storage(str(tmp_path_factory.mktemp("root"))), Part("coyo", 0, 0, 4)
+    ids = sample_ids(source_named("coyo").ordinal, 0, 0, 4)
+    for family, state in {"samples": "whole", **states}.items():
+        if state != "absent":
+            storage.write_parquet(part.path(family), rows_of(family, ids[STATES[state]]))
+    connection = connect(storage.root)
+    every = ", ".join(f'"{name}"' for name in PRECEDENCE)
+    plain = connection._connection.sql(f"select {every} from manifest order by sample_id").to_arrow_table()  # joins all
+    for name in PRECEDENCE:
+        pairs = connection.sql(f'select "{name}" as a, "{other}" as b from manifest order by sample_id').fetchall()
+        assert pairs == list(zip(plain[name].to_pylist(), plain[other].to_pylist(), strict=True))
+    assert read_columns(storage, part, PRECEDENCE).select(plain.column_names).to_pylist() == plain.to_pylist()
+
+
+def test_a_part_written_before_a_column_existed_has_null_in_it(storage: Storage) -> None:
+    part = Part("coyo", 0, 0, 10)
+    for family, column in (("samples", "license"), ("fetch", "sha256"), ("stage2", "caption_pictures")):
+        path = part.path(family)
+        storage.write_parquet(path, storage.read_parquet(path).drop_columns([column]))
+    query = "select count(*), count(license), count(sha256), count(caption_pictures) from manifest where source = 'coyo'"
+    assert connect(storage.root).sql(query).fetchall() == [(20, 0, 0, 0)]
+    assert connect(storage.root).sql("select count(*), count(caption_pictures) from stage2").fetchall() == [(60, 0)]
+    table = read_columns(storage, part, ["caption", "license", "sha256", "caption_pictures"])
+    assert table["license"].null_count == 10 and table["caption"].null_count == 0
+    assert table.schema.field("caption_pictures").type == pa.int32()

@@ -1,0 +1,71 @@
+"""Which samples are still in, written once, for Arrow and for SQL.
+
+A filter that has not judged a sample has nothing against it: NULL counts as kept. Only a picture has to be there. Jobs that must
+not go on without a verdict (export) ask for the receipts of the filters instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.stage1 import DOWNLOAD
+
+# condition → the column of the manifest that it reads, and its SQL
+CONDITIONS = {
+    "downloaded": ("fetch_status", "coalesce(fetch_status = 'ok', false)"),
+    "factors": ("stage1_reasons", f"len(list_filter(coalesce(stage1_reasons, []), lambda r: r != '{DOWNLOAD}')) = 0"),
+    "stage1": ("stage1_keep", "coalesce(stage1_keep, true)"),
+    "unseen": ("eval_match", "eval_match is null"),
+    "original": ("duplicate_of", "duplicate_of is null"),
+    "stage2": ("stage2_keep", "coalesce(stage2_keep, true)"),
+}
+
+TO_DOWNLOAD = ("factors",)  # stage 1 has nothing against them but that their download failed
+WITH_PICTURE = ("downloaded", "stage1")  # those that are compared and scored
+DISTINCT = (
+    *WITH_PICTURE,
+    "unseen",
+    "original",
+)  # no copy of another, no evaluation picture: captioned, or exported after stage 1
+FILTERED = (*DISTINCT, "stage2")  # exported after stage 2
+
+
+def columns_of(conditions: Sequence[str]) -> list[str]:
+    """The columns of the manifest that the conditions read."""
+    return [CONDITIONS[condition][0] for condition in conditions]
+
+
+def sql_of(conditions: Sequence[str]) -> str:
+    """The conditions as one SQL condition over columns of the view `manifest`; never NULL."""
+    return " and ".join(f"({CONDITIONS[condition][1]})" for condition in conditions)
+
+
+def mask_of(table: pa.Table, conditions: Sequence[str]) -> pa.ChunkedArray | pa.Array:
+    """Whether each row of table[N], with the columns of `columns_of`, meets all conditions: bool[N], no NULL."""
+    return reduce(pc.and_, (_mask(table[CONDITIONS[condition][0]], condition) for condition in conditions))
+
+
+def _mask(column: pa.ChunkedArray, condition: str) -> pa.ChunkedArray | pa.Array:
+    match condition:
+        case "downloaded":
+            return pc.fill_null(pc.equal(column, "ok"), False)
+        case "factors":
+            return _no_reason_but_download(column)
+        case "stage1" | "stage2":
+            return pc.fill_null(column, True)
+        case _:
+            return pc.is_null(column)
+
+
+def _no_reason_but_download(reasons: pa.ChunkedArray) -> pa.Array:
+    import numpy as np
+
+    column = reasons.combine_chunks()
+    against = pc.list_parent_indices(column).filter(pc.not_equal(pc.list_flatten(column), DOWNLOAD))
+    passed = np.ones(len(column), dtype=bool)
+    passed[against.to_numpy()] = False
+    return pa.array(passed)

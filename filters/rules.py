@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.text.patterns import found_any, found_within, prepare, spelled_out
+from infra.compat.content import content_digest, package_of
 
 Thresholds = Mapping[str, float]
 Measure = Callable[[pa.Table], pa.Array]
@@ -64,12 +65,19 @@ class RuleSetting:
         return {**self.thresholds, **self.by_source.get(source, {})}
 
     def describe(self) -> dict[str, Any]:
-        """The setting as plain JSON values: part of a step's fingerprint."""
+        """All that its verdicts depend on, as plain JSON values: part of a step's fingerprint.
+
+        `content` changes with the rule's functions, patterns, word lists and data files, and with `evaluate`.
+        """
+        if not self.enabled:
+            return {"enabled": False}
+        rule = self.rule
+        packages = {"filters", package_of(rule.drops), package_of(rule.measure)}
         return {
+            "content": content_digest(rule.columns, rule.drops, rule.measure, evaluate, packages=packages),
             "thresholds": dict(self.thresholds),
             "by_source": {name: dict(values) for name, values in self.by_source.items()},
             "missing": self.missing,
-            "enabled": self.enabled,
         }
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.text.one_entry_cache import remembers_last
+from filters.text.one_entry_cache import cache_last_call
+from infra.compat.content import State
 
 ROWS = 1 << 14  # as many captions as a cache holds
 CODES = 0x110000
 
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]  # what `codes_of` gives for M captions → [M]
-_measures: list[Measure] = []
+_measures = State[Measure, int]()  # each with its place among the results
 
 
 def runs(captions: pa.ChunkedArray) -> Iterator[pa.StringArray]:
@@ -87,16 +88,15 @@ def rows_at(places: np.ndarray, ends: np.ndarray) -> np.ndarray:
 def of_characters(measure: Measure) -> Callable[[pa.ChunkedArray], np.ndarray]:
     """A measure of M captions' characters as one of captions: string[N], none NULL → [N].
 
-    All measures that were made so are taken together, in one pass over the captions that one of them is asked of.
+    The first of these measures to be called on captions computes all of them, in one pass over the characters.
     """
-    _measures.append(measure)
-    place = len(_measures) - 1
-    return lambda captions: _taken(captions, len(_measures))[place]
+    _measures[measure] = len(_measures)
+    return lambda captions: _all_measures(captions, len(_measures))[_measures[measure]]
 
 
-@remembers_last
-def _taken(captions: pa.ChunkedArray, count: int) -> list[np.ndarray]:
-    """The first `count` measures of all captions: all there are."""
-    taken = [[measure(codes, ends) for measure in _measures[:count]] for codes, ends in map(codes_of, runs(captions))]
-    taken = taken or [[measure(*codes_of(pa.array([], pa.string()))) for measure in _measures[:count]]]
-    return [np.concatenate(pieces) for pieces in zip(*taken, strict=True)]
+@cache_last_call
+def _all_measures(captions: pa.ChunkedArray, count: int) -> list[np.ndarray]:
+    """The results of all `count` measures, which the cache tells apart by their number: each [N]."""
+    batches = [*runs(captions)] or [pa.array([], pa.string())]
+    results = [[measure(codes, ends) for measure in _measures] for codes, ends in map(codes_of, batches)]
+    return [np.concatenate(pieces) for pieces in zip(*results, strict=True)]

@@ -1,4 +1,4 @@
-"""What many rules ask of the same captions is found out once: the answer for the captions asked of last is kept."""
+"""One-entry cache keyed on the caption array's identity, shared by rules run on the same batch."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import pyarrow as pa
 
+from infra.compat.content import State
+
 Rest = ParamSpec("Rest")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def remembers_last(
-    ask: Callable[Concatenate[pa.ChunkedArray, Rest], Answer],
-) -> Callable[Concatenate[pa.ChunkedArray, Rest], Answer]:
-    """The function of captions (string[N]) that remembers its last answer, and gives it where the same is asked again."""
-    last: list[tuple[pa.ChunkedArray, object, Answer]] = []
+def cache_last_call(
+    function: Callable[Concatenate[pa.ChunkedArray, Rest], Result],
+) -> Callable[Concatenate[pa.ChunkedArray, Rest], Result]:
+    """A function of captions (string[N]) whose last result is returned again when the same array and arguments follow."""
+    last = State[str, tuple[pa.ChunkedArray, object, Result]]()
 
-    @wraps(ask)
-    def remembering(captions: pa.ChunkedArray, /, *rest: Rest.args, **options: Rest.kwargs) -> Answer:
-        asked = rest, options
-        if not (last and last[0][1] == asked and _places(last[0][0]) == _places(captions)):
-            last[:] = [(captions, asked, ask(captions, *rest, **options))]
-        return last[0][2]
+    @wraps(function)
+    def cached(captions: pa.ChunkedArray, /, *rest: Rest.args, **options: Rest.kwargs) -> Result:
+        arguments = rest, options
+        if not last or last["call"][1] != arguments or _addresses(last["call"][0]) != _addresses(captions):
+            last["call"] = captions, arguments, function(captions, *rest, **options)
+        return last["call"][2]
 
-    return remembering
+    return cached
 
 
-def _places(captions: pa.ChunkedArray) -> list[tuple[int, int, int]]:
-    """Where in memory captions lie. As long as one holds them, nothing else comes to lie there."""
+def _addresses(captions: pa.ChunkedArray) -> list[tuple[int, int, int]]:
+    """Where captions lie in memory; nothing else can lie there while the cache holds them."""
     return [(chunk.buffers()[1].address, chunk.offset, len(chunk)) for chunk in captions.chunks if len(chunk)]

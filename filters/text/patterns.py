@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.text.characters import runs
-from filters.text.one_entry_cache import remembers_last
+from filters.text.one_entry_cache import cache_last_call
+from infra.compat.content import State
 
 WORD, NO_WORD = r"\pL\pM\pN_", r"\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}\pS\pZ\pC"
 COMMON = frozenset("0123456789abcdefghijklmnopqrstuvwxyz ,.-'")
@@ -30,7 +31,7 @@ NO_ROWS = np.zeros(0, np.int64)
 MANY = 128  # literals: what asks for more is not spelled out
 
 Literals = frozenset[str]
-_known: dict[str, None] = {}  # every pattern that was ever prepared
+_known = State[str, None]()  # every pattern that was prepared, in order
 
 
 def prepare(patterns: Iterable[str], *, ignore_case: bool = False) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ class _Index:
     everywhere: frozenset[str]
 
 
-@remembers_last
+@cache_last_call
 def _search(captions: pa.ChunkedArray, count: int) -> _Candidates:
     """The candidates of the first `count` patterns that were prepared: all there are."""
     index = _index(count)

@@ -1,6 +1,8 @@
 """The lowest layer: what every room may import.
 
+content.py                digest of what decides: functions with all that they read, values, files
 errors.py                 the error of a wrong request, and the nearest known name
+source_tree.py            the source of a function or class without comments and layout
 settings.py               settings files validated by pydantic
 torchvision_operators.py  operators that torchvision lacks beside a CPU build of torch
 torchrun.py               the trainer under torchrun

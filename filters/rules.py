@@ -140,6 +140,11 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"rules are: {', '.join(sorted(known))}"
 
 
+def required_columns(settings: Sequence[RuleSetting]) -> tuple[str, ...]:
+    """The columns that the enabled rules read, each once, in the order of the rules."""
+    return tuple(dict.fromkeys(column for setting in settings if setting.enabled for column in setting.rule.columns))
+
+
 def evaluate(table: pa.Table, settings: Sequence[RuleSetting], source: str) -> tuple[pa.Array, pa.Array]:
     """`keep` bool[N] and `reasons` list<string>[N] of the rules over table[N], for samples of `source`."""
     active = [setting for setting in settings if setting.enabled]

@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 
 from filters.rules import Rule, Thresholds, above, below, column
 
+DOWNLOAD = "download"  # the reason that means: the picture was not downloaded
+
 
 def _shorter_side(table: pa.Table) -> pa.Array:
     return pc.min_element_wise(table["width"], table["height"], skip_nulls=False)
@@ -120,7 +122,7 @@ RULES = [
         thresholds={"max": 1000},
     ),
     Rule(
-        name="download",
+        name=DOWNLOAD,
         columns=("fetch_status",),
         drops=_not_downloaded,
         catches="pictures that could not be fetched; no verdict before fetch has asked",

@@ -19,10 +19,11 @@ from pipelines.captioning.settings import CaptionSettings
 from pipelines.images.chunks import Finished, Place, work_in_chunks
 from pipelines.manifest.join import locate, read_part
 from pipelines.manifest.parts import Part
+from pipelines.manifest.selection import DISTINCT
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.cache import had, refuse_to_void
+from pipelines.runtime.cache import had, missing_results, refuse_to_void
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import require_gpus, start_ray
 from pipelines.runtime.step import Made, Step, run_step
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         inputs=("samples", "fetch", "stage1", "dedup"),
         settings=lambda part: _paid_with(settings, made_by, part.source),
         work=partial(_caption, settings=settings, model=options.model, made_by=made_by),
+        missing=partial(missing_results, family="captions", conditions=DISTINCT),
         gpus=settings.gpus,
         setup=setup,
         workers=settings.workers,

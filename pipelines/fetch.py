@@ -22,8 +22,9 @@ from infra.compat.errors import RequestError, nearest
 from pipelines.fetching.request import Wanted
 from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.ids import sample_ids
-from pipelines.manifest.join import read_part
+from pipelines.manifest.join import read_columns, read_family, read_part
 from pipelines.manifest.parts import Part, read_files
+from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from pipelines.recipe import recipe_of
@@ -107,6 +108,7 @@ def fetch_step(asking: Asking) -> Step:
         inputs=("samples", "stage1"),
         settings=lambda part: asking.settings.result_settings(),
         work=partial(_fetch, asking=asking),
+        missing=missing,
         cpus=0.5,  # a part waits for hosts, at its end for the slowest alone
     )
 
@@ -159,6 +161,14 @@ def _wanted(reasons: pa.ChunkedArray) -> np.ndarray:
     wanted = np.ones(len(column), dtype=bool)
     wanted[against.to_numpy()] = False
     return wanted
+
+
+def missing(storage: Storage, part: Part) -> int:
+    """How many samples whose picture is to be downloaded have no result yet."""
+    if part.source == IMG2DATASET:
+        return 0 if part in read_receipts(storage, "fetch", [part]) else part.rows
+    plan = make_plan(read_columns(storage, part, ["url", "stage1_reasons"]), read_family(storage, part, "fetch", ["error"]), ())
+    return int(plan.sharing[plan.asked].sum())
 
 
 def _fetch(storage: Storage, part: Part, reporter: Reporter, *, asking: Asking) -> Made:

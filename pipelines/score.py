@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 from pipelines.images.chunks import Finished, Place, work_in_chunks
 from pipelines.manifest.join import locate, read_part
 from pipelines.manifest.parts import Part
+from pipelines.manifest.selection import WITH_PICTURE
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.cache import had, refuse_to_void
+from pipelines.runtime.cache import had, missing_results, refuse_to_void
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import require_gpus, start_ray
 from pipelines.runtime.step import Made, Step, run_step
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         inputs=("samples", "fetch", "stage1"),
         settings=lambda part: models,
         work=partial(_score, settings=settings, models=models),
+        missing=partial(missing_results, family="scores", conditions=WITH_PICTURE),
         gpus=settings.gpus,
         setup=setup,
         workers=settings.workers,

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pipelines import caption, fetch, score
+from pipelines import fetch
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import Receipt, read_receipts
+from pipelines.manifest.selection import DISTINCT, WITH_PICTURE
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
+from pipelines.runtime.cache import missing_results
 from pipelines.runtime.progress import duration
 from pipelines.runtime.step import Step, fingerprints
 from pipelines.stage1 import stage1_step
@@ -42,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     made = {path.split("/")[1] for path in storage.glob("manifest/*/*")}
     families = [*ALWAYS, *sorted(made - {"rejects", *ALWAYS})]
     rows = [
-        status_of(storage, family, source, own, steps_of(recipe)) for family in families for source, own in by_source(parts).items()
+        status_of(storage, family, source, own, steps_of(recipe))
+        for family in families
+        for source, own in by_source(parts).items()
     ]
     sys.stdout.write(HEADER + "\n")
     for row in rows:
@@ -68,7 +72,16 @@ class Steps:
 
 def steps_of(recipe: Recipe) -> Steps:
     """The steps as a recipe sets them, by family."""
-    missing = {"fetch": fetch.missing, "scores": score.missing, "captions": partial(caption.missing, settings=recipe.caption)}
+    captioned = recipe.caption.sources
+
+    def without_caption(storage: Storage, part: Part) -> int:
+        return missing_results(storage, part, "captions", DISTINCT) if not captioned or part.source in captioned else 0
+
+    missing: dict[str, Missing] = {
+        "fetch": fetch.missing,
+        "scores": partial(missing_results, family="scores", conditions=WITH_PICTURE),
+        "captions": without_caption,
+    }
     return Steps({"stage1": stage1_step(recipe), "stage2": stage2_step(recipe)}, missing)
 
 

@@ -41,8 +41,9 @@ class State(dict[Key, Value]):
 def content_digest(*values: Any, packages: Collection[str] = ()) -> str:
     """The content of values and functions: 32 hex digits.
 
-    The code of the top-level `packages` is followed wherever it is installed, and any that is neither of the standard library
-    nor in site-packages. RequestError names a value whose content cannot be read, such as a lock or an open file.
+    The code of `packages` (or modules, by dotted name) is followed wherever it is installed, and any that is neither of ours, of
+    the standard library nor in site-packages. RequestError names a value whose content cannot be read, such as a lock or an open
+    file.
     """
     walk = _Walk(packages)
     walk.visit(values)
@@ -215,9 +216,11 @@ class _Walk:
     def follows(self, module: str) -> bool:
         """Whether the code of a module counts, rather than its name."""
         top = module.partition(".")[0]
+        if any(module == package or module.startswith(f"{package}.") for package in self.packages):
+            return True
         if top in BY_NAME or top in sys.stdlib_module_names:
             return False
-        return top in self.packages or not any(INSTALLED & {*Path(place).parts} for place in _places(top))
+        return not any(INSTALLED & {*Path(place).parts} for place in _places(top))
 
 
 def _places(package: str) -> list[str]:

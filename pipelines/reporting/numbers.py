@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from filters.rules import RuleSetting
+from pipelines.manifest import selection
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
@@ -70,21 +71,17 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, A
 
 def funnel(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """How many samples are left after each filter; each is counted where it left first."""
+    steps = {
+        "factors": ("factors",),
+        "fetched": ("factors", "downloaded"),
+        "no_eval": (*selection.WITH_PICTURE, "unseen"),
+        "no_copy": selection.DISTINCT,
+        "stage2": selection.FILTERED,
+    }
+    counts = ", ".join(f"count(*) filter ({selection.sql_of(conditions)}) as {name}" for name, conditions in steps.items())
     row = _rows(
         connection,
-        """
-        with judged as (
-          select list_filter(coalesce(stage1_reasons, []), lambda r: r != 'download') as cut, fetch_status, stage1_keep,
-                 eval_match, duplicate_of, stage2_keep, shard from m)
-        select count(*) as samples, (select count(*) from rejects) as rejected,
-               count(*) filter (len(cut) = 0) as factors,
-               count(*) filter (len(cut) = 0 and fetch_status = 'ok') as fetched,
-               count(*) filter (stage1_keep and fetch_status = 'ok' and eval_match is null) as no_eval,
-               count(*) filter (stage1_keep and fetch_status = 'ok' and eval_match is null and duplicate_of is null) as no_copy,
-               count(*) filter (stage1_keep and fetch_status = 'ok' and eval_match is null and duplicate_of is null
-                                and stage2_keep) as stage2,
-               count(shard) as exported from judged
-        """,
+        f"select count(*) as samples, (select count(*) from rejects) as rejected, {counts}, count(shard) as exported from m",
     )[0]
     names = {
         "read": "rows read",
@@ -102,24 +99,32 @@ def funnel(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 def retention(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """InternVL's Table 2 for this manifest, the paper's shares beside ours; the last row is the total."""
+    stages = {"stage1": ("stage1", "unseen"), "stage2": ("stage1", "unseen", "original", "stage2")}
+    # A stage that has judged nothing of a source yet has no share.
+    kept = ", ".join(
+        f"case when count({stage}_keep) > 0 then count(*) filter ({selection.sql_of(conditions)}) end as {stage}"
+        for stage, conditions in stages.items()
+    )
     counted = _rows(
         connection,
-        """
-        with ordinals as (select distinct source, sample_id >> 56 as ordinal from samples),
-             read as (select source, count(*) as n from samples group by 1 union all
-                      select o.source, count(*) from rejects r join ordinals o on r.sample_id >> 56 = o.ordinal group by 1),
-             totals as (select source, sum(n)::bigint as original from read group by 1)
-        select t.source, any_value(t.original) as original,
-               count(*) filter (stage1_keep and eval_match is null) as stage1,
-               count(*) filter (stage1_keep and eval_match is null and duplicate_of is null and stage2_keep) as stage2
+        f"""
+        with totals as (select source, count(*) as original from (select source from samples union all select source from rejects)
+                        group by 1)
+        select t.source, any_value(t.original) as original, {kept}
         from totals t left join m using (source) group by 1 order by 1
         """,
     )
     by_name = sources()
     rows = [_retention_row(by_name[row["source"]].title, PAPER.get(by_name[row["source"]].title), row) for row in counted]
     rows.sort(key=lambda row: list(PAPER).index(row["source"]) if row["source"] in PAPER else len(PAPER))
-    total = {name: sum(row[name] for row in rows) for name in ("original", "stage1", "stage2")}
+    total = {name: _sum(row[name] for row in rows) for name in ("original", "stage1", "stage2")}
     return [*rows, _retention_row("total", ("", *PAPER_TOTAL), total)]
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """The sum; None where a count is not known."""
+    known = list(counts)
+    return None if None in known else sum(filter(None, known))
 
 
 def _retention_row(title: str, paper: tuple[str, str, float, float] | None, row: dict[str, Any]) -> dict[str, Any]:
@@ -129,13 +134,17 @@ def _retention_row(title: str, paper: tuple[str, str, float, float] | None, row:
         "language": language,
         "original": row["original"],
         "stage1": row["stage1"],
-        "stage1_share": row["stage1"] / row["original"] if row["original"] else None,
+        "stage1_share": _share(row["stage1"], row["original"]),
         "stage2": row["stage2"],
-        "stage2_share": row["stage2"] / row["original"] if row["original"] else None,
+        "stage2_share": _share(row["stage2"], row["original"]),
         "paper_original": size,
         "paper_stage1_share": stage1,
         "paper_stage2_share": stage2,
     }
+
+
+def _share(part: int | None, whole: int | None) -> float | None:
+    return part / whole if whole and part is not None else None
 
 
 def reasons(connection: duckdb.DuckDBPyConnection, stage: str) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def retention_table(rows: list[dict[str, Any]]) -> list[str]:
     head = ["source", "language", "original", "stage 1", "kept", "paper", "stage 2", "kept", "paper"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        ours = [f"{row[name]:,}" for name in ("original", "stage1", "stage2")]
+        ours = [count(row[name]) for name in ("original", "stage1", "stage2")]
         shares = [share(row[name]) for name in ("stage1_share", "paper_stage1_share", "stage2_share", "paper_stage2_share")]
         cells = [row["source"], row["language"], ours[0], ours[1], *shares[:2], ours[2], *shares[2:]]
         lines.append("| " + " | ".join(cells) + " |")

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from infra.compat.errors import RequestError
-from pipelines.manifest.join import read_family
+from pipelines.manifest.join import read_columns, read_family
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import digest_of, read_receipts
+from pipelines.manifest.selection import columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import schema_of
 
@@ -23,6 +25,14 @@ def had(storage: Storage, part: Part, family: str, settings: Mapping[str, Any]) 
     if receipt is not None and dict(receipt.settings) != dict(settings):
         return schema.empty_table()
     return read_family(storage, part, family, [name for name in schema.names if name != "sample_id"])
+
+
+def missing_results(storage: Storage, part: Part, family: str, conditions: Sequence[str]) -> int:
+    """How many samples of a part meet the conditions (of `pipelines.manifest.selection`) and have no result yet."""
+    table = read_columns(storage, part, columns_of(conditions))
+    cached = read_family(storage, part, family, [])["sample_id"].to_numpy()
+    selected = table["sample_id"].filter(mask_of(table, conditions)).to_numpy()
+    return int(np.isin(selected, cached, invert=True).sum())
 
 
 def commit_once(storage: Storage, part: Part, family: str, request: Any, make: Callable[[str], pa.Table]) -> tuple[str, bool]:

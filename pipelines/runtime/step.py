@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -85,7 +86,7 @@ class Outcome:
 
 def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Part, str]:
     """The fingerprint each part's receipt would carry if the step were done now; a part not yet ingested has none."""
-    content = "" if step.missing else content_digest(step.work, *step.content)
+    content = "" if step.missing else _content_of(step)
     inputs = {family: read_receipts(storage, family, parts) for family in step.inputs}
     able = [part for part in parts if part in inputs["samples"]] if "samples" in inputs else parts
     return {
@@ -100,6 +101,12 @@ def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Pa
         )
         for part in able
     }
+
+
+def _content_of(step: Step) -> str:
+    """The digest of what decides the columns of a pure step: its work, what that calls in its module, and in `filters`."""
+    work = step.work.func if isinstance(step.work, partial) else step.work
+    return content_digest(work, *step.content, packages=(work.__module__,))
 
 
 def run_step(

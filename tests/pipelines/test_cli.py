@@ -139,7 +139,7 @@ def test_only_the_named_parts_are_done(root: str, tmp_path: Path, ray_session: N
         ingest.main(["--root", root, source, str(tmp_path / f"{name}.parquet")])
 
     def done() -> set[str]:
-        return {path.removeprefix("manifest/stage1/") for path in Storage(root).glob("manifest/stage1/*/*.parquet")}
+        return {path.removeprefix("manifest/stage1/source=") for path in Storage(root).glob("manifest/stage1/*/*.parquet")}
 
     assert stage1.main(["--root", root, "--only", "laion2b-en/000001-0000000000"])["parts"] == 1
     assert done() == {"laion2b-en/000001-0000000000.parquet"}

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from infra.compat.errors import RequestError
+from pipelines.manifest.layout import upgrade
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import is_internal
 
@@ -101,6 +102,10 @@ def read_parts(storage: Storage, source: str) -> list[Part]:
 
 
 def all_parts(storage: Storage) -> list[Part]:
-    """Every part of every ingested source, in the order of sample ids within each source."""
+    """Every part of every ingested source, in the order of sample ids within each source.
+
+    A manifest of an earlier version is brought to this one's layout first.
+    """
+    upgrade(storage)
     sources = [path.removeprefix("sources/").removesuffix(".json") for path in storage.glob("sources/*.json")]
     return [part for source in sources for part in read_parts(storage, source)]

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -138,6 +139,14 @@ class Storage:
         """The files that match `pattern`, sorted, relative to the root."""
         self.fs.invalidate_cache()
         return sorted(found[len(self.base) + 1 :] for found in self.fs.glob(self.full(pattern)))
+
+    def move(self, folder: str, target: str) -> None:
+        """Moves a folder and all below it: by one rename on a folder, file by file elsewhere; one that is gone is no error."""
+        with suppress(FileNotFoundError):
+            if self.is_local:
+                Path(self.full(folder)).rename(self.full(target))
+            else:
+                self.fs.mv(self.full(folder), self.full(target), recursive=True)
 
     def remove(self, paths: Iterable[str]) -> None:
         """Deletes the files; one that is gone already is no error."""

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from infra.compat.errors import RequestError
 from pipelines.manifest import precedence, query_columns
 from pipelines.manifest.precedence import PRECEDENCE, SHARDS, families_of
 from pipelines.manifest.query_columns import VIEW
@@ -71,7 +72,12 @@ class ManifestView:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, storage: Storage) -> None:
         self.connection, self.storage = connection, storage
-        self.present = {path.split("/")[1] for path in storage.glob("manifest/*/*")}
+        folders = [path.split("/") for path in storage.glob("manifest/*/*")]
+        if any("=" not in source for _, _, source in folders):
+            raise RequestError(
+                f"{storage.root} was written by an earlier version; run `pairmill status` once, which moves its folders"
+            )
+        self.present = {family for _, family, _ in folders}
         latest = storage.read_json("exports/latest.json")["family"] if storage.exists("exports/latest.json") else SHARDS
         self.shards = latest if latest in self.present else SHARDS
         self.views: dict[str, str] = {}

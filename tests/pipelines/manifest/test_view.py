@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra.compat.errors import RequestError
 from pipelines.manifest import connect
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.join import read_columns
-from pipelines.manifest.parts import Part, SourceFile, register_files
+from pipelines.manifest.parts import Part, SourceFile, all_parts, register_files
 from pipelines.manifest.precedence import PRECEDENCE
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform, schema_of
@@ -190,3 +191,14 @@ def test_a_part_written_before_a_column_existed_has_null_in_it(storage: Storage)
     table = read_columns(storage, part, ["caption", "license", "sha256", "caption_pictures"])
     assert table["license"].null_count == 10 and table["caption"].null_count == 0
     assert table.schema.field("caption_pictures").type == pa.int32()
+
+
+def test_a_manifest_of_the_earlier_layout_is_moved_and_read(storage: Storage) -> None:
+    query = "select source, count(*), count(fetch_status), count(*) filter (stage1_keep) from manifest group by 1 order by 1"
+    before = connect(storage.root).sql(query).fetchall()
+    for path in storage.glob("manifest/*/source=*"):
+        storage.move(path, path.replace("source=", ""))
+    with pytest.raises(RequestError, match="earlier version; run `pairmill status`"):
+        connect(storage.root)
+    assert len(all_parts(storage)) == 6
+    assert connect(storage.root).sql(query).fetchall() == before

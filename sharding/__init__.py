@@ -1,10 +1,34 @@
-"""WebDataset tars: written byte-reproducibly, indexed, checksummed, read at random or in a deterministic order.
+"""WebDataset shards: written byte-reproducibly, indexed, checksummed, read at random or in a deterministic order.
 
-    writer.py   samples → a tar whose bytes depend on the samples alone
-    index.py    where each sample lies in its tar; the dataset's summary with checksums
-    reader.py   samples of a tar by position, on any fsspec URI
-    order.py    which sample comes at which position of which epoch
-    verify.py   does what lies there match what was written
+layout.py   what the files of a dataset are called
+sample.py   a sample and its members
+tar.py      members → a tar whose bytes depend on them alone
+writer.py   samples → a shard: tar, index rows and checksum in one pass
+index.py    the index of a shard; the dataset's summary with checksums
+reader.py   samples by (shard, row), on any fsspec URI
+order.py    which sample comes at which position of which epoch
+verify.py   shards that are missing or changed
 
-A sample is a key and a dict of endings to bytes, as in WebDataset.
+Write with `write_shard` and `summary_bytes`; read with `read_dataset`, `ShardReader` and `Order`.
 """
+
+from sharding.index import Dataset, Shard, read_dataset, summary_bytes
+from sharding.order import Order
+from sharding.reader import ShardReader
+from sharding.sample import Sample, sample_json
+from sharding.verify import faults
+from sharding.writer import ShardWriter, write_shard
+
+__all__ = [
+    "Dataset",
+    "Order",
+    "Sample",
+    "Shard",
+    "ShardReader",
+    "ShardWriter",
+    "faults",
+    "read_dataset",
+    "sample_json",
+    "summary_bytes",
+    "write_shard",
+]

@@ -1,14 +1,10 @@
-"""What lies where: an index per shard, and one summary of the dataset with checksums.
-
-dataset.json                  splits → shards: name, samples, bytes, sha256
-<shard>.tar                   the samples
-<shard>.index.parquet         a row per sample, in the order of the tar: sample_id, and offset and length of each member
-"""
+"""Where the samples lie: an index per shard, and one summary of the dataset with checksums."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,19 +12,20 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-MEMBERS = ("image", "text", "json")
+from sharding.layout import SUMMARY, index_file
+from sharding.sample import MEMBERS
+
 INDEX = pa.schema(
     [
         ("sample_id", pa.uint64()),
-        *((f"{member}_{what}", pa.int64()) for member in MEMBERS for what in ("offset", "length")),
+        *((f"{member}_{column}", pa.int64()) for member in MEMBERS for column in ("offset", "length")),
     ]
 )
-SUMMARY = "dataset.json"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A finished shard; `name` has no ending."""
+    """A finished shard; `name` has no ending, `bytes` and `sha256` are those of its tar."""
 
     name: str
     samples: int
@@ -60,21 +57,21 @@ def summary_bytes(splits: dict[str, list[Shard]], about: dict[str, Any]) -> byte
 
 
 def read_dataset(uri: str) -> Dataset:
-    """The dataset at `uri`; FileNotFoundError when there is no summary."""
+    """The dataset at `uri`, a folder or any fsspec URI; FileNotFoundError when there is no summary."""
     with fsspec.open(f"{uri.rstrip('/')}/{SUMMARY}", "rb") as handle:
         document = json.loads(handle.read())
     splits = {split: [Shard(**shard) for shard in shards] for split, shards in document["splits"].items()}
     return Dataset(uri.rstrip("/"), splits)
 
 
-def index_bytes(rows: list[dict[str, int]]) -> bytes:
-    """A shard's index as Parquet."""
+def index_bytes(rows: Sequence[dict[str, int]]) -> bytes:
+    """A shard's index as Parquet: a row per sample in the order of the tar, with the columns of INDEX."""
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX), sink, compression="zstd", use_dictionary=False)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=INDEX), sink, compression="zstd", use_dictionary=False)
     return sink.getvalue()
 
 
 def read_index(uri: str, shard: str) -> pa.Table:
-    """A shard's index, a row per sample in the order of the tar."""
-    with fsspec.open(f"{uri}/{shard}.index.parquet", "rb") as handle:
+    """A shard's index: a row per sample in the order of the tar."""
+    with fsspec.open(f"{uri}/{index_file(shard)}", "rb") as handle:
         return pq.read_table(handle)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 import fsspec
 import pyarrow as pa
 
 from sharding.index import Dataset, read_index
+from sharding.layout import tar_file
+from sharding.sample import MEMBERS, Sample
 
 OPEN_SHARDS = 32
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One sample as stored: `image` and `json` bytes, `text` decoded."""
-
-    sample_id: int
-    image: bytes
-    text: str
-    json: bytes
 
 
 class ShardReader:
@@ -32,26 +23,22 @@ class ShardReader:
         self.open: OrderedDict[int, tuple[pa.Table, fsspec.spec.AbstractBufferedFile]] = OrderedDict()
 
     def read(self, shard: int, row: int) -> Sample:
-        """The sample at a row of a shard."""
+        """The sample at a row of a shard, by one read over all its members."""
         index, handle = self._open(shard)
-        place = {name: index[name][row].as_py() for name in index.column_names}
-        start = place["image_offset"]
-        end = place["json_offset"] + place["json_length"]
+        entry = {name: index[name][row].as_py() for name in index.column_names}
+        spans = {member: (entry[f"{member}_offset"], entry[f"{member}_length"]) for member in MEMBERS}
+        start = min(offset for offset, _ in spans.values())
         handle.seek(start)
-        data = handle.read(end - start)  # the members of a sample lie side by side
-
-        def member(name: str) -> bytes:
-            offset = place[f"{name}_offset"] - start
-            return bytes(data[offset : offset + place[f"{name}_length"]])
-
-        return Sample(place["sample_id"], member("image"), member("text").decode(), member("json"))
+        data = handle.read(max(offset + length for offset, length in spans.values()) - start)
+        image, text, json = (bytes(data[offset - start :][:length]) for offset, length in map(spans.__getitem__, MEMBERS))
+        return Sample(entry["sample_id"], image, text.decode(), json)
 
     def _open(self, shard: int) -> tuple[pa.Table, fsspec.spec.AbstractBufferedFile]:
         if shard not in self.open:
             while len(self.open) >= OPEN_SHARDS:
                 self.open.popitem(last=False)[1][1].close()
             name = self.shards[shard].name
-            self.open[shard] = read_index(self.uri, name), self.fs.open(f"{self.path}/{name}.tar", "rb")
+            self.open[shard] = read_index(self.uri, name), self.fs.open(f"{self.path}/{tar_file(name)}", "rb")
         self.open.move_to_end(shard)
         return self.open[shard]
 

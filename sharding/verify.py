@@ -1,4 +1,4 @@
-"""Does a dataset still hold what was written: sizes and checksums of all shards."""
+"""Checks a dataset against its summary: are all shards there, with the bytes that were written?"""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Iterator
 import fsspec
 
 from sharding.index import read_dataset
+from sharding.layout import tar_file
 
 
 def faults(uri: str) -> Iterator[tuple[str, str]]:
-    """(shard, what is wrong with it) for every shard that is missing or whose bytes differ from the summary's checksum."""
+    """(shard, fault) for every shard that is missing or whose sha256 differs from the summary's."""
     dataset = read_dataset(uri)
     fs, path = fsspec.core.url_to_fs(dataset.uri)
     for shards in dataset.splits.values():
         for shard in shards:
             try:
-                with fs.open(f"{path}/{shard.name}.tar", "rb") as handle:
-                    found = hashlib.file_digest(handle, "sha256").hexdigest()
+                with fs.open(f"{path}/{tar_file(shard.name)}", "rb") as handle:
+                    sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
             except FileNotFoundError:
                 yield shard.name, "missing"
                 continue
-            if found != shard.sha256:
-                yield shard.name, f"sha256 is {found}, was {shard.sha256}"
+            if sha256 != shard.sha256:
+                yield shard.name, f"sha256 is {sha256}, was {shard.sha256}"

@@ -1,41 +1,60 @@
-"""Writes WebDataset tars. The same samples in the same order give the same bytes: no clock, no owner, no host in them."""
+"""Writes a shard in one pass: the tar, its checksum, and a row of the index for every sample."""
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Mapping
-from typing import IO
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-BLOCK = 512
+from sharding.index import Shard, index_bytes
+from sharding.layout import index_file, tar_file
+from sharding.sample import MEMBERS, Sample, ending_of
+from sharding.tar import Sink, TarWriter
+
+
+class _Hashed:
+    """A sink that passes bytes on and keeps their sha256."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink, self.sha256 = sink, hashlib.sha256()
+
+    def write(self, data: bytes, /) -> None:
+        self.sha256.update(data)
+        self.sink.write(data)
 
 
 class ShardWriter:
-    """Appends samples to a tar stream; close() ends the tar. Offsets are those of the data, not of the headers."""
+    """Writes samples to the stream of a shard's tar and remembers where each lies."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream = stream
-        self.position = 0
+    def __init__(self, stream: Sink, name: str) -> None:
+        self.name = name
+        self.rows: list[dict[str, int]] = []
+        self._stream = _Hashed(stream)
+        self._tar = TarWriter(self._stream)
 
-    def add(self, key: str, sample: Mapping[str, bytes]) -> dict[str, tuple[int, int]]:
-        """Writes `<key>.<ending>` for each ending; returns ending → (offset, length) in bytes.
+    def add(self, sample_id: int, members: Mapping[str, bytes]) -> None:
+        """Writes a sample's image, text and json, in the mapping's order; ValueError when one is missing or unknown."""
+        if set(members) != set(MEMBERS):
+            raise ValueError(f"a sample has the members {', '.join(MEMBERS)}, not {', '.join(members) or 'none'}")
+        endings = {member: ending_of(member, data) for member, data in members.items()}
+        places = self._tar.add(f"{sample_id:016x}", {endings[member]: data for member, data in members.items()})
+        row = {"sample_id": sample_id}
+        for member, ending in endings.items():
+            row[f"{member}_offset"], row[f"{member}_length"] = places[ending]
+        self.rows.append(row)
 
-        The key may hold no dot (WebDataset splits names at the first one) and at most 90 bytes.
-        """
-        if "." in key or "/" in key or not 0 < len(key.encode()) <= 90:
-            raise ValueError(f"a sample's key may hold no dot or slash and 1 to 90 bytes: {key!r}")
-        return {ending: self._add_member(f"{key}.{ending}", data) for ending, data in sample.items()}
+    def close(self) -> Shard:
+        """Ends the tar; returns the shard's record."""
+        self._tar.close()
+        return Shard(self.name, len(self.rows), self._tar.position, self._stream.sha256.hexdigest())
 
-    def _add_member(self, name: str, data: bytes) -> tuple[int, int]:
-        info = tarfile.TarInfo(name)
-        info.size, info.mode = len(data), 0o644
-        header = info.tobuf(tarfile.USTAR_FORMAT)
-        offset = self.position + len(header)
-        padding = -len(data) % BLOCK
-        self.stream.write(header + data + b"\0" * padding)
-        self.position = offset + len(data) + padding
-        return offset, len(data)
 
-    def close(self) -> None:
-        """Writes the two empty blocks that end a tar."""
-        self.stream.write(b"\0" * (2 * BLOCK))
-        self.position += 2 * BLOCK
+def write_shard(folder: Path, name: str, samples: Iterable[Sample]) -> Shard:
+    """Writes a shard's tar and index into a local folder; returns its record."""
+    with (folder / tar_file(name)).open("wb") as stream:
+        writer = ShardWriter(stream, name)
+        for sample in samples:
+            writer.add(sample.sample_id, sample.members())
+        shard = writer.close()
+    (folder / index_file(name)).write_bytes(index_bytes(writer.rows))
+    return shard

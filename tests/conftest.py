@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import hypothesis
 import pytest
 from PIL import Image, ImageDraw
 
 from tests.support.s3 import Faults, bucket, environment, faulty, free_port, server
+
+# No test depends on how fast this machine is.
+hypothesis.settings.register_profile("loaded", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("loaded")
 
 # Workers of Ray inherit the environment it was started with, so they have to know the object store before there is one.
 S3_PORT = free_port()

@@ -7,7 +7,6 @@ training shard. Nothing is planted or scored here: these are the pairs before th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sys
@@ -33,8 +32,10 @@ from pipelines.fetching.settings import FetchSettings
 from pipelines.images.identify import identify
 from pipelines.images.prepare import prepare
 from pipelines.runtime.parser import Parser
-from sharding.index import SUMMARY, Shard, index_bytes, summary_bytes
-from sharding.writer import ShardWriter
+from sharding.index import Shard, summary_bytes
+from sharding.layout import SUMMARY, shard_name
+from sharding.sample import Sample, sample_json
+from sharding.writer import write_shard
 
 ASKED_LANGUAGES = ("en", "zh", "de", "fr", "es", "pt", "it", "ru")
 PROMPTS = 100
@@ -135,30 +136,13 @@ def lessons(
 
 
 def write_shards(rows: Sequence[Lesson], split: str, first_id: int, out: Path) -> list[Shard]:
-    """Writes one split; returns its shards."""
-    shards = []
-    for number, start in enumerate(range(0, len(rows), SHARD)):
-        name = f"{split}-{number:06d}"
-        index = []
-        with (out / f"{name}.tar").open("wb") as stream:
-            writer = ShardWriter(stream)
-            for row, (image, text, about) in enumerate(rows[start : start + SHARD], start=first_id + start):
-                meta = json.dumps({"sample_id": row, **about}, sort_keys=True, ensure_ascii=False).encode()
-                places = writer.add(f"{row:016x}", {"jpg": image, "txt": text.encode(), "json": meta})
-                offsets = zip(("image", "text", "json"), places.values(), strict=True)
-                index.append(
-                    {"sample_id": row}
-                    | {
-                        f"{member}_{what}": value
-                        for member, place in offsets
-                        for what, value in zip(("offset", "length"), place, strict=True)
-                    }
-                )
-            writer.close()
-        data = (out / f"{name}.tar").read_bytes()
-        (out / f"{name}.index.parquet").write_bytes(index_bytes(index))
-        shards.append(Shard(name, len(index), len(data), hashlib.sha256(data).hexdigest()))
-    return shards
+    """Writes one split, its samples numbered from `first_id`; returns its shards."""
+    samples = [
+        Sample(number, image, text, sample_json(number, metadata))
+        for number, (image, text, metadata) in enumerate(rows, start=first_id)
+    ]
+    starts = range(0, len(samples), SHARD)
+    return [write_shard(out, shard_name(split, number), samples[start : start + SHARD]) for number, start in enumerate(starts)]
 
 
 def _image(picture: Picture) -> tuple[str, bytes] | None:

@@ -7,11 +7,10 @@ went is scattered back to their parts (the family `shards_<name>`).
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,14 @@ from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
 from pipelines.runtime.step import Made, Outcome, Step, run_step
-from sharding.index import SUMMARY, Shard, index_bytes, summary_bytes
-from sharding.writer import ShardWriter
+from sharding.index import Shard, summary_bytes
+from sharding.layout import SUMMARY, index_file, shard_name, split_of, tar_file
+from sharding.sample import Sample, sample_json
+from sharding.writer import write_shard
 
 INPUTS = ("samples", "fetch", "stage1", "stage2", "dedup")
-META = ("url", "source", "language", "width", "height", "synthetic")
+METADATA = ("url", "source", "language", "width", "height", "synthetic")
+REPORT_EVERY = 1000  # samples between two reports of progress
 
 
 def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings, name: str, stage: int, out: Storage) -> Outcome:
@@ -53,7 +55,7 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
     inputs = fingerprint_of({str(part): receipt.digest for part, receipt in receipts.items()})
     items = [
         {
-            "label": f"{split}-{number:06d}",
+            "label": shard_name(split, number),
             "split": split,
             "number": number,
             "of": count,
@@ -73,8 +75,8 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
     family = f"shards_{name}"
     names = [shard.name for shards in splits.values() for shard in shards]
     common = {"shards": fingerprint_of({shard.name: shard.sha256 for shards in splits.values() for shard in shards})}
-    home = Step(family, ("samples",), lambda part: common, partial(_take_home, out=out, shards=names))
-    outcome = run_step(storage, home, parts)
+    scatter = Step(family, ("samples",), lambda part: common, partial(_rows_of_part, out=out, shards=names))
+    outcome = run_step(storage, scatter, parts)
     storage.write_json("exports/latest.json", {"family": family, "uri": out.root, "shards": len(names)})
     outcome.counts.update({"shards": len(names), "bytes": sum(shard.bytes for s in splits.values() for shard in s)})
     return outcome
@@ -97,7 +99,7 @@ def _write_shards(
     work = partial(_write_shard, storage=storage, parts=parts, family=family, out=out)
     for item in items:
         item["fingerprint"] = fingerprint_of({name: item[name] for name in ("split", "number", "of", "inputs", "seed")})
-    receipts = out.read_many([_receipt(item) for item in items])
+    receipts = out.read_many([_receipt(item["label"]) for item in items])
     done = {}
     for item, receipt in zip(items, receipts, strict=True):
         if receipt is not None and json.loads(receipt)["fingerprint"] == item["fingerprint"]:
@@ -120,17 +122,16 @@ def _write_shards(
 def _remove_stale(out: Storage, splits: dict[str, list[Shard]]) -> None:
     """Removes shards of an earlier, larger export: whoever reads `*.tar` must see this export alone."""
     names = {shard.name for shards in splits.values() for shard in shards}
-    endings = (".tar", ".index.parquet", ".json")
-    for pattern in ("*.tar", "*.index.parquet", "receipts/*.json"):
-        for path in out.glob(pattern):
-            name = path.removeprefix("receipts/")
-            stem = next(name.removesuffix(ending) for ending in endings if name.endswith(ending))
-            if re.fullmatch(rf"({TRAIN}|{HELD_OUT})-\d{{6}}", stem) and stem not in names:
+    for file_of in (tar_file, index_file, _receipt):
+        before, after = file_of("*").split("*")
+        for path in out.glob(file_of("*")):
+            shard = path.removeprefix(before).removesuffix(after)
+            if split_of(shard) in (TRAIN, HELD_OUT) and shard not in names:
                 out.remove([path])
 
 
-def _receipt(item: dict[str, Any]) -> str:
-    return f"receipts/{item['label']}.json"
+def _receipt(shard: str) -> str:
+    return f"receipts/{shard}.json"
 
 
 def _write_shard(
@@ -139,48 +140,23 @@ def _write_shard(
     low, high = (edge * (1 << 64) // item["of"] for edge in (item["number"], item["number"] + 1))
     tables = [_rows_between(storage, part.path(family), low, high - 1, item["split"]) for part in parts]
     rows = pa.concat_tables(tables).sort_by([("order", "ascending"), ("sample_id", "ascending")])
-    index = []
-    with tempfile.NamedTemporaryFile(delete=False) as local:
-        writer = ShardWriter(local)
-        for row in rows.to_pylist():
-            image = storage.read_range(row["tar"], row["offset"], row["length"])
-            meta = {"sample_id": row["sample_id"], **{name: row[name] for name in META}}
-            members = {
-                ending_of(image): image,
-                "txt": row["caption"].encode(),
-                "json": json.dumps(meta, sort_keys=True, ensure_ascii=False).encode(),
-            }
-            places = writer.add(f"{row['sample_id']:016x}", members).values()
-            entry = {"sample_id": row["sample_id"]}
-            for name, (offset, length) in zip(("image", "text", "json"), places, strict=True):
-                entry |= {f"{name}_offset": offset, f"{name}_length": length}
-            index.append(entry)
-            if len(index) % 1000 == 0:
-                reporter(1000)
-        writer.close()
-    reporter(len(index) % 1000)
-    path = Path(local.name)
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    shard = {"name": item["label"], "samples": len(index), "bytes": path.stat().st_size, "sha256": digest}
-    out.adopt(path, f"{item['label']}.tar")
-    out.write(f"{item['label']}.index.parquet", index_bytes(index))
-    out.write_json(_receipt(item), {"fingerprint": item["fingerprint"], "shard": shard})
+    label = item["label"]
+    with tempfile.TemporaryDirectory() as folder:
+        shard = asdict(write_shard(Path(folder), label, _samples(storage, rows, reporter)))
+        for file in (tar_file(label), index_file(label)):
+            out.adopt(Path(folder) / file, file)
+    out.write_json(_receipt(label), {"fingerprint": item["fingerprint"], "shard": shard})
     return shard
 
 
-def ending_of(image: bytes) -> str:
-    """The file ending of stored picture bytes, by their first bytes."""
-    known = {
-        b"\xff\xd8\xff": "jpg",
-        b"\x89PNG": "png",
-        b"RIFF": "webp",
-        b"GIF8": "gif",
-        b"BM": "bmp",
-        b"II*\0": "tif",
-        b"MM\0*": "tif",
-    }
-    return next((ending for magic, ending in known.items() if image.startswith(magic)), "avif")
+def _samples(storage: Storage, rows: pa.Table, reporter: Reporter) -> Iterator[Sample]:
+    for number, row in enumerate(rows.to_pylist(), start=1):
+        image = storage.read_range(row["tar"], row["offset"], row["length"])
+        metadata = sample_json(row["sample_id"], {name: row[name] for name in METADATA})
+        yield Sample(row["sample_id"], image, row["caption"], metadata)
+        if number % REPORT_EVERY == 0:
+            reporter(REPORT_EVERY)
+    reporter(len(rows) % REPORT_EVERY)
 
 
 def _rows_between(storage: Storage, path: str, low: int, high: int, split: str) -> pa.Table:
@@ -189,7 +165,8 @@ def _rows_between(storage: Storage, path: str, low: int, high: int, split: str) 
         return pq.read_table(handle, filters=bounds & (pc.field("split") == split))
 
 
-def _take_home(storage: Storage, part: Part, reporter: Reporter, *, out: Storage, shards: Sequence[str]) -> Made:
+def _rows_of_part(storage: Storage, part: Part, reporter: Reporter, *, out: Storage, shards: Sequence[str]) -> Made:
+    """The family `shards_<name>` of a part: which of its samples lie in which shard, at which row."""
     ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
     low, high = (pa.scalar(int(edge), pa.uint64()) for edge in (ids.min(initial=2**64 - 1), ids.max(initial=0)))
     tables = []
@@ -197,7 +174,7 @@ def _take_home(storage: Storage, part: Part, reporter: Reporter, *, out: Storage
         own = out.read_parquet(f"{shard}.index.parquet", ["sample_id"])
         own = own.append_column("position", pa.array(np.arange(len(own), dtype=np.int32)))
         own = own.filter(pc.and_(pc.greater_equal(own["sample_id"], low), pc.less_equal(own["sample_id"], high)))
-        name, split = (pa.array([text] * len(own), pa.string()) for text in (shard, shard.rpartition("-")[0]))
+        name, split = (pa.array([text] * len(own), pa.string()) for text in (shard, split_of(shard)))
         tables.append(own.append_column("shard", name).append_column("split", split))
     empty = pa.schema([("sample_id", pa.uint64()), ("position", pa.int32()), ("shard", pa.string()), ("split", pa.string())])
     table = pa.concat_tables([empty.empty_table(), *tables]).sort_by("sample_id")

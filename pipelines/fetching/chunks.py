@@ -21,7 +21,7 @@ from pipelines.fetching.settings import FetchSettings
 from pipelines.images.identify import Unfit
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
-from sharding.writer import ShardWriter
+from sharding.tar import TarWriter
 
 # So many URLs, and hardly one that reached a host: that is no web with dead links but a machine without one.
 UNREACHED, ENOUGH, ALMOST_ALL = ("dns", "connect"), 50, 0.98
@@ -161,7 +161,7 @@ def write_tar(storage: Storage, spool: Spool, keys: Sequence[str], tar: str, res
     if not kept:
         return
     with tempfile.NamedTemporaryFile(delete=False) as local:
-        writer = ShardWriter(local.file)  # asked through its wrapper, each write takes twice as long
+        writer = TarWriter(local.file)  # asked through its wrapper, each write takes twice as long
         for index in kept:
             ending, data = spool.read(index)
             ((offset, length),) = writer.add(keys[index], {ending: data}).values()

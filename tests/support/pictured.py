@@ -11,7 +11,7 @@ from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
-from sharding.writer import ShardWriter
+from sharding.tar import TarWriter
 
 PART = Part("coyo", 0, 0, 8)
 COLOURS = ("red", "green", "blue", "white", "black")
@@ -30,7 +30,7 @@ def pictured(root: Path) -> Storage:
     ids = sample_ids(4, 0, 0, 8)
     Path(storage.full("images")).mkdir(parents=True)
     with Path(storage.full("images/a.tar")).open("wb") as handle:
-        writer = ShardWriter(handle)
+        writer = TarWriter(handle)
         bodies = [jpeg(colour) for colour in COLOURS] + [b"no picture"]
         places = [writer.add(str(i), {"jpg": body})["jpg"] for i, body in enumerate(bodies)]
         writer.close()

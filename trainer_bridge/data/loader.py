@@ -17,7 +17,8 @@ from torch import Tensor
 
 from sharding.index import Dataset
 from sharding.order import Order
-from sharding.reader import Sample, ShardReader
+from sharding.reader import ShardReader
+from sharding.sample import Sample
 
 AHEAD = 4  # batches read and decoded before they are asked for
 

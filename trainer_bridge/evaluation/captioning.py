@@ -13,7 +13,7 @@ from PIL import Image
 
 from infra.compat.torchvision_operators import define_missing_operators
 from sharding.index import Dataset
-from sharding.reader import Sample
+from sharding.sample import Sample
 from trainer_bridge.data.chat_tokenizer import encode_chats
 from trainer_bridge.data.conversations import Chat, language_of, pivot, question
 from trainer_bridge.data.transforms import decode, normalise, whole

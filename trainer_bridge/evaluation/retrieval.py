@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from sharding.index import Dataset
-from sharding.reader import Sample, ShardReader
+from sharding.reader import ShardReader
+from sharding.sample import Sample
 from trainer_bridge.data.tokenizer import encode
 from trainer_bridge.data.transforms import decode, normalise, whole
 from trainer_bridge.models.contrastive import ContrastiveModel

@@ -15,7 +15,7 @@ from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
-from sharding.writer import ShardWriter
+from sharding.tar import TarWriter
 from tests.support.hostile_web import picture
 
 EVIL = '<script>document.title="owned"</script><img src=x onerror=alert(1)>'
@@ -54,7 +54,7 @@ def manifest(tmp_path: Path) -> Storage:
     }
     Path(storage.full("images")).mkdir(parents=True)
     with Path(storage.full("images/a.tar")).open("wb") as handle:
-        writer = ShardWriter(handle)
+        writer = TarWriter(handle)
         places = [writer.add(f"{i}", {"jpg": picture()})["jpg"] for i in range(6)]
         writer.close()
     ok = [i != 2 for i in range(6)]

@@ -1,0 +1,120 @@
+"""What was written is read back, by our reader and by WebDataset's own library, and a change is noticed."""
+
+import hashlib
+import io
+from itertools import permutations
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sharding import Sample, ShardReader, ShardWriter, faults, read_dataset, summary_bytes
+from sharding.index import index_bytes
+from sharding.layout import SUMMARY, index_file, shard_name, split_of, tar_file
+from sharding.sample import MEMBERS, ending_of
+from tests.support.shards import numbered_dataset, write_dataset
+
+
+@pytest.mark.parametrize("order", permutations(MEMBERS), ids="-".join)
+def test_members_in_any_order_are_read_back(order: tuple[str, ...], tmp_path: Path) -> None:
+    samples = [Sample(number, b"\xff\xd8\xff%d" % number, f"caption {number}", b'{"a": 1}') for number in range(3)]
+    stream = io.BytesIO()
+    writer = ShardWriter(stream, "train-000000")
+    for sample in samples:
+        writer.add(sample.sample_id, {member: sample.members()[member] for member in order})
+    shard = writer.close()
+    assert shard.bytes == len(stream.getvalue()) and shard.sha256 == hashlib.sha256(stream.getvalue()).hexdigest()
+    (tmp_path / tar_file(shard.name)).write_bytes(stream.getvalue())
+    (tmp_path / index_file(shard.name)).write_bytes(index_bytes(writer.rows))
+    (tmp_path / SUMMARY).write_bytes(summary_bytes({"train": [shard]}, {}))
+    reader = ShardReader(read_dataset(str(tmp_path)), "train")
+    assert [reader.read(0, row) for row in (2, 0, 1)] == [samples[row] for row in (2, 0, 1)]
+
+
+sample_lists = st.lists(
+    st.builds(Sample, st.integers(0, 2**64 - 1), st.binary(max_size=1500), st.text(max_size=200), st.binary(max_size=600)),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda sample: sample.sample_id,
+)
+
+
+@given(sample_lists)
+def test_any_sample_is_read_back_and_written_again_with_the_same_bytes(
+    tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]
+) -> None:
+    folders = [tmp_path_factory.mktemp("shards") for _ in range(2)]
+    datasets = [write_dataset(folder, {"train": [samples]}) for folder in folders]
+    reader = ShardReader(datasets[0], "train")
+    assert [reader.read(0, row) for row in range(len(samples))] == samples
+    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
+    assert first == second
+
+
+def test_the_bytes_of_a_shard_are_the_published_ones(tmp_path: Path) -> None:
+    """Golden: a change here gives everybody's next export other checksums."""
+    dataset = write_dataset(tmp_path, {"train": [[Sample(7, b"\xff\xd8\xff", "a fox", b'{"sample_id": 7}')]]})
+    (shard,) = dataset.shards("train")
+    assert shard.sha256 == "321f1ca3dc73aa008dd67d791d69de2a65b24a0ca0c84475cab87ab0c1c1ba34"
+    assert pq.read_table(tmp_path / "train-000000.index.parquet").to_pylist() == [
+        {
+            "sample_id": 7,
+            **{"image_offset": 512, "image_length": 3, "text_offset": 1536, "text_length": 5},
+            **{"json_offset": 2560, "json_length": 16},
+        }
+    ]
+
+
+def test_a_sample_without_a_member_is_refused() -> None:
+    with pytest.raises(ValueError, match="has the members image, text, json, not image, txt"):
+        ShardWriter(io.BytesIO(), "train-000000").add(0, {"image": b"", "txt": b""})
+
+
+@pytest.mark.parametrize(
+    "magic, ending",
+    [
+        (b"\xff\xd8\xff\xe0", "jpg"),
+        (b"\x89PNG\r\n", "png"),
+        (b"RIFF....WEBP", "webp"),
+        (b"GIF89a", "gif"),
+        (b"BM....", "bmp"),
+        (b"II*\0", "tif"),
+        (b"MM\0*", "tif"),
+        (b"\0\0\0 ftypavif", "avif"),
+    ],
+)
+def test_an_image_is_named_after_its_first_bytes(magic: bytes, ending: str) -> None:
+    assert ending_of("image", magic) == ending
+    assert (ending_of("text", magic), ending_of("json", magic)) == ("txt", "json")
+
+
+@given(st.text("ab-1", min_size=1, max_size=9), st.integers(0, 10**8))
+def test_a_shards_name_says_its_split(split: str, number: int) -> None:
+    assert split_of(shard_name(split, number)) == split
+    assert split_of("dataset") is None and split_of("train-12") is None
+
+
+def test_the_reader_and_webdataset_see_the_same_samples(tmp_path: Path) -> None:
+    dataset = numbered_dataset(tmp_path, [3, 5])
+    reader = ShardReader(dataset, "train")
+    ours = [reader.read(shard, row) for shard, size in enumerate(reader.sizes()) for row in range(size)]
+    urls = [str(tmp_path / tar_file(shard.name)) for shard in dataset.splits["train"]]
+    theirs = list(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False))
+    assert [(s["__key__"], s["avif"], s["txt"].decode()) for s in theirs] == [
+        (f"{s.sample_id:016x}", s.image, s.text) for s in ours
+    ]
+
+
+def test_verify_finds_a_changed_byte_and_a_missing_shard(tmp_path: Path) -> None:
+    dataset = numbered_dataset(tmp_path, [2, 2, 2])
+    assert list(faults(dataset.uri)) == []
+    path = tmp_path / "train-000001.tar"
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data)
+    (tmp_path / "train-000002.tar").unlink()
+    by_shard = dict(faults(dataset.uri))
+    assert set(by_shard) == {"train-000001", "train-000002"} and by_shard["train-000002"] == "missing"

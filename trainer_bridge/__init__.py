@@ -1,8 +1,41 @@
-"""The trainer: streams the mill's shards into DeepSpeed for the alignment stages.
+"""The trainer: streams exported shards into DeepSpeed for the alignment stages.
 
 shards → loader (positions → samples, exact resume) → transforms (bytes → tensors) → model → losses → stage → train
 
-train.py       `python -m trainer_bridge.train --stage … --config … --shards URI --out DIR` under torchrun or deepspeed
-stages.py      what each stage trains, with which loss
-evaluate.py    retrieval recall on the held-out split
+train.py             `python -m trainer_bridge.train --stage … --config … --shards URI --out DIR` under torchrun or deepspeed
+evaluate.py          figures of a saved model on the held-out split
+export_onnx.py       a stage-1 model → ONNX
+deepspeed_engine.py  all calls into DeepSpeed
+schedule.py          the learning-rate schedule
+configs/             published and tiny experiments
+stages/              what each stage trains, with which losses
+evaluation/          retrieval and captioning on a split
+checkpoints/         models in folders
+data/                samples → batches
+models/              InternViT, text towers, and how they are joined
+
+Imports of folders run upwards in this list. The names below load their modules, and torch with them, when they are first used.
 """
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "Batch": "data.loader",
+    "Loader": "data.loader",
+    "Experiment": "stages.settings",
+    "Stage": "stages",
+    "evaluate_model": "evaluate",
+    "find_stages": "stages",
+    "load_contrastive": "checkpoints.model_folders",
+    "load_experiment": "stages.settings",
+    "load_generative": "checkpoints.model_folders",
+    "load_internvl": "checkpoints.hugging_face",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

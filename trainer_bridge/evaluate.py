@@ -3,7 +3,7 @@
     python -m trainer_bridge.evaluate --checkpoint DIR --shards URI
 
 Stages 1 and 2: text→image recall@1, @5, @10 beside chance. Stage 3: the loss on captions, and right nouns where the shards name
-one.
+them.
 """
 
 from __future__ import annotations
@@ -16,19 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from sharding.index import read_dataset
-from trainer_bridge.checkpoints.model_folders import CONFIG, is_chat, load_contrastive, load_generative
-from trainer_bridge.evaluation.captioning import answers
-from trainer_bridge.evaluation.retrieval import retrieval
+from trainer_bridge.stages import find_stages
 
 
-def evaluate(folder: Path, shards: str, split: str) -> dict[str, Any]:
-    """What the model in `folder` does on a split; ValueError or FileNotFoundError in one line when either is not there."""
+def evaluate_model(folder: Path, shards: str, split: str) -> dict[str, Any]:
+    """Figures of the model in `folder` on a split; ValueError or FileNotFoundError in one line when either does not load."""
     dataset = read_dataset(shards)
-    if is_chat(folder):
-        return answers(folder, dataset, split)
-    generative = (folder / CONFIG).exists() and "generative" in json.loads((folder / CONFIG).read_text())
-    model, tokenizer = (load_generative if generative else load_contrastive)(folder)
-    return retrieval(model, tokenizer, dataset, split)
+    stage = next((stage for stage in find_stages().values() if stage.wrote(folder)), None)
+    if stage is None:
+        raise ValueError(f"{folder} holds no model of a stage; name a folder that trainer_bridge.train wrote")
+    return stage.evaluate(folder, dataset, split)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", default="heldout")
     options = parser.parse_args(argv)
     try:
-        result = evaluate(options.checkpoint, options.shards, options.split)
+        result = evaluate_model(options.checkpoint, options.shards, options.split)
     except (ValueError, FileNotFoundError) as error:
         sys.stderr.write(f"trainer_bridge.evaluate: {error}\n")
         sys.exit(2)

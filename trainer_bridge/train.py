@@ -2,8 +2,8 @@
 
     torchrun --nproc_per_node 2 -m trainer_bridge.train --stage contrastive --config FILE --shards URI --out DIR
 
-Writes DIR/metrics.jsonl (a line per step), DIR/model (to use), DIR/state (to go on from: run the same command again), and
-DIR/summary.json, with what the model does on the held-out split. `--from` names the model folder a stage begins with: the
+Writes DIR/metrics.jsonl (a line per step), DIR/model (to use), DIR/state (to resume from: run the same command again), and
+DIR/summary.json, with figures of the model on the held-out split. `--from` names the model folder a stage starts from: the
 generative and the chat stage need stage 1's.
 """
 
@@ -14,140 +14,159 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed as dist
 
+from infra.compat.errors import RequestError
 from sharding.index import Dataset, read_dataset
-from trainer_bridge.checkpoints import deepspeed_engine
-from trainer_bridge.config import TrainConfig, load_config
+from trainer_bridge import deepspeed_engine
 from trainer_bridge.data.loader import Loader
-from trainer_bridge.stages import STAGES, Stage
+from trainer_bridge.stages import Stage, find_stages
+from trainer_bridge.stages.settings import Experiment, load_experiment
 
-LOG_EVERY = 10
+LOG_EVERY = 10  # steps between two lines of progress on stderr
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parses the request and trains."""
-    parser = argparse.ArgumentParser(
-        prog="trainer_bridge.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--stage", required=True, choices=sorted(STAGES))
-    parser.add_argument("--config", required=True, help="the experiment (TOML)")
-    parser.add_argument("--shards", required=True, metavar="URI", help="shards that `pairmill export` wrote")
-    parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--from", dest="start", type=Path, metavar="DIR", help="a model folder to begin with")
-    parser.add_argument("--seconds", type=float, default=0.0, help="stop after this long, with the schedule fitted to it")
+    """Parses the command line and trains; exit status 2 and one line when the request is wrong."""
+    stages = find_stages()
+    parser = _parser(stages)
     options = parser.parse_args(argv)
-    kind = STAGES[options.stage]
+    stage_type = stages[options.stage]
     try:
-        config = load_config(options.config, kind.config_type)
+        experiment = load_experiment(options.config, stage_type.experiment_type)
         dataset = read_dataset(options.shards)
         dataset.shards("train")
-    except (ValueError, FileNotFoundError) as error:
-        _refuse(error)
+    except (RequestError, ValueError, FileNotFoundError) as error:
+        _exit(error)
     device = deepspeed_engine.start()
-    torch.manual_seed(config.data.seed)
+    torch.manual_seed(experiment.data.seed)
     if dist.get_rank() == 0:
         options.out.mkdir(parents=True, exist_ok=True)
     dist.barrier()
     try:
-        stage = kind(config, dataset, options.start, options.out)
-        train(stage, config, dataset, options.out, options.seconds, device)
+        stage = stage_type(experiment, dataset, options.start, options.out)
+        train(stage, experiment, dataset, options.out, options.seconds, device)
     except ValueError as error:
-        _refuse(error)
+        _exit(error)
     finally:
         dist.destroy_process_group()
 
 
-def _refuse(error: Exception) -> None:
-    """One line, from one rank."""
+def _parser(stages: Mapping[str, type[Stage]]) -> argparse.ArgumentParser:
+    lines = [
+        f"  {name:<12} {(sys.modules[stage.__module__].__doc__ or '').partition(chr(10))[0]}" for name, stage in stages.items()
+    ]
+    parser = argparse.ArgumentParser(
+        prog="trainer_bridge.train",
+        description=__doc__,
+        epilog="\n".join(["stages:", *lines]),
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("--stage", required=True, choices=sorted(stages))
+    parser.add_argument("--config", required=True, help="the experiment (TOML)")
+    parser.add_argument("--shards", required=True, metavar="URI", help="shards that `pairmill export` wrote")
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--from", dest="start", type=Path, metavar="DIR", help="a model folder to start from")
+    parser.add_argument("--seconds", type=float, default=0.0, help="stop after this long, with the schedule fitted to it")
+    return parser
+
+
+def _exit(error: Exception) -> None:
+    """Ends with exit status 2 and the error in one line, written by rank 0."""
     if not dist.is_initialized() or dist.get_rank() == 0:
         sys.stderr.write(f"trainer_bridge.train: {error}\n")
     sys.exit(2)
 
 
-def train(stage: Stage, config: TrainConfig, dataset: Dataset, out: Path, seconds: float, device: torch.device) -> None:
-    """Trains from the last saved step (or the start) to the end, saves the model, and evaluates it."""
+def train(stage: Stage, experiment: Experiment, dataset: Dataset, out: Path, seconds: float, device: torch.device) -> None:
+    """Trains from the latest saved state (or the start) to the end, saves the model, and evaluates it."""
     rank, world = dist.get_rank(), dist.get_world_size()
-    loader = Loader(dataset, "train", config.data.batch, stage.transform, config.data.seed, rank, world)
-    engine = deepspeed_engine.initialise(stage.model, stage.parameters(), config, world)
-    first, spent = deepspeed_engine.resume(engine, out / "state")
-    metrics = (out / "metrics.jsonl").open("a" if first else "w") if rank == 0 else None
-    clock = Clock(config.optimizer.steps, seconds, spent)
-    trained = first
-    for step, batch in enumerate(loader.batches(first, config.optimizer.steps), start=first):
+    data, steps = experiment.data, experiment.optimizer.steps
+    loader = Loader(dataset, "train", data.batch, stage.transform, data.seed, rank, world)
+    engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world)
+    done, seconds_before = deepspeed_engine.resume(engine, out / "state")
+    metrics = (out / "metrics.jsonl").open("a" if done else "w") if rank == 0 else None
+    clock = Clock(steps, seconds, seconds_before)
+    for step, batch in enumerate(loader.batches(done, steps), start=done):
         progress = clock.progress(step)
         if progress >= 1:
             break
-        rate = deepspeed_engine.set_rate(engine, config, progress)
-        # What is drawn in a step (dropped tokens, hard negatives) depends on the step, not on what ran before a resume.
-        torch.manual_seed(config.data.seed + (step * world + rank) * 1_000_003)
+        rate = deepspeed_engine.set_learning_rates(engine, experiment.optimizer, progress)
+        # The random numbers of a step (dropped tokens, hard negatives) must not depend on whether the run was resumed before it.
+        torch.manual_seed(data.seed + (step * world + rank) * 1_000_003)
         losses: Counter[str] = Counter()
-        for piece in deepspeed_engine.micro_batches(batch, config.run.micro_batch):
-            made = stage.losses(engine, piece, device)
-            engine.backward(sum(made.values()))
+        for micro_batch in batch.split(experiment.run.micro_batch):
+            share = len(micro_batch.captions) / len(batch.captions)
+            terms = stage.losses(engine, micro_batch, device)
+            engine.backward(sum(terms.values()))
             engine.step()
-            losses.update({name: value.item() * len(piece.captions) / len(batch.captions) for name, value in made.items()})
-        trained = step + 1
-        found = deepspeed_engine.mean(losses)
+            losses.update({name: value.item() * share for name, value in terms.items()})
+        done = step + 1
+        mean_losses = deepspeed_engine.mean(losses)
         if metrics is not None:
-            _log(metrics, step, config.optimizer.steps, found, rate, trained * config.data.batch, batch.faults, clock)
-        if trained % config.run.save_every == 0:
-            deepspeed_engine.save(engine, out / "state", trained, clock.elapsed())
-    deepspeed_engine.save(engine, out / "state", trained, clock.elapsed())
+            _log(metrics, step, steps, mean_losses, rate, done * data.batch, batch.faults, clock)
+        if done % experiment.run.save_every == 0:
+            deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
+    deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
     elapsed = clock.elapsed()
     state = deepspeed_engine.full_state(engine)
     if rank == 0:
         stage.save(out / "model", state)
-        _summarise(stage, out, dataset, trained, trained * config.data.batch, elapsed)
+        _summarise(stage, out, dataset, done, done * data.batch, elapsed)
     dist.barrier()
 
 
 class Clock:
-    """How far training is: by steps, or by time where a bound in seconds was given. All ranks agree, as rank 0 decides.
+    """How far the training is, by steps or by a limit in seconds. All ranks agree, as rank 0 decides.
 
-    `spent` are the seconds trained before a resume: they count, in the bound and in every rate.
+    `seconds_before` are those trained before a resume: they count in the limit and in every rate.
     """
 
-    def __init__(self, steps: int, seconds: float, spent: float) -> None:
-        self.steps, self.seconds, self.started = steps, seconds, time.monotonic() - spent
+    def __init__(self, steps: int, limit: float, seconds_before: float) -> None:
+        self.steps, self.limit, self.started = steps, limit, time.monotonic() - seconds_before
 
     def elapsed(self) -> float:
         """Seconds trained, those before a resume included."""
         return time.monotonic() - self.started
 
     def progress(self, step: int) -> float:
-        """0 at the start, 1 when it is time to stop."""
+        """0 at the start; from 1 on training stops."""
         by_steps = step / self.steps
-        if not self.seconds:
+        if not self.limit:
             return by_steps
-        agreed = torch.tensor([max(by_steps, self.elapsed() / self.seconds)])
+        agreed = torch.tensor([max(by_steps, self.elapsed() / self.limit)])
         dist.broadcast(agreed, 0)
         return float(agreed.item())
+
+    def remaining(self, step: int) -> float:
+        """Estimated seconds after this step."""
+        if self.limit:
+            return max(0.0, self.limit - self.elapsed())
+        return self.elapsed() / (step + 1) * (self.steps - step - 1)
 
 
 def _log(
     metrics: Any, step: int, steps: int, losses: dict[str, float], rate: float, samples: int, faults: int, clock: Clock
 ) -> None:
-    """A line of metrics.jsonl, and now and then one for people."""
+    """Writes a line of metrics.jsonl, and every few steps one to stderr."""
     seconds, loss = clock.elapsed(), sum(losses.values())
     row: dict[str, Any] = {"step": step, "loss": round(loss, 5), "lr": rate, "samples": samples, "faults": faults}
     row |= {"losses": {name: round(value, 5) for name, value in losses.items()}, "seconds": round(seconds, 2)}
     metrics.write(json.dumps(row) + "\n")
     metrics.flush()
     if step % LOG_EVERY == 0:
-        left = (clock.seconds - seconds) if clock.seconds else seconds / (step + 1) * (steps - step - 1)
-        parts = "" if len(losses) == 1 else " (" + ", ".join(f"{name} {value:.3f}" for name, value in losses.items()) + ")"
-        rates = f"{samples / seconds:,.0f} samples/s  {max(0, left):.0f}s left"
-        sys.stderr.write(f"train      step {step} / {steps}  loss {loss:.3f}{parts}  {rates}\n")
+        terms = "" if len(losses) == 1 else " (" + ", ".join(f"{name} {value:.3f}" for name, value in losses.items()) + ")"
+        rates = f"{samples / seconds:,.0f} samples/s  {clock.remaining(step):.0f}s left"
+        sys.stderr.write(f"train      step {step} / {steps}  loss {loss:.3f}{terms}  {rates}\n")
 
 
 def _summarise(stage: Stage, out: Path, dataset: Dataset, steps: int, samples: int, seconds: float) -> None:
-    """What was trained, for how long, and what came of it."""
+    """Writes summary.json: sizes, times, and the figures on the held-out split where there is one."""
     parameters = list(stage.model.parameters())
     summary: dict[str, Any] = {
         "steps": steps,
@@ -157,7 +176,7 @@ def _summarise(stage: Stage, out: Path, dataset: Dataset, steps: int, samples: i
         "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
     }
     if "heldout" in dataset.splits:
-        summary |= stage.evaluate(out / "model", dataset)
+        summary |= stage.evaluate(out / "model", dataset, "heldout")
     (out / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     sys.stdout.write(json.dumps(summary, sort_keys=True, ensure_ascii=False) + "\n")
 

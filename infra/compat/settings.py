@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,13 +28,20 @@ def read_toml(path: str, what: str) -> dict[str, Any]:
 
 
 def first_fault(error: ValidationError, kind: type[BaseModel]) -> str:
-    """The first fault that validation of a `kind` found: which setting, what is wrong, and the nearest name that exists."""
-    first = error.errors()[0]
+    """The first fault that validation of a `kind` met, unknown settings first: where, what is wrong, and the nearest name."""
+    # A misspelt setting may be missing under its right name too; the misspelling is what to mend.
+    first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     *sections, name = map(str, first["loc"])
     where = ".".join([*sections, name])
     if first["type"] != "extra_forbidden":
         return f"{where}: {first['msg'].lower()}"
-    section: Any = kind
+    section = kind
     for inner in sections:
-        section = section.model_fields[inner].annotation
+        section = _section_type(section.model_fields[inner].annotation)
     return f"{where} is no setting; {nearest(name, section.model_fields)}"
+
+
+def _section_type(annotation: Any) -> type[BaseModel]:
+    """The section in an annotation, which may be optional: `Model` and `Model | None` give Model."""
+    kinds = get_args(annotation) or (annotation,)
+    return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))

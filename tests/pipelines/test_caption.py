@@ -28,15 +28,16 @@ PROMPT = "Describe the picture in one sentence."
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small InternVL with random weights, saved as the chat stage saves."""
     from tests.trainer_bridge.models.test_models import tiny_model
-    from trainer_bridge.data.chat_tokenizer import IMAGE, new_tokenizer, processor_of, save_chat
-    from trainer_bridge.models.internvl import LanguageConfig, build, new_language
+    from trainer_bridge.checkpoints.hugging_face import save_internvl
+    from trainer_bridge.data.chat_tokenizer import IMAGE, build_processor, new_tokenizer
+    from trainer_bridge.models.internvl import LanguageConfig, build_internvl, new_language_model
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("model") / "tiny-internvl"
     sizes = LanguageConfig(vocabulary=400, width=16, depth=1, heads=2, mlp=32)
     tokenizer = new_tokenizer(["red green blue black picture"] * 9, sizes.vocabulary)
-    language = new_language(sizes, 64, tokenizer.pad_token_id, tokenizer.eos_token_id)
-    made = build(tiny_model().image_tower, language, tokenizer.convert_tokens_to_ids(IMAGE), 0.5)
+    language = new_language_model(sizes, 64, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    made = build_internvl(tiny_model().image_tower, language, tokenizer.convert_tokens_to_ids(IMAGE), 0.5)
     torch.manual_seed(0)
     with torch.no_grad():  # so that it says something, and something else of every picture
         for name, parameter in made.named_parameters():
@@ -44,7 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 parameter.copy_(torch.randn_like(parameter) * 0.75)
             elif "vision_tower" in name and parameter.ndim >= 2:
                 parameter.copy_(torch.randn_like(parameter) * 0.2)
-    save_chat(folder, made, processor_of(tokenizer, 32, 4), {})
+    save_internvl(folder, made, build_processor(tokenizer, 32, 4), {})
     return folder
 
 

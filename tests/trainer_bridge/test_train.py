@@ -1,6 +1,5 @@
-"""Training goes on after a kill as if it had never stopped, and a wrong request is one line."""
+"""A killed training resumes as if it had never stopped, a new stage is three files, and a wrong request is one line."""
 
-import hashlib
 import io
 import json
 import os
@@ -17,12 +16,20 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from sharding.index import Shard, index_bytes, summary_bytes
-from sharding.writer import ShardWriter
+from infra.compat.errors import RequestError
+from sharding import Sample, sample_json
+from tests import ROOT
+from tests.support.shards import write_dataset
 from trainer_bridge.checkpoints.model_folders import save_contrastive
-from trainer_bridge.config import ContrastiveExperiment, load_config
 from trainer_bridge.data.tokenizer import train_tokenizer
+from trainer_bridge.evaluate import evaluate_model
 from trainer_bridge.models.contrastive import ContrastiveModel
+from trainer_bridge.stages.chat import ChatExperiment
+from trainer_bridge.stages.contrastive import ContrastiveExperiment
+from trainer_bridge.stages.settings import Experiment, load_experiment
+
+LIMIT = 1200  # seconds, for a process that takes a minute on a quiet machine
+pytestmark = pytest.mark.timeout(4 * LIMIT)
 
 CONFIG = """
 [model]
@@ -98,30 +105,19 @@ CONFIGS = {"contrastive": CONFIG, "generative": GENERATIVE, "chat": CHAT}
 COLOURS = ["red", "green", "blue", "white", "black", "orange", "purple", "gray"]
 
 
+def colour_sample(number: int) -> Sample:
+    colour, image = COLOURS[number % len(COLOURS)], io.BytesIO()
+    Image.new("RGB", (20 + number, 24), colour).save(image, "JPEG")
+    metadata = sample_json(number, {"language": ("en", "de", "zh_CN", "sv")[number % 4]})
+    return Sample(number, image.getvalue(), f"a {colour} field", metadata)
+
+
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two training shards and a held-out one of plain colours."""
-    folder, splits, number = tmp_path_factory.mktemp("shards"), {}, 0
-    for name, size in (("train-000000", 20), ("train-000001", 12), ("heldout-000000", 8)):
-        stream, rows = io.BytesIO(), []
-        writer = ShardWriter(stream)
-        for _ in range(size):
-            colour, image = COLOURS[number % len(COLOURS)], io.BytesIO()
-            Image.new("RGB", (20 + number, 24), colour).save(image, "JPEG")
-            meta = json.dumps({"language": ("en", "de", "zh_CN", "sv")[number % 4]}).encode()
-            members = {"jpg": image.getvalue(), "txt": f"a {colour} field".encode(), "json": meta}
-            places = writer.add(f"{number:016x}", members)
-            row = {"sample_id": number}
-            for member, ending in (("image", "jpg"), ("text", "txt"), ("json", "json")):
-                row |= {f"{member}_offset": places[ending][0], f"{member}_length": places[ending][1]}
-            rows.append(row)
-            number += 1
-        writer.close()
-        (folder / f"{name}.tar").write_bytes(stream.getvalue())
-        (folder / f"{name}.index.parquet").write_bytes(index_bytes(rows))
-        shard = Shard(name, size, len(stream.getvalue()), hashlib.sha256(stream.getvalue()).hexdigest())
-        splits.setdefault(name.rpartition("-")[0], []).append(shard)
-    (folder / "dataset.json").write_bytes(summary_bytes(splits, {}))
+    """Two training shards and a held-out one of plain colours, the configurations, and a stage-1 model."""
+    folder = tmp_path_factory.mktemp("shards")
+    samples = [colour_sample(number) for number in range(40)]
+    write_dataset(folder, {"train": [samples[:20], samples[20:32]], "heldout": [samples[32:]]})
     for stage, config in CONFIGS.items():
         (folder / f"{stage}.toml").write_text(config)
     torch.manual_seed(0)
@@ -130,11 +126,18 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(shards: Path, out: Path, stage: str = "contrastive", processes: int = 2) -> list[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    arguments = ["--stage", stage, "--config", str(shards / f"{stage}.toml"), "--shards", str(shards), "--out", str(out)]
-    arguments += [] if stage == "contrastive" else ["--from", str(shards / "stage1")]
-    return [*launcher, "-m", "trainer_bridge.train", *arguments]
+def arguments(shards: Path, out: Path, stage: str = "contrastive") -> list[str]:
+    start = [] if stage == "contrastive" else ["--from", str(shards / "stage1")]
+    return ["--stage", stage, "--config", str(shards / f"{stage}.toml"), "--shards", str(shards), "--out", str(out), *start]
+
+
+def two_processes(shards: Path, out: Path, stage: str) -> list[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    return [*launcher, "-m", "trainer_bridge.train", *arguments(shards, out, stage)]
+
+
+def run(command: list[str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=cwd)
 
 
 def losses(out: Path) -> dict[int, float]:
@@ -143,36 +146,38 @@ def losses(out: Path) -> dict[int, float]:
 
 
 @pytest.mark.parametrize("stage, steps", [("contrastive", 60), ("generative", 40), ("chat", 40)])
-def test_a_killed_training_goes_on_as_if_it_had_never_stopped(shards: Path, tmp_path: Path, stage: str, steps: int) -> None:
+def test_a_killed_training_resumes_as_if_it_had_never_stopped(shards: Path, tmp_path: Path, stage: str, steps: int) -> None:
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    done = subprocess.run(command(shards, straight, stage), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    finished = run(two_processes(shards, straight, stage))
+    assert finished.returncode == 0, finished.stderr[-2000:]
     process = subprocess.Popen(
-        command(shards, killed, stage), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        two_processes(shards, killed, stage), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    deadline = time.monotonic() + 200
-    while not (killed / "state" / "step00000020").exists() and process.poll() is None and time.monotonic() < deadline:
+    deadline = time.monotonic() + LIMIT
+    while not (killed / "state" / "latest").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = losses(killed)
-    done = subprocess.run(command(shards, killed, stage), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    finished = run(two_processes(shards, killed, stage))
+    assert finished.returncode == 0, finished.stderr[-2000:]
     after = losses(killed)
-    assert list(after) == list(range(steps)) and len(before) < steps
+    assert list(after) == list(range(steps)) and 10 <= len(before) < steps
     assert after == pytest.approx(losses(straight), abs=2e-4)
     summary = json.loads((killed / "summary.json").read_text())
     assert summary["steps"] == steps and summary["pairs"] == 8
+    again = evaluate_model(killed / "model", str(shards), "heldout")
+    assert again == pytest.approx({name: summary[name] for name in again})
     if stage == "contrastive":
         assert summary["recall@10"] == 1.0 and summary["trained_parameters"] == summary["parameters"]
     else:
-        frozen_stays(stage, shards / "stage1", killed / "model", summary)
+        assert_frozen(stage, shards / "stage1", killed / "model", summary)
 
 
-def frozen_stays(stage: str, start: Path, made: Path, summary: dict) -> None:
-    """What the stage does not train is bit for bit what it began with."""
-    before, after = load_file(start / "model.safetensors"), load_file(made / "model.safetensors")
+def assert_frozen(stage: str, start: Path, trained: Path, summary: dict) -> None:
+    """Parameters that the stage does not train are bit for bit those of the stage-1 model."""
+    before, after = load_file(start / "model.safetensors"), load_file(trained / "model.safetensors")
     assert 0 < summary["trained_parameters"] < summary["parameters"]
     if stage == "generative":
         assert all(torch.equal(tensor, after[f"stage1.{name}"]) for name, tensor in before.items())
@@ -183,8 +188,106 @@ def frozen_stays(stage: str, start: Path, made: Path, summary: dict) -> None:
         assert torch.equal(kernel, before["image_tower.patches.weight"])
 
 
+NEW_STAGE = {
+    "trainer_bridge/models/mean_colour.py": '''
+"""Predicts the mean colour of a picture."""
+from torch import Tensor, nn
+
+
+class MeanColour(nn.Module):
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 * side * side, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.linear(pixels.flatten(1))
+''',
+    "trainer_bridge/stages/colour.py": '''
+"""Learns the mean colour of pictures."""
+import torch
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+
+from trainer_bridge.data.transforms import decode, normalise, whole
+from trainer_bridge.models.mean_colour import MeanColour
+from trainer_bridge.stages.settings import Experiment, OneRate
+from trainer_bridge.stages.stage import Stage, parameter_groups
+
+
+class ColourExperiment(Experiment):
+    side: int = Field(ge=1)
+    optimizer: OneRate
+
+
+class ColourStage(Stage):
+    experiment_type = ColourExperiment
+
+    def __init__(self, experiment, dataset, start, out):
+        self.experiment, self.model = experiment, MeanColour(experiment.side)
+
+    def transform(self, image, rng):
+        return whole(decode(image, self.experiment.side), self.experiment.side)
+
+    def parameters(self):
+        return parameter_groups(self.model.named_parameters(), {"": self.experiment.optimizer.lr}, 0.0)
+
+    def losses(self, engine, batch, device):
+        pixels = normalise(batch.pixels.to(device))
+        return {"colour": (engine(pixels) - pixels.mean(dim=(2, 3))).square().mean()}
+
+    def save(self, folder, state):
+        folder.mkdir()
+        save_file(state, folder / "colour.safetensors")
+
+    @classmethod
+    def wrote(cls, folder):
+        return (folder / "colour.safetensors").exists()
+
+    @classmethod
+    def evaluate(cls, folder, dataset, split):
+        return {"outputs": len(load_file(folder / "colour.safetensors")["linear.bias"])}
+''',
+    "trainer_bridge/configs/colour.toml": """
+side = 8
+[data]
+batch = 4
+[optimizer]
+lr = 0.01
+warmup = 1
+steps = 2
+[run]
+micro_batch = 4
+precision = "fp32"
+""",
+}
+
+
+def test_a_new_stage_is_three_files(shards: Path, tmp_path: Path) -> None:
+    house, out = tmp_path / "house", tmp_path / "out"
+    house.mkdir()
+    for room in ("trainer_bridge", "sharding"):
+        shutil.copytree(ROOT / room, house / room)
+    shutil.copytree(ROOT / "infra" / "compat", house / "infra" / "compat")
+    if (ROOT / "infra" / "__init__.py").exists():
+        shutil.copy(ROOT / "infra" / "__init__.py", house / "infra")
+    for path, text in NEW_STAGE.items():
+        (house / path).write_text(text.lstrip())
+    trainer = [sys.executable, "-m", "trainer_bridge.train"]
+    config = house / "trainer_bridge" / "configs" / "colour.toml"
+    request = ["--stage", "colour", "--config", str(config), "--shards", str(shards), "--out", str(out)]
+    finished = run([*trainer, *request], cwd=house)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    assert list(losses(out)) == [0, 1]
+    assert json.loads((out / "summary.json").read_text())["outputs"] == 3
+    help_text = run([*trainer, "--help"], cwd=house).stdout
+    assert "colour       Learns the mean colour of pictures." in help_text and "contrastive  Stage 1: " in help_text
+    request = ["--checkpoint", str(out / "model"), "--shards", str(shards)]
+    finished = run([sys.executable, "-m", "trainer_bridge.evaluate", *request], cwd=house)
+    assert json.loads(finished.stdout) == {"outputs": 3}
+
+
 @pytest.mark.parametrize(
-    "change, said",
+    "change, message",
     [
         (("--config", "nowhere.toml"), "cannot be read"),
         (("--shards", "nowhere"), "No such file"),
@@ -193,13 +296,13 @@ def frozen_stays(stage: str, start: Path, made: Path, summary: dict) -> None:
         (("--stage", "chat"), "starts from a stage-1 model or an InternVL folder; name it with --from"),
     ],
 )
-def test_a_wrong_request_is_exit_2(shards: Path, tmp_path: Path, change: tuple[str, str], said: str) -> None:
-    arguments = command(shards, tmp_path / "out")[command(shards, tmp_path).index("--stage") :]
-    arguments[arguments.index(change[0]) + 1] = change[1]
+def test_a_wrong_request_is_exit_2(shards: Path, tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    request = arguments(shards, tmp_path / "out")
+    request[request.index(change[0]) + 1] = change[1]
     if change[1] in CONFIGS:
-        arguments[arguments.index("--config") + 1] = str(shards / f"{change[1]}.toml")
-    done = subprocess.run([sys.executable, "-m", "trainer_bridge.train", *arguments], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+        request[request.index("--config") + 1] = str(shards / f"{change[1]}.toml")
+    finished = run([sys.executable, "-m", "trainer_bridge.train", *request])
+    assert finished.returncode == 2 and message in finished.stderr and "Traceback" not in finished.stderr
     assert not list((tmp_path / "out").rglob("*"))
 
 
@@ -211,25 +314,48 @@ def test_a_start_that_does_not_fit_is_one_line(shards: Path, tmp_path: Path) -> 
     save_file(weights, cut / "model.safetensors")
     other = tmp_path / "other.toml"
     other.write_text(CONFIG.replace("embedding = 16", "embedding = 8"))
-    for stage, config, start, said in (
+    for stage, config, start, message in (
         ("generative", shards / "generative.toml", cut, "does not fit config.json"),
         ("chat", shards / "chat.toml", tmp_path, "holds no config.json"),
         ("contrastive", other, shards / "stage1", "has another model.embedding (16, not 8)"),
     ):
-        asked = ["--stage", stage, "--config", str(config), "--shards", str(shards), "--out", str(tmp_path / "out")]
-        done = subprocess.run(
-            [sys.executable, "-m", "trainer_bridge.train", *asked, "--from", str(start)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+        request = ["--stage", stage, "--config", str(config), "--shards", str(shards), "--out", str(tmp_path / "out")]
+        finished = run([sys.executable, "-m", "trainer_bridge.train", *request, "--from", str(start)])
+        assert finished.returncode == 2 and message in finished.stderr and "Traceback" not in finished.stderr
         assert not (tmp_path / "out" / "model").exists()
 
 
-def test_a_wrong_configuration_names_the_setting(shards: Path, tmp_path: Path) -> None:
-    for wrong, said in (("widht = 16", "model.image.widht: extra inputs"), ("width = -1", "model.image.width: input should be")):
-        path = tmp_path / "config.toml"
-        path.write_text(CONFIG.replace("width = 16", wrong, 1))
-        with pytest.raises(ValueError, match=said):
-            load_config(str(path), ContrastiveExperiment)
+def test_a_folder_without_a_model_is_named(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no model of a stage; name a folder that trainer_bridge\.train wrote"):
+        evaluate_model(tmp_path, str(shards), "heldout")
+
+
+@pytest.mark.parametrize(
+    "kind, config, change, message",
+    [
+        (
+            ContrastiveExperiment,
+            CONFIG,
+            ("width = 16", "widht = 16"),
+            r"model\.image\.widht is no setting; did you mean 'width'\?",
+        ),
+        (ContrastiveExperiment, CONFIG, ("width = 16", "width = -1"), r"model\.image\.width: input should be"),
+        (ContrastiveExperiment, CONFIG, ("[run]", "[runs]"), r"runs is no setting; did you mean 'run'\?"),
+        (ChatExperiment, CHAT, ("depth = 1", "dept = 1"), r"model\.language\.dept is no setting; did you mean 'depth'\?"),
+        (
+            ChatExperiment,
+            CHAT,
+            ("[data]", "[translation]\nshares = 1\n[data]"),
+            r"translation\.shares is no setting; did you mean 'share'",
+        ),
+        (ChatExperiment, CHAT, ("[data]", "data"), r"is not TOML"),
+    ],
+)
+def test_a_wrong_configuration_names_the_setting(
+    tmp_path: Path, kind: type[Experiment], config: str, change: tuple[str, str], message: str
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(config.replace(*change, 1))
+    with pytest.raises(RequestError, match=message) as caught:
+        load_experiment(str(path), kind)
+    assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Models in folders: config.json, model.safetensors, tokenizer.json. (The chat stage's are in the Hugging Face layout.)"""
+"""Models of stages 1 and 2 in folders: config.json, model.safetensors, tokenizer.json."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from infra.compat.settings import Section, first_fault
 from trainer_bridge.data.tokenizer import load_tokenizer
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
 from trainer_bridge.models.internvit import InternViTConfig
@@ -20,23 +21,21 @@ from trainer_bridge.models.qllama import GenerativeConfig, GenerativeModel
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 
 
-class GenerativeSaved(BaseModel):
-    """What config.json of a generative model holds."""
-
-    model_config = ConfigDict(extra="forbid")
+class GenerativeFolder(Section):
+    """The config.json of a stage-2 model."""
 
     stage1: ContrastiveConfig
     generative: GenerativeConfig
 
 
 def save_contrastive(folder: Path, config: ContrastiveConfig, state: dict[str, Tensor], tokenizer: Tokenizer) -> None:
-    """Writes a stage-1 model; weights are float32 on the CPU."""
+    """Writes a stage-1 model, its weights as float32."""
     _save(folder, config, state, tokenizer)
 
 
 def save_generative(folder: Path, model: GenerativeModel, state: dict[str, Tensor], tokenizer: Tokenizer) -> None:
-    """Writes a stage-2 model, the frozen stage 1 included."""
-    _save(folder, GenerativeSaved(stage1=model.stage1.config, generative=model.config), state, tokenizer)
+    """Writes a stage-2 model, the frozen stage 1 included, its weights as float32."""
+    _save(folder, GenerativeFolder(stage1=model.stage1.config, generative=model.config), state, tokenizer)
 
 
 def _save(folder: Path, config: BaseModel, state: dict[str, Tensor], tokenizer: Tokenizer) -> None:
@@ -55,19 +54,19 @@ def load_contrastive(folder: Path) -> tuple[ContrastiveModel, Tokenizer]:
 
 def load_generative(folder: Path) -> tuple[GenerativeModel, Tokenizer]:
     """The stage-2 model and tokenizer in `folder`; ValueError in one line when a file is missing or does not fit."""
-    saved = _config(folder, GenerativeSaved)
+    saved = _config(folder, GenerativeFolder)
     model = GenerativeModel(ContrastiveModel(saved.stage1), saved.generative)
     _load(folder, model)
     return model, load_tokenizer(folder / TOKENIZER)
 
 
-def is_chat(folder: Path) -> bool:
-    """Does the folder hold an InternVL in the Hugging Face layout?"""
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a model folder; empty when there is none that can be read."""
     try:
-        found: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-    except (OSError, json.JSONDecodeError):
-        return False
-    return found.get("model_type") == "internvl"
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError):
+        return {}
+    return config
 
 
 def _config(folder: Path, kind: type[Any]) -> Any:
@@ -77,10 +76,7 @@ def _config(folder: Path, kind: type[Any]) -> Any:
     try:
         return kind.model_validate_json((folder / CONFIG).read_text())
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(
-            f"{folder / CONFIG} describes no {kind.__name__}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
-        ) from None
+        raise ValueError(f"{folder / CONFIG} describes no model of this stage: {first_fault(error, kind)}") from None
 
 
 def _load(folder: Path, model: nn.Module) -> None:
@@ -93,14 +89,14 @@ def _load(folder: Path, model: nn.Module) -> None:
 
 
 def resize_positions(model: ContrastiveModel, image: InternViTConfig) -> ContrastiveModel:
-    """The model for pictures of another size: the position embedding resized bicubically, all else as it was."""
+    """The model for pictures of the size in `image`: position embeddings resized bicubically, all other weights unchanged."""
     old = model.config.image
     if (old.image_size, old.patch) == (image.image_size, image.patch):
         return model
-    changed = old.model_copy(update={"image_size": image.image_size})
-    made = ContrastiveModel(model.config.model_copy(update={"image": changed}))
+    new = old.model_copy(update={"image_size": image.image_size})
+    resized = ContrastiveModel(model.config.model_copy(update={"image": new}))
     grid = image.image_size // image.patch
     state = model.state_dict()
     state["image_tower.positions"] = model.image_tower.positions_for(grid, grid).detach()
-    made.load_state_dict(state)
-    return made
+    resized.load_state_dict(state)
+    return resized

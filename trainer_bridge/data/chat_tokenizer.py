@@ -1,8 +1,8 @@
-"""Conversations → token ids with labels on the answers alone, and the processor that asks a saved model in the same words.
+"""Conversations → token ids with labels on the answers alone, and the processor that gives a saved model the same format.
 
 <|im_start|>user⏎<img>…</img>⏎QUESTION<|im_end|>⏎<|im_start|>assistant⏎ ANSWER<|im_end|>⏎
 
-An answer begins with a space, so that its first word is the token that it is anywhere else.
+An answer begins with a space, so that its first word is the same token as in the middle of a sentence.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from infra.compat.torchvision_operators import define_missing_operators
-from trainer_bridge.data.conversations import ASKED, Chat
+from trainer_bridge.data.conversations import PHRASES, Conversation
 from trainer_bridge.data.transforms import MEAN, STD
 from trainer_bridge.models.losses import IGNORED
 
@@ -26,7 +25,7 @@ PAD, START, END = "<pad>", "<|im_start|>", "<|im_end|>"
 IMAGE_START, IMAGE_END, IMAGE, VIDEO = "<img>", "</img>", "<IMG_CONTEXT>", "<video>"
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 SPECIAL = (PAD, START, END, IMAGE_START, IMAGE_END, IMAGE, VIDEO)
-NAMED = {
+EXTRA_TOKENS = {  # as InternVLProcessor calls them
     "start_image_token": IMAGE_START,
     "end_image_token": IMAGE_END,
     "context_image_token": IMAGE,
@@ -41,9 +40,10 @@ TEMPLATE = (
 
 
 def new_tokenizer(captions: Iterable[str], vocabulary: int) -> Any:
-    """A BPE of `vocabulary` tokens made from captions and our questions, as transformers wants it.
+    """A PreTrainedTokenizerFast: a BPE of `vocabulary` tokens trained on captions and our questions.
 
-    Every character of theirs is a token, as in LLaMA's: a rare Chinese one in bytes would be three to learn. Others are bytes.
+    Their most frequent characters are tokens, as in LLaMA's: a Chinese one in bytes would be three tokens. All others fall back
+    to bytes.
     """
     define_missing_operators()
     from transformers import PreTrainedTokenizerFast
@@ -57,9 +57,9 @@ def new_tokenizer(captions: Iterable[str], vocabulary: int) -> Any:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(splits)
     learnable = vocabulary - len(BYTES)
-    asked = [f"user\nassistant\n{text}" for texts in ASKED.values() for text in texts] * 50  # often enough to become few tokens
-    texts = [*asked, *(f" {caption}" for caption in captions)]
-    # The trainer would take characters that are as frequent in another order every time.
+    phrases = [f"user\nassistant\n{text}" for texts in PHRASES.values() for text in texts] * 50  # so that each becomes few tokens
+    texts = [*phrases, *(f" {caption}" for caption in captions)]
+    # Left to itself the trainer orders characters of equal frequency differently at every run.
     alphabet = _most_frequent("".join(texts).replace(" ", "▁"), (learnable - len(SPECIAL)) // 2)
     trainer = trainers.BpeTrainer(
         vocab_size=learnable,
@@ -74,61 +74,64 @@ def new_tokenizer(captions: Iterable[str], vocabulary: int) -> Any:
     merges = [tuple(merge) for merge in learned["merges"]]
     bpe.model = models.BPE({token: number for number, token in enumerate(tokens)}, merges, byte_fallback=True)
     bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    return prepared(PreTrainedTokenizerFast(tokenizer_object=bpe))
+    return add_chat_tokens(PreTrainedTokenizerFast(tokenizer_object=bpe))
 
 
 def _most_frequent(text: str, most: int) -> list[str]:
-    """So many of its characters; of those as frequent, the first by code point."""
+    """At most `most` characters of the text, by falling frequency and then by code point."""
     counts = Counter(text)
     return sorted(counts, key=lambda character: (-counts[character], character))[:most]
 
 
-def prepared(tokenizer: Any) -> Any:
-    """A fast tokenizer of transformers with the special tokens InternVL's processor asks for and the chat template."""
+def add_chat_tokens(tokenizer: Any) -> Any:
+    """A PreTrainedTokenizerFast with the vocabulary of `tokenizer`, InternVL's special tokens and the chat template."""
     define_missing_operators()
     from transformers import PreTrainedTokenizerFast
 
-    made = PreTrainedTokenizerFast(
+    extended = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer.backend_tokenizer,
         pad_token=tokenizer.pad_token or PAD,
         eos_token=END,
-        extra_special_tokens=NAMED,
+        extra_special_tokens=EXTRA_TOKENS,
         chat_template=TEMPLATE,
     )
-    made.add_tokens([START], special_tokens=True)
-    return made
+    extended.add_tokens([START], special_tokens=True)
+    return extended
 
 
-def processor_of(tokenizer: Any, side: int, image_tokens: int) -> Any:
-    """InternVL's processor: pictures squeezed to one tile of side x side as in training, and the tokenizer."""
+def build_processor(tokenizer: Any, side: int, image_tokens: int) -> Any:
+    """InternVLProcessor: pictures resized to one tile of side x side, ratio not kept, as in training; and the tokenizer."""
     define_missing_operators()
     from transformers import GotOcr2ImageProcessor, InternVLProcessor, InternVLVideoProcessor
 
     size = {"height": side, "width": side}
-    look = {"size": size, "image_mean": list(MEAN), "image_std": list(STD), "resample": 2}
+    settings = {"size": size, "image_mean": list(MEAN), "image_std": list(STD), "resample": 2}
     return InternVLProcessor(
-        image_processor=GotOcr2ImageProcessor(min_patches=1, max_patches=1, **look),
+        image_processor=GotOcr2ImageProcessor(min_patches=1, max_patches=1, **settings),
         tokenizer=tokenizer,
-        video_processor=InternVLVideoProcessor(**look),
+        video_processor=InternVLVideoProcessor(**settings),
         image_seq_length=image_tokens,
         chat_template=TEMPLATE,
     )
 
 
-def encode_chats(tokenizer: Any, chats: Sequence[Chat], image_tokens: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+def encode_conversations(
+    tokenizer: Any, conversations: Sequence[Conversation], image_tokens: int, length: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """(ids, attention, labels) int64[B, T], padded at the end; labels are ids on learned answers and IGNORED elsewhere.
 
-    The picture comes with the first question. What goes beyond `length` tokens is cut.
+    The picture's `image_tokens` tokens stand before the first question. A conversation is cut after `length` tokens.
     """
     picture = f"{IMAGE_START}{IMAGE * image_tokens}{IMAGE_END}\n"
     rows = []
-    for chat in chats:
+    for conversation in conversations:
         row: list[tuple[int, int]] = []
-        for number, (asked, answer) in enumerate(chat.turns):
-            question = f"{START}user\n{picture if number == 0 else ''}{asked}{END}\n{START}assistant\n"
-            row += [(token, IGNORED) for token in tokenizer(question, add_special_tokens=False)["input_ids"]]
-            said = tokenizer(f" {answer}{END}", add_special_tokens=False)["input_ids"]
-            row += [(token, token if number >= chat.told else IGNORED) for token in said]
+        for number, (question, answer) in enumerate(conversation.turns):
+            prompt = f"{START}user\n{picture if number == 0 else ''}{question}{END}\n{START}assistant\n"
+            row += [(token, IGNORED) for token in tokenizer(prompt, add_special_tokens=False)["input_ids"]]
+            learned = number >= conversation.given_turns
+            for token in tokenizer(f" {answer}{END}", add_special_tokens=False)["input_ids"]:
+                row.append((token, token if learned else IGNORED))
             row += [(token, IGNORED) for token in tokenizer("\n", add_special_tokens=False)["input_ids"]]
         rows.append(row[:length])
     longest = max(len(row) for row in rows)
@@ -136,12 +139,3 @@ def encode_chats(tokenizer: Any, chats: Sequence[Chat], image_tokens: int, lengt
     lengths = torch.tensor([len(row) for row in rows])
     attention = (torch.arange(longest) < lengths[:, None]).long()
     return table[:, :, 0], attention, table[:, :, 1]
-
-
-def save_chat(folder: Path, model: Any, processor: Any, about: dict[str, Any]) -> None:
-    """The model, its processor and generation settings in the Hugging Face layout."""
-    model.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids(END)
-    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    (folder / "training.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")

@@ -1,14 +1,13 @@
-"""Captioned pictures → conversations as LLaVA's: describe it, name it, is this it? In the caption's language where we know how
-to ask.
+"""Captioned pictures → conversations as LLaVA's, in the caption's language: describe it, name it, is this caption right?
 
-A conversation is a list of (question, answer). Which of them a sample gets is a function of the generator it is given. A sample
+A conversation is a list of (question, answer). Which one a sample gets is a function of the random generator passed in. A sample
 whose json member has `conversations` (LLaVA's list of {from, value}) keeps its own.
 
-A sample that knows its sentence in other languages (`also`) teaches a model that describes in a pivot language and then says the
-same in others: most of its conversations are told the pivot's sentence and learn to say it in some other languages, one after
-the other, under the picture of another sample, so that what can be learned there is to translate, and not each picture by heart
-in each language. Half of what is said there answers "what is it?" with the name alone, as a dictionary has it, so that "giraffe"
-and "A giraffe." are learned to be one thing. The others describe the picture in a pivot language.
+Where the json member also has the sample's caption in other languages (`also`: [locale, caption] …), most conversations teach
+translation: the first answer is given, in a pivot language, and the next ones say the same in other languages, one after the
+other. The stage shows another sample's picture with them, so that they are learned as translations and not each picture by heart
+in each language. Half of their answers are the noun phrase alone, as a dictionary has it, so that "giraffe" and "A giraffe." are
+learned to mean the same. All other conversations describe the picture in a pivot language.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trainer_bridge.data.noun_phrases import name_in
+from trainer_bridge.data.noun_phrases import noun_phrase
 
 Turn = tuple[str, str]
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Chat:
-    """A conversation about a picture. The answers of the first `told` turns are given, not learned; then any picture will do."""
+class Conversation:
+    """Turns of (question, answer). The answers of the first `given_turns` are context and not learned."""
 
     turns: list[Turn]
-    told: int = 0
+    given_turns: int = 0
 
 
-# language → (describe, name, is this it?, yes, no)
-ASKED = {
+# language → (describe, name, is this right?, yes, no)
+PHRASES = {
     "en": ("Describe the picture in one sentence.", "What is it?", "Is this right: {}", "Yes.", "No."),
     "zh": ("用一句话描述这张图片。", "这是什么？", "这对吗：{}", "对。", "不对。"),
     "zh_Hant": ("用一句話描述這張圖片。", "這是什麼？", "這對嗎：{}", "對。", "不對。"),
@@ -48,15 +47,16 @@ ASKED = {
     "ja": ("この絵を一文で説明してください。", "これは何ですか。", "これは正しいですか：{}", "はい。", "いいえ。"),
     "ko": ("그림을 한 문장으로 설명하세요.", "이것은 무엇인가요?", "맞나요: {}", "네.", "아니요."),
 }
+DESCRIBE, NAME, VERIFY = range(3)
 UNKNOWN = "und"
-PIVOTS = ("en", "es", "fr")  # a picture is described in the first two; all three are said in other languages
-DESCRIBED = PIVOTS[:2]
-TRANSLATED, TRANSLATIONS = 0.75, 4
+PIVOTS = ("en", "es", "fr")  # captions in these are given, to be translated
+DESCRIBED = PIVOTS[:2]  # and in these pictures are described
+TRANSLATED, TARGET_LANGUAGES = 0.75, 4
 TRADITIONAL = {"zh_TW", "zh_HK", "zh_MO", "zh_Hant"}
 
 
 def language_of(locale: str | None) -> str:
-    """The language of a locale: pt of pt_BR. Chinese is written in two ways, and zh_Hant is the one of Taiwan and Hong Kong."""
+    """The language of a locale: pt of pt_BR, zh_Hant of the locales that write traditional Chinese; "und" of None."""
     if not locale:
         return UNKNOWN
     parts = re.split(r"[_@-]", locale)
@@ -64,90 +64,95 @@ def language_of(locale: str | None) -> str:
 
 
 def question(kind: int, language: str) -> str:
-    """The question of a kind (0 describe, 1 name, 2 is it) in a language; in English, naming it, where we know no better."""
-    if language in ASKED:
-        return ASKED[language][kind]
-    return ASKED["en"][kind] + (f" Language: {language}." if language != UNKNOWN else "")
+    """The question of a kind (DESCRIBE, NAME, VERIFY) in a language; in English, naming the language, where we have no phrase."""
+    if language in PHRASES:
+        return PHRASES[language][kind]
+    return PHRASES["en"][kind] + (f" Language: {language}." if language != UNKNOWN else "")
 
 
-def pivot(language: str) -> str:
+def pivot_of(language: str) -> str:
     """The language that a picture is described in before it is described in `language`."""
     return next(other for other in DESCRIBED if other != language)
 
 
-def conversation(
+def draw_conversation(
     caption: str,
     locale: str | None,
-    others: Sequence[str],
-    chance: np.random.Generator,
-    also: Sequence[tuple[str, str]] = (),
+    batch_captions: Sequence[str],
+    rng: np.random.Generator,
+    other_languages: Sequence[tuple[str, str]] = (),
     *,
     translated: float = TRANSLATED,
-    translations: int = TRANSLATIONS,
-) -> Chat:
-    """A question and its answer; or, in a share `translated` of the conversations whose caption is known in other languages
-    (`also`: locale, caption), its translation into so many of them.
+    target_languages: int = TARGET_LANGUAGES,
+) -> Conversation:
+    """A question about the picture and its answer, or a translation of its caption.
+
+    batch_captions    captions of other pictures in the same language: wrong ones to ask about
+    other_languages   (locale, caption) of the same picture
+    translated        share of conversations with other languages that translate
+    target_languages  most languages that one translates into
     """
     language = language_of(locale)
-    known: dict[str, list[str]] = {language: [caption]}
-    for other, text in also:
-        known.setdefault(language_of(other), []).append(text)
-    said = [(spoken, known[spoken]) for spoken in PIVOTS if spoken in known]
-    if len(known) > 1 and said and chance.random() < translated:
-        return _translations(known, *_any(said, chance), translations, chance)
-    first = [(spoken, texts) for spoken, texts in said if spoken in DESCRIBED]
-    if language not in DESCRIBED and first:
-        spoken, texts = _any(first, chance)
-        return Chat([_one(_any(texts, chance), spoken, (), chance)])
-    return Chat([_one(caption, locale, others, chance)])
+    captions: dict[str, list[str]] = {language: [caption]}
+    for other, text in other_languages:
+        captions.setdefault(language_of(other), []).append(text)
+    pivots = [(pivot, captions[pivot]) for pivot in PIVOTS if pivot in captions]
+    if len(captions) > 1 and pivots and rng.random() < translated:
+        return _translation(captions, *_choice(pivots, rng), target_languages, rng)
+    described = [(pivot, texts) for pivot, texts in pivots if pivot in DESCRIBED]
+    if language not in DESCRIBED and described:
+        pivot, texts = _choice(described, rng)
+        return Conversation([_turn(_choice(texts, rng), pivot, (), rng)])
+    return Conversation([_turn(caption, locale, batch_captions, rng)])
 
 
-def _translations(
-    known: Mapping[str, Sequence[str]], first: str, told: Sequence[str], many: int, chance: np.random.Generator
-) -> Chat:
-    """The description in a pivot language as given, and what it is in some other languages as what is to be said next."""
-    asked = [spoken for spoken in known if spoken != first]
-    order = [asked[place] for place in chance.permutation(len(asked))[:many]]
-    said = [(spoken, _any(known[spoken], chance)) for spoken in order]
-    return Chat([_said(text, spoken, chance) for spoken, text in [(first, _any(told, chance)), *said]], told=1)
+def _translation(
+    captions: Mapping[str, Sequence[str]], pivot: str, pivot_captions: Sequence[str], most: int, rng: np.random.Generator
+) -> Conversation:
+    """The caption in a pivot language as a given answer, then in at most `most` other languages as answers to learn."""
+    languages = [language for language in captions if language != pivot]
+    targets = [languages[i] for i in rng.permutation(len(languages))[:most]]
+    texts = [(language, _choice(captions[language], rng)) for language in targets]
+    turns = [_translated_turn(text, language, rng) for language, text in [(pivot, _choice(pivot_captions, rng)), *texts]]
+    return Conversation(turns, given_turns=1)
 
 
-def _said(caption: str, language: str, chance: np.random.Generator) -> Turn:
-    """The caption as an answer, or half of the time the name in it; a caption that is a name always answers "what is it?"."""
-    short = name_in(caption, language)
-    if short is not None and (short == caption or chance.random() < 0.5):
-        return question(1, language), short
-    return question(0, language), caption
+def _translated_turn(caption: str, language: str, rng: np.random.Generator) -> Turn:
+    """The caption as an answer, or half of the time its noun phrase; a caption that is one always answers "what is it?"."""
+    short = noun_phrase(caption, language)
+    if short is not None and (short == caption or rng.random() < 0.5):
+        return question(NAME, language), short
+    return question(DESCRIBE, language), caption
 
 
-def _any(values: Sequence[Value], chance: np.random.Generator) -> Value:
-    return values[int(chance.integers(len(values)))]
+def _choice(values: Sequence[Value], rng: np.random.Generator) -> Value:
+    return values[int(rng.integers(len(values)))]
 
 
-def _one(caption: str, locale: str | None, others: Sequence[str], chance: np.random.Generator) -> Turn:
+def _turn(caption: str, locale: str | None, batch_captions: Sequence[str], rng: np.random.Generator) -> Turn:
     """One question and its answer: six in ten describe, three name, one asks whether a caption is right.
 
-    `others` are captions of other pictures in the same language; without any the caption asked about is always the right one.
+    Without another caption in `batch_captions` the one asked about is always the right one.
     """
     language = language_of(locale)
-    draw = chance.random()
+    draw = rng.random()
     if draw < 0.6:
-        return question(0, language), caption
+        return question(DESCRIBE, language), caption
     if draw < 0.9:
-        return question(1, language), name_in(caption, language) or caption.partition(": ")[0]
-    yes, no = ASKED.get(language, ASKED["en"])[3:]
-    wrong = [other for other in others if other != caption]
-    if wrong and chance.random() < 0.5:
-        return question(2, language).format(wrong[int(chance.integers(len(wrong)))]), no
-    return question(2, language).format(caption), yes
+        return question(NAME, language), noun_phrase(caption, language) or caption.partition(": ")[0]
+    yes, no = PHRASES.get(language, PHRASES["en"])[3:]
+    wrong = [other for other in batch_captions if other != caption]
+    if wrong and rng.random() < 0.5:
+        return question(VERIFY, language).format(_choice(wrong, rng)), no
+    return question(VERIFY, language).format(caption), yes
 
 
-def given(about: dict[str, Any]) -> Chat | None:
-    """The conversation a sample brings; None when it brings none. ValueError when its turns do not alternate."""
-    turns = about.get("conversations")
+def stored_conversation(metadata: Mapping[str, Any]) -> Conversation | None:
+    """The conversation in a sample's json member, None without one; ValueError when its turns do not alternate."""
+    turns = metadata.get("conversations")
     if turns is None:
         return None
-    said = [str(turn["value"]).replace("<image>", "").strip() for turn in turns]
+    texts = [str(turn["value"]).replace("<image>", "").strip() for turn in turns]
     if [turn["from"] for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
         raise ValueError("conversations must go human, gpt, human, gpt …")
-    return Chat(list(zip(said[::2], said[1::2], strict=True)))
+    return Conversation(list(zip(texts[::2], texts[1::2], strict=True)))

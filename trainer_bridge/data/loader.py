@@ -1,7 +1,7 @@
 """Streams the samples of shards in an order that is a function of (seed, position) alone.
 
-A global batch is a run of positions; a rank takes its slice of it. So a run that stops after n batches goes on with batch n, with
-any number of ranks, as if it had never stopped.
+A global batch is a range of positions; a rank takes its slice of it. So a training that stops after n batches resumes with batch
+n, at any number of ranks, as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from sharding.order import Order
 from sharding.reader import ShardReader
 from sharding.sample import Sample
 
-AHEAD = 4  # batches read and decoded before they are asked for
+READ_AHEAD = 4  # batches read and decoded before the trainer takes them
 
 Transform = Callable[[bytes, np.random.Generator], np.ndarray]
 
 
 @dataclass
 class Batch:
-    """A rank's slice of a global batch: pixels uint8[B, 3, S, S], captions, json members, ids, positions in the order.
+    """A rank's slice of a global batch, B samples.
 
-    `faults` pictures could not be decoded.
+    pixels     uint8[B, 3, S, S]
+    json       the samples' json members
+    positions  places in the order of training
+    faults     pictures that could not be decoded
     """
 
     pixels: Tensor
@@ -39,14 +42,19 @@ class Batch:
     positions: list[int]
     faults: int
 
-    def piece(self, start: int, stop: int) -> Batch:
-        """Samples start … stop - 1."""
-        part = slice(start, stop)
-        return Batch(self.pixels[part], self.captions[part], self.json[part], self.sample_ids[part], self.positions[part], 0)
+    def split(self, size: int) -> Iterator[Batch]:
+        """Micro-batches of at most `size` samples, in order; `faults` are not divided among them."""
+        for start in range(0, len(self.captions), size):
+            part = slice(start, start + size)
+            yield Batch(self.pixels[part], self.captions[part], self.json[part], self.sample_ids[part], self.positions[part], 0)
 
 
 class Loader:
-    """Batches for one rank, from any global batch on. `batch` is the global batch, a multiple of `world`."""
+    """Batches of one rank, from any global batch on.
+
+    batch      samples of a global batch, a multiple of `world`; ValueError when it is not
+    transform  (encoded image, random generator of the position) → uint8[3, S, S]; ValueError when it cannot be decoded
+    """
 
     def __init__(
         self, dataset: Dataset, split: str, batch: int, transform: Transform, seed: int, rank: int = 0, world: int = 1
@@ -65,13 +73,16 @@ class Loader:
         return range(start, start + share)
 
     def load(self, step: int) -> Batch:
-        """The rank's slice of global batch `step`. A picture that cannot be decoded gives its place to the sample before it."""
+        """The rank's slice of global batch `step`; the last sample is repeated for each picture that cannot be decoded.
+
+        ValueError when none can.
+        """
         loaded: list[tuple[np.ndarray, Sample, int]] = []
         faults = 0
         for position in self.positions(step):
             sample = self.reader.read(*self.order.at(position))
             try:
-                loaded.append((self._picture(sample, position), sample, position))
+                loaded.append((self._pixels(sample, position), sample, position))
             except ValueError:
                 faults += 1
         if not loaded:
@@ -87,12 +98,12 @@ class Loader:
             faults=faults,
         )
 
-    def _picture(self, sample: Sample, position: int) -> np.ndarray:
+    def _pixels(self, sample: Sample, position: int) -> np.ndarray:
         return self.transform(sample.image, np.random.default_rng([self.seed, position]))
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Global batches first … last - 1, read and decoded ahead in a thread that ends with the iteration."""
-        ready: queue.Queue[Batch | Exception] = queue.Queue(AHEAD)
+        ready: queue.Queue[Batch | Exception] = queue.Queue(READ_AHEAD)
         stop = threading.Event()
 
         def put(item: Batch | Exception) -> None:

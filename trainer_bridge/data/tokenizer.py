@@ -1,4 +1,4 @@
-"""Captions → token ids. Any `tokenizer.json` with an end token serves; without one, a byte-level BPE is trained on the shards."""
+"""Captions → token ids, by any `tokenizer.json` with an end token, or by a byte-level BPE trained on the shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Picture bytes → pixels: uint8[3, size, size] RGB. The random crop is a function of the generator it is given."""
+"""Encoded images → pixels: uint8[3, size, size] RGB. The random crop is a function of the generator passed in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as Inter
 
 
 def decode(data: bytes, at_least: int) -> Image.Image:
-    """The picture as RGB, a JPEG at the smallest DCT scale with both sides ≥ `at_least`; ValueError when it cannot be."""
+    """The picture as RGB, a JPEG at the smallest DCT scale with both sides ≥ `at_least`; ValueError when it cannot be decoded."""
     try:
         if data[:2] == b"\xff\xd8":
             return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least))
@@ -23,19 +23,19 @@ def decode(data: bytes, at_least: int) -> Image.Image:
         raise ValueError(f"not a picture: {error}") from None
 
 
-def random_resized_crop(image: Image.Image, size: int, least_area: float, chance: np.random.Generator) -> np.ndarray:
-    """A crop of at least `least_area` of the picture and a ratio within 3:4 … 4:3, resized: uint8[3, size, size]."""
-    area = image.width * image.height * chance.uniform(least_area, 1.0)
-    ratio = np.exp(chance.uniform(np.log(3 / 4), np.log(4 / 3)))
+def random_resized_crop(image: Image.Image, size: int, least_area: float, rng: np.random.Generator) -> np.ndarray:
+    """A random crop of at least `least_area` (0 … 1) of the picture, of ratio 3:4 … 4:3, resized: uint8[3, size, size]."""
+    area = image.width * image.height * rng.uniform(least_area, 1.0)
+    ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
     width = min(image.width, round((area * ratio) ** 0.5))
     height = min(image.height, round((area / ratio) ** 0.5))
-    left = int(chance.integers(0, image.width - width + 1))
-    top = int(chance.integers(0, image.height - height + 1))
+    left = int(rng.integers(0, image.width - width + 1))
+    top = int(rng.integers(0, image.height - height + 1))
     return _pixels(image, (left, top, left + max(1, width), top + max(1, height)), size)
 
 
 def whole(image: Image.Image, size: int) -> np.ndarray:
-    """The whole picture, its ratio not kept, as contrastive evaluation sees it: uint8[3, size, size]."""
+    """The whole picture resized, its ratio not kept: uint8[3, size, size]."""
     return _pixels(image, (0, 0, image.width, image.height), size)
 
 
@@ -45,6 +45,6 @@ def _pixels(image: Image.Image, box: tuple[int, int, int, int], size: int) -> np
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """uint8[B, 3, H, W] → float32, each channel with ImageNet's mean and deviation removed."""
+    """uint8[B, 3, H, W] → float32[B, 3, H, W] with ImageNet's mean 0 and deviation 1 in each channel."""
     mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (MEAN, STD))
     return (pixels.float() / 255.0 - mean) / std

@@ -14,105 +14,107 @@ from PIL import Image
 from infra.compat.torchvision_operators import define_missing_operators
 from sharding.index import Dataset
 from sharding.sample import Sample
-from trainer_bridge.data.chat_tokenizer import encode_chats
-from trainer_bridge.data.conversations import Chat, language_of, pivot, question
+from trainer_bridge.checkpoints.hugging_face import load_internvl
+from trainer_bridge.data.chat_tokenizer import encode_conversations
+from trainer_bridge.data.conversations import DESCRIBE, Conversation, Turn, language_of, pivot_of, question
 from trainer_bridge.data.transforms import decode, normalise, whole
-from trainer_bridge.evaluation.retrieval import held_out
-from trainer_bridge.models.internvl import Answering, load_chat
+from trainer_bridge.evaluation.retrieval import first_samples
+from trainer_bridge.models.internvl import ChatLoss
 from trainer_bridge.models.losses import IGNORED
 
 LIMIT, BATCH, ANSWER_TOKENS = 512, 32, 32
 ROLES = ("user", "assistant")
 
 
-def answers(folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
-    """Loss per token of the captions of at most 512 samples; and of those that name a `noun`, in how many descriptions it stands.
+def evaluate_captioning(folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
+    """Loss per token on the captions of at most 512 samples; of those with a `noun`, the descriptions and how many are right.
 
-    A description is greedy, asked for in a pivot language and then in the sample's, and right when the last answer holds the
-    noun, case aside.
+    A description is greedy, requested in a pivot language and then in the sample's, and right when the latter holds the noun,
+    case aside.
     """
     define_missing_operators()
     from transformers import AutoProcessor
 
-    model, processor = load_chat(folder).eval(), AutoProcessor.from_pretrained(folder)
-    samples = held_out(dataset, split, LIMIT)
-    found: dict[str, Any] = {"pairs": len(samples), "caption_loss": _loss(model, processor, samples)}
-    asked = [(sample, about) for sample in samples if "noun" in (about := json.loads(sample.json))]
-    if not asked:
-        return found
-    said = describe(model, processor, [sample.image for sample, _ in asked], [about["language"] for _, about in asked])
-    right = [about["noun"] in text.lower() for (_, about), (_, text) in zip(asked, said, strict=True)]
+    model, processor = load_internvl(folder).eval(), AutoProcessor.from_pretrained(folder)
+    samples = first_samples(dataset, split, LIMIT)
+    result: dict[str, Any] = {"pairs": len(samples), "caption_loss": _loss(model, processor, samples)}
+    prompts = [(sample, metadata) for sample in samples if "noun" in (metadata := json.loads(sample.json))]
+    if not prompts:
+        return result
+    images, locales = [sample.image for sample, _ in prompts], [metadata["language"] for _, metadata in prompts]
     rows = [
         {
-            "picture": about["key"],
-            "language": about["language"],
+            "picture": metadata["key"],
+            "language": metadata["language"],
             "caption": sample.text,
-            "noun": about["noun"],
-            "first_said": first,
-            "said": text,
-            "right": ok,
+            "noun": metadata["noun"],
+            "pivot_description": pivot_description,
+            "description": description,
+            "right": metadata["noun"] in description.lower(),
         }
-        for (sample, about), (first, text), ok in zip(asked, said, right, strict=True)
+        for (sample, metadata), (pivot_description, description) in zip(
+            prompts, describe(model, processor, images, locales), strict=True
+        )
     ]
-    return found | {"prompts": len(asked), "right_nouns": sum(right), "answers": rows}
+    return result | {"prompts": len(rows), "right_nouns": sum(row["right"] for row in rows), "descriptions": rows}
 
 
 def describe(model: Any, processor: Any, images: Sequence[bytes], locales: Sequence[str]) -> list[tuple[str, str]]:
     """Two greedy descriptions of each picture: in a pivot language, and then in the language of its locale."""
     processor.tokenizer.padding_side = "left"
-    said: list[tuple[str, str]] = []
+    descriptions: list[tuple[str, str]] = []
     for start in range(0, len(images), BATCH):
         pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in images[start : start + BATCH]]
         languages = [language_of(locale) for locale in locales[start : start + BATCH]]
-        chats: list[list[tuple[str, str]]] = [[] for _ in pictures]
-        for asked in ([pivot(language) for language in languages], languages):
-            questions = [question(0, language) for language in asked]
-            answers = _answer(model, processor, pictures, chats, questions)
-            for chat, turn in zip(chats, zip(questions, answers, strict=True), strict=True):
-                chat.append(turn)
-        said += [(first, last) for (_, first), (_, last) in chats]
-    return said
+        histories: list[list[Turn]] = [[] for _ in pictures]
+        for answer_languages in ([pivot_of(language) for language in languages], languages):
+            questions = [question(DESCRIBE, language) for language in answer_languages]
+            answers = _answer(model, processor, pictures, histories, questions)
+            for history, turn in zip(histories, zip(questions, answers, strict=True), strict=True):
+                history.append(turn)
+        descriptions += [(first, last) for (_, first), (_, last) in histories]
+    return descriptions
 
 
 def _answer(
-    model: Any, processor: Any, pictures: list[Image.Image], chats: list[list[tuple[str, str]]], questions: list[str]
+    model: Any, processor: Any, pictures: list[Image.Image], histories: list[list[Turn]], questions: list[str]
 ) -> list[str]:
-    """What is said to each question, after what each chat has said already."""
-    messages = [_messages(chat, asked) for chat, asked in zip(chats, questions, strict=True)]
+    """The greedy answer to each question about its picture, after the turns of its history."""
+    messages = [_messages(history, text) for history, text in zip(histories, questions, strict=True)]
     prompts = [processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in messages]
     inputs = processor(images=[[picture] for picture in pictures], text=prompts, padding=True, return_tensors="pt")
     with torch.inference_mode():
-        made = model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
-    return [text.strip() for text in processor.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)]
+        ids = model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
+    return [text.strip() for text in processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)]
 
 
-def _messages(chat: Sequence[tuple[str, str]], asked: str) -> list[dict[str, Any]]:
-    """What was said and the next question, as a chat template wants it; the picture comes with the first question."""
-    said = [*(text for turn in chat for text in turn), asked]
-    messages: list[dict[str, Any]] = [{"role": ROLES[place % 2], "content": text} for place, text in enumerate(said)]
-    messages[0]["content"] = [{"type": "image"}, {"type": "text", "text": said[0]}]
+def _messages(history: Sequence[Turn], next_question: str) -> list[dict[str, Any]]:
+    """The turns and the next question in the form of transformers' chat templates; the picture comes with the first question."""
+    texts = [*(text for turn in history for text in turn), next_question]
+    messages: list[dict[str, Any]] = [{"role": ROLES[i % 2], "content": text} for i, text in enumerate(texts)]
+    messages[0]["content"] = [{"type": "image"}, {"type": "text", "text": texts[0]}]
     return messages
 
 
 def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
-    side, answering = model.config.vision_config.image_size[0], Answering(model)
+    side, chat_loss = model.config.vision_config.image_size[0], ChatLoss(model)
     total, count = 0.0, 0
     for start in range(0, len(samples), BATCH):
-        piece = samples[start : start + BATCH]
-        chats = [_chat(sample) for sample in piece]
-        ids, attention, labels = encode_chats(processor.tokenizer, chats, model.config.image_seq_length, 1 << 20)
-        pixels = normalise(torch.stack([torch.from_numpy(whole(decode(s.image, side), side)) for s in piece]))
+        batch = samples[start : start + BATCH]
+        conversations = [_describing(sample) for sample in batch]
+        ids, attention, labels = encode_conversations(processor.tokenizer, conversations, model.config.image_seq_length, 1 << 20)
+        pixels = normalise(torch.stack([torch.from_numpy(whole(decode(sample.image, side), side)) for sample in batch]))
         tokens = int((labels[:, 1:] != IGNORED).sum())
         with torch.inference_mode():
-            total += answering(ids, attention, labels, pixels).item() * tokens
+            total += chat_loss(ids, attention, labels, pixels).item() * tokens
         count += tokens
     return total / max(1, count)
 
 
-def _chat(sample: Sample) -> Chat:
-    """The caption as the answer: after its words in the pivot language where they are known."""
-    about = json.loads(sample.json)
-    language = language_of(about.get("language"))
-    first = pivot(language)
-    told = [(question(0, first), text) for locale, text in about.get("also", ()) if language_of(locale) == first][:1]
-    return Chat([*told, (question(0, language), sample.text)], told=len(told))
+def _describing(sample: Sample) -> Conversation:
+    """The caption as the last answer: after its translation in the pivot language, given, where there is one."""
+    metadata = json.loads(sample.json)
+    language = language_of(metadata.get("language"))
+    pivot = pivot_of(language)
+    given = [(question(DESCRIBE, pivot), text) for locale, text in metadata.get("also", ()) if language_of(locale) == pivot][:1]
+    return Conversation([*given, (question(DESCRIBE, language), sample.text)], given_turns=len(given))

@@ -1,4 +1,4 @@
-"""Retrieval on the held-out split: does a caption find its picture among all held-out pictures?"""
+"""Text→image retrieval: does a caption find its picture among all pictures of a split?"""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ RANKS = (1, 5, 10)
 LIMIT = 4000
 
 
-def held_out(dataset: Dataset, split: str, limit: int = LIMIT) -> list[Sample]:
-    """The first samples of a split."""
+def first_samples(dataset: Dataset, split: str, limit: int = LIMIT) -> list[Sample]:
+    """At most `limit` samples from the start of a split."""
     reader = ShardReader(dataset, split)
     places = [(shard, row) for shard, size in enumerate(reader.sizes()) for row in range(size)][:limit]
     return [reader.read(*place) for place in places]
@@ -32,11 +32,14 @@ def held_out(dataset: Dataset, split: str, limit: int = LIMIT) -> list[Sample]:
 def retrieval(
     model: ContrastiveModel | GenerativeModel, tokenizer: Tokenizer, dataset: Dataset, split: str, limit: int = LIMIT
 ) -> dict[str, float]:
-    """Text→image recall over at most `limit` pairs of a split. Captions may share a picture: chance is k over the pictures."""
+    """Recall@1, @5 and @10 (0 … 1) over at most `limit` pairs of a split, and of chance: k over the distinct pictures.
+
+    A caption is right when its own picture is among the k whose features are nearest; captions may share a picture.
+    """
     config = model.config if isinstance(model, ContrastiveModel) else model.stage1.config
-    samples = held_out(dataset, split, limit)
+    samples = first_samples(dataset, split, limit)
     digests = [hashlib.sha256(sample.image).digest() for sample in samples]
-    _, first, owner = np.unique(np.array(digests, dtype="S32"), return_index=True, return_inverse=True)
+    _, first_rows, image_index = np.unique(np.array(digests, dtype="S32"), return_index=True, return_inverse=True)
     size = config.image.image_size
     model.eval()
 
@@ -44,12 +47,12 @@ def retrieval(
         return model.encode_text(*encode(tokenizer, captions, config.text.length, config.text.prefix))
 
     with torch.inference_mode():
-        pixels = torch.stack([torch.from_numpy(whole(decode(samples[i].image, size), size)) for i in first.tolist()])
+        pixels = torch.stack([torch.from_numpy(whole(decode(samples[i].image, size), size)) for i in first_rows.tolist()])
         images = torch.cat([model.encode_image(normalise(piece)) for piece in pixels.split(256)])
         captions = [sample.text for sample in samples]
         texts = torch.cat([features(captions[i : i + 256]) for i in range(0, len(captions), 256)])
-        right = (texts @ images.T).argsort(dim=1, descending=True) == torch.from_numpy(owner)[:, None]
-        place = right.int().argmax(dim=1)
-    recall = {f"recall@{k}": (place < k).float().mean().item() for k in RANKS}
-    chance = {f"chance@{k}": k / len(first) for k in RANKS}
-    return {"pairs": len(samples), "pictures": len(first), **recall, **chance}
+        ranking = (texts @ images.T).argsort(dim=1, descending=True)
+        rank = (ranking == torch.from_numpy(image_index)[:, None]).int().argmax(dim=1)
+    recall = {f"recall@{k}": (rank < k).float().mean().item() for k in RANKS}
+    chance = {f"chance@{k}": k / len(first_rows) for k in RANKS}
+    return {"pairs": len(samples), "pictures": len(first_rows), **recall, **chance}

@@ -8,23 +8,22 @@ from __future__ import annotations
 import math
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from infra.compat.settings import Section
 from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.models.internvit import InternViT, InternViTConfig, split_heads
 
 MAX_LOGIT_SCALE = 100.0
 
 
-class TextConfig(BaseModel):
+class TextConfig(Section):
     """Sizes of the LLaMA text tower. LLaMA-7B: width 4096, depth 32, heads 32, mlp 11008, vocabulary 32000.
 
-    `length` is in tokens, [EOS] counted; `prefix` stands before every caption whose feature is wanted ("summarize:" as released).
+    `length` is in tokens, [EOS] included; `prefix` is put before every caption to be encoded ("summarize:" as released).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     vocabulary: int = Field(32000, ge=4)
     length: int = Field(80, ge=2)
@@ -35,10 +34,8 @@ class TextConfig(BaseModel):
     mlp: int = Field(11008, ge=1)
 
 
-class ContrastiveConfig(BaseModel):
-    """The whole model; `embedding` is the shared width of both features (768 in InternVL)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ContrastiveConfig(Section):
+    """Sizes of the whole model; `embedding` is the width of both features (768 in InternVL)."""
 
     image: InternViTConfig
     text: TextConfig
@@ -47,7 +44,7 @@ class ContrastiveConfig(BaseModel):
 
 
 class AttentionPool(nn.Module):
-    """tokens[B, T, width] → float[B, out]: the mean token asks all tokens; q, k and v have a LayerNorm each."""
+    """tokens[B, T, width] → float[B, out]: the query is the mean token; q, k and v have a LayerNorm each."""
 
     def __init__(self, width: int, heads: int, out: int) -> None:
         super().__init__()
@@ -65,7 +62,7 @@ class AttentionPool(nn.Module):
 
 
 class ContrastiveModel(nn.Module):
-    """InternVL-C. Features come L2-normalised, float[B, embedding]."""
+    """InternVL-C. Features are L2-normalised, float[B, embedding]."""
 
     def __init__(self, config: ContrastiveConfig) -> None:
         super().__init__()
@@ -95,13 +92,13 @@ class ContrastiveModel(nn.Module):
         return F.normalize(self.image_pool(self.image_tower(images, drop_tokens)), dim=-1)
 
     def encode_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Tokens int64[B, T] padded at the end, lengths int64[B] with [EOS] counted → [B, embedding]."""
-        # Attention is causal and padding comes last, so no mask is needed for the state at [EOS].
+        """Tokens int64[B, T] padded at the end, lengths int64[B] with [EOS] included → [B, embedding]."""
+        # Attention is causal and padding comes last, so the state at [EOS] needs no mask.
         states = self.text_tower(input_ids=tokens).last_hidden_state
         last = states[torch.arange(tokens.shape[0], device=tokens.device), lengths - 1]
         return F.normalize(self.text_projection(last), dim=-1)
 
     def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, drop_tokens: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """(image features [B, embedding], text features [B, embedding], logit scale, clamped at 100 as CLIP does)."""
+        """(image features [B, embedding], text features [B, embedding], logit scale [1], clamped at 100 as CLIP's)."""
         scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
         return self.encode_image(images, drop_tokens), self.encode_text(tokens, lengths), scale

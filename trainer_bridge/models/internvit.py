@@ -11,15 +11,15 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from infra.compat.settings import Section
 
-class InternViTConfig(BaseModel):
+
+class InternViTConfig(Section):
     """Sizes of the encoder. InternViT-6B: width 3200, depth 48, heads 25, mlp 12800, patch 14."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     image_size: int = Field(224, ge=1)
     patch: int = Field(14, ge=1)
@@ -74,7 +74,7 @@ class Block(nn.Module):
         return tokens + self._drop(self.mlp(self.mlp_norm(tokens)) * self.mlp_scale)
 
     def _drop(self, branch: Tensor) -> Tensor:
-        """Drops the branch for whole samples in training, and scales the others so that its mean stays."""
+        """Drop path: zeroes the branch of random samples in training, and scales the others to keep its mean."""
         if not self.training or self.drop_path == 0:
             return branch
         keep = torch.rand(len(branch), 1, 1, device=branch.device) >= self.drop_path
@@ -99,7 +99,7 @@ class InternViT(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """BEiT's scheme: truncated normal 0.02, and the output projections of layer i divided by sqrt(2 i)."""
+        """BEiT's initialisation: truncated normal 0.02, the output projections of layer i (from 1) divided by sqrt(2 i)."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -113,12 +113,12 @@ class InternViT(nn.Module):
                 block.mlp[2].weight.div_(math.sqrt(2 * layer))
 
     def forward(self, images: Tensor, drop_tokens: float = 0.0) -> Tensor:
-        """`drop_tokens` is the share of patch tokens left out (not zeroed) per image, at random."""
+        """[B, 3, H, W] → [B, 1 + N, width]; a random share `drop_tokens` of each image's patch tokens is left out, not zeroed."""
         patches = self.patches(images)
         positions = self.positions_for(patches.shape[-2], patches.shape[-1])
         tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
         if drop_tokens > 0:
-            tokens = keep_some(tokens, drop_tokens)
+            tokens = random_subset(tokens, drop_tokens)
         first = (self.class_token + positions[:, :1]).expand(tokens.shape[0], -1, -1)
         tokens = torch.cat([first, tokens], dim=1)
         for block in self.blocks:
@@ -126,7 +126,7 @@ class InternViT(nn.Module):
         return tokens
 
     def positions_for(self, rows: int, columns: int) -> Tensor:
-        """The position embedding of a grid, resized bicubically when it is another: [1, 1 + rows · columns, width]."""
+        """The position embeddings, resized bicubically where the grid is another: [1, 1 + rows · columns, width]."""
         grid = self.config.image_size // self.config.patch
         if (rows, columns) == (grid, grid):
             return self.positions
@@ -135,8 +135,8 @@ class InternViT(nn.Module):
         return torch.cat([self.positions[:, :1], resized.to(square.dtype).flatten(2).transpose(1, 2)], dim=1)
 
 
-def keep_some(tokens: Tensor, drop: float) -> Tensor:
-    """A random share 1 - drop of the tokens of each image, in their order: [B, N, width] → [B, M, width]."""
+def random_subset(tokens: Tensor, drop: float) -> Tensor:
+    """A random subset of each image's tokens, in their order, without a share `drop`: [B, N, width] → [B, M, width]."""
     batch, count, width = tokens.shape
     kept = max(1, round(count * (1 - drop)))
     order = torch.rand(batch, count, device=tokens.device).argsort(dim=1)[:, :kept].sort(dim=1).values

@@ -1,29 +1,26 @@
 """InternVL-Chat in transformers' native classes: InternViT → pixel unshuffle → MLP → causal language model. Source: InternVL
 §3.4.
 
-A model is built from a stage-1 InternViT and a language model, or loaded from a folder in the Hugging Face layout; it is saved
-in that layout, so that whatever reads InternVL checkpoints reads ours.
+A model is built from a stage-1 InternViT and a language model; `checkpoints/hugging_face.py` loads and saves it.
 """
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
+from infra.compat.settings import Section
 from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.models.internvit import InternViT, InternViTConfig
 from trainer_bridge.models.losses import IGNORED, token_loss
 
 
-class LanguageConfig(BaseModel):
-    """Sizes of a LLaMA made anew. SmolLM2-135M: width 576, depth 30, 9 heads, mlp 1536."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class LanguageConfig(Section):
+    """Sizes of a new LLaMA. SmolLM2-135M: width 576, depth 30, 9 heads, mlp 1536."""
 
     vocabulary: int = Field(ge=300)
     width: int = Field(ge=1)
@@ -32,17 +29,15 @@ class LanguageConfig(BaseModel):
     mlp: int = Field(ge=1)
 
 
-class ChatConfig(BaseModel):
-    """What stage 3 starts from and trains.
+class ChatConfig(Section):
+    """Which language model stage 3 starts from, and what it trains.
 
-    language             a LLaMA made anew, with a tokenizer made from the captions; or
-    language_checkpoint  a pretrained one: a Hugging Face folder of safetensors, or a .gguf file
-    length               tokens of a conversation, those of the picture included
-    downsample           side of a token after the pixel unshuffle: 0.5 makes four tokens one
-    dropout              share of what each sub-layer of the language model adds that is left out in training
+    language             a new LLaMA, with a tokenizer trained on the captions; or
+    language_checkpoint  a pretrained model: a Hugging Face folder of safetensors, or a .gguf file
+    length               most tokens of a conversation, those of the picture included
+    downsample           scale of the token grid's side by the pixel unshuffle: 0.5 makes one token of four
+    dropout              dropout of the residual branches of the language model
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: Literal["projector", "projector+language", "everything"]
     language: LanguageConfig | None = None
@@ -60,12 +55,12 @@ TRAINED = {
 
 
 def is_trained(parameter: str, train: str) -> bool:
-    """Does a stage-3 run with this setting train the parameter of that name?"""
+    """Whether the `train` setting includes the parameter of that name."""
     return any(part in parameter for part in TRAINED[train])
 
 
 def vision_config(config: InternViTConfig) -> Any:
-    """Our InternViT's sizes as transformers'."""
+    """The InternVLVisionConfig of our InternViT's sizes."""
     define_missing_operators()
     from transformers import InternVLVisionConfig
 
@@ -87,13 +82,13 @@ def vision_config(config: InternViTConfig) -> Any:
 def vision_state(model: InternViT) -> dict[str, Tensor]:
     """Our InternViT's weights under the names of transformers' InternVLVisionModel."""
     state = model.state_dict()
-    made = {
+    renamed = {
         "embeddings.cls_token": state["class_token"],
         "embeddings.position_embeddings": state["positions"],
         "embeddings.patch_embeddings.projection.weight": state["patches.weight"],
         "embeddings.patch_embeddings.projection.bias": state["patches.bias"],
     }
-    same = {
+    block_names = {
         "attention_norm.weight": "layernorm_before.weight",
         "mlp_norm.weight": "layernorm_after.weight",
         "attention.q_norm.weight": "attention.q_norm.weight",
@@ -109,22 +104,22 @@ def vision_state(model: InternViT) -> dict[str, Tensor]:
     }
     for i in range(model.config.depth):
         ours, theirs = f"blocks.{i}.", f"encoder.layer.{i}."
-        made |= {theirs + name: state[ours + source] for source, name in same.items()}
+        renamed |= {theirs + name: state[ours + source] for source, name in block_names.items()}
         for name, piece in zip("qkv", state[ours + "attention.qkv.weight"].chunk(3), strict=True):
-            made[f"{theirs}attention.{name}_proj.weight"] = piece.clone()
-    return made
+            renamed[f"{theirs}attention.{name}_proj.weight"] = piece.clone()
+    return renamed
 
 
 def image_tokens(config: InternViTConfig, downsample: float) -> int:
-    """How many tokens a picture takes in the language model; ValueError when the grid cannot be unshuffled."""
+    """Tokens of a picture in the language model; ValueError when `downsample` does not divide the grid."""
     grid = config.image_size // config.patch
     if (grid * downsample) % 1:
         raise ValueError(f"model.downsample = {downsample} does not divide the grid of {grid} x {grid} patches; choose 1 or 0.5")
     return int(grid * downsample) ** 2
 
 
-def build(vision: InternViT, language: Any, image_token: int, downsample: float) -> Any:
-    """InternVLForConditionalGeneration around both, the MLP new. `language` is a causal language model of transformers."""
+def build_internvl(vision: InternViT, language: Any, image_token: int, downsample: float) -> Any:
+    """InternVLForConditionalGeneration of `vision`, a new MLP, and `language`, a causal language model of transformers."""
     define_missing_operators()
     from transformers import InternVLConfig, InternVLForConditionalGeneration
 
@@ -145,8 +140,8 @@ def build(vision: InternViT, language: Any, image_token: int, downsample: float)
     return model
 
 
-def new_language(config: LanguageConfig, length: int, pad: int, end: int) -> Any:
-    """A LLaMA of these sizes, randomly initialised, its output tied to its input embeddings."""
+def new_language_model(config: LanguageConfig, length: int, pad: int, end: int) -> Any:
+    """A LlamaForCausalLM of these sizes, randomly initialised, its output tied to its input embeddings."""
     define_missing_operators()
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -168,59 +163,25 @@ def new_language(config: LanguageConfig, length: int, pad: int, end: int) -> Any
 
 
 def add_dropout(language: Any, share: float) -> None:
-    """Leaves out a share of what each attention and each MLP of a LLaMA adds, in training; transformers' has no such setting."""
+    """Dropout on the residual branches of a LLaMA, attention and MLP, in training; transformers has no setting for it."""
 
-    def left_out(module: nn.Module, inputs: Any, made: Tensor) -> Tensor:
-        return functional.dropout(made, share, training=module.training)
+    def dropout(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        return F.dropout(output, share, training=module.training)
 
     for layer in language.layers:
-        layer.self_attn.o_proj.register_forward_hook(left_out)
-        layer.mlp.down_proj.register_forward_hook(left_out)
+        layer.self_attn.o_proj.register_forward_hook(dropout)
+        layer.mlp.down_proj.register_forward_hook(dropout)
 
 
-def load_language(checkpoint: str) -> tuple[Any, Any]:
-    """(causal language model, tokenizer) of a Hugging Face folder or a .gguf file; never a pickle. ValueError in one line."""
-    define_missing_operators()
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    path = Path(checkpoint)
-    folder, options = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (path, {})
-    if not path.exists():
-        raise ValueError(f"model.language_checkpoint = {checkpoint!r} is not there; name a Hugging Face folder or a .gguf file")
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=not options, dtype=torch.float32, **options)
-        return model, AutoTokenizer.from_pretrained(folder, **options)
-    except (OSError, ValueError, ImportError) as error:
-        raise ValueError(f"model.language_checkpoint = {checkpoint!r} cannot be loaded ({str(error).splitlines()[0]})") from None
-
-
-class Answering(nn.Module):
-    """The chat model and the loss on its answers: logits are computed where there is a label, and nowhere else."""
+class ChatLoss(nn.Module):
+    """An InternVLForConditionalGeneration and its loss on answers; logits are computed at labelled positions only."""
 
     def __init__(self, chat: Any) -> None:
         super().__init__()
         self.chat = chat
 
     def forward(self, ids: Tensor, attention: Tensor, labels: Tensor, pixels: Tensor) -> Tensor:
-        """ids, attention, labels int64[B, T]; pixels float32[B, 3, S, S] → the mean cross-entropy of labelled tokens."""
-        made = self.chat.model(input_ids=ids, attention_mask=attention, pixel_values=pixels, use_cache=False)
+        """ids, attention, labels int64[B, T]; pixels float32[B, 3, S, S] → mean cross-entropy of labelled tokens, a scalar."""
+        states = self.chat.model(input_ids=ids, attention_mask=attention, pixel_values=pixels, use_cache=False).last_hidden_state
         labelled = labels[:, 1:] != IGNORED
-        return token_loss(self.chat.lm_head(made.last_hidden_state[:, :-1][labelled]), labels[:, 1:][labelled])
-
-
-def load_chat(folder: Path) -> Any:
-    """The InternVLForConditionalGeneration in a Hugging Face folder, float32; ValueError in one line when it cannot be."""
-    define_missing_operators()
-    import torch
-    from transformers import InternVLForConditionalGeneration
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    try:
-        return InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{folder} holds no InternVL that loads ({str(error).splitlines()[0]})") from None
+        return token_loss(self.chat.lm_head(states[:, :-1][labelled]), labels[:, 1:][labelled])

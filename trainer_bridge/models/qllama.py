@@ -1,13 +1,13 @@
-"""QLLaMA: a stock LLaMA that looks at a picture through learned queries. Source: InternVL §3.2, BLIP-2.
+"""QLLaMA: a stock LLaMA that attends to a picture through learned queries. Source: InternVL §3.2, BLIP-2.
 
-The queries stand before the text tokens. Every second layer has a cross-attention on the query positions alone, between
-self-attention and MLP, to InternViT's last hidden state. One forward carries three copies of the batch, each with a mask and a
-loss of its own:
+The queries stand before the text tokens. Every second layer has a cross-attention, between self-attention and MLP, from the query
+positions alone to InternViT's last hidden state. One forward holds the batch three times, a pass with an attention mask for each
+loss:
 
-    ITM   queries and text see each other              does the caption fit the picture?
-    ITC   queries see queries, text sees earlier text  pooled queries against the text at [EOS]
-    ITG   queries see queries, text sees all queries   the next token of the caption
-          and earlier text
+    pass  queries attend to   text attends to            loss
+    ITM   queries, text       queries, text              does the caption fit the picture?
+    ITC   queries             earlier text               pooled queries against the text at [EOS]
+    ITG   queries             queries and earlier text   the next token of the caption
 
 Only queries, cross-attention, the second pooling head, the ITM head and the logit scale are trained.
 """
@@ -18,19 +18,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from infra.compat.settings import Section
 from trainer_bridge.models.contrastive import MAX_LOGIT_SCALE, AttentionPool, ContrastiveModel
 from trainer_bridge.models.internvit import split_heads
 from trainer_bridge.models.losses import IGNORED
 
 
-class GenerativeConfig(BaseModel):
+class GenerativeConfig(Section):
     """Sizes of what stage 2 adds. InternVL: 96 queries, cross-attention in every second layer, 16 pooling heads."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     queries: int = Field(96, ge=1)
     cross_every: int = Field(2, ge=1)
@@ -40,7 +39,7 @@ class GenerativeConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Tokens:
-    """Captions: ids int64[B, T] padded at the end, lengths int64[B] with [EOS] counted."""
+    """Captions: ids int64[B, T] padded at the end, lengths int64[B] with [EOS] included."""
 
     ids: Tensor
     lengths: Tensor
@@ -48,26 +47,29 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the three losses need.
+    """The inputs of the three losses.
 
-    image, text, scale  ITC: features [B, embedding], L2-normalised; the logit scale
-    match, matched      ITM: logits [B, 2]; labels int64[B], 1 where the caption is the picture's own
-    tokens, targets     ITG: logits [B, T, vocabulary]; labels int64[B, T]
-    some                bool[B]: the caption has a token besides [EOS]; others count in no loss
+    image, text   ITC: features [B, embedding], L2-normalised
+    scale         ITC: logit scale [1]
+    match_logits  ITM: [B, 2]
+    match_labels  ITM: int64[B], 1 where the caption is the picture's own, IGNORED where a caption of the pair is not valid
+    token_logits  ITG: [B, T, vocabulary]
+    token_labels  ITG: int64[B, T], IGNORED on padding and captions that are not valid
+    valid         bool[B]: the caption has a token besides [EOS]
     """
 
     image: Tensor
     text: Tensor
     scale: Tensor
-    match: Tensor
-    matched: Tensor
-    tokens: Tensor
-    targets: Tensor
-    some: Tensor
+    match_logits: Tensor
+    match_labels: Tensor
+    token_logits: Tensor
+    token_labels: Tensor
+    valid: Tensor
 
 
 class CrossAttention(nn.Module):
-    """Queries [B, Q, width] look at picture tokens [B, N, image width], RMSNorm on both; what they see is added to them."""
+    """Residual cross-attention of queries [B, Q, width] to picture tokens [B, N, image width], RMSNorm on both."""
 
     def __init__(self, width: int, image_width: int, heads: int) -> None:
         super().__init__()
@@ -79,13 +81,13 @@ class CrossAttention(nn.Module):
 
     def forward(self, queries: Tensor, picture: Tensor) -> Tensor:
         """[B, Q, width], [B, N, image width] → [B, Q, width]."""
-        seen = self.kv_norm(picture)
-        q, k, v = (split_heads(x, self.heads) for x in (self.q(self.q_norm(queries)), self.k(seen), self.v(seen)))
+        tokens = self.kv_norm(picture)
+        q, k, v = (split_heads(x, self.heads) for x in (self.q(self.q_norm(queries)), self.k(tokens), self.v(tokens)))
         return queries + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class GenerativeModel(nn.Module):
-    """InternVL-G: a frozen stage-1 model, and what stage 2 trains around its LLaMA."""
+    """InternVL-G: a frozen stage-1 model, and the queries, cross-attention and heads that stage 2 trains around its LLaMA."""
 
     def __init__(self, stage1: ContrastiveModel, config: GenerativeConfig) -> None:
         super().__init__()
@@ -99,48 +101,48 @@ class GenerativeModel(nn.Module):
         self.logit_scale = nn.Parameter(stage1.logit_scale.detach().clone())
 
     def train(self, mode: bool = True) -> GenerativeModel:
-        """As nn.Module's, but the frozen model stays in evaluation mode: no drop path in it."""
+        """As nn.Module's, but the frozen stage 1 stays in evaluation mode, without drop path."""
         super().train(mode)
         self.stage1.eval()
         return self
 
     def forward(self, images: Tensor, caption: Tokens, prefixed: Tokens, begin: int) -> Outputs:
-        """Images float[B, 3, H, W]; captions, and captions with the contrastive prefix; the token a text begins with."""
+        """Images float[B, 3, H, W]; captions, and captions with stage 1's prefix; the id that ITG's text begins with."""
         with torch.no_grad():
             picture = self.stage1.image_tower(images)
-            alike = (
-                F.normalize(self.stage1.image_pool(picture), dim=-1) @ self.stage1.encode_text(prefixed.ids, prefixed.lengths).T
-            )
+            image_feature = F.normalize(self.stage1.image_pool(picture), dim=-1)
+            similarity = image_feature @ self.stage1.encode_text(prefixed.ids, prefixed.lengths).T
         scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
-        which, said, matched = hard_negatives(alike * scale.detach(), caption.ids)
-        begun = F.pad(caption.ids, (1, -1), value=begin)
-        texts = [caption.ids[said], prefixed.ids, begun]
-        lengths = torch.cat([caption.lengths[said], prefixed.lengths, caption.lengths])
+        image_index, caption_index, is_match = hard_negatives(similarity * scale.detach(), caption.ids)
+        shifted = F.pad(caption.ids, (1, -1), value=begin)
+        texts = [caption.ids[caption_index], prefixed.ids, shifted]
+        lengths = torch.cat([caption.lengths[caption_index], prefixed.lengths, caption.lengths])
         longest = max(text.shape[1] for text in texts)
         ids = torch.cat([F.pad(text, (0, longest - text.shape[1])) for text in texts])
         mask = attention_masks(self.config.queries, lengths, longest)
-        states = self.decode(torch.cat([picture[which], picture, picture]), ids, mask)
+        states = self.decode(torch.cat([picture[image_index], picture, picture]), ids, mask)
         (itm, _), (itc, itc_text), (_, itg) = (
             (part[:, : self.config.queries], part[:, self.config.queries :]) for part in states.chunk(3)
         )
         rows = torch.arange(images.shape[0], device=images.device)
-        some = caption.lengths > 1
-        width = caption.ids.shape[1]
-        real = torch.arange(width, device=ids.device) < caption.lengths[:, None]
+        valid = caption.lengths > 1
+        length = caption.ids.shape[1]
+        is_text = torch.arange(length, device=ids.device) < caption.lengths[:, None]
         return Outputs(
             image=F.normalize(self.query_pool(itc), dim=-1),
             text=F.normalize(self.stage1.text_projection(itc_text[rows, prefixed.lengths - 1]), dim=-1),
             scale=scale,
-            match=self.itm_head(itm).mean(dim=1),
-            matched=torch.where(some & some[said], matched.long(), IGNORED),
-            tokens=itg[:, :width] @ self.stage1.text_tower.embed_tokens.weight.T,
-            targets=torch.where(real & some[:, None], caption.ids, IGNORED),
-            some=some,
+            match_logits=self.itm_head(itm).mean(dim=1),
+            match_labels=torch.where(valid & valid[caption_index], is_match.long(), IGNORED),
+            token_logits=itg[:, :length] @ self.stage1.text_tower.embed_tokens.weight.T,
+            token_labels=torch.where(is_text & valid[:, None], caption.ids, IGNORED),
+            valid=valid,
         )
 
     def decode(self, picture: Tensor, ids: Tensor | None, mask: Tensor | None) -> Tensor:
-        """LLaMA states of the queries, and of text where there is one: picture [R, N, image width], ids int64[R, T], mask
-        bool[R, 1, Q + T, Q + T] (true: may see) → [R, Q + T, width].
+        """LLaMA states [R, Q + T, width] of the queries and of the text, T = 0 without one.
+
+        picture [R, N, image width], ids int64[R, T], mask bool[R, 1, Q + T, Q + T], true where a row may attend to a column.
         """
         llama = self.stage1.text_tower
         states = self.queries.expand(picture.shape[0], -1, -1)
@@ -153,58 +155,61 @@ class GenerativeModel(nn.Module):
         for index, layer in enumerate(llama.layers):
             cross = self.cross[str(index)] if index % self.config.cross_every == 0 else None
             states = self._layer(layer, cross, states, picture, mask, rotary)
-        normalised: Tensor = llama.norm(states)
-        return normalised
+        return llama.norm(states)
 
     def _layer(self, layer: Any, cross: nn.Module | None, states: Tensor, picture: Tensor, mask: Tensor, rotary: Any) -> Tensor:
         """A stock decoder layer with the cross-attention between its halves."""
-        seen, _ = layer.self_attn(hidden_states=layer.input_layernorm(states), attention_mask=mask, position_embeddings=rotary)
-        states = states + seen
+        branch, _ = layer.self_attn(hidden_states=layer.input_layernorm(states), attention_mask=mask, position_embeddings=rotary)
+        states = states + branch
         if cross is not None:
             count = self.config.queries
             states = torch.cat([cross(states[:, :count], picture), states[:, count:]], dim=1)
-        made: Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
-        return made
+        return states + layer.mlp(layer.post_attention_layernorm(states))
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Images float[B, 3, H, W] → [B, embedding], L2-normalised: InternVL-G's image side."""
         return F.normalize(self.query_pool(self.decode(self.stage1.image_tower(images), None, None)), dim=-1)
 
     def encode_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """As stage 1: text alone passes no cross-attention."""
+        """Stage 1's text feature [B, embedding]: text alone passes no cross-attention."""
         return self.stage1.encode_text(tokens, lengths)
 
 
 def attention_masks(queries: int, lengths: Tensor, text: int) -> Tensor:
-    """Who may see whom in the ITM, ITC and ITG copies: lengths int64[3 B] → bool[3 B, 1, Q + text, Q + text], true: may see."""
-    length = queries + text
-    place = torch.arange(length, device=lengths.device)
-    asks, seen = place[:, None], place[None, :]
-    is_query, query_seen = asks < queries, seen < queries
-    earlier = ~query_seen & (seen <= asks)
-    everything = torch.ones(length, length, dtype=torch.bool, device=lengths.device)
-    apart = torch.where(is_query, query_seen, earlier)
-    captioning = torch.where(is_query, query_seen, query_seen | earlier)
-    masks = torch.stack([everything, apart, captioning]).repeat_interleave(lengths.shape[0] // 3, dim=0)
-    real = (place < queries) | (place - queries < lengths[:, None])
-    return (masks & real[:, None, :])[:, None]
+    """Attention masks of the ITM, ITC and ITG passes: lengths int64[3 B] → bool[3 B, 1, Q + text, Q + text].
 
-
-def hard_negatives(alike: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which picture meets which caption in the ITM copy: (picture int64[B], caption int64[B], right bool[B]).
-
-    `alike` are logits [B, B] of picture i and caption j. A third of the rows are right, a third get a wrong caption, a third a
-    wrong picture, drawn in proportion to the softmax of the logits among those whose words differ. Source: BLIP-2 §3.1.
+    True where the row attends to the column. The B rows of each pass follow each other; padding is never attended to.
     """
-    count = alike.shape[0]
-    rows = torch.arange(count, device=alike.device)
+    length = queries + text
+    position = torch.arange(length, device=lengths.device)
+    row, column = position[:, None], position[None, :]
+    query_row, query_column = row < queries, column < queries
+    earlier_text = ~query_column & (column <= row)
+    itm = torch.ones(length, length, dtype=torch.bool, device=lengths.device)
+    itc = torch.where(query_row, query_column, earlier_text)
+    itg = torch.where(query_row, query_column, query_column | earlier_text)
+    masks = torch.stack([itm, itc, itg]).repeat_interleave(lengths.shape[0] // 3, dim=0)
+    not_padding = (position < queries) | (position - queries < lengths[:, None])
+    return (masks & not_padding[:, None, :])[:, None]
+
+
+def hard_negatives(similarity: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The pairs of the ITM pass: (image_index int64[B], caption_index int64[B], is_match bool[B]).
+
+    `similarity` are logits [B, B] of picture i and caption j, `ids` int64[B, T] the captions. A third of the rows match, a third
+    have another caption, a third another picture, drawn in proportion to the softmax of the logits among pairs whose captions
+    differ. Source: BLIP-2 §3.1.
+    """
+    count = similarity.shape[0]
+    rows = torch.arange(count, device=similarity.device)
     same = (ids[:, None] == ids[None]).all(dim=-1)
-    alike = alike.float().masked_fill(same, -torch.inf)
-    able = ~same.all(dim=1)
-    odds = torch.where(able[:, None], alike, 0.0)
-    caption = torch.multinomial(odds.softmax(dim=1), 1).squeeze(1)
-    picture = torch.multinomial(torch.where(able[:, None], alike.T, 0.0).softmax(dim=1), 1).squeeze(1)
-    role = torch.randint(3, (count,), device=alike.device) * able
-    which = torch.where(role == 2, picture, rows)
-    said = torch.where(role == 1, caption, rows)
-    return which, said, role == 0
+    similarity = similarity.float().masked_fill(same, -torch.inf)
+    has_negative = ~same.all(dim=1)
+
+    def draw(logits: Tensor) -> Tensor:
+        odds = torch.where(has_negative[:, None], logits, 0.0).softmax(dim=1)
+        return torch.multinomial(odds, 1).squeeze(1)
+
+    caption, picture = draw(similarity), draw(similarity.T)
+    role = torch.randint(3, (count,), device=similarity.device) * has_negative
+    return torch.where(role == 2, picture, rows), torch.where(role == 1, caption, rows), role == 0

@@ -1,15 +1,28 @@
-"""The alignment stages. Source: InternVL Table 20.
+"""The alignment stages. A module here that defines a Stage is one, named after the module. Source: InternVL Table 20.
 
+stage.py         what a stage is, and what several share
+settings.py      the settings of every experiment
 contrastive.py   1: image and text towers, trained on the CLIP loss
 generative.py    2: QLLaMA's queries and cross-attention, trained on ITC + ITM + ITG around the frozen stage 1
 chat.py          3: InternViT → MLP → language model, trained on the answers of conversations
 """
 
-from trainer_bridge.stages.chat import ChatStage
-from trainer_bridge.stages.contrastive import ContrastiveStage
-from trainer_bridge.stages.generative import GenerativeStage
+import pkgutil
+from importlib import import_module
+from inspect import isabstract
+
 from trainer_bridge.stages.stage import Stage
 
-STAGES: dict[str, type[Stage]] = {"contrastive": ContrastiveStage, "generative": GenerativeStage, "chat": ChatStage}
+__all__ = ["Stage", "find_stages"]
 
-__all__ = ["STAGES", "Stage"]
+
+def find_stages() -> dict[str, type[Stage]]:
+    """The stages that modules of this package define, by module name."""
+    stages: dict[str, type[Stage]] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = import_module(f"{__name__}.{info.name}")
+        for value in vars(module).values():
+            is_stage = isinstance(value, type) and issubclass(value, Stage) and not isabstract(value)
+            if is_stage and value.__module__ == module.__name__:
+                stages[info.name] = value
+    return stages

@@ -10,38 +10,46 @@ import torch
 from torch import Tensor, nn
 
 from sharding.index import Dataset
-from trainer_bridge.checkpoints.model_folders import load_contrastive, load_generative, save_generative
-from trainer_bridge.config import GenerativeExperiment
+from trainer_bridge.checkpoints.model_folders import load_contrastive, load_generative, read_config, save_generative
 from trainer_bridge.data.loader import Batch
 from trainer_bridge.data.tokenizer import END, encode
 from trainer_bridge.data.transforms import decode, normalise, random_resized_crop
 from trainer_bridge.evaluation.retrieval import retrieval
 from trainer_bridge.models.losses import clip_loss, token_loss
-from trainer_bridge.models.qllama import GenerativeModel, Tokens
-from trainer_bridge.stages.stage import Stage, groups
+from trainer_bridge.models.qllama import GenerativeConfig, GenerativeModel, Tokens
+from trainer_bridge.stages.settings import Experiment, OneRate
+from trainer_bridge.stages.stage import Stage, parameter_groups
+
+
+class GenerativeExperiment(Experiment):
+    """The settings of stage 2; the sizes of the image and text towers come from the stage-1 model it starts from."""
+
+    model: GenerativeConfig
+    optimizer: OneRate
 
 
 class GenerativeStage(Stage):
-    """Starts from a stage-1 model, which it needs."""
+    """Starts from a stage-1 model."""
 
-    config_type = GenerativeExperiment
+    experiment_type = GenerativeExperiment
     model: GenerativeModel
 
-    def __init__(self, config: GenerativeExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
+    def __init__(self, experiment: GenerativeExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
         if start is None:
             raise ValueError("the generative stage starts from a stage-1 model; name its folder with --from")
-        self.config = config
+        self.experiment = experiment
         stage1, self.tokenizer = load_contrastive(start)
-        self.model = GenerativeModel(stage1, config.model)
+        self.model = GenerativeModel(stage1, experiment.model)
 
-    def transform(self, image: bytes, chance: np.random.Generator) -> np.ndarray:
-        """Stored bytes → uint8[3, S, S], randomly cropped."""
+    def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
+        """Encoded image → uint8[3, S, S], randomly cropped."""
         size = self.model.stage1.config.image.image_size
-        return random_resized_crop(decode(image, size), size, self.config.data.least_area, chance)
+        return random_resized_crop(decode(image, size), size, self.experiment.data.least_area, rng)
 
     def parameters(self) -> list[dict[str, Any]]:
         """Queries, cross-attention, second pooling head, ITM head and logit scale."""
-        return groups(self.model.named_parameters(), {"": self.config.optimizer.lr}, self.config.optimizer.weight_decay)
+        optimizer = self.experiment.optimizer
+        return parameter_groups(self.model.named_parameters(), {"": optimizer.lr}, optimizer.weight_decay)
 
     def losses(self, engine: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
         """ITC, ITM and ITG of one forward, with weight 1 each."""
@@ -50,18 +58,23 @@ class GenerativeStage(Stage):
             Tokens(ids.to(device), lengths.to(device))
             for ids, lengths in (encode(self.tokenizer, batch.captions, text.length, prefix) for prefix in ("", text.prefix))
         )
-        made = engine(normalise(batch.pixels.to(device)), caption, prefixed, self.tokenizer.token_to_id(END))
+        outputs = engine(normalise(batch.pixels.to(device)), caption, prefixed, self.tokenizer.token_to_id(END))
         return {
-            "itc": clip_loss(made.image.float(), made.text.float(), made.scale.float(), made.some),
-            "itm": token_loss(made.match, made.matched),
-            "itg": token_loss(made.tokens, made.targets),
+            "itc": clip_loss(outputs.image.float(), outputs.text.float(), outputs.scale.float(), outputs.valid),
+            "itm": token_loss(outputs.match_logits, outputs.match_labels),
+            "itg": token_loss(outputs.token_logits, outputs.token_labels),
         }
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """config.json, model.safetensors (stage 1 included), tokenizer.json."""
         save_generative(folder, self.model, state, self.tokenizer)
 
-    def evaluate(self, folder: Path, dataset: Dataset) -> dict[str, float]:
+    @classmethod
+    def wrote(cls, folder: Path) -> bool:
+        """Whether config.json holds the sizes of stage 1 and of QLLaMA."""
+        return read_config(folder).keys() >= {"stage1", "generative"}
+
+    @classmethod
+    def evaluate(cls, folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
         """Text→image recall of InternVL-G: pooled queries against the text feature."""
-        model, tokenizer = load_generative(folder)
-        return retrieval(model, tokenizer, dataset, "heldout")
+        return retrieval(*load_generative(folder), dataset, split)

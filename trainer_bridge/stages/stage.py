@@ -1,4 +1,4 @@
-"""What a stage is: a model, what of it is trained, its losses, and what it leaves. One file a stage."""
+"""What a stage is: a model, the parameters trained, the losses, and the model folder it writes. One module a stage."""
 
 from __future__ import annotations
 
@@ -13,57 +13,68 @@ from torch import Tensor, nn
 
 from sharding.index import Dataset
 from sharding.reader import ShardReader
-from trainer_bridge.config import TrainConfig
 from trainer_bridge.data.loader import Batch
+from trainer_bridge.stages.settings import Experiment
 
 TOKENIZER_CAPTIONS = 200_000
 
 
 class Stage(ABC):
-    """One alignment stage. Made on every rank, after the process group stands; `start` is a model folder to go on from.
+    """One alignment stage, on one rank.
 
-    Making it raises ValueError, in one line, for a start that does not fit.
+    A subclass in a module of this package is offered as `train --stage <module>`; it sets `experiment_type`, the class of its
+    TOML file, and `model`, which DeepSpeed wraps.
     """
 
-    config_type: ClassVar[type[TrainConfig]]
+    experiment_type: ClassVar[type[Experiment]]
     model: nn.Module
 
     @abstractmethod
-    def __init__(self, config: Any, dataset: Dataset, start: Path | None, out: Path) -> None: ...
+    def __init__(self, experiment: Any, dataset: Dataset, start: Path | None, out: Path) -> None:
+        """Builds the model, once the process group stands. `start` is the model folder of --from, `out` the run's own folder.
+
+        Raises ValueError, in one line, when `start` is missing or does not fit.
+        """
 
     @abstractmethod
-    def transform(self, image: bytes, chance: np.random.Generator) -> np.ndarray:
-        """Stored bytes → uint8[3, S, S]."""
+    def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
+        """Encoded image → uint8[3, S, S]; ValueError when it cannot be decoded."""
 
     @abstractmethod
     def parameters(self) -> list[dict[str, Any]]:
-        """The trained parameters in groups with `lr` and `weight_decay`."""
+        """The trained parameters as AdamW's groups, with `lr` and `weight_decay`."""
 
     @abstractmethod
     def losses(self, engine: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
-        """The losses of one rank's batch by name; their sum is minimised."""
+        """The losses of one rank's batch by name, scalars; their sum is minimised. `engine` is `model` wrapped by DeepSpeed."""
 
     @abstractmethod
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
-        """Writes the model to use."""
+        """Writes the model folder; `state` is the whole state dict of `model`."""
 
+    @classmethod
     @abstractmethod
-    def evaluate(self, folder: Path, dataset: Dataset) -> dict[str, float]:
-        """What the saved model does on the held-out split."""
+    def wrote(cls, folder: Path) -> bool:
+        """Whether the folder holds a model of this stage."""
+
+    @classmethod
+    @abstractmethod
+    def evaluate(cls, folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
+        """Figures of the model in `folder` on a split, by name; ValueError in one line when it does not load."""
 
 
-def groups(named: Iterable[tuple[str, nn.Parameter]], rates: dict[str, float], decay: float) -> list[dict[str, Any]]:
-    """Parameter groups: the rate is that of the first prefix that fits; no decay on vectors (norms, biases, scales)."""
-    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], rates: dict[str, float], decay: float) -> list[dict[str, Any]]:
+    """AdamW's groups. The rate is that of the first prefix a name begins with; vectors (norms, biases, scales) do not decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in named:
         if parameter.requires_grad:
             rate = next(rate for prefix, rate in rates.items() if name.startswith(prefix))
-            found.setdefault((rate, decay if parameter.ndim >= 2 else 0.0), []).append(parameter)
-    return [{"params": members, "lr": rate, "weight_decay": weight} for (rate, weight), members in found.items()]
+            groups.setdefault((rate, decay if parameter.ndim >= 2 else 0.0), []).append(parameter)
+    return [{"params": members, "lr": rate, "weight_decay": weight} for (rate, weight), members in groups.items()]
 
 
-def captions_of(dataset: Dataset, limit: int = TOKENIZER_CAPTIONS) -> Iterator[str]:
-    """The first captions of the training split, to make a tokenizer from."""
+def first_captions(dataset: Dataset, limit: int = TOKENIZER_CAPTIONS) -> Iterator[str]:
+    """At most `limit` captions from the start of the training split: what a tokenizer is trained on."""
     reader = ShardReader(dataset, "train")
     left = limit
     for shard, size in enumerate(reader.sizes()):

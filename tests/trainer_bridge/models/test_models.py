@@ -12,13 +12,14 @@ from torch.nn import functional as F
 from infra.compat.torchvision_operators import define_missing_operators
 from tests import ROOT
 from trainer_bridge.checkpoints.model_folders import load_contrastive, resize_positions, save_contrastive
-from trainer_bridge.config import load_config
 from trainer_bridge.data.tokenizer import encode, train_tokenizer
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel, TextConfig
-from trainer_bridge.models.internvit import InternViT, InternViTConfig, keep_some
+from trainer_bridge.models.internvit import InternViT, InternViTConfig, random_subset
 from trainer_bridge.models.losses import clip_loss
-from trainer_bridge.stages import STAGES
-from trainer_bridge.stages.schedule import cosine
+from trainer_bridge.schedule import cosine
+from trainer_bridge.stages import find_stages
+from trainer_bridge.stages.contrastive import ContrastiveExperiment
+from trainer_bridge.stages.settings import load_experiment
 
 CONFIGS = ROOT / "trainer_bridge" / "configs"
 TINY = InternViTConfig(image_size=32, patch=8, width=24, depth=2, heads=3, mlp=48)
@@ -31,9 +32,8 @@ def tiny_model() -> ContrastiveModel:
 
 
 def test_internvit_6b_has_the_published_number_of_parameters() -> None:
-    config = load_config(str(CONFIGS / "contrastive-internvl.toml"), STAGES["contrastive"].config_type).model.image.model_copy(
-        update={"image_size": 224}
-    )
+    experiment = load_experiment(str(CONFIGS / "contrastive-internvl.toml"), ContrastiveExperiment)
+    config = experiment.model.image.model_copy(update={"image_size": 224})
     with torch.device("meta"):
         count = sum(parameter.numel() for parameter in InternViT(config).parameters())
     assert round(count / 1e6) == 5903  # InternVL Table 1
@@ -48,7 +48,7 @@ def test_tokens_are_the_class_token_and_the_patches() -> None:
 
 def test_dropped_tokens_are_left_out_and_the_rest_keeps_its_order() -> None:
     tokens = torch.arange(20.0).view(1, 20, 1).expand(3, 20, 2)
-    kept = keep_some(tokens, 0.5)[:, :, 0]
+    kept = random_subset(tokens, 0.5)[:, :, 0]
     assert kept.shape == (3, 10)
     assert (kept.diff(dim=1) > 0).all()
     assert len({tuple(row) for row in kept.tolist()}) > 1
@@ -200,5 +200,5 @@ def test_a_saved_model_is_the_same_model_and_a_wrong_one_is_named(tmp_path: Path
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
 def test_every_shipped_configuration_is_valid(config: Path) -> None:
-    kind = STAGES[config.name.partition("-")[0]].config_type
-    assert load_config(str(config), kind).data.batch > 0
+    kind = find_stages()[config.name.partition("-")[0]].experiment_type
+    assert load_experiment(str(config), kind).data.batch > 0

@@ -1,4 +1,4 @@
-"""Stage 2: who may see whom, what is trained, and which negatives are drawn."""
+"""Stage 2: what attends to what, what is trained, and which negatives are drawn."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ ADDED = ("queries", "cross.", "query_pool.", "itm_head.", "logit_scale")
 @pytest.fixture
 def model() -> GenerativeModel:
     torch.manual_seed(0)
-    made = GenerativeModel(tiny_model(), GenerativeConfig(queries=QUERIES, cross_heads=2, pool_heads=2))
-    for layer in made.cross.values():
+    generative = GenerativeModel(tiny_model(), GenerativeConfig(queries=QUERIES, cross_heads=2, pool_heads=2))
+    for layer in generative.cross.values():
         torch.nn.init.normal_(layer.out.weight, std=0.3)
-    return made
+    return generative
 
 
 def batch(count: int = 4) -> tuple[torch.Tensor, Tokens]:
@@ -34,18 +34,18 @@ def batch(count: int = 4) -> tuple[torch.Tensor, Tokens]:
     return torch.randn(count, 3, 32, 32), Tokens(ids, lengths)
 
 
-def moved(model: GenerativeModel, copy: int, place: int) -> set[int]:
-    """Which positions of a copy's output move when the input at one position (queries first) is changed."""
+def moved(model: GenerativeModel, of_pass: int, position: int) -> set[int]:
+    """The positions of a pass's output that move when the input at one position (queries first) is changed."""
     torch.manual_seed(1)
     picture, embeddings = torch.randn(3, 5, model.stage1.config.image.width), torch.randint(2, 300, (3, TEXT))
     mask = attention_masks(QUERIES, torch.tensor([TEXT] * 3), TEXT)
     with torch.no_grad():
-        before = model.decode(picture, embeddings, mask)[copy]
-        if place < QUERIES:
-            model.queries[0, place] += 1.0
+        before = model.decode(picture, embeddings, mask)[of_pass]
+        if position < QUERIES:
+            model.queries[0, position] += 1.0
         else:
-            embeddings[copy, place - QUERIES] = (embeddings[copy, place - QUERIES] + 7) % 290 + 2
-        after = model.decode(picture, embeddings, mask)[copy]
+            embeddings[of_pass, position - QUERIES] = (embeddings[of_pass, position - QUERIES] + 7) % 290 + 2
+        after = model.decode(picture, embeddings, mask)[of_pass]
     return set((before - after).abs().amax(dim=1).gt(1e-5).nonzero().flatten().tolist())
 
 
@@ -53,19 +53,19 @@ QUERY, WORDS = set(range(QUERIES)), set(range(QUERIES, QUERIES + TEXT))
 
 
 @pytest.mark.parametrize(
-    "copy, of_query, of_third_word",
+    "of_pass, of_query, of_third_word",
     [
-        (0, QUERY | WORDS, QUERY | WORDS),  # ITM: everything sees everything
-        (1, QUERY, set(range(QUERIES + 2, QUERIES + TEXT))),  # ITC: no crossing, text is causal
-        (2, QUERY | WORDS, set(range(QUERIES + 2, QUERIES + TEXT))),  # ITG: text sees queries, queries never text
+        (0, QUERY | WORDS, QUERY | WORDS),  # ITM: queries and text attend to each other
+        (1, QUERY, set(range(QUERIES + 2, QUERIES + TEXT))),  # ITC: queries and text apart, text is causal
+        (2, QUERY | WORDS, set(range(QUERIES + 2, QUERIES + TEXT))),  # ITG: text attends to queries, queries never to text
     ],
     ids=["itm", "itc", "itg"],
 )
-def test_changing_one_input_moves_only_what_may_see_it(
-    model: GenerativeModel, copy: int, of_query: set[int], of_third_word: set[int]
+def test_changing_one_input_moves_only_what_attends_to_it(
+    model: GenerativeModel, of_pass: int, of_query: set[int], of_third_word: set[int]
 ) -> None:
-    assert moved(model, copy, 1) == of_query
-    assert moved(model, copy, QUERIES + 2) == of_third_word
+    assert moved(model, of_pass, 1) == of_query
+    assert moved(model, of_pass, QUERIES + 2) == of_third_word
 
 
 def test_padding_moves_nothing(model: GenerativeModel) -> None:
@@ -85,19 +85,19 @@ def test_the_picture_reaches_text_only_through_queries(model: GenerativeModel) -
     assert changed[1, :QUERIES].all() and not changed[1, QUERIES:].any()
 
 
-def test_text_of_the_itc_copy_is_stage_1s_feature_and_images_need_no_text(model: GenerativeModel) -> None:
+def test_text_of_the_itc_pass_is_stage_1s_feature_and_images_need_no_text(model: GenerativeModel) -> None:
     images, caption = batch()
-    made = model(images, caption, caption, END)
-    assert torch.allclose(made.text, model.encode_text(caption.ids, caption.lengths), atol=1e-5)
-    assert torch.allclose(made.image, model.encode_image(images), atol=1e-5)
+    outputs = model(images, caption, caption, END)
+    assert torch.allclose(outputs.text, model.encode_text(caption.ids, caption.lengths), atol=1e-5)
+    assert torch.allclose(outputs.image, model.encode_image(images), atol=1e-5)
 
 
 def losses(model: GenerativeModel, images: torch.Tensor, caption: Tokens) -> dict[str, torch.Tensor]:
-    made = model(images, caption, caption, END)
+    outputs = model(images, caption, caption, END)
     return {
-        "itc": clip_loss(made.image, made.text, made.scale, made.some),
-        "itm": token_loss(made.match, made.matched),
-        "itg": token_loss(made.tokens, made.targets),
+        "itc": clip_loss(outputs.image, outputs.text, outputs.scale, outputs.valid),
+        "itm": token_loss(outputs.match_logits, outputs.match_labels),
+        "itg": token_loss(outputs.token_logits, outputs.token_labels),
     }
 
 
@@ -123,51 +123,51 @@ def test_captions_without_a_token_count_in_no_loss(model: GenerativeModel) -> No
     images, caption = batch(4)
     caption.ids[2], caption.lengths[2] = torch.tensor([END] + [0] * (TEXT - 1)), 1
     torch.manual_seed(3)
-    made = model(images, caption, caption, END)
-    assert made.some.tolist() == [True, True, False, True]
-    assert made.matched[2] == IGNORED and (made.targets[2] == IGNORED).all()
-    itc = clip_loss(made.image, made.text, made.scale, made.some)
-    keep = made.some
-    assert itc.item() == pytest.approx(clip_loss(made.image[keep], made.text[keep], made.scale).item(), abs=1e-6)
+    outputs = model(images, caption, caption, END)
+    assert outputs.valid.tolist() == [True, True, False, True]
+    assert outputs.match_labels[2] == IGNORED and (outputs.token_labels[2] == IGNORED).all()
+    itc = clip_loss(outputs.image, outputs.text, outputs.scale, outputs.valid)
+    keep = outputs.valid
+    assert itc.item() == pytest.approx(clip_loss(outputs.image[keep], outputs.text[keep], outputs.scale).item(), abs=1e-6)
     assert torch.isfinite(itc)
 
 
 def test_hard_negatives_are_wrong_and_drawn_by_similarity() -> None:
     torch.manual_seed(0)
     ids = torch.tensor([[5, 1], [6, 1], [7, 1], [5, 1]])
-    alike = torch.zeros(4, 4)
-    alike[0, 2] = alike[2, 0] = 20.0
+    similarity = torch.zeros(4, 4)
+    similarity[0, 2] = similarity[2, 0] = 20.0
     roles = {"right": 0, "caption": 0, "picture": 0}
     for _ in range(300):
-        which, said, right = hard_negatives(alike, ids)
+        image_index, caption_index, is_match = hard_negatives(similarity, ids)
         for row in range(4):
-            if right[row]:
-                assert which[row] == said[row] == row
+            if is_match[row]:
+                assert image_index[row] == caption_index[row] == row
                 roles["right"] += 1
             else:
-                assert (which[row] == row) != (said[row] == row)
-                assert not torch.equal(ids[which[row]], ids[said[row]])
-                roles["caption" if said[row] != row else "picture"] += 1
-        if said[0] != 0:
-            assert said[0] == 2  # by far the most alike
+                assert (image_index[row] == row) != (caption_index[row] == row)
+                assert not torch.equal(ids[image_index[row]], ids[caption_index[row]])
+                roles["caption" if caption_index[row] != row else "picture"] += 1
+        if caption_index[0] != 0:
+            assert caption_index[0] == 2  # by far the most similar
     assert min(roles.values()) > 300
 
 
 def test_a_batch_of_one_caption_has_no_negatives() -> None:
-    which, said, right = hard_negatives(torch.randn(3, 3), torch.tensor([[4, 1]] * 3))
-    assert right.all() and which.tolist() == said.tolist() == [0, 1, 2]
+    image_index, caption_index, is_match = hard_negatives(torch.randn(3, 3), torch.tensor([[4, 1]] * 3))
+    assert is_match.all() and image_index.tolist() == caption_index.tolist() == [0, 1, 2]
 
 
 def test_the_next_token_is_what_itg_predicts(model: GenerativeModel) -> None:
     images, caption = batch(2)
-    made = model(images, caption, caption, END)
-    assert made.targets[1].tolist() == caption.ids[1].tolist()
-    assert made.targets[0].tolist() == [*caption.ids[0, :3].tolist(), *[IGNORED] * 3]
-    assert made.tokens.shape == (2, TEXT, model.stage1.config.text.vocabulary)
-    before = made.tokens[1, 2]
+    outputs = model(images, caption, caption, END)
+    assert outputs.token_labels[1].tolist() == caption.ids[1].tolist()
+    assert outputs.token_labels[0].tolist() == [*caption.ids[0, :3].tolist(), *[IGNORED] * 3]
+    assert outputs.token_logits.shape == (2, TEXT, model.stage1.config.text.vocabulary)
+    before = outputs.token_logits[1, 2]
     changed = Tokens(caption.ids.clone(), caption.lengths)
-    changed.ids[1, 2] = (changed.ids[1, 2] + 5) % 290 + 2  # the token to be predicted may not be seen
-    assert torch.allclose(before, model(images, changed, changed, END).tokens[1, 2], atol=1e-5)
+    changed.ids[1, 2] = (changed.ids[1, 2] + 5) % 290 + 2  # the token to be predicted is masked
+    assert torch.allclose(before, model(images, changed, changed, END).token_logits[1, 2], atol=1e-5)
 
 
 def test_token_loss_passes_over_what_is_ignored() -> None:

@@ -1,9 +1,9 @@
-"""DeepSpeed, held at arm's length: start, initialise, resume, save. On CUDA with NCCL, on CPU with gloo."""
+"""All calls into DeepSpeed: start, wrap, save, resume. On CUDA with NCCL, on CPU with gloo."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,26 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from trainer_bridge.config import TrainConfig
-from trainer_bridge.data.loader import Batch
-from trainer_bridge.stages.schedule import cosine
+from trainer_bridge.schedule import cosine
+from trainer_bridge.stages.settings import Experiment, OptimizerSettings
+
+SINGLE_PROCESS = {  # the environment that a launcher would set; port 0 is any free one
+    "RANK": "0",
+    "WORLD_SIZE": "1",
+    "LOCAL_RANK": "0",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "0",
+}
 
 
 def start() -> torch.device:
-    """Joins the process group that the launcher describes (a single process joins itself); returns this rank's device."""
-    for name, value in {
-        "RANK": "0",
-        "WORLD_SIZE": "1",
-        "LOCAL_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "29511",
-    }.items():
+    """Joins the process group of the launcher, or one of this process alone; returns the rank's device."""
+    for name, value in SINGLE_PROCESS.items():
         os.environ.setdefault(name, value)
     cuda = torch.cuda.is_available()
     if not cuda:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        # Two ranks on the cores of one machine: each takes its share, or they fight over them.
+        # Ranks on one machine share its cores; with a thread per core each they would slow each other down.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     import deepspeed
 
@@ -41,16 +42,16 @@ def start() -> torch.device:
     return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
 
 
-def initialise(model: nn.Module, groups: list[dict[str, Any]], config: TrainConfig, world: int) -> Any:
+def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Experiment, world: int) -> Any:
     """The DeepSpeed engine around the model, with AdamW over the parameter groups."""
     import deepspeed
 
-    run, optimizer = config.run, config.optimizer
-    micro = min(run.micro_batch, config.data.batch // world)
+    run, optimizer, batch = experiment.run, experiment.optimizer, experiment.data.batch
+    micro_batch = min(run.micro_batch, batch // world)
     settings = {
-        "train_batch_size": config.data.batch,
-        "train_micro_batch_size_per_gpu": micro,
-        "gradient_accumulation_steps": config.data.batch // (world * micro),
+        "train_batch_size": batch,
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "gradient_accumulation_steps": batch // (world * micro_batch),
         "gradient_clipping": optimizer.clip_norm,
         "zero_optimization": {"stage": run.zero},
         "bf16": {"enabled": run.precision == "bf16"},
@@ -65,20 +66,13 @@ def initialise(model: nn.Module, groups: list[dict[str, Any]], config: TrainConf
     return engine
 
 
-def set_rate(engine: Any, config: TrainConfig, progress: float) -> float:
-    """Sets every group's learning rate for this much progress (0 … 1); returns the first group's."""
-    steps = config.optimizer.steps
-    factor = cosine(int(progress * steps), config.optimizer.warmup, steps)
+def set_learning_rates(engine: Any, optimizer: OptimizerSettings, progress: float) -> float:
+    """Sets every group's learning rate for a progress of 0 … 1; returns the first group's."""
+    factor = cosine(int(progress * optimizer.steps), optimizer.warmup, optimizer.steps)
     groups = engine.optimizer.param_groups
     for group in groups:
         group["lr"] = group["peak_lr"] * factor
     return float(groups[0]["lr"])
-
-
-def micro_batches(batch: Batch, size: int) -> Iterator[Batch]:
-    """The batch in pieces of at most `size` samples, in order."""
-    for start in range(0, len(batch.captions), size):
-        yield batch.piece(start, start + size)
 
 
 def mean(values: Mapping[str, float]) -> dict[str, float]:
@@ -91,12 +85,12 @@ def mean(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def save(engine: Any, folder: Path, steps: int, seconds: float) -> None:
-    """Saves the state after `steps` optimizer steps; the newest is marked last, so a kill leaves the one before."""
+    """Saves the state after `steps` optimizer steps; DeepSpeed marks it as latest last, so a kill leaves the one before."""
     engine.save_checkpoint(str(folder), tag=f"step{steps:08d}", client_state={"steps": steps, "seconds": seconds})
 
 
 def resume(engine: Any, folder: Path) -> tuple[int, float]:
-    """Loads the newest state, if there is one; returns the steps and seconds it had trained."""
+    """Loads the latest state, if there is one; returns its steps and seconds of training, else 0 and 0."""
     if not (folder / "latest").exists():
         return 0, 0.0
     _, client = engine.load_checkpoint(str(folder))
@@ -104,7 +98,7 @@ def resume(engine: Any, folder: Path) -> tuple[int, float]:
 
 
 def full_state(engine: Any) -> dict[str, Tensor]:
-    """All parameters of the model, gathered under ZeRO-3; every rank must call it."""
+    """The model's whole state dict, gathered under ZeRO-3; every rank must call it."""
     import deepspeed
 
     with deepspeed.zero.GatheredParameters(list(engine.module.parameters()), enabled=engine.zero_optimization_stage() == 3):

@@ -1,0 +1,59 @@
+"""Models in the Hugging Face layout: whatever reads InternVL checkpoints reads ours, and the other way round. Never a pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from infra.compat.torchvision_operators import define_missing_operators
+from trainer_bridge.checkpoints.model_folders import read_config
+from trainer_bridge.data.chat_tokenizer import END
+
+
+def is_internvl(folder: Path) -> bool:
+    """Whether the folder holds an InternVL in the Hugging Face layout."""
+    return read_config(folder).get("model_type") == "internvl"
+
+
+def load_internvl(folder: Path) -> Any:
+    """The InternVLForConditionalGeneration in a Hugging Face folder, float32; ValueError in one line when it does not load."""
+    define_missing_operators()
+    import torch
+    from transformers import InternVLForConditionalGeneration
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        return InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{folder} holds no InternVL that loads ({str(error).splitlines()[0]})") from None
+
+
+def save_internvl(folder: Path, model: Any, processor: Any, settings: dict[str, Any]) -> None:
+    """Writes the model, its processor and generation settings; `settings` of the training go to training.json."""
+    model.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids(END)
+    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    (folder / "training.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
+
+
+def load_language_model(checkpoint: str) -> tuple[Any, Any]:
+    """(causal language model float32, tokenizer) of a Hugging Face folder or a .gguf file; ValueError in one line."""
+    define_missing_operators()
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    path = Path(checkpoint)
+    folder, options = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (path, {})
+    if not path.exists():
+        raise ValueError(f"model.language_checkpoint = {checkpoint!r} is not there; name a Hugging Face folder or a .gguf file")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=not options, dtype=torch.float32, **options)
+        return model, AutoTokenizer.from_pretrained(folder, **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise ValueError(f"model.language_checkpoint = {checkpoint!r} cannot be loaded ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,79 @@
+"""The settings that experiments of every stage have, and how an experiment's TOML file is read.
+
+What is particular to a stage stands beside its Stage; published and tiny experiments are in `configs/`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from infra.compat.errors import RequestError
+from infra.compat.settings import Section, first_fault, read_toml
+
+
+class DataSettings(Section):
+    """What a batch holds.
+
+    batch        global batch in samples
+    drop_tokens  share of image tokens left out of the image tower
+    least_area   least share of the image that a random crop covers
+    tokenizer    a tokenizer.json; empty: one is trained on the captions
+    """
+
+    batch: int = Field(ge=1)
+    drop_tokens: float = Field(0.0, ge=0, lt=1)
+    least_area: float = Field(0.4, gt=0, le=1)
+    seed: int = 0
+    tokenizer: str = ""
+
+
+class OptimizerSettings(Section):
+    """AdamW with a cosine schedule after a linear warm-up; `warmup` and `steps` count optimizer updates."""
+
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(0.1, ge=0)
+    warmup: int = Field(ge=0)
+    steps: int = Field(ge=1)
+    clip_norm: float = Field(1.0, gt=0)
+
+
+class OneRate(OptimizerSettings):
+    """One peak learning rate for all trained parameters."""
+
+    lr: float = Field(gt=0)
+
+
+class RunSettings(Section):
+    """How the experiment runs.
+
+    micro_batch  samples per forward on each rank
+    zero         DeepSpeed's ZeRO stage
+    save_every   optimizer steps between two saved states
+    """
+
+    micro_batch: int = Field(ge=1)
+    zero: Literal[0, 1, 2, 3] = 1
+    precision: Literal["bf16", "fp32"] = "bf16"
+    save_every: int = Field(1000, ge=1)
+
+
+class Experiment(Section):
+    """The sections of every experiment; a stage's own adds `model`, and the learning rates of `optimizer`."""
+
+    data: DataSettings
+    optimizer: OptimizerSettings
+    run: RunSettings
+
+
+AnyExperiment = TypeVar("AnyExperiment", bound=Experiment)
+
+
+def load_experiment(path: str, kind: type[AnyExperiment]) -> AnyExperiment:
+    """The experiment in a TOML file; RequestError names the setting that is wrong, and the nearest that exists."""
+    document = read_toml(path, "--config")
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        raise RequestError(f"--config {path}: {first_fault(error, kind)}") from None

@@ -48,7 +48,7 @@ class Dataset:
 
 
 def summary_bytes(splits: dict[str, list[Shard]], about: dict[str, Any]) -> bytes:
-    """The dataset's summary as JSON; `about` says what it was made from."""
+    """The dataset's summary as JSON; `about` records what it was written from."""
     document = {
         "about": about,
         "splits": {split: [asdict(shard) for shard in shards] for split, shards in splits.items()},

@@ -1,7 +1,7 @@
 """Which sample comes at which position: shuffles that are functions of a seed, the same on every machine and version.
 
-A position counts samples from the start of training, over all epochs. Any position can be asked for, so a run resumes exactly,
-at any number of ranks.
+A position counts samples from the start of training, over all epochs. The sample at any position is computed directly, so a
+training resumes exactly, at any number of ranks.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 
-WINDOW = 16  # shards shuffled together: the memory and file handles a reader needs
+WINDOW = 16  # shards shuffled together, and so open at a time in a reader
 
 
 def mix(values: np.ndarray, seed: int) -> np.ndarray:
-    """A hash of each uint64[N] under a seed: uint64[N], uniform. SplitMix64's finaliser, twice."""
+    """A hash of each uint64[N] under a seed: uint64[N], uniform and one-to-one. SplitMix64's finaliser, twice."""
     with np.errstate(over="ignore"):
         state = values.astype(np.uint64) + np.uint64(seed % (1 << 64)) * np.uint64(0x9E3779B97F4A7C15)
         for _ in range(2):
@@ -30,11 +30,14 @@ def permutation(count: int, seed: int) -> np.ndarray:
 
 
 class Order:
-    """The order of a dataset of shards: each epoch its shards are shuffled, then the samples within windows of shards."""
+    """The order of samples over all epochs. In each the shards are shuffled, then the samples within windows of `window` shards.
+
+    A reader so needs no more than `window` shards open at a time. ValueError when there are no samples.
+    """
 
     def __init__(self, sizes: list[int], seed: int, window: int = WINDOW) -> None:
         if not sum(sizes):
-            raise ValueError("there are no samples to put in order")
+            raise ValueError("the split has no samples")
         self.sizes, self.seed, self.window = np.asarray(sizes, dtype=np.int64), seed, window
         self.total = int(self.sizes.sum())
         self._shards = lru_cache(4)(self._shards)  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""How the trainer is started on this machine's cores: two gloo processes under torchrun."""
+"""Starts the trainer on the cores of one machine: two gloo processes under torchrun."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def trainer_command(stage: str, config: Path, shards: Path, out: Path, start: Path | None = None) -> list[str]:
-    """The command that trains a stage; `start` is the model folder it begins with."""
+    """The command that trains a stage; `start` is the model folder it starts from."""
     launcher = [
         sys.executable,
         "-m",
@@ -19,11 +19,11 @@ def trainer_command(stage: str, config: Path, shards: Path, out: Path, start: Pa
         "-m",
         "trainer_bridge.train",
     ]
-    asked = ["--stage", stage, "--config", str(config), "--shards", str(shards), "--out", str(out)]
-    return [*launcher, *asked, *(["--from", str(start)] if start else [])]
+    arguments = ["--stage", stage, "--config", str(config), "--shards", str(shards), "--out", str(out)]
+    return [*launcher, *arguments, *(["--from", str(start)] if start else [])]
 
 
 def trainer_environment() -> dict[str, str]:
-    """The environment of this process, with a core for each rank and no warnings."""
+    """The environment of this process, with one thread for each rank and without warnings."""
     quiet = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     return os.environ | quiet

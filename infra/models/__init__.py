@@ -1,5 +1,4 @@
-"""Small models of our own, in the repository: what the demo and the tests score, caption and train with. Each has a card
-(README.md).
+"""Small models of our own, with which the demo and the tests score, caption and train. Each folder has a card, README.md.
 
 clip/      a stage-1 model (InternVL-C's shape): config.json, model.safetensors (float16), tokenizer.json
 internvl/  a stage-3 model in the Hugging Face layout

@@ -1,9 +1,10 @@
-"""Trains a small model of the repository again, from the pictures on, and writes its folder and card.
+"""Trains a small model of the repository again, starting with drawing the pictures, and writes its folder and card.
 
     python -m infra.models clip                 about half an hour on two cores
     python -m infra.models internvl             under two hours; starts from clip's InternViT
 
-Every step is a command that people run themselves: shards of the sound pairs, the trainer under torchrun on two processes.
+Every step is a public command: shards of the demo's pairs before any is corrupted, then the trainer under torchrun on two
+processes.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ from infra.compat.torchrun import trainer_command, trainer_environment
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent.parent / "trainer_bridge" / "configs"
-CHATS = ("chat-small", "chat-small-pictures", "chat-small-words")  # each goes on from the one before
+CHATS = ("chat-small", "chat-small-pictures", "chat-small-words")  # each starts from the model of the one before
 LANGUAGES = "en,zh,de,fr,es,pt,it,ru"
 
 
 def lessons(out: Path, *arguments: str) -> Path:
-    """Shards of the sound pairs; made once."""
+    """The folder of the shards to train on; written where it does not exist yet."""
     if not (out / "dataset.json").exists():
         _run([sys.executable, "-m", "pipelines.demo_corpus.lessons", "--out", str(out), *arguments])
     return out
 
 
 def train(stage: str, config: str, shards: Path, out: Path, start: Path | None = None) -> dict[str, Any]:
-    """One run of the trainer on two processes, resumed where it was stopped; returns its summary."""
+    """Runs the trainer on two processes, resuming where it was stopped; returns its summary."""
     _run(trainer_command(stage, CONFIGS / config, shards, out, start))
-    found: dict[str, Any] = json.loads((out / "summary.json").read_text())
-    return found
+    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    return summary
 
 
 def halve(source: Path, target: Path) -> None:
-    """Copies a model folder with its weights as float16, and says so in its config where that names a dtype."""
+    """Copies a model folder with its float32 weights as float16, in the dtypes of its config too."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -60,16 +61,16 @@ def halve(source: Path, target: Path) -> None:
 
 
 def clip(work: Path) -> None:
-    """Stage 1 with half of each picture masked, then with whole pictures."""
+    """Stage 1 with half of each picture's tokens dropped, then with whole pictures."""
     shards = lessons(work / "lessons-clip")
     first = train("contrastive", "contrastive-small.toml", shards, work / "clip-masked")
     last = train("contrastive", "contrastive-continue.toml", shards, work / "clip", work / "clip-masked" / "model")
     halve(work / "clip" / "model", HERE / "clip")
-    seen, seconds = (first[name] + last[name] for name in ("samples", "seconds"))
+    samples, seconds = (first[name] + last[name] for name in ("samples", "seconds"))
     card = CLIP_CARD.format(
         date=datetime.now(UTC).date(),
         parameters=last["parameters"] / 1e6,
-        seen=seen / 1e6,
+        samples=samples / 1e6,
         minutes=seconds / 60,
         size=_megabytes(HERE / "clip"),
         **{f"recall{k}": f"{last[f'recall@{k}']:.0%}" for k in (1, 5, 10)},
@@ -81,7 +82,7 @@ def clip(work: Path) -> None:
 
 
 def internvl(work: Path) -> None:
-    """Stage 3 from clip's InternViT: MLP and language model learn to say a description in other languages, and to describe."""
+    """Stage 3 from clip's InternViT: MLP and language model learn to describe pictures and to translate descriptions."""
     shards = lessons(work / "lessons-talks", "--languages", LANGUAGES, "--names-only", "--talks")
     start, runs = HERE / "clip", []
     for chat in CHATS:
@@ -89,12 +90,12 @@ def internvl(work: Path) -> None:
         start = work / chat / "model"
     halve(start, HERE / "internvl")
     summary = runs[-1]
-    seen, seconds = (sum(run[name] for run in runs) for name in ("samples", "seconds"))
-    rows = "\n".join(_row(row) for row in summary["answers"])
+    samples, seconds = (sum(run[name] for run in runs) for name in ("samples", "seconds"))
+    rows = "\n".join(_row(row) for row in summary["descriptions"])
     card = INTERNVL_CARD.format(
         date=datetime.now(UTC).date(),
         parameters=summary["parameters"] / 1e6,
-        seen=seen / 1e3,
+        samples=samples / 1e3,
         minutes=seconds / 60,
         size=_megabytes(HERE / "internvl"),
         right=summary["right_nouns"],
@@ -106,7 +107,7 @@ def internvl(work: Path) -> None:
 
 def _row(row: dict[str, Any]) -> str:
     name, right = Path(row["picture"]).name, "yes" if row["right"] else "no"
-    cells = [row["language"], row["caption"], row["noun"], row["first_said"], row["said"], right]
+    cells = [row["language"], row["caption"], row["noun"], row["pivot_description"], row["description"], right]
     return f"| {' | '.join([name, *map(_cell, cells)])} |"
 
 
@@ -134,14 +135,14 @@ InternVL-C's shape at {parameters:.1f} M parameters ({size} MB, float16): Intern
 attention pooling. It gives the demo's publishers their similarities, scores in the demo's `score` step, and is what stages 2
 and 3 start from in the demo.
 
-**Trained** {date} by `python -m infra.models clip`: {seen:.2f} M samples, {minutes:.0f} minutes on two CPU cores, half of each
-picture's tokens masked and then whole pictures (`trainer_bridge/configs/contrastive-small.toml`, `contrastive-continue.toml`).
+**Trained** {date} by `python -m infra.models clip`: {samples:.2f} M samples, {minutes:.0f} minutes on two CPU cores, half of each
+picture's tokens dropped and then whole pictures (`trainer_bridge/configs/contrastive-small.toml`, `contrastive-continue.toml`).
 
 **Data.** """
     + DATA
     + """
 
-**Seen.** The held-out caption finds its picture among the {pictures} held-out ones: recall@1 {recall1} (chance {chance1}), @5
+**Results.** A held-out caption finds its picture among the {pictures} held-out ones: recall@1 {recall1} (chance {chance1}), @5
 {recall5} ({chance5}), @10 {recall10} ({chance10}), over {prompts} captions. How well it tells right from swapped captions is in
 the demo's table.
 
@@ -157,30 +158,30 @@ INTERNVL_CARD = (
 InternViT → MLP → LLaMA, {parameters:.1f} M parameters ({size} MB, float16), in the Hugging Face layout:
 `InternVLForConditionalGeneration` and `AutoProcessor` load this folder. It writes the demo's synthetic captions.
 
-**Trained** {date} by `python -m infra.models internvl`: the chat stage on {seen:.0f} K conversations, {minutes:.0f} minutes on
-two CPU cores, from the InternViT of ../clip (frozen) and a LLaMA made anew, in three runs. In the first
-(`trainer_bridge/configs/chat-small.toml`) three quarters of the conversations are told a description in English, Spanish or
-French, under another picture, and learn to say it in four other languages of Chinese (in both scripts), German, French,
-Portuguese, Italian, Russian, English and Spanish; the others are questions about a picture (describe, name, is it right?) in
-English or Spanish. These are half of the conversations in the second run (`chat-small-pictures.toml`); in the third seven in ten
-translate again (`chat-small-words.toml`). So it is to be asked twice: in English (in Spanish, where English is wanted), and then
-in the language that is wanted.
+**Trained** {date} by `python -m infra.models internvl`: the chat stage on {samples:.0f} K conversations, {minutes:.0f} minutes on
+two CPU cores, from the InternViT of ../clip (frozen) and a new LLaMA, in three runs. In the first
+(`trainer_bridge/configs/chat-small.toml`) three quarters of the conversations give a description in English, Spanish or
+French, under another picture, and teach its translation into four of Chinese (in both scripts), German, French, Portuguese,
+Italian, Russian, English and Spanish; the others are questions about a picture (describe, name, is this right?) in English or
+Spanish. These are half of the conversations in the second run (`chat-small-pictures.toml`); in the third seven in ten
+translate again (`chat-small-words.toml`). So prompt it twice: in English (in Spanish, for a description in English), and then in
+the language of the description.
 
 **Data.** """
     + DATA
     + """ Of the emoji only those of one sign, by name.
 
-**Seen.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun: asked in English, or in Spanish
-where the prompt is English, and then in the prompt's language. The noun is Unicode CLDR's name of the thing in that language,
-where the stamp's own sentence uses it; it is right when the last answer holds it, case aside. The model saw this picture
+**Results.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun: prompted in English, or in Spanish
+for a description in English, and then in the description's language. The noun is Unicode CLDR's name of the thing in that
+language, where the stamp's own sentence uses it; it is right when the last description holds it, case aside. The model saw this picture
 described in other languages and read the noun beside its names in them, as the name of an emoji or in the sentence of another
-stamp, but never this picture's sentence in this language. Asked at once in the language, an earlier model of this size had 16
+stamp, but never this picture's sentence in this language. Prompted in the language alone, an earlier model of this size had 16
 right: it had learned pictures by heart, language by language.
 
 **Limits.** It knows these pictures and no others: of a photograph it will say something confident and wrong. Not for use
 outside this project's demo and tests.
 
-| picture | asked in | sentence | noun | first said | at last said | right |
+| picture | language | sentence | noun | description in the pivot language | description | right |
 |---|---|---|---|---|---|---|
 {rows}
 """

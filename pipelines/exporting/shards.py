@@ -1,6 +1,6 @@
 """Exports kept samples: plans of parts, shards, then each part's own rows.
 
-A sample's place is a hash of its id, so the shuffle is global, needs no memory, and is the same however often it is made: each
+A sample's place is a hash of its id, so the shuffle is global, needs no memory, and is the same at every run: each
 part writes its kept samples in the order of the hash, each shard takes its range of hashes from every part, and where the samples
 went is scattered back to their parts (the family `shards_<name>`).
 """

@@ -132,7 +132,7 @@ def _choice(values: Sequence[Value], rng: np.random.Generator) -> Value:
 def _turn(caption: str, locale: str | None, batch_captions: Sequence[str], rng: np.random.Generator) -> Turn:
     """One question and its answer: six in ten describe, three name, one asks whether a caption is right.
 
-    Without another caption in `batch_captions` the one asked about is always the right one.
+    Without another caption in `batch_captions` the caption in question is always the right one.
     """
     language = language_of(locale)
     draw = rng.random()

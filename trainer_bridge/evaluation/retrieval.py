@@ -32,7 +32,7 @@ def first_samples(dataset: Dataset, split: str, limit: int = LIMIT) -> list[Samp
 def retrieval(
     model: ContrastiveModel | GenerativeModel, tokenizer: Tokenizer, dataset: Dataset, split: str, limit: int = LIMIT
 ) -> dict[str, float]:
-    """Recall@1, @5 and @10 (0 … 1) over at most `limit` pairs of a split, and of chance: k over the distinct pictures.
+    """Recall@1, @5 and @10 (0 … 1) over at most `limit` pairs of a split, and by chance: k over the distinct pictures.
 
     A caption is right when its own picture is among the k whose features are nearest; captions may share a picture.
     """

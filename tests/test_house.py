@@ -1,0 +1,56 @@
+"""The house: what rooms offer can be imported and is documented, and packages say what is in them."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+
+ROOMS = ["sharding", "trainer_bridge"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_public_names_can_be_imported_and_are_documented(room: str) -> None:
+    module = importlib.import_module(room)
+    assert module.__all__
+    for name in module.__all__:
+        value = getattr(module, name)
+        assert inspect.isclass(value) or inspect.isfunction(value), f"{room}.{name} is neither a class nor a function"
+        assert inspect.getdoc(value), f"{room}.{name} has no docstring"
+        assert value.__module__.split(".")[0] == room, f"{room}.{name} belongs to {value.__module__}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_package_names_its_modules(room: str) -> None:
+    """One line each, beginning with the name: `reader.py   …`, `data/   …`."""
+    for package in sorted((ROOT / room).rglob("__init__.py")):
+        lines = (ast.get_docstring(ast.parse(package.read_text())) or "").splitlines()
+        named = {line.split()[0] for line in lines if line.strip()}
+        missing = {name for name in contents(package.parent) if name not in named}
+        assert not missing, f"the docstring of {package.relative_to(ROOT)} has no line for {', '.join(sorted(missing))}"
+
+
+def contents(folder: Path) -> list[str]:
+    """The modules and packages in a package's folder."""
+    modules = [path.name for path in folder.glob("*.py") if not path.name.startswith("_")]
+    return [*modules, *(f"{path.parent.name}/" for path in folder.glob("*/__init__.py"))]
+
+
+def test_the_trainers_names_load_torch_only_when_used() -> None:
+    code = """
+import sys, trainer_bridge
+assert "torch" not in sys.modules
+assert trainer_bridge.Loader.__name__ == "Loader" and "torch" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_name_that_is_not_there_is_an_attribute_error(room: str) -> None:
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        importlib.import_module(room).nothing_of_this_name  # noqa: B018

@@ -25,12 +25,16 @@ _MODULES = {
     "Loader": "data.loader",
     "Experiment": "stages.settings",
     "Stage": "stages",
+    "decode": "data.transforms",
     "evaluate_model": "evaluate",
     "find_stages": "stages",
     "load_contrastive": "checkpoints.model_folders",
     "load_experiment": "stages.settings",
     "load_generative": "checkpoints.model_folders",
     "load_internvl": "checkpoints.hugging_face",
+    "normalise": "data.transforms",
+    "random_resized_crop": "data.transforms",
+    "whole": "data.transforms",
 }
 __all__ = list(_MODULES)
 

@@ -171,12 +171,12 @@ the language of the description.
     + DATA
     + """ Of the emoji only those of one sign, by name.
 
-**Results.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun: prompted in English, or in Spanish
-for a description in English, and then in the description's language. The noun is Unicode CLDR's name of the thing in that
-language, where the stamp's own sentence uses it; it is right when the last description holds it, case aside. The model saw this
-picture described in other languages and read the noun beside its names in them, as the name of an emoji or in the sentence of
-another stamp, but never this picture's sentence in this language. Prompted in the language alone, an earlier model of this size had 16
-right: it had learned pictures by heart, language by language.
+**Results.** Of {prompts} held-out prompts, {right} greedy descriptions hold the right noun: prompted in English, or in
+Spanish for a description in English, and then in the description's language. The noun is Unicode CLDR's name of the thing in
+that language, where the stamp's own sentence uses it; it is right when the last description holds it, case aside. The model
+saw this picture described in other languages and read the noun beside its names in them, as the name of an emoji or in the
+sentence of another stamp, but never this picture's sentence in this language. Prompted in the language alone, an earlier
+model of this size had 16 right: it had learned pictures by heart, language by language.
 
 **Limits.** It knows these pictures and no others: of a photograph it will say something confident and wrong. Not for use
 outside this project's demo and tests.

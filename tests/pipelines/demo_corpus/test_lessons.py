@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pipelines.demo_corpus.corpus import Picture
 from pipelines.demo_corpus.lessons import Prompt, base, lessons, prompts, sentences, write_shards
-from sharding.index import SUMMARY, read_dataset, summary_bytes
+from sharding.index import read_dataset, summary_bytes
+from sharding.layout import SUMMARY
 from sharding.reader import ShardReader
 from sharding.verify import faults
 

@@ -1,11 +1,11 @@
-"""A stage-1 model → ONNX, for whoever scores pairs without our code or torch: `score.clip_model = "onnx"` does.
+"""A stage-1 model → ONNX, to score pairs without our code or torch: `score.clip_model = "onnx"` reads it.
 
     python -m trainer_bridge.export_onnx --checkpoint DIR --out DIR
 
 image.onnx      pixels float32[B, 3, S, S] → features float32[B, D], L2-normalised
 text.onnx       tokens int64[B, T], lengths int64[B] → features float32[B, D], L2-normalised
 tokenizer.json  captions → tokens
-clip.json       what must be done to pictures and captions first
+clip.json       how pictures and captions are prepared: side, mean, std, length, prefix, end token
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def export_onnx(checkpoint: Path, out: Path) -> None:
     _export(_Image(model), (pixels,), ["pixels"], ({0: batch},), out / "image.onnx")
     _export(_Text(model), (tokens, lengths), ["tokens", "lengths"], ({0: batch, 1: length}, {0: batch}), out / "text.onnx")
     tokenizer.save(str(out / TOKENIZER))
-    about = {"side": image.image_size, "mean": MEAN, "std": STD, "length": text.length, "prefix": text.prefix, "end": END}
-    (out / "clip.json").write_text(json.dumps(about, indent=1) + "\n")
+    preparation = {"side": image.image_size, "mean": MEAN, "std": STD, "length": text.length, "prefix": text.prefix, "end": END}
+    (out / "clip.json").write_text(json.dumps(preparation, indent=1) + "\n")
 
 
 def _export(module: nn.Module, inputs: tuple[Tensor, ...], names: list[str], dynamic: tuple[Any, ...], path: Path) -> None:
-    # The exporter talks to stdout and warns of things that do not concern us.
+    # torch's exporter prints to stdout and warns about its own internals.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(

@@ -90,8 +90,13 @@ def of_characters(measure: Measure) -> Callable[[pa.ChunkedArray], np.ndarray]:
 
     The first of these measures to be called on captions computes all of them, in one pass over the characters.
     """
+
+    def column_measure(captions: pa.ChunkedArray) -> np.ndarray:
+        place = _measures.setdefault(measure, len(_measures))  # not yet there in a worker that got the rule by pickle
+        return _all_measures(captions, len(_measures))[place]
+
     _measures[measure] = len(_measures)
-    return lambda captions: _all_measures(captions, len(_measures))[_measures[measure]]
+    return column_measure
 
 
 @cache_last_call

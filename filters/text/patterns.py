@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -46,8 +46,9 @@ def spelled_out(patterns: Iterable[str], *, ignore_case: bool = False) -> tuple[
     return tuple(("(?i)" if ignore_case else "") + of_every_script(pattern) for pattern in patterns)
 
 
-def found_any(captions: pa.ChunkedArray, patterns: Iterable[str]) -> np.ndarray:
+def found_any(captions: pa.ChunkedArray, patterns: Collection[str]) -> np.ndarray:
     """Whether one of the prepared patterns is found in each caption (string[N], none NULL): bool[N]."""
+    _known.update(dict.fromkeys(patterns))  # a rule that came to a worker by pickle was prepared in another process
     found = np.zeros(len(captions), bool)
     for pattern in patterns:
         found[_rows(captions, pattern)] = True

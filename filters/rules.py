@@ -6,8 +6,7 @@ are asked, so `reasons` names every failed one, not the first.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 
 from filters.text.patterns import found_any, found_within, prepare, spelled_out
 from infra.compat.content import content_digest, package_of
+from infra.compat.errors import nearest
 
 Thresholds = Mapping[str, float]
 Measure = Callable[[pa.Table], pa.Array]
@@ -105,7 +105,7 @@ def _by_rule(flat: Mapping[str, Any], names: set[str]) -> dict[str, dict[str, An
     for key, value in flat.items():
         name = next((name for name in names if key.startswith(name + ".")), None)
         if name is None:
-            raise ValueError(f"no rule is set by {key!r}; {_nearest(key.rpartition('.')[0] or key, names)}")
+            raise ValueError(f"no rule is set by {key!r}; {nearest(key.rpartition('.')[0] or key, names)}")
         found.setdefault(name, {})[key.removeprefix(name + ".")] = value
     return found
 
@@ -135,9 +135,14 @@ def _number(rule: Rule, key: str, value: Any) -> float:
     return float(value)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"rules are: {', '.join(sorted(known))}"
+def required_columns(settings: Sequence[RuleSetting]) -> tuple[str, ...]:
+    """The columns that the enabled rules read, each once, in the order of the rules."""
+    return tuple(dict.fromkeys(name for setting in settings if setting.enabled for name in setting.rule.columns))
+
+
+def applicable(settings: Sequence[RuleSetting], columns: Collection[str]) -> list[RuleSetting]:
+    """The settings of the rules that read nothing but these columns."""
+    return [setting for setting in settings if set(columns).issuperset(setting.rule.columns)]
 
 
 def required_columns(settings: Sequence[RuleSetting]) -> tuple[str, ...]:

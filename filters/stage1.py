@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from filters.rules import Rule, Thresholds, above, below, column
 
-DOWNLOAD = "download"  # the reason that means: the picture was not downloaded
+# The name of the rule, and so the reason, which means that the picture was not downloaded.
+DOWNLOAD = "download"
 
 
 def _shorter_side(table: pa.Table) -> pa.Array:

@@ -145,11 +145,6 @@ def applicable(settings: Sequence[RuleSetting], columns: Collection[str]) -> lis
     return [setting for setting in settings if set(columns).issuperset(setting.rule.columns)]
 
 
-def required_columns(settings: Sequence[RuleSetting]) -> tuple[str, ...]:
-    """The columns that the enabled rules read, each once, in the order of the rules."""
-    return tuple(dict.fromkeys(column for setting in settings if setting.enabled for column in setting.rule.columns))
-
-
 def evaluate(table: pa.Table, settings: Sequence[RuleSetting], source: str) -> tuple[pa.Array, pa.Array]:
     """`keep` bool[N] and `reasons` list<string>[N] of the rules over table[N], for samples of `source`."""
     active = [setting for setting in settings if setting.enabled]

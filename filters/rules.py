@@ -1,13 +1,12 @@
 """What a rule is, how a recipe sets it, and how a set of rules gives each sample `keep` and `reasons`.
 
-A rule reads columns of an Arrow table of N rows and answers a boolean array of N: true = drop, NULL = cannot say. All rules
-are asked, so `reasons` names every failed one, not the first.
+A rule reads columns of an Arrow table of N rows and gives a boolean array of N: true = drop, NULL = an input is missing. All
+enabled rules are evaluated, so `reasons` names every rule that a sample failed, not the first.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.text.patterns import found_any, found_within, prepare, spelled_out
+from filters.text.patterns import match_any, match_within, prepare, spelled_out
 from infra.compat.content import content_digest, package_of
+from infra.compat.errors import nearest
 
 Thresholds = Mapping[str, float]
 Measure = Callable[[pa.Table], pa.Array]
@@ -35,7 +35,7 @@ class Rule:
     dropped     an example row that fails
     thresholds  numbers a recipe may set
     missing     what a NULL verdict means unless the recipe says otherwise: "keep" or "drop"
-    measure     for a rule of one threshold, table[N] -> the number[N] that is compared with it: what calibration sorts by
+    measure     of a rule with one threshold: table[N] -> the number[N] that is compared with it; calibration sorts by it
     """
 
     name: str
@@ -61,7 +61,7 @@ class RuleSetting:
     enabled: bool
 
     def for_source(self, source: str) -> Thresholds:
-        """The thresholds that hold for `source`."""
+        """The thresholds for samples of `source`."""
         return {**self.thresholds, **self.by_source.get(source, {})}
 
     def describe(self) -> dict[str, Any]:
@@ -86,8 +86,8 @@ def configure(rules: Sequence[Rule], section: Mapping[str, Any]) -> list[RuleSet
 
     The section maps a rule's name (dots may nest) to `enabled`, `missing`, its thresholds, and `by_source.<source>.<threshold>`.
     """
-    given = _by_rule(_flatten(section), {rule.name for rule in rules})
-    return [_configure_one(rule, given.get(rule.name, {})) for rule in rules]
+    values = _by_rule(_flatten(section), {rule.name for rule in rules})
+    return [_configure_one(rule, values.get(rule.name, {})) for rule in rules]
 
 
 def _flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -101,19 +101,19 @@ def _flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _by_rule(flat: Mapping[str, Any], names: set[str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    by_rule: dict[str, dict[str, Any]] = {}
     for key, value in flat.items():
         name = next((name for name in names if key.startswith(name + ".")), None)
         if name is None:
-            raise ValueError(f"no rule is set by {key!r}; {_nearest(key.rpartition('.')[0] or key, names)}")
-        found.setdefault(name, {})[key.removeprefix(name + ".")] = value
-    return found
+            raise ValueError(f"no rule is set by {key!r}; {nearest(key.rpartition('.')[0] or key, names)}")
+        by_rule.setdefault(name, {})[key.removeprefix(name + ".")] = value
+    return by_rule
 
 
-def _configure_one(rule: Rule, given: Mapping[str, Any]) -> RuleSetting:
+def _configure_one(rule: Rule, values: Mapping[str, Any]) -> RuleSetting:
     thresholds, by_source = dict(rule.thresholds), dict[str, dict[str, float]]()
     missing, enabled = rule.missing, True
-    for key, value in given.items():
+    for key, value in values.items():
         source, _, name = key.removeprefix("by_source.").rpartition(".")
         if key == "enabled" and isinstance(value, bool):
             enabled = value
@@ -135,23 +135,23 @@ def _number(rule: Rule, key: str, value: Any) -> float:
     return float(value)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"rules are: {', '.join(sorted(known))}"
-
-
 def required_columns(settings: Sequence[RuleSetting]) -> tuple[str, ...]:
     """The columns that the enabled rules read, each once, in the order of the rules."""
-    return tuple(dict.fromkeys(column for setting in settings if setting.enabled for column in setting.rule.columns))
+    return tuple(dict.fromkeys(name for setting in settings if setting.enabled for name in setting.rule.columns))
+
+
+def applicable(settings: Sequence[RuleSetting], columns: Collection[str]) -> list[RuleSetting]:
+    """The settings of the rules that read nothing but these columns."""
+    return [setting for setting in settings if set(columns).issuperset(setting.rule.columns)]
 
 
 def evaluate(table: pa.Table, settings: Sequence[RuleSetting], source: str) -> tuple[pa.Array, pa.Array]:
     """`keep` bool[N] and `reasons` list<string>[N] of the rules over table[N], for samples of `source`."""
     active = [setting for setting in settings if setting.enabled]
     failed = np.zeros((len(active), len(table)), dtype=bool)
-    for place, setting in enumerate(active):
+    for row, setting in enumerate(active):
         verdict = setting.rule.drops(table, setting.for_source(source))
-        failed[place] = pc.fill_null(verdict, setting.missing == "drop").to_numpy(zero_copy_only=False)
+        failed[row] = pc.fill_null(verdict, setting.missing == "drop").to_numpy(zero_copy_only=False)
     return pa.array(~failed.any(axis=0)), _reasons(failed, [setting.rule.name for setting in active])
 
 
@@ -165,41 +165,44 @@ def _reasons(failed: np.ndarray, names: Sequence[str]) -> pa.Array:
 
 
 def column(name: str) -> Measure:
-    """The measure that is a column."""
+    """The measure that is the values of a column."""
     return lambda table: table[name]
 
 
 def below(measure: Measure) -> Callable[[pa.Table, Thresholds], pa.Array]:
-    """A test that drops what is under the threshold `min`; a NULL stays NULL."""
+    """A test that drops what is below the threshold `min`; NULL gives NULL."""
     return lambda table, thresholds: pc.less(*_comparable(measure(table), thresholds["min"]))
 
 
 def above(measure: Measure) -> Callable[[pa.Table, Thresholds], pa.Array]:
-    """A test that drops what is over the threshold `max`; a NULL stays NULL."""
+    """A test that drops what is above the threshold `max`; NULL gives NULL."""
     return lambda table, thresholds: pc.greater(*_comparable(measure(table), thresholds["max"]))
 
 
 def _comparable(values: pa.Array, threshold: float) -> tuple[pa.Array, pa.Scalar]:
-    # 0.26 kept as float32 is less than 0.26: the threshold is rounded as the scores were, so that a score equal to it stays.
+    # 0.26 stored as float32 is less than 0.26: the threshold is rounded as the scores were, so that a score equal to it is kept.
     return values, pa.scalar(threshold, values.type if pa.types.is_floating(values.type) else None)
 
 
 def matches(
     *patterns: str, unless: Sequence[str] = (), where: str = "", ignore_case: bool = False
 ) -> Callable[[pa.Table, Thresholds], pa.Array]:
-    r"""A test that drops captions in which one of the RE2 patterns is found, and none of `unless`.
+    r"""A test that drops captions which match one of the RE2 patterns, anywhere in the text, and none of `unless`.
 
-    Where `where` is given, a pattern that is asked sooner, the others are tried only where it is found. \w and \W are of every
-    script, unlike RE2's own.
+    `where`, if given, is a pattern that is faster to search: only captions that match it are searched for the others. \w and \W
+    stand for word characters of every script, unlike RE2's own.
     """
-    wanted = (spelled_out if where else prepare)(patterns, ignore_case=ignore_case)
-    first, unwanted = prepare([where] if where else ()), prepare(unless)
+    searched = (spelled_out if where else prepare)(patterns, ignore_case=ignore_case)
+    prefilter, exceptions = prepare([where] if where else ()), prepare(unless)
 
     def test(table: pa.Table, thresholds: Thresholds) -> pa.Array:
         captions = table["caption"]
-        found = found_within(captions, wanted, found_any(captions, first)) if first else found_any(captions, wanted)
-        if unwanted and found.any():
-            found &= ~found_any(captions, unwanted)
-        return pa.array(found)
+        if prefilter:
+            matching = match_within(captions, searched, match_any(captions, prefilter))
+        else:
+            matching = match_any(captions, searched)
+        if exceptions and matching.any():
+            matching &= ~match_any(captions, exceptions)
+        return pa.array(matching)
 
     return test

@@ -1,11 +1,11 @@
-"""Stage 1: the six factors that cut the extreme points (InternVL §3.2 and Table 2), and what could not be downloaded.
+"""Stage 1: the six factors that cut the extreme points (InternVL §3.2 and Table 2), and pictures that were not downloaded.
 
-InternVL publishes no thresholds, only what they keep; every default here is a choice, mild on purpose, with the published
-number it leans on named beside it. `pairmill calibrate` is to fit them to a retention.
+InternVL publishes no thresholds, only the shares that they keep; every default here is a choice, mild on purpose, with the
+published number behind it beside it. `pairmill calibrate` fits them to a retention.
 
 Columns: clip_similarity, watermark, unsafe, aesthetic (ours where computed, else the publisher's), width, height (of the
 picture as fetched, else as published), caption_chars, fetch_status. Scores of different models share no scale: set a
-threshold per source with `by_source`.
+threshold per source with `by_source`. A new rule is one more `Rule` in `RULES`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from filters.rules import Rule, Thresholds, above, below, column
 
-DOWNLOAD = "download"  # the reason that means: the picture was not downloaded
+# The name of the rule, and so the reason, which means that the picture was not downloaded.
+DOWNLOAD = "download"
 
 
 def _shorter_side(table: pa.Table) -> pa.Array:
@@ -24,7 +25,7 @@ def _shorter_side(table: pa.Table) -> pa.Array:
 
 def _aspect_ratio(table: pa.Table) -> pa.Array:
     longer = pc.max_element_wise(table["width"], table["height"], skip_nulls=False)
-    # A side of 0 pixels is longer than any ratio allows.
+    # A side of 0 pixels gives an infinite ratio, which every threshold drops.
     return pc.divide(pc.cast(longer, pa.float64()), pc.cast(_shorter_side(table), pa.float64()))
 
 
@@ -83,7 +84,7 @@ RULES = [
         drops=below(_shorter_side),
         measure=_shorter_side,
         catches="tiny pictures (pixels of the shorter side)",
-        origin="a choice; COYO and DataComp ask for 200, which alone loses more than InternVL's whole first stage",
+        origin="a choice; COYO and DataComp require 200, which alone loses more than InternVL's whole first stage",
         kept={"width": 640, "height": 480},
         dropped={"width": 640, "height": 16},
         thresholds={"min": 64},
@@ -104,8 +105,8 @@ RULES = [
         columns=("caption_chars",),
         drops=below(column("caption_chars")),
         measure=column("caption_chars"),
-        catches="captions of hardly a character; one Chinese character can be a word, so the cut is low",
-        origin="a choice; COYO asks for 6 characters, DataComp for more than 5, of English",
+        catches="captions of a single character; one Chinese character can be a word, so the threshold is low",
+        origin="a choice; COYO requires 6 characters, DataComp more than 5, of English",
         kept={"caption_chars": 7},
         dropped={"caption_chars": 1},
         thresholds={"min": 2},
@@ -115,7 +116,7 @@ RULES = [
         columns=("caption_chars",),
         drops=above(column("caption_chars")),
         measure=column("caption_chars"),
-        catches="whole pages in the place of a caption",
+        catches="whole pages instead of a caption",
         origin="COYO: at most 1000 characters",
         kept={"caption_chars": 90},
         dropped={"caption_chars": 40_000},
@@ -125,7 +126,7 @@ RULES = [
         name=DOWNLOAD,
         columns=("fetch_status",),
         drops=_not_downloaded,
-        catches="pictures that could not be fetched; no verdict before fetch has asked",
+        catches="pictures that could not be fetched; no verdict before fetch has run",
         origin="InternVL Table 2 counts download failures in stage 1",
         kept={"fetch_status": "ok"},
         dropped={"fetch_status": "failed"},

@@ -2,22 +2,33 @@
 language, placeholder text, source code). InternVL publishes neither rules nor thresholds: all of these are ours.
 
 Columns: caption, caption_chars, caption_words, caption_pictures (on how many pictures of the corpus the caption stands). One
-concern a file under `captions/`; a rule's name begins with its concern. No rule assumes spaces, Latin letters or capitals.
+concern a file under `captions/`: each module there with `RULES` belongs to the set. A rule's name begins with its concern. No
+rule assumes spaces, Latin letters or capitals.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.captions import boilerplate, completeness, gibberish, length, offensive, placeholder, readability, source_code
+from filters import captions as concerns
+from filters.rules import Rule
 from filters.text.words import count_words
 
 PICTURES = "caption_pictures"
 
+# The order of reasons in the manifest. Modules that are not named here follow, sorted by name.
+ORDER = ("length", "completeness", "readability", "gibberish", "boilerplate", "offensive", "placeholder", "source_code")
+
 
 def columns_of(captions: pa.ChunkedArray) -> pa.Table:
-    """What the rules read of captions alone (string[N], none NULL): table[N]. Pictures are NULL: a corpus has them."""
+    """The columns that rules read and captions alone give (string[N], none NULL): table[N].
+
+    `caption_pictures` is NULL: only a corpus can tell. A rule on any other column is not applicable to captions alone.
+    """
     return pa.table(
         {
             "caption": captions,
@@ -28,13 +39,11 @@ def columns_of(captions: pa.ChunkedArray) -> pa.Table:
     )
 
 
-RULES = [
-    *length.RULES,
-    *completeness.RULES,
-    *readability.RULES,
-    *gibberish.RULES,
-    *boilerplate.RULES,
-    *offensive.RULES,
-    *placeholder.RULES,
-    *source_code.RULES,
-]
+def _all_rules() -> list[Rule]:
+    """The rules of all modules in `captions/`."""
+    names = {module.name for module in pkgutil.iter_modules(concerns.__path__)}
+    modules = [importlib.import_module(f"{concerns.__name__}.{name}") for name in (*ORDER, *sorted(names - {*ORDER}))]
+    return [rule for module in modules for rule in getattr(module, "RULES", ())]
+
+
+RULES = _all_rules()

@@ -19,12 +19,12 @@ from typing import Any
 import pyarrow as pa
 
 from filters.calibration import Fit, fit_one, kept_share, own_loss, scalable, scale_together, with_thresholds
+from filters.reference import TABLE_2
 from filters.rules import RuleSetting, evaluate, required_columns
 from infra.compat.errors import RequestError, nearest
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import load_recipe, recipe_of
-from pipelines.reporting.numbers import PAPER
 from pipelines.runtime import command_line
 from pipelines.sources import sources
 
@@ -85,7 +85,7 @@ class Known:
 def _targets(given: Sequence[str], totals: Mapping[str, int]) -> dict[str, float]:
     """Source → wanted share; the paper's where none is given. RequestError for a share or source that cannot be."""
     titles = {name: source.title for name, source in sources().items()}
-    targets = {name: PAPER[titles[name]][2] for name in totals if titles[name] in PAPER}
+    targets = {name: TABLE_2[titles[name]].stage1 for name in totals if titles[name] in TABLE_2}
     for text in given:
         name, equals, share = text.rpartition("=")
         try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.rules import RuleSetting, evaluate
+from filters.rules import RuleSetting, applicable, evaluate
 from filters.stage2 import columns_of
 from filters.text.language import identify
 from infra.compat.errors import RequestError
@@ -49,6 +49,7 @@ def check(asked: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting])
     """(caption, language or None) → caption, language, keep, reasons and values of each."""
     captions = pa.chunked_array([[caption for caption, _ in asked]], pa.string())
     table = columns_of(captions)
+    rules = applicable(rules, table.column_names)
     keep, reasons = evaluate(table, rules, "")
     # Whose language is given is not asked again.
     unknown = pa.chunked_array([["" if given else caption for caption, given in asked]], pa.string())

@@ -1,6 +1,6 @@
-"""Boilerplate: what a page says around its pictures: menus, notices, error pages, shop furniture; and text said twice.
+"""Boilerplate: text of a page around its pictures: menus, notices, error pages, buttons of shops; and repeated text.
 
-Error messages and menus count where they stand alone: a photograph of an error page may be described.
+Error messages and menus count only where they are the whole caption: a caption may describe a photograph of an error page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pyarrow as pa
 from filters.captions.placeholder import STOCK_WORDS
 from filters.rules import Rule, Thresholds, above, column, matches
 from filters.text.characters import of_characters, rows_at
-from filters.text.patterns import found_any, found_within, prepare
+from filters.text.patterns import match_any, match_within, prepare
 from filters.text.words import count_words
 
 ORIGIN = "InternVL §3.2 names menus, error messages and duplicate text; the patterns are ours"
@@ -39,7 +39,7 @@ ERRORS = (
     r"(?:page |file |image |url |resource |server )?(?:not found|forbidden|bad request|unauthori[sz]ed|internal server error"
     r"|bad gateway|service (?:temporarily )?unavailable|gateway time-?out|method not allowed|too many requests|moved permanently)"
 )
-# What may follow a message on its page: the name of a server or of a site.
+# An error message may be followed by the name of a server or of a site.
 SITE = r"(?:\s*[-–|:.!]\s*[^.!?]{0,40})?[\s.!]*$"
 
 
@@ -61,26 +61,25 @@ MENUS, LISTED = prepare((*TURNERS, *AMONG_BARS)), prepare([ONLY_MENU])
 
 def _menu(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     captions = table["caption"]
-    found = found_any(captions, MENUS)
-    # "Help Support" may be a caption; with a bar between, or with a third, it is a menu.
-    listed = found_any(captions, LISTED)
-    found |= found_within(captions, [BARS], listed)
-    rows = np.flatnonzero(listed)
-    found[rows] |= count_words(captions.take(pa.array(rows))).to_numpy() > 2
-    return pa.array(found)
+    menu = match_any(captions, MENUS)
+    # "Help Support" may be a caption; with a bar between, or with a third word, it is a menu.
+    only_menu_words = match_any(captions, LISTED)
+    menu |= match_within(captions, [BARS], only_menu_words)
+    rows = np.flatnonzero(only_menu_words)
+    menu[rows] |= count_words(captions.take(pa.array(rows))).to_numpy() > 2
+    return pa.array(menu)
 
 
 def _repeats(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    again = _begins_again(table["caption"])
-    places = np.flatnonzero(again)
-    again = np.zeros_like(again)
-    again[places] = [is_repeated(text) for text in table["caption"].take(pa.array(places)).to_pylist()]
-    return pa.array(again)
+    rows = np.flatnonzero(_begins_again(table["caption"]))
+    repeats = np.zeros(len(table), bool)
+    repeats[rows] = [is_repeated(text) for text in table["caption"].take(pa.array(rows)).to_pylist()]
+    return pa.array(repeats)
 
 
 @of_characters
 def _begins_again(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Do a caption's first four characters, case aside, come again in it? What repeats itself does: bool[M]."""
+    """Whether a caption's first four characters, case aside, occur in it again, as in any that repeats itself: bool[M]."""
     again = np.zeros(len(ends) - 1, bool)
     if len(codes) < 4:
         return again
@@ -88,20 +87,20 @@ def _begins_again(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
     fours = np.ndarray(len(folded) - 3, "<u4", folded, strides=(1,))  # the four bytes from each character on
     starts = ends[:-1]
     first = fours.take(starts, mode="clip")
-    places = np.flatnonzero(fours == np.repeat(first, np.diff(ends))[: len(fours)])
-    rows = rows_at(places, ends)
-    again[rows[places > starts[rows]]] = True
+    positions = np.flatnonzero(fours == np.repeat(first, np.diff(ends))[: len(fours)])
+    rows = rows_at(positions, ends)
+    again[rows[positions > starts[rows]]] = True
     return again
 
 
 def is_repeated(text: str) -> bool:
-    """Is the text one phrase of three words or more said twice, of two said three times, or any said four times, end to end?
+    """Whether a text is one phrase over and over: of three words or more twice, of two words three times, of one four times.
 
-    A word is a run of letters and digits; a character of a script without spaces is one. "New York, New York" is none.
+    A word is a run of letters and digits; a character of a script without spaces is one. "New York, New York" is not repeated.
     """
     ends = LAST_LETTERS.match(text.lower()[::-1])
     if ends is None or text.lower().find(ends[1][::-1]) == text.lower().rfind(ends[1][::-1]):
-        return False  # most texts: how one ends is not said twice
+        return False  # most texts: their last letters occur once
     words = re.findall(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]|[^\W_]+", text.lower())
     unspaced = bool(words) and sum(len(word) == 1 for word in words) > len(words) / 2
     if len(words) == 1 and len(words[0]) >= 9:
@@ -111,14 +110,14 @@ def is_repeated(text: str) -> bool:
     if not period:
         return False
     if period == 1 and unspaced:
-        return False  # one character held down is another rule's
+        return False  # one character over and over is another rule's concern
     whole = len(words) % period == 0
     twice, thrice = period >= (4 if unspaced else 3) and whole, period > 1 and whole and len(words) >= 3 * period
     return twice or thrice or len(words) >= max(5, 4 * period)
 
 
 def _period(sequence: str | list[str]) -> int:
-    """The least step at which a sequence repeats itself to its end; 0 when it does not at least twice."""
+    """The shortest period with which a sequence repeats itself to its end; 0 where it has none up to half its length."""
     return next((step for step in range(1, len(sequence) // 2 + 1) if sequence[step:] == sequence[:-step]), 0)
 
 
@@ -222,7 +221,7 @@ RULES = [
         name="boilerplate.repetition",
         columns=("caption",),
         drops=_repeats,
-        catches="a phrase said twice or more, and nothing else",
+        catches="one phrase over and over, and nothing else",
         origin=ORIGIN,
         kept={"caption": "Rose is a rose is a rose is a rose"},
         dropped={"caption": "Red summer dress with belt - Red summer dress with belt"},

@@ -1,5 +1,5 @@
-"""Completeness: a caption is a phrase or a sentence; a lone file name, number, code, date or pile of hashtags is none, and a
-caption that breaks off is half of one.
+"""Completeness: a caption is a phrase or a sentence. A file name, number, code, date or list of hashtags alone is neither, and a
+text that breaks off is half of one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ POSTED = r"(?:posted|published|updated|created|uploaded|date|taken|modified)(?: 
 CLOCK = r"\d{1,2}[:.h]\d\d(?:[:.]\d\d)?\s*(?:[ap]\.?m\.?|uhr)?"
 UNIT = r"(?:px|pixels?|cm|mm|m|km|in|inch(?:es)?|ft|kg|g|mg|oz|lbs?|ml|cl|l|w|v|kw|mb|gb|kb|tb|dpi|usd|eur|gbp|rub|руб|元|円|원|x|×|°[cf]?|ghz|mhz|像素|英寸|厘米|毫米|公斤|千克|克|毫升|升|寸|码|个|件|[nsew])"
 
-# Words after which something must follow; in small letters, because "Vitamin A" is whole.
+# Words that cannot end a caption; in lower case only, because "Vitamin A" is complete.
 DANGLING = {
     "en": r"an|the|and|or|with|and/or|&|(?:on|in|at|with|from|of|for|by|to|into|near|under|over) a|(?:the|an?) \pL+ of",
     "de": "der|die|des|dem|und|oder|mit dem|mit einem|mit einer|von|für|im|am|zum|zur|einem|einen|einer|eines",
@@ -37,8 +37,8 @@ DANGLING = {
 
 
 def _breaks_off(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    ended = pc.match_substring_regex(table["caption"], r"(?:…|\.\.\.|\[…\]|\[\.\.\.\]|。。。|……)[\s\"”’)»]*$")
-    return pc.and_(ended, pc.greater_equal(table["caption_words"], thresholds["from_words"]))
+    has_ellipsis = pc.match_substring_regex(table["caption"], r"(?:…|\.\.\.|\[…\]|\[\.\.\.\]|。。。|……)[\s\"”’)»]*$")
+    return pc.and_(has_ellipsis, pc.greater_equal(table["caption_words"], thresholds["from_words"]))
 
 
 RULES = [
@@ -147,7 +147,7 @@ RULES = [
         name="completeness.breaks_off",
         columns=("caption", "caption_words"),
         drops=_breaks_off,
-        catches="captions cut in the middle, as their ellipsis says (from so many words on: short ones are meant so)",
+        catches="captions cut in the middle and ended with an ellipsis (from so many words on: short ones are meant so)",
         origin=ORIGIN,
         kept={"caption": "To be continued...", "caption_words": 3},
         dropped={"caption": "The ten best places to stay in Lisbon with children and …", "caption_words": 11},

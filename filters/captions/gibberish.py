@@ -1,5 +1,5 @@
-"""Gibberish: keyboard noise, random strings, hashes. Words are judged by their trigrams: three letters that hardly a word of
-fifty languages has are noise, in whatever language.
+"""Gibberish: keyboard noise, random strings, hashes. Words are judged by their trigrams: three letters in a row that hardly any
+word of fifty languages has are noise, whatever the language.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import pyarrow as pa
 from filters.captions.letters import ALPHABETS, letter_count, letter_numbers, unseen_trigrams
 from filters.rules import Rule, Thresholds, above, matches
 from filters.text.characters import count_true, of_characters, rows_at
-from filters.text.patterns import found_any, found_within, prepare
+from filters.text.patterns import match_any, match_within, prepare
 
-# How many trigrams that no word has make a word improbable, and which share of its trigrams.
-# Our Cyrillic words are fewer, so more is asked for.
+# From how many unseen trigrams, and from which share of its letters, a word is improbable.
+# The table was made of fewer Cyrillic words, so their limits are higher.
 UNSEEN, IMPROBABLE = {"latin": 3, "cyrillic": 4}, {"latin": 0.3, "cyrillic": 0.5}
 LEAST_LETTERS = 5
 HELD_DOWN = 6
@@ -25,12 +25,12 @@ NEIGHBOURS = "aze|zer|qsd|klm|wxc|qwe|wer|ert|rty|tyu|uio|iop|asd|sdf|dfg|fgh|gh
 @of_characters
 def _noise(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
     letters, unseen = _unseen_trigrams(codes, ends)
-    odd = np.flatnonzero(unseen)
-    if not len(odd):
+    positions = np.flatnonzero(unseen)
+    if not len(positions):
         return np.zeros(len(ends) - 1, np.float32)
-    # Hardly a word has one of them: only the words that do are looked at whole.
+    # Few words have an unseen trigram: only these are measured.
     first, last = _words(letters, ends)
-    words, counts = np.unique(np.searchsorted(first, odd, side="right") - 1, return_counts=True)
+    words, counts = np.unique(np.searchsorted(first, positions, side="right") - 1, return_counts=True)
     length = last[words] - first[words] + 1
     cyrillic = letters[first[words]] > len(ALPHABETS["latin"])
     least, share = (np.where(cyrillic, limit["cyrillic"], limit["latin"]) for limit in (UNSEEN, IMPROBABLE))
@@ -40,7 +40,7 @@ def _noise(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _unseen_trigrams(codes: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The letter at each character, uint8[C], and whether no word has it between its neighbours, bool[C]."""
+    """The number of the letter at each character, uint8[C], and whether no known word has it between its neighbours, bool[C]."""
     padded = np.zeros(len(codes) + 2, np.uint8)
     letters = padded[1:-1]
     letter_numbers().take(codes, out=letters)
@@ -54,14 +54,14 @@ def _unseen_trigrams(codes: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _words(letters: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last places of the runs of letters of one alphabet, each within a caption."""
+    """First and last positions of the runs of letters of one alphabet, each within one caption."""
     alphabet = (letters > 0).view(np.uint8) + (letters > len(ALPHABETS["latin"]))
     breaks = np.ones(len(letters) + 1, bool)
     breaks[1:-1] = alphabet[1:] != alphabet[:-1]
     breaks[ends] = True
-    places = np.flatnonzero(breaks)
-    within = alphabet[places[:-1]] > 0
-    return places[:-1][within], places[1:][within] - 1
+    edges = np.flatnonzero(breaks)
+    within = alphabet[edges[:-1]] > 0
+    return edges[:-1][within], edges[1:][within] - 1
 
 
 @of_characters
@@ -79,7 +79,7 @@ def _held_down(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def noise(table: pa.Table) -> pa.Array:
-    """The share of a caption's characters, spaces aside, that stand in words no language has: float32[N]."""
+    """The share of a caption's characters, spaces aside, that are in improbable words: float32[N]."""
     return pa.array(_noise(table["caption"]))
 
 
@@ -94,7 +94,7 @@ ONE_WORD = prepare([r"^\s*[\w+/=-]{12,}\s*$"])
 def _random_token(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     captions = table["caption"]
     turns = [r"(?:[A-Za-z]+[0-9]+){3}|[0-9a-z][A-Z]+[0-9]+[a-z]+[A-Z0-9]"]
-    return pa.array(found_within(captions, turns, found_any(captions, ONE_WORD)))
+    return pa.array(match_within(captions, turns, match_any(captions, ONE_WORD)))
 
 
 ORIGIN = "InternVL §3.2 names gibberish; the measure is ours"
@@ -105,7 +105,7 @@ RULES = [
         columns=("caption",),
         drops=above(noise),
         measure=noise,
-        catches="letters piled as no language does (Latin and Cyrillic), in a large share of the caption",
+        catches="words with letters in an order that no language has (Latin and Cyrillic), in a large share of the caption",
         origin=ORIGIN + "; trigrams of CLDR's names of emoji in fifty languages",
         kept={"caption": "Strč prst skrz krk, Krzysztof Szczepański, Ljubljana"},
         dropped={"caption": "sdfkjh qwpxz bvnmtk"},

@@ -6,16 +6,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.rules import Rule, Thresholds, above, column
-from filters.text.patterns import found_within
+from filters.text.patterns import match_within
 
 SYLLABLES = r"[\p{Han}\p{Hangul}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Ethiopic}]"
 
 
 def _short(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     short = pc.and_(pc.less(table["caption_words"], 2), pc.less(table["caption_chars"], thresholds["min"]))
-    # Where a character is a syllable or a word, one or two say something: 바다 is the sea, घर a house, 猫 a cat.
+    # Where a character is a syllable or a word, one or two can be a caption: 바다 is the sea, घर a house, 猫 a cat.
     short = pc.fill_null(short, False).to_numpy()
-    return pa.array(short & ~found_within(table["caption"], [SYLLABLES], short))
+    return pa.array(short & ~match_within(table["caption"], [SYLLABLES], short))
 
 
 RULES = [
@@ -24,7 +24,7 @@ RULES = [
         columns=("caption", "caption_chars", "caption_words"),
         drops=_short,
         catches="one word of hardly a letter (least characters of a caption of one word)",
-        origin="a choice; DataComp asks for three words, which a Chinese caption of one word fails",
+        origin="a choice; DataComp requires three words, which a Chinese caption of one word fails",
         kept={"caption": "바다", "caption_chars": 2, "caption_words": 1},
         dropped={"caption": "ok", "caption_chars": 2, "caption_words": 1},
         thresholds={"min": 3},
@@ -33,7 +33,7 @@ RULES = [
         name="length.words",
         columns=("caption_words",),
         drops=above(column("caption_words")),
-        catches="articles and keyword dumps in the place of a caption",
+        catches="articles and keyword dumps instead of a caption",
         origin="COYO: at most 256 words",
         kept={"caption_words": 12},
         dropped={"caption_words": 400},

@@ -1,4 +1,4 @@
-"""Letters of the alphabets whose words are judged by their trigrams, and words folded to them."""
+"""Alphabets whose words are judged by their trigrams, the folding of letters to them, and the table of known trigrams."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from filters.text.characters import CODES
 
 EDGE = "^"
 ALPHABETS = {"latin": "abcdefghijklmnopqrstuvwxyz", "cyrillic": "абвгдежзийклмнопрстуфхцчшщъыьэюяєіїґђјљњћџѓќѕў"}
-# Letters that no decomposition leads to one of the alphabet.
+# Letters whose Unicode decomposition has no letter of the alphabet.
 LIKE = str.maketrans("ßøłđæœıðþħŋə", "soldaoidthne")
 TRIGRAMS = Path(__file__).with_name("trigrams.txt")
 
 
 def folded(text: str) -> str:
-    """Lower case, without marks: é is e, й stays й."""
+    """Text in lower case without diacritics: é becomes e, й stays й."""
     return "".join(_fold(letter) for letter in text.lower())
 
 
@@ -31,14 +31,14 @@ def _fold(letter: str) -> str:
 
 
 def letter_count() -> int:
-    """One more than the letters of all alphabets have numbers."""
+    """The number of letters of all alphabets and one more, for 0."""
     return 1 + sum(map(len, ALPHABETS.values()))
 
 
 @lru_cache(1)
 def letter_numbers() -> np.ndarray:
     """uint8[0x110000]: for each code point the number of its letter, counted from 1 through all alphabets; 0 where it has none."""
-    number = {letter: place for place, letter in enumerate("".join(ALPHABETS.values()), start=1)}
+    number = {letter: index for index, letter in enumerate("".join(ALPHABETS.values()), start=1)}
     numbers = np.zeros(CODES, np.uint8)
     for code in (*range(0x530), *range(0x1E00, 0x1F00)):  # from U+1E00 on Vietnamese and others, each one character
         numbers[code] = number.get(folded(chr(code)), 0)
@@ -47,8 +47,9 @@ def letter_numbers() -> np.ndarray:
 
 @lru_cache(1)
 def unseen_trigrams() -> np.ndarray:
-    """bool[letter_count()³]: whether no word has the second letter of three between the others, which end a word if not of its
-    alphabet.
+    """bool[letter_count()³]: whether no known word has these three letters in a row.
+
+    A first or third letter that is not of the alphabet of the second stands for the edge of the word.
     """
     unseen, first = np.zeros((letter_count(),) * 3, bool), 1
     for alphabet, seen in trigrams().items():
@@ -64,10 +65,10 @@ def unseen_trigrams() -> np.ndarray:
 
 @lru_cache(1)
 def trigrams() -> dict[str, np.ndarray]:
-    """Alphabet → bool[(A + 1)³], whether words have that trigram; made by `pipelines.demo_corpus.trigrams`."""
+    """Alphabet of A letters → bool[(A + 1)³]: whether known words have that trigram. `pipelines.demo_corpus.trigrams` wrote them."""
     lines = (line.split() for line in TRIGRAMS.read_text().splitlines())
-    found = {}
+    tables = {}
     for name, data in lines:
         bits = np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(data)), np.uint8))
-        found[name] = bits[: (len(ALPHABETS[name]) + 1) ** 3].astype(bool)
-    return found
+        tables[name] = bits[: (len(ALPHABETS[name]) + 1) ** 3].astype(bool)
+    return tables

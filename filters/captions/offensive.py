@@ -1,8 +1,8 @@
-"""Offensive language: lexicons by language, each word with how much it offends: 3 slurs and hatred, 2 obscenities, 1 mild oaths.
+"""Offensive language: lexicons by language, each word with a severity: 3 slurs and hatred, 2 obscenities, 1 mild oaths.
 
-A word counts whole: Scunthorpe, cockpit and shiitake hold none. Words that are as often a bird, a name or a dish (tit, dick,
-cock) stand here only in phrases that leave no doubt. Chinese, Japanese and Thai have no spaces: there, words are long enough to
-be found inside a sentence, and readings that are something else are taken out first.
+Only whole words count: Scunthorpe, cockpit and shiitake contain none. Words that are as often a bird, a name or a dish (tit,
+dick, cock) are listed only in phrases that leave no doubt. Chinese, Japanese and Thai have no spaces: there, words are long
+enough to be searched inside a sentence, and harmless phrases that contain them are removed first.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.rules import Rule, Thresholds
-from filters.text.patterns import found_any, found_within, prepare
+from filters.text.patterns import match_any, match_within, prepare
 
 SLURS, OBSCENE, MILD = 3, 2, 1
 
 FUCK = r"f[u*@#v][c*@#k][k*@#](?:s|e[dr]s?|e?rs|ing?|in['’]|face|head|wit|tard|boy|you|off|up|this|it|all)?"
 
-# Of scripts with words: each an RE2 pattern for a whole word or phrase.
+# Of scripts with spaces: RE2 patterns of whole words or phrases.
 WORDS: Mapping[int, Mapping[str, str]] = {
     SLURS: {
         "en": r"nigg(?:er|a|ah|az)s?|n[i1!][gq]{2}[e3]rs?|faggots?|fags|k[iy]kes?|wetbacks?|gooks?|towelheads?|ragheads?|sandnigg\w+|trann(?:y|ies)|darkies|coons? (?:boy|girl|song)|(?:kill|gas|hang|lynch|exterminate) (?:all |the )*(?:jews|muslims|blacks|gays|immigrants|whites|christians|women|niggers)|(?:white|aryan) power|heil hitler|sieg heil|gas the \w+|race war now|14 ?/ ?88|(?:filthy|dirty|subhuman) (?:jews?|arabs?|blacks?|mexicans?|gyps(?:y|ies)|muslims?|immigrants?)|(?:jews|muslims|blacks|immigrants|gays|refugees) (?:are|is) (?:vermin|rats|animals|subhuman|parasites|scum|a plague|cancer)|i hate (?:jews|muslims|blacks|gays|niggers|immigrants|women|arabs)",
@@ -63,7 +63,7 @@ WORDS: Mapping[int, Mapping[str, str]] = {
     },
 }
 
-# Of scripts without spaces: found anywhere, once HARMLESS is taken out.
+# Of scripts without spaces: searched anywhere in a caption, once HARMLESS is removed.
 INSIDE: Mapping[int, Mapping[str, str]] = {
     SLURS: {
         "zh": r"支那(?:猪|人|狗)|黑鬼|小日本鬼子|日本鬼子去死|棒子去死|死基佬|死娘炮|阿三滚|绿绿滚|尼哥|蝗虫滚|穆斯林去死|杀光(?:日本人|犹太人|穆斯林|黑人)|犹太猪|死黑鬼|高丽棒子",
@@ -80,38 +80,36 @@ INSIDE: Mapping[int, Mapping[str, str]] = {
         "th": r"ไอ้บ้า|โง่|งี่เง่า|หุบปาก",
     },
 }
-# Readings of INSIDE that offend nobody: drill, plough and clock in Chinese, the novelist's and the scientist's terms.
+# Phrases that contain a pattern of INSIDE and offend nobody: drill, plough and clock in Chinese, the novelist's and the scientist's terms.
 HARMLESS = r"操作|体操|早操|广播操|情操|操场|贱人参|杂种(?:优势|犬|狗|稻|玉米|水稻)|无码头|无码率|自慰安|白痴(?:》|”)|《白痴|陀思妥耶夫斯基.{0,4}白痴|去死亡|死ねない|ブスケツ|デブリ|ブスッ|オマンコ公国|三级片区|人渣滓洞|阴道炎|宫颈.{0,6}阴道|(?:预防|打击|反对|禁止|远离|抵制)(?:卖淫|色情|性骚扰|家暴)|傻瓜相机|傻瓜式|讨厌鬼屋|ソープランドリー|マンコリン"
 
 
-LONGEST = 800  # characters of a pattern: RE2 is fast while its states fit the cache
+LONGEST = 800  # characters of a pattern: RE2 is fast while its states fit in its cache
 
 
 def _alternatives(pattern: str) -> list[str]:
-    """The alternatives of a pattern, those within brackets left together."""
-    found, depth = [""], 0
+    """The top-level alternatives of a pattern; those inside brackets stay together."""
+    alternatives, depth = [""], 0
     for part in re.findall(r"\\.|.", pattern):
         depth += (part == "(") - (part == ")")
         if part == "|" and depth == 0:
-            found.append("")
+            alternatives.append("")
         else:
-            found[-1] += part
-    return found
+            alternatives[-1] += part
+    return alternatives
 
 
 def _whole_words(words: Sequence[str]) -> list[str]:
-    r"""Patterns that find one of the words, whole; a word that ends in \w* is a stem, whatever follows it."""
+    r"""Patterns, none much longer than LONGEST, that match any of the words as a whole; one that ends in \w* is a stem."""
     patterns = []
-    for ends, chosen in (
-        ("", [w[:-3] for w in words if w.endswith(r"\w*")]),
-        (r"(?:$|\W)", [w for w in words if not w.endswith(r"\w*")]),
-    ):
-        some: list[str] = []
-        for word in [*chosen, ""]:
-            if some and (not word or sum(map(len, some)) + len(word) > LONGEST):
-                patterns.append(rf"(?i)(?:^|\W)(?:{'|'.join(some)}){ends}")
-                some = []
-            some.append(word)
+    stems, others = [word[:-3] for word in words if word.endswith(r"\w*")], [word for word in words if not word.endswith(r"\w*")]
+    for end, group in (("", stems), (r"(?:$|\W)", others)):
+        batch: list[str] = []
+        for word in [*group, ""]:
+            if batch and (not word or sum(map(len, batch)) + len(word) > LONGEST):
+                patterns.append(rf"(?i)(?:^|\W)(?:{'|'.join(batch)}){end}")
+                batch = []
+            batch.append(word)
     return patterns
 
 
@@ -120,16 +118,16 @@ WITHIN = {level: prepare([rf"(?i){'|'.join(words.values())}"]) for level, words 
 
 
 def _of_level(captions: pa.ChunkedArray, level: int) -> np.ndarray:
-    """Which captions hold a word of the level: bool[N]."""
-    found = found_any(captions, WHOLE[level])
-    hits = np.flatnonzero(found_any(captions, WITHIN[level]))
-    cleaned = pc.replace_substring_regex(captions.take(pa.array(hits)), HARMLESS, "")
-    found[hits] |= found_within(cleaned, WITHIN[level], np.ones(len(hits), bool))
-    return found
+    """Whether each caption contains a word of the level: bool[N]."""
+    offends = match_any(captions, WHOLE[level])
+    rows = np.flatnonzero(match_any(captions, WITHIN[level]))
+    cleaned = pc.replace_substring_regex(captions.take(pa.array(rows)), HARMLESS, "")
+    offends[rows] |= match_within(cleaned, WITHIN[level], np.ones(len(rows), bool))
+    return offends
 
 
 def severity(table: pa.Table) -> pa.Array:
-    """How much the worst word of each caption offends, 0 … 3: int8[N]."""
+    """The severity of the worst word of each caption, 0 … 3: int8[N]."""
     levels = np.zeros(len(table), np.int8)
     for level in (MILD, OBSCENE, SLURS):
         levels[_of_level(table["caption"], level)] = level
@@ -137,11 +135,11 @@ def severity(table: pa.Table) -> pa.Array:
 
 
 def _offends(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    found = np.zeros(len(table), bool)
+    offends = np.zeros(len(table), bool)
     for level in (MILD, OBSCENE, SLURS):
         if level > thresholds["max"]:
-            found |= _of_level(table["caption"], level)
-    return pa.array(found)
+            offends |= _of_level(table["caption"], level)
+    return pa.array(offends)
 
 
 RULES = [
@@ -150,7 +148,7 @@ RULES = [
         columns=("caption",),
         drops=_offends,
         measure=severity,
-        catches="slurs (3), obscenities (2) and, where the recipe wants it, mild oaths (1): the severity still allowed",
+        catches="slurs (3), obscenities (2) and, where the recipe says so, mild oaths (1): the severity still allowed",
         origin="InternVL §3.2 names offensive language; the lexicons and their levels are ours",
         kept={"caption": "Scunthorpe United fans with a cock-a-doodle-doo banner; great tits and a shiitake stew"},
         dropped={"caption": "What the fuck is this shit"},

@@ -1,4 +1,4 @@
-"""Placeholder text: what stands where a caption was never written."""
+"""Placeholder text: what a template or a camera puts where nobody wrote a caption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readability: text that a person could read aloud: its characters were decoded rightly and are mostly letters."""
+"""Readability: a person could read the text aloud: its characters are decoded correctly and are mostly letters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from filters.rules import Rule, Thresholds, above, matches
 from filters.text.characters import count_true, kinds_of, of_characters
-from filters.text.patterns import found_within
+from filters.text.patterns import match_within
 
 SPACE, DIGIT, LETTER = r"\s", r"\pN", r"[\pL\pM\x{200c}\x{200d}]"
 LEAST = 12  # characters: short captions such as "C++" are not judged by shares
@@ -22,7 +22,7 @@ EMOJI = (
 
 
 def _share(kind: int, codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The share of characters of a kind (0 marks, 2 digits) among those that are no space: float32[M]."""
+    """The share of characters of a kind (0 marks, 2 digits) among those that are not spaces: float32[M]."""
     kinds = kinds_of(codes, (SPACE, DIGIT, LETTER))
     written = count_true(kinds != 1, ends)
     return np.asarray(np.where(written < LEAST, 0, count_true(kinds == kind, ends) / np.maximum(written, 1)), dtype=np.float32)
@@ -42,9 +42,9 @@ def digits(table: pa.Table) -> pa.Array:
 
 
 def _mostly_digits(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    # A number alone, or a hash, is another concern's.
+    # A number alone, or a hash, belongs to another concern.
     many = above(digits)(table, thresholds)
-    return pa.array(found_within(table["caption"], [r"\pL.*\s|\s.*\pL"], many.to_numpy(zero_copy_only=False)))
+    return pa.array(match_within(table["caption"], [r"\pL.*\s|\s.*\pL"], many.to_numpy(zero_copy_only=False)))
 
 
 _alternating = matches(
@@ -79,7 +79,7 @@ def _stacked_marks(table: pa.Table, thresholds: Thresholds) -> pa.Array:
 
 def _emoji_wall(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     captions = table["caption"]
-    return pa.array(found_within(captions, [rf"(?:{EMOJI}\s*){{6,}}"], _pictographs(captions) >= 6))
+    return pa.array(match_within(captions, [rf"(?:{EMOJI}\s*){{6,}}"], _pictographs(captions) >= 6))
 
 
 RULES = [
@@ -115,7 +115,7 @@ RULES = [
             r"(?:=[0-9A-F]{2}){2,}|=\?(?i:utf-8)\?",
             r"(?:\\[nrt]){2,}|\\[nrt].*\\[nrt]",
         ),
-        catches="entities, percent signs and escapes left as they stand",
+        catches="entities, percent signs and escapes that were not decoded",
         origin="a choice",
         kept={"caption": "Save 20% &mdash; today only"},
         dropped={"caption": "Fish &amp; chips &quot;to go&quot;"},

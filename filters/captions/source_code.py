@@ -1,4 +1,4 @@
-"""Source code: markup, scripts, queries and stack traces that slipped out of a page into its alt text."""
+"""Source code: markup, scripts, queries and stack traces that got from a page into its alt text."""
 
 from __future__ import annotations
 

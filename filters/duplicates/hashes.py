@@ -1,4 +1,4 @@
-"""Hashes under which copies meet."""
+"""Hashes that copies share: perceptual hashes of pictures, keys of captions, digests of rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 SIDE, LOW = 32, 8
-HASHED = 1 << 14  # rows at a time, as many as a cache holds
+BATCH = 1 << 14  # rows: their text fits in the processor's cache
 
 
 def _cosines() -> np.ndarray:
@@ -24,7 +24,7 @@ def perceptual_hashes(greys: np.ndarray) -> np.ndarray:
     """64-bit pHash of each of grey[N, 32, 32] (any real dtype): uint64[N], the signs of the 8 × 8 lowest DCT coefficients
     against their median.
 
-    The constant term only says how bright the picture is; its bit is always 0.
+    The constant term is only the brightness of the picture; its bit is always 0.
     """
     low = COSINES @ greys.astype(np.float32) @ COSINES.T
     flat = low.reshape(len(greys), LOW * LOW)
@@ -35,7 +35,7 @@ def perceptual_hashes(greys: np.ndarray) -> np.ndarray:
 
 
 def caption_key(captions: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Captions with case, width, punctuation and spacing folded away, so that equal words are equal strings: string[N]."""
+    """Captions without case, width, punctuation and spacing, so that the same words give the same string: string[N]."""
     folded = pc.utf8_lower(pc.utf8_normalize(captions, "NFKC"))
     return pc.utf8_trim_whitespace(pc.replace_substring_regex(folded, r"[\s\pP\pS]+", " "))
 
@@ -44,8 +44,8 @@ def hash_rows(digest: Callable[[bytes], int], separator: str, *columns: pa.Chunk
     """`digest` (of at most 64 bits) of the values of each row, joined by `separator`, as UTF-8: uint64[N]. No value is NULL."""
     rows = len(columns[0])
     hashes = np.empty(rows, dtype=np.uint64)
-    for first in range(0, rows, HASHED):
-        some = [column.slice(first, HASHED) for column in columns]
-        joined = pc.binary_join_element_wise(*some, separator).cast(pa.binary()).to_numpy()
+    for first in range(0, rows, BATCH):
+        batch = [column.slice(first, BATCH) for column in columns]
+        joined = pc.binary_join_element_wise(*batch, separator).cast(pa.binary()).to_numpy()
         hashes[first : first + len(joined)] = np.fromiter(map(digest, joined), np.uint64, len(joined))
     return hashes

@@ -1,4 +1,4 @@
-"""Pixels (and text) to a number. Models come loaded; nothing here knows of files or of where pictures come from.
+"""Pixels and text to scores. Models are passed in loaded; nothing here reads files.
 
 clip.py        pictures and captions → embeddings, by an open_clip model
 onnx_clip.py   the same, by a CLIP in ONNX

@@ -1,4 +1,4 @@
-"""CLIP similarity: the cosine of a picture's and a caption's embedding, by any open_clip model."""
+"""Embeddings of pictures and captions by any open_clip model; their cosine is the CLIP similarity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CLIP similarity by a model in ONNX: two sessions, a tokenizer, and what must be done to pictures and captions first."""
+"""Embeddings by a CLIP in ONNX: two sessions, a tokenizer, and the preprocessing of pictures and captions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ PAD = 0
 
 @dataclass(frozen=True)
 class OnnxClip:
-    """image, text   onnxruntime sessions: pixels[B, 3, S, S] → features[B, D]; tokens[B, T] and lengths[B] → features[B, D]
+    """A CLIP exported to ONNX.
+
+    image, text   onnxruntime sessions: pixels[B, 3, S, S] → features[B, D]; tokens[B, T] and lengths[B] → features[B, D]
     about         side S in pixels, mean and std of channels, length in tokens, prefix of captions, end token
     """
 
@@ -31,8 +33,8 @@ class OnnxClip:
         pixels = np.stack([np.asarray(picture, dtype=np.float32) for picture in squeezed]) / 255.0
         mean, std = (np.asarray(self.about[name], dtype=np.float32) for name in ("mean", "std"))
         (features,) = self.image.run(None, {"pixels": ((pixels - mean) / std).transpose(0, 3, 1, 2)})
-        found: np.ndarray = features
-        return found
+        embeddings: np.ndarray = features
+        return embeddings
 
     def embed_captions(self, captions: Sequence[str]) -> np.ndarray:
         """Captions → float32[N, D], L2-normalised."""
@@ -46,5 +48,5 @@ class OnnxClip:
         for row, ids in zip(tokens, rows, strict=True):
             row[: len(ids)] = ids
         (features,) = self.text.run(None, {"tokens": tokens, "lengths": lengths})
-        found: np.ndarray = features
-        return found
+        embeddings: np.ndarray = features
+        return embeddings

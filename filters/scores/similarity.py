@@ -1,4 +1,4 @@
-"""The cosine of two embeddings, as CLIP similarity is meant."""
+"""CLIP similarity: the cosine of two embeddings."""
 
 from __future__ import annotations
 

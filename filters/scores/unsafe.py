@@ -14,7 +14,7 @@ BGR_MEAN = np.array([104, 117, 123], dtype=np.float32)
 
 
 def prepare(picture: Image.Image) -> np.ndarray:
-    """An RGB picture as the network was trained to see it: float32[224, 224, 3], BGR less the mean.
+    """An RGB picture in the form that the network was trained on: float32[224, 224, 3], BGR less the mean.
 
     Squashed to 256², saved as JPEG once (the network is sensitive to it), centre-cropped.
     """

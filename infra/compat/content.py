@@ -216,11 +216,11 @@ class _Walk:
     def follows(self, module: str) -> bool:
         """Whether the code of a module counts, rather than its name."""
         top = module.partition(".")[0]
+        if top in sys.stdlib_module_names:
+            return False
         if any(module == package or module.startswith(f"{package}.") for package in self.packages):
             return True
-        if top in BY_NAME or top in sys.stdlib_module_names:
-            return False
-        return not any(INSTALLED & {*Path(place).parts} for place in _places(top))
+        return top not in BY_NAME and not any(INSTALLED & {*Path(place).parts} for place in _places(top))
 
 
 def _places(package: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from filters.reference import TABLE_2, TOTAL, Retention
 from filters.rules import RuleSetting
 from pipelines.manifest import selection
 from pipelines.manifest.parts import Part
@@ -16,18 +17,6 @@ from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.sources import sources
 
-# InternVL (arXiv 2312.14238) Table 2: language, original, share kept by stage 1 and by stage 2, both of the original.
-PAPER: dict[str, tuple[str, str, float, float]] = {
-    "LAION-en": ("English", "2.3 B", 0.843, 0.040),
-    "LAION-COCO": ("English", "663 M", 0.830, 0.830),
-    "COYO": ("English", "747 M", 0.716, 0.268),
-    "CC12M": ("English", "12.4 M", 0.895, 0.895),
-    "CC3M": ("English", "3.0 M", 0.867, 0.867),
-    "SBU": ("English", "1.0 M", 1.0, 1.0),
-    "Wukong": ("Chinese", "100 M", 0.694, 0.694),
-    "LAION-multi": ("> 100 languages", "2.2 B", 0.850, 0.045),
-}
-PAPER_TOTAL = ("6.03 B", 0.826, 0.170)
 BINS = 40
 STAGES = ("contrastive", "generative", "chat")
 
@@ -115,10 +104,10 @@ def retention(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
         """,
     )
     by_name = sources()
-    rows = [_retention_row(by_name[row["source"]].title, PAPER.get(by_name[row["source"]].title), row) for row in counted]
-    rows.sort(key=lambda row: list(PAPER).index(row["source"]) if row["source"] in PAPER else len(PAPER))
+    rows = [_retention_row(by_name[row["source"]].title, TABLE_2.get(by_name[row["source"]].title), row) for row in counted]
+    rows.sort(key=lambda row: list(TABLE_2).index(row["source"]) if row["source"] in TABLE_2 else len(TABLE_2))
     total = {name: _sum(row[name] for row in rows) for name in ("original", "stage1", "stage2")}
-    return [*rows, _retention_row("total", ("", *PAPER_TOTAL), total)]
+    return [*rows, _retention_row("total", TOTAL, total)]
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:
@@ -127,7 +116,7 @@ def _sum(counts: Iterable[int | None]) -> int | None:
     return None if None in known else sum(filter(None, known))
 
 
-def _retention_row(title: str, paper: tuple[str, str, float, float] | None, row: dict[str, Any]) -> dict[str, Any]:
+def _retention_row(title: str, paper: Retention | None, row: dict[str, Any]) -> dict[str, Any]:
     language, size, stage1, stage2 = paper or ("", "", None, None)
     return {
         "source": title,

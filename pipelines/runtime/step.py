@@ -106,7 +106,7 @@ def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Pa
 def _content_of(step: Step) -> str:
     """The digest of what decides the columns of a pure step: its work, what that calls in its module, and in `filters`."""
     work = step.work.func if isinstance(step.work, partial) else step.work
-    return content_digest(work, *step.content, packages=(work.__module__,))
+    return content_digest(work, *step.content, packages=("filters", work.__module__))
 
 
 def run_step(

@@ -1,22 +1,29 @@
-"""Every rule keeps its own example and drops its own counter-example."""
+"""Every rule keeps its own example, drops its counter-example, and reads exactly the columns that it names."""
 
 import pyarrow as pa
 import pytest
 
 from filters import stage1, stage2
-from filters.rules import configure, evaluate
+from filters.rules import applicable, configure, evaluate, required_columns
 
 STAGE1_TYPES = {"caption_chars": pa.int32(), "width": pa.int32(), "height": pa.int32(), "fetch_status": pa.string()}
 
 
+RULES = [*stage1.RULES, *stage2.RULES]
+
+
+def table_of(rule, row):
+    """A table of one row with only the columns that the rule names."""
+    return pa.table({name: pa.array([row[name]], STAGE1_TYPES.get(name)) for name in rule.columns})
+
+
 def judge(rule, row):
-    columns = {name: pa.array([row[name]], STAGE1_TYPES.get(name)) for name in rule.columns}
     (setting,) = configure([rule], {})
-    keep, reasons = evaluate(pa.table(columns), [setting], "coyo")
+    keep, reasons = evaluate(table_of(rule, row), [setting], "coyo")
     return keep.to_pylist(), reasons.to_pylist()
 
 
-@pytest.mark.parametrize("rule", stage1.RULES + stage2.RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_rule_keeps_and_drops_its_own_examples(rule):
     assert judge(rule, rule.kept) == ([True], [[]])
     assert judge(rule, rule.dropped) == ([False], [[rule.name]])
@@ -27,3 +34,34 @@ def test_no_rule_drops_what_another_rule_gives_as_kept(rule):
     for other in stage2.RULES:
         if other.columns == rule.columns:
             assert judge(rule, other.kept)[0] == [True], other.kept
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_rule_reads_every_column_that_it_names_and_no_other(rule):
+    setting = configure([rule], {})
+    table = table_of(rule, rule.dropped)  # has no other column
+    assert evaluate(table, setting, "coyo")[0].to_pylist() == [False]
+    if rule.measure:
+        assert len(rule.measure(table)) == 1
+    for name in rule.columns:
+        with pytest.raises(KeyError, match=name):
+            evaluate(table.drop_columns(name), setting, "coyo")
+
+
+def test_required_columns_are_those_of_the_enabled_rules_in_their_order():
+    chosen = [rule for rule in stage1.RULES if rule.name in ("aesthetic", "resolution.shorter_side", "resolution.aspect_ratio")]
+    assert required_columns(configure(chosen, {})) == ("aesthetic", "width", "height")
+    assert required_columns(configure(chosen, {"aesthetic": {"enabled": False}})) == ("width", "height")
+    assert required_columns([]) == ()
+    names = [setting.rule.name for setting in applicable(configure(chosen, {}), ["height", "width", "caption"])]
+    assert names == ["resolution.shorter_side", "resolution.aspect_ratio"]
+
+
+def test_names_are_unique_and_captions_alone_have_the_columns_of_every_caption_rule():
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    columns = stage2.columns_of(pa.chunked_array([["A red fox"]])).column_names
+    assert {*required_columns(configure(stage2.RULES, {}))} == {*columns}
+
+
+def test_the_reason_of_a_picture_that_was_not_downloaded_is_a_rule_of_stage_1():
+    assert [rule.columns for rule in stage1.RULES if rule.name == stage1.DOWNLOAD] == [("fetch_status",)]

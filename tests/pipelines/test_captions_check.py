@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.text.language import OWNERS, identify
+from filters.text.language import LANGUAGE_OF_SCRIPT, identify
 from infra.compat.errors import RequestError
 from pipelines import captions_check
 
@@ -44,7 +44,7 @@ def test_captions_are_identified_by_script_or_model() -> None:
 def test_a_language_is_a_matter_of_the_caption_alone(captions: list[str]) -> None:
     column = pa.chunked_array([pa.array(captions, pa.string())])
     together = identify(column)
-    letters = pc.match_substring_regex(column, "|".join(OWNERS)).to_pylist()  # marks of a script name it too
+    letters = pc.match_substring_regex(column, "|".join(LANGUAGE_OF_SCRIPT)).to_pylist()  # marks of a script name it too
     assert [language is not None for language in together[0].to_pylist()] == letters
     for row, caption in enumerate(captions):
         alone = identify(pa.chunked_array([[caption]]))

@@ -1,7 +1,6 @@
-"""A caption's verdict is its own, whatever captions stand beside it; and the measures are what they are said to be."""
+"""A caption's verdict does not depend on the captions around it; measures are what their definitions say."""
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,11 +11,9 @@ from filters.captions.gibberish import HELD_DOWN
 from filters.captions.letters import ALPHABETS, folded, trigrams
 from filters.captions.offensive import severity
 from filters.rules import configure, evaluate
-from filters.text import patterns
-from filters.text.patterns import found_any, literals, of_every_script, prepare
 from tests.support.captions import labelled_captions
 
-RULES = {setting.rule.name: setting for setting in configure(stage2.RULES, {})}
+SETTINGS = {setting.rule.name: setting for setting in configure(stage2.RULES, {})}
 LINES = [row.caption for row in labelled_captions()]
 captions = st.one_of(
     st.sampled_from(LINES),
@@ -28,17 +25,17 @@ captions = st.one_of(
 
 def judged(texts: list[str]) -> list[list[str]]:
     table = stage2.columns_of(pa.chunked_array([texts], pa.string()))
-    return evaluate(table, list(RULES.values()), "")[1].to_pylist()
+    return evaluate(table, list(SETTINGS.values()), "")[1].to_pylist()
 
 
-@settings(deadline=None, max_examples=25)  # of a few captions the patterns are compiled each time
+@settings(deadline=None, max_examples=25)  # each call compiles all patterns
 @given(st.lists(captions, max_size=12))
 def test_a_verdict_does_not_depend_on_the_captions_around_it(texts: list[str]) -> None:
     assert judged(texts) == [judged([text])[0] for text in texts]
 
 
 def measured(rule: str, text: str) -> float:
-    measure = RULES[rule].rule.measure
+    measure = SETTINGS[rule].rule.measure
     assert measure is not None
     return measure(pa.table({"caption": pa.chunked_array([[text]])})).to_pylist()[0]
 
@@ -61,6 +58,7 @@ def test_noise_is_the_share_of_words_without_known_trigrams(words: list[str]) ->
         assert measured("gibberish.keyboard", " ".join(words)) == pytest.approx(noise / sum(map(len, words)))
 
 
+@settings(deadline=None)
 @given(st.text("ab", max_size=8), st.sampled_from("aя狗"), st.integers(1, 12), st.text("cd ", max_size=8))
 def test_a_key_is_held_down_from_six_letters_on(before: str, key: str, times: int, after: str) -> None:
     text = before.rstrip(key) + key * times + after
@@ -74,7 +72,7 @@ def test_a_key_is_held_down_from_six_letters_on(before: str, key: str, times: in
 
 @settings(deadline=None, max_examples=10)
 @given(st.lists(st.sampled_from("red dress summer sale 狗 猫 лиса".split()), min_size=3, max_size=5), st.integers(2, 4))
-def test_a_phrase_said_again_is_repeated(words: list[str], times: int) -> None:
+def test_a_phrase_over_and_over_is_repeated(words: list[str], times: int) -> None:
     if sum(len(word) == 1 for word in words) == 0:
         assert is_repeated(" - ".join([" ".join(words)] * times))
         assert judged([" - ".join([" ".join(words)] * times)])[0].count("boilerplate.repetition") == 1
@@ -84,67 +82,21 @@ def test_a_phrase_said_again_is_repeated(words: list[str], times: int) -> None:
 @pytest.mark.parametrize(
     "text", ["New York, New York", "Bora Bora", "Row, row, row your boat", "Mississippi", "寻寻觅觅，冷冷清清", ""]
 )
-def test_names_and_poems_are_not(text: str) -> None:
+def test_names_and_poems_are_not_repeated(text: str) -> None:
     assert not is_repeated(text)
 
 
+@settings(deadline=None)
 @given(st.sampled_from("shit ass cock tit fuck жопа".split()), st.text("abcdefghж", min_size=1, max_size=4))
-def test_a_word_inside_another_offends_nobody(word: str, letters: str) -> None:
+def test_a_word_inside_another_does_not_count(word: str, letters: str) -> None:
     around = pa.table({"caption": pa.chunked_array([[f"{letters}{word}{letters}"]])})
     assert severity(around).to_pylist() == [0]
 
 
 def test_severity_is_that_of_the_worst_word() -> None:
-    said = ["a damn shame", "what the fuck", "damn you fucking idiot", "操场上的学生", "操你妈", "Scunthorpe", "Блин с икрой"]
-    table = pa.table({"caption": pa.chunked_array([said])})
+    texts = ["a damn shame", "what the fuck", "damn you fucking idiot", "操场上的学生", "操你妈", "Scunthorpe", "Блин с икрой"]
+    table = pa.table({"caption": pa.chunked_array([texts])})
     assert severity(table).to_pylist() == [1, 2, 2, 0, 2, 0, 1]
-
-
-@pytest.mark.parametrize(
-    "pattern, needed",
-    [
-        (r"click (?:here|to (?:enlarge|zoom))", {"click here", "click to enlarge", "click to zoom"}),
-        (r"(?i)^\W*Sold[ -]out\W*$", {"sold out", "sold-out"}),
-        (r"\{\{.*?\}\}", {"{{"}),
-        (r"cookies? (?:policy|use)", {"cookie policy", "cookies policy", "cookie use", "cookies use"}),
-        (r"!{6,}|-{6,}", {"!!!!!!", "------"}),
-        (r"a(?:bc)?d\s+e", {"ad", "abcd"}),
-        (r"[^\pL]\d+|word", None),
-        (r"(?:word)?", None),
-        (r"[\x{4E00}-\x{4E02}]页", {"一页", "丁页", "丂页"}),
-    ],
-)
-def test_literals_are_what_a_pattern_cannot_do_without(pattern: str, needed: set[str] | None) -> None:
-    assert literals(pattern) == needed
-
-
-PATTERNS = sorted(patterns._known)
-PIECES = sorted({text for pattern in PATTERNS for text in literals(pattern) or ()} | set(" .,-:\n\"'()0123456789aAbBиИ图é"))
-pieced = st.lists(st.sampled_from(PIECES) | st.sampled_from(PIECES).map(str.upper), max_size=7).map("".join)
-
-
-@settings(deadline=None, max_examples=15)
-@given(st.lists(pieced, max_size=20), st.integers(0, 3))
-def test_a_pattern_is_found_wherever_re2_finds_it(texts: list[str], skipped: int) -> None:
-    captions = pa.chunked_array([texts[:5], texts[5:]], pa.string()).slice(skipped)
-    for pattern in PATTERNS:
-        assert found_any(captions, [pattern]).tolist() == pc.match_substring_regex(captions, pattern).to_pylist(), pattern
-
-
-def test_patterns_prepared_later_are_found_as_well() -> None:
-    captions = pa.chunked_array([["a red fox", "A WELL", "a well-dressed fox"]])
-    assert found_any(captions, prepare(["fox"])).tolist() == [True, False, True]
-    assert found_any(captions, prepare([r"well\b"], ignore_case=True)).tolist() == [False, True, True]
-
-
-@given(st.text("aя狗1_ -.", max_size=12))
-def test_words_are_of_every_script(text: str) -> None:
-    column = pa.array([text])
-    found = pc.count_substring_regex(column, of_every_script(r"\w")).to_pylist()
-    other = pc.count_substring_regex(column, of_every_script(r"[\W]")).to_pylist()
-    assert found == [sum(letter.isalnum() or letter == "_" for letter in text)]
-    assert other == [len(text) - found[0]]
-    assert of_every_script(r"[\w.-]+\\w\d") == r"[\pL\pM\pN_.-]+\\w\d"
 
 
 def test_letters_are_folded_to_their_alphabet() -> None:

@@ -1,7 +1,7 @@
-"""The stage-2 rules on a labelled set of captions: what they catch, what they spare, concern by concern and language by language.
+"""The stage-2 rules on a labelled set of captions: precision and recall by concern, good captions kept by language.
 
-`tests/data/captions` was written for this. The authors of the rules wrote it
-too, so its figures say that the rules do what they are meant to, not how they do on the web.
+The authors of the rules wrote `tests/data/captions` too, so its figures show that the rules do what they are meant to do, not how
+well they do on the web.
 """
 
 from collections import Counter
@@ -22,10 +22,10 @@ def judged() -> Labelled:
     rows = labelled_captions()
     captions = pa.chunked_array([[row.caption for row in rows]])
     _, reasons = evaluate(stage2.columns_of(captions), configure(stage2.RULES, {}), "")
-    return [(*row, {name.split(".")[0] for name in found}) for row, found in zip(rows, reasons.to_pylist(), strict=True)]
+    return [(*row, {name.split(".")[0] for name in names}) for row, names in zip(rows, reasons.to_pylist(), strict=True)]
 
 
-def test_the_set_is_what_it_is_said_to_be(judged: Labelled) -> None:
+def test_the_set_is_large_and_has_every_concern_and_ten_languages(judged: Labelled) -> None:
     assert len(judged) >= 1_500
     assert sum(language != "en" for language, *_ in judged) >= 0.4 * len(judged)
     assert {concern for _, concern, *_ in judged} == {*CONCERNS, "good"}

@@ -1,9 +1,9 @@
-"""Copies are found as an exhaustive comparison would find them, in whatever order they come."""
+"""The search for copies gives what an exhaustive comparison gives, in any order of rows."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.duplicates import index
@@ -22,6 +22,7 @@ def exhaustive(keys: np.ndarray, hashes: np.ndarray, distance: int) -> set[tuple
     }
 
 
+@settings(deadline=None)
 @given(near_hashes, st.integers(0, 6), st.booleans())
 def test_pairs_are_those_of_an_exhaustive_comparison(rows: list, distance: int, banded: bool) -> None:
     keys = np.array([key for key, _ in rows], dtype=np.uint64)
@@ -33,17 +34,19 @@ def test_pairs_are_those_of_an_exhaustive_comparison(rows: list, distance: int, 
     assert set(zip(first.tolist(), second.tolist(), strict=True)) == exhaustive(keys, hashes, distance)
 
 
+@settings(deadline=None)
 @given(near_hashes, near_hashes, st.integers(0, 8))
 def test_nearest_is_exhaustive_and_sorted(rows: list, items: list, distance: int) -> None:
     left, right = (np.array([value for _, value in side], dtype=np.uint64) for side in (rows, items))
-    found = list(zip(*(part.tolist() for part in nearest(left, right, distance)), strict=True))
+    result = list(zip(*(part.tolist() for part in nearest(left, right, distance)), strict=True))
     expected = [(i, j, int(a ^ b).bit_count()) for i, a in enumerate(left) for j, b in enumerate(right)]
     expected = [(i, j, int(d)) for i, j, d in expected if d <= distance]
-    assert found == sorted(expected, key=lambda pair: (pair[0], pair[2], pair[1]))
+    assert result == sorted(expected, key=lambda pair: (pair[0], pair[2], pair[1]))
 
 
+@settings(deadline=None)
 @given(near_hashes, st.integers(0, 6), st.randoms())
-def test_every_copy_has_a_witness_that_stays_and_no_two_that_stay_are_near(rows: list, distance: int, chance) -> None:
+def test_every_copy_is_near_its_kept_row_and_no_two_kept_rows_are_near(rows: list, distance: int, chance) -> None:
     keys = np.array([key for key, _ in rows], dtype=np.uint64)
     hashes = np.array([value for _, value in rows], dtype=np.uint64)
     pairs = list(zip(*(part.tolist() for part in pairs_within(keys, hashes, distance)), strict=True))
@@ -51,15 +54,15 @@ def test_every_copy_has_a_witness_that_stays_and_no_two_that_stay_are_near(rows:
     first, second = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
     copy_of = keep_first(first, second, len(rows))
     near = exhaustive(keys, hashes, distance)
-    for row, witness in enumerate(copy_of.tolist()):
-        if witness >= 0:
-            assert (witness, row) in near and copy_of[witness] < 0
-    stays = np.flatnonzero(copy_of < 0).tolist()
-    assert not any((i, j) in near for i in stays for j in stays)
+    for row, kept in enumerate(copy_of.tolist()):
+        if kept >= 0:
+            assert (kept, row) in near and copy_of[kept] < 0
+    kept_rows = np.flatnonzero(copy_of < 0).tolist()
+    assert not any((i, j) in near for i in kept_rows for j in kept_rows)
 
 
-def test_words_are_equal_whatever_their_case_width_and_punctuation() -> None:
-    said = ["A  red fox.", "a red fox", "A RED FOX!", "Ａ red—fox", "a red foxes"]
-    keys = caption_key(pa.chunked_array([said])).to_pylist()
+def test_equal_words_have_one_key_whatever_their_case_width_and_punctuation() -> None:
+    texts = ["A  red fox.", "a red fox", "A RED FOX!", "Ａ red—fox", "a red foxes"]
+    keys = caption_key(pa.chunked_array([texts])).to_pylist()
     assert len(set(keys[:4])) == 1 and keys[4] != keys[0]
     assert caption_key(pa.chunked_array([["红色，狐狸。"]])).to_pylist() == ["红色 狐狸"]

@@ -6,6 +6,7 @@ enabled rules are evaluated, so `reasons` names every rule that a sample failed,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,11 +83,15 @@ class RuleSetting:
 
 
 def configure(rules: Sequence[Rule], section: Mapping[str, Any]) -> list[RuleSetting]:
-    """The rules as a recipe's section sets them; ValueError names a rule or setting that does not exist.
+    """The rules as a recipe's section sets them; ValueError names a rule or setting that does not exist, or a name used twice.
 
     The section maps a rule's name (dots may nest) to `enabled`, `missing`, its thresholds, and `by_source.<source>.<threshold>`.
     """
-    values = _by_rule(_flatten(section), {rule.name for rule in rules})
+    names = Counter(rule.name for rule in rules)
+    for name, count in names.items():
+        if count > 1:
+            raise ValueError(f"{count} rules are named {name!r}; rename all but one")
+    values = _by_rule(_flatten(section), names)
     return [_configure_one(rule, values.get(rule.name, {})) for rule in rules]
 
 
@@ -100,10 +105,10 @@ def _flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _by_rule(flat: Mapping[str, Any], names: set[str]) -> dict[str, dict[str, Any]]:
+def _by_rule(flat: Mapping[str, Any], names: Collection[str]) -> dict[str, dict[str, Any]]:
     by_rule: dict[str, dict[str, Any]] = {}
     for key, value in flat.items():
-        name = next((name for name in names if key.startswith(name + ".")), None)
+        name = max((name for name in names if key.startswith(name + ".")), key=len, default=None)
         if name is None:
             raise ValueError(f"no rule is set by {key!r}; {nearest(key.rpartition('.')[0] or key, names)}")
         by_rule.setdefault(name, {})[key.removeprefix(name + ".")] = value

@@ -2,8 +2,8 @@
 
 content.py                digest of what decides: functions with all that they read, values, files
 errors.py                 the error of a wrong request, and the nearest known name
-source_tree.py            the source of a function or class without comments and layout
 settings.py               settings files validated by pydantic
+source_tree.py            the source of a function or class, normalised
 torchvision_operators.py  operators that torchvision lacks beside a CPU build of torch
 torchrun.py               the trainer under torchrun
 """

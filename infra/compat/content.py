@@ -115,15 +115,22 @@ class _Walk:
         if type(value) in (dict, MappingProxyType):
             return [part for item in value.items() for part in item]  # in their order, in which a rule may go through them
         if type(value) in (set, frozenset):
-            return sorted(content_digest(member, packages=self.packages) for member in value)
+            return sorted(map(self.member_digest, value))
         return self.reduced(value)
+
+    def member_digest(self, member: Any) -> str:
+        """The digest of a member of a set: from here on, but as if no other member had been visited."""
+        walk = _Walk(self.packages)
+        walk.definitions, walk.open, walk.names = dict(self.definitions), [*self.open], [*self.names]
+        walk.visit(member)
+        return walk.hash.hexdigest()
 
     def reduced(self, value: Any) -> Iterable[Any]:
         """How any other object would be made again: its class and its state."""
         try:
-            made = value.__reduce_ex__(2)
-            return [made] if isinstance(made, str) else [part if type(part) in (dict, tuple) else _listed(part) for part in made]
-        except Exception as error:  # whatever a stranger's class raises
+            reduced = value.__reduce_ex__(2)
+            return [reduced] if isinstance(reduced, str) else [*map(_listed, reduced)]
+        except Exception as error:  # a class may raise anything
             mend = "use plain values, functions, arrays or paths, or keep what decides nothing in an infra.compat.content.State"
             where = " → ".join(self.names) or "the value itself"
             raise RequestError(f"{where}: the content of a {type(value).__name__} cannot be read ({error}); {mend}") from None
@@ -233,7 +240,7 @@ def _places(package: str) -> list[str]:
 
 
 def _listed(part: Any) -> Any:
-    """The items of a list or dict that an object is made again from come as iterators."""
+    """A part of a reduced object; the items of a list or dict come as iterators."""
     return list(part) if hasattr(part, "__next__") else part
 
 
@@ -241,4 +248,5 @@ def _files(path: Path) -> list[tuple[str, bytes]]:
     """(name within the folder, bytes) of each file below a path; of a file alone, without its name."""
     if path.is_file():
         return [("", path.read_bytes())]
-    return [(str(file.relative_to(path)), file.read_bytes()) for file in sorted(path.rglob("*")) if file.is_file()]
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
+    return [(str(file.relative_to(path)), file.read_bytes()) for file in files]

@@ -1,8 +1,8 @@
-"""Source code without what decides nothing: the syntax tree of a function or class as text, and the names it reads.
+"""The source of a function or class, normalised: its syntax tree as text, and the names that it reads.
 
-Not its text, which changes with a comment or a line break; not its bytecode, which changes with the version of Python. Comments
-and layout are not in a tree; docstrings, annotations of functions and empty fields (each version of Python adds some) are left
-out. Nothing in the result depends on line numbers.
+Neither its text, which changes with a comment or a line break, nor its bytecode, which changes with the version of Python.
+Comments and layout are not in a tree; docstrings, annotations of functions and empty fields (each version of Python adds some)
+are left out. Nothing in the result depends on line numbers.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ def source_of_function(code: CodeType) -> Source:
 
 
 @cache
-def _source_of_code(code: CodeType, file: str) -> Source:  # equal code objects may come from different files
+def _source_of_code(code: CodeType, file: str) -> Source:  # code objects of different files may be equal
     nodes = [node for node in _functions(_read(file)) if _is_node_of(node, code)]
-    if len(nodes) > 1:  # several lambdas on one line: only a lambda's own code holds the columns of its whole body
-        columns = set(code.co_positions())
-        nodes = [node for node in nodes if isinstance(node, ast.Lambda) and _position(node.body) in columns]
+    if len(nodes) > 1:  # lambdas on one line: only the code of a lambda itself has an instruction for its whole body
+        positions = set(code.co_positions())
+        nodes = [node for node in nodes if isinstance(node, ast.Lambda) and _position(node.body) in positions]
     if len(nodes) != 1:
         names = sorted(_names_of_code(code))
         return Source(_text_of_code(code), (*names, *(".".join(pair) for pair in permutations(names, 2))))
-    found = _source([nodes[0]])
-    outside = _names_of_code(code) | {bound for _, _, bound in found.imports}
-    return Source(found.text, tuple(name for name in found.names if name.partition(".")[0] in outside), found.imports)
+    source = _source(nodes)
+    outside = _names_of_code(code) | {bound for _, _, bound in source.imports}  # the others are local variables
+    return Source(source.text, tuple(name for name in source.names if name.partition(".")[0] in outside), source.imports)
 
 
 @cache
@@ -128,7 +128,7 @@ def _position(node: ast.expr) -> tuple[int, int | None, int, int | None]:
 def _source(nodes: list[Any]) -> Source:
     inner = [node for outer in nodes for node in ast.walk(outer)]
     names = {name for node in inner if isinstance(node, ast.Name | ast.Attribute) for name in [_dotted(node)] if name}
-    imports = sorted(found for node in inner for found in _imports(node))
+    imports = sorted(binding for node in inner for binding in _imports(node))
     return Source("".join(map(_text_of_definition, nodes)), tuple(sorted(names)), tuple(imports))
 
 

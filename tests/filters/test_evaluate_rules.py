@@ -1,5 +1,7 @@
 """A rule set gives every sample the verdict and the reasons that its rules give one by one."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -81,3 +83,12 @@ def test_a_score_equal_to_the_threshold_stays(threshold: float, kind: pa.DataTyp
     table = pa.table({"x": pa.array([threshold], kind)})
     for test, name in ((below, "min"), (above, "max")):
         assert test(column("x"))(table, {name: threshold}).to_pylist() == [False]
+
+
+def test_a_name_used_twice_is_refused_and_a_longer_name_is_another_rule() -> None:
+    rule = stage1.RULES[0]
+    with pytest.raises(ValueError, match="2 rules are named 'clip_similarity'; rename all but one"):
+        configure([rule, rule], {})
+    longer = replace(rule, name="clip_similarity.strict")
+    both = configure([rule, longer], {"clip_similarity": {"min": 0.1, "strict": {"min": 0.4}}})
+    assert [setting.thresholds["min"] for setting in both] == [0.1, 0.4]

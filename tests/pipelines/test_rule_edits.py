@@ -42,11 +42,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Sto
 def stale(storage: Storage, overrides: list[str] | None = None) -> dict[str, set[Part]]:
     """By step, the parts whose receipt does not carry the fingerprint that they would get now."""
     recipe, parts = load_recipe(None, overrides or []), all_parts(storage)
-    found = {}
+    by_step = {}
     for step in (stage1_job.stage1_step(recipe), stage2_job.stage2_step(recipe)):
         now, receipts = fingerprints(storage, step, parts), read_receipts(storage, step.family, parts)
-        found[step.family] = {part for part in parts if part not in receipts or receipts[part].fingerprint != now[part]}
-    return found
+        by_step[step.family] = {part for part in parts if part not in receipts or receipts[part].fingerprint != now[part]}
+    return by_step
 
 
 WORDS = ["sofa", "chair"]

@@ -186,17 +186,17 @@ def test_processes_with_other_hash_seeds_agree(tmp_path, monkeypatch) -> None:
 
 
 def test_a_function_without_a_file_counts_by_its_code() -> None:
-    def made(text: str) -> Any:
+    def function_of(text: str) -> Any:
         names: dict[str, Any] = {"WORDS": ("a", "b")}
         exec(text, names)
         return names["test"]
 
     text = "def test(x, limit=2):\n    return x in {'p', 'q'} and len(WORDS) > 1"
-    digest = content_digest(made(text))
-    assert digest == content_digest(made(text))
-    assert digest != content_digest(made(text.replace("> 1", "> 3")))
-    assert digest != content_digest(made(text.replace("limit=2", "limit=3")))
-    assert digest != content_digest(made("WORDS = ('c',)\n" + text))
+    digest = content_digest(function_of(text))
+    assert digest == content_digest(function_of(text))
+    assert digest != content_digest(function_of(text.replace("> 1", "> 3")))
+    assert digest != content_digest(function_of(text.replace("limit=2", "limit=3")))
+    assert digest != content_digest(function_of("WORDS = ('c',)\n" + text))
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4) | st.binary(max_size=4)
@@ -246,7 +246,26 @@ def test_state_is_no_content_and_what_cannot_be_read_is_named() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_list_that_holds_itself_has_a_content() -> None:
+def test_what_holds_itself_has_a_content() -> None:
     endless: list[Any] = [1]
     endless.append(endless)
     assert content_digest(endless) != content_digest([1])
+
+    def first() -> Any:
+        return functions
+
+    def second() -> Any:
+        return functions, 2
+
+    functions = frozenset({first, second})
+    assert content_digest(first) == content_digest(first) != content_digest(second)
+
+
+def test_the_content_of_a_folder_is_that_of_its_files(tmp_path: Path) -> None:
+    for name, text in (("one", "red"), ("other", "red"), ("third", "blue")):
+        (tmp_path / name / "__pycache__").mkdir(parents=True)
+        (tmp_path / name / "__pycache__" / "words.pyc").write_text(name)
+        (tmp_path / name / "words.txt").write_text(text)
+    one, other, third = (content_digest(tmp_path / name) for name in ("one", "other", "third"))
+    assert one == other != third
+    assert content_digest(tmp_path / "one" / "words.txt") != content_digest(tmp_path / "third" / "words.txt")

@@ -22,8 +22,10 @@ from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from pipelines.runtime.cache import commit_once
-from pipelines.scoring.models import load_clip, open_nsfw, provenance
+from pipelines.scoring import provenance
+from pipelines.scoring.clip import load_clip
 from pipelines.scoring.settings import ScoreSettings
+from pipelines.scoring.unsafe import open_nsfw
 from tests.support.pictured import COLOURS, PART, jpeg, pictured
 
 CLIP = {

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from filters.duplicates.hashes import hash_rows
 from filters.text.words import ALONE, WITHIN, count_words
 from infra.compat.errors import RequestError
-from pipelines.ingest import to_samples
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part
 from pipelines.sources import source_named
 from pipelines.sources.files import Rows, inspect, read_rows
+from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings
 
 LAION = {"URL": ["http://a/1.jpg", "http://a/2.jpg"], "TEXT": ["A red fox", None], "WIDTH": [640, 300], "HEIGHT": [480, 200]}

@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 from infra.compat.errors import RequestError, nearest
 from pipelines.captioning import captioner_named
 from pipelines.captioning.settings import CaptionSettings
-from pipelines.images.chunks import Finished, StoredPicture, compute_in_chunks
-from pipelines.manifest.join import locate, read_part
+from pipelines.images.chunks import Finished, StoredPicture, compute_in_chunks, pending_samples
 from pipelines.manifest.parts import Part
 from pipelines.manifest.selection import DISTINCT
 from pipelines.manifest.storage import Storage
@@ -84,13 +83,8 @@ def _caption(
     from pipelines.captioning.chunks import caption_chunk, load_captioner
 
     result_settings = _result_settings(settings, model, part.source)
-    columns = {"fetch": ["status", "tar", "offset", "length"], "stage1": ["keep"], "dedup": ["duplicate_of", "eval_match"]}
-    table = read_part(storage, part, {"samples": [], **columns})
     cached = had(storage, part, "captions", result_settings)
-    kept = pc.and_(pc.fill_null(pc.equal(table["fetch_status"], "ok"), False), pc.fill_null(table["stage1_keep"], True))
-    kept = pc.and_(kept, pc.and_(pc.is_null(table["dedup_duplicate_of"]), pc.is_null(table["dedup_eval_match"])))
-    is_new = pc.is_null(locate(cached["sample_id"].to_numpy(), table["sample_id"].to_numpy()))
-    pending = table.filter(pc.and_(kept, is_new))
+    pending = pending_samples(storage, part, cached, DISTINCT)
     reporter(part.rows - len(pending))
     describe, questions = load_captioner(uri, settings.model_dump_json()), settings.prompt_for(part.source)
     name = f"{model['model']}@{model['sha256'][:12]}"

@@ -12,10 +12,8 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.images.chunks import Finished, StoredPicture, compute_in_chunks
-from pipelines.manifest.join import locate, read_part
+from pipelines.images.chunks import Finished, StoredPicture, compute_in_chunks, pending_samples
 from pipelines.manifest.parts import Part
 from pipelines.manifest.selection import WITH_PICTURE
 from pipelines.manifest.storage import Storage
@@ -62,11 +60,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def _score(storage: Storage, part: Part, reporter: Reporter, *, settings: ScoreSettings, models: dict[str, Any]) -> Made:
     from pipelines.scoring.chunks import footer, load_scores, score_chunk
 
-    table = read_part(storage, part, {"samples": ["caption"], "fetch": ["status", "tar", "offset", "length"], "stage1": ["keep"]})
     cached = had(storage, part, "scores", models)
-    kept = pc.and_(pc.fill_null(pc.equal(table["fetch_status"], "ok"), False), pc.fill_null(table["stage1_keep"], True))
-    is_new = pc.is_null(locate(cached["sample_id"].to_numpy(), table["sample_id"].to_numpy()))
-    pending = table.filter(pc.and_(kept, is_new))
+    pending = pending_samples(storage, part, cached, WITH_PICTURE, ["caption"])
     reporter(part.rows - len(pending))
     loaded = load_scores(settings.model_dump_json(), tuple(models))
 

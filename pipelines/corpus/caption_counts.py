@@ -1,8 +1,8 @@
-"""On how many pictures of the whole corpus each caption stands: counted exactly, and only hashes travel between parts.
+"""How many pictures of the whole corpus share each caption: exact, though only hashes travel between parts.
 
-Captions are alike when their words are (case, width, punctuation and spacing folded); a picture is its URL. Every part writes
-(hash of the caption, hash of the URL, sample_id), ranges of caption hashes are counted one by one, and each part takes home the
-counts of its own samples: the family `caption_counts`, a row for every sample whose caption stands on `LEAST` pictures or more.
+Captions are equal when their words are (case, width, punctuation and spacing folded); a picture is its URL. Each part writes
+(hash of the caption, hash of the URL, sample_id), ranges of caption hashes are counted one by one, and the counts are scattered
+back to their parts: the family `caption_counts`, a row for every sample whose caption stands on `LEAST` pictures or more.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
 from pipelines.runtime.step import Made, Outcome, Step, run_step
 
 FAMILY = "caption_counts"
-LEAST = 4  # pictures: what stands on fewer repeats nothing, and would only be carried about
+LEAST = 4  # pictures: no rule asks about fewer, so smaller counts are not written
 BUCKET_ROWS = 8_000_000
 
 
 def count_captions(storage: Storage, parts: Sequence[Part]) -> Outcome:
-    """Makes `caption_counts` of those parts that are ingested. The counts are over them: `parts` are the whole corpus."""
+    """Makes `caption_counts` of those parts that are ingested. `parts` are the whole corpus, as the counts are over them."""
     parts = list(read_receipts(storage, "samples", parts))
     hashed = run_step(storage, Step("caption_keys", ("samples",), lambda part: {}, _hash_part), parts)
     if hashed.failed:
@@ -40,7 +40,7 @@ def count_captions(storage: Storage, parts: Sequence[Part]) -> Outcome:
     buckets, failed = run_buckets(storage, "caption_counts", count, {"keys": fingerprint_of(keys), "least": LEAST}, search)
     if failed:
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
-    work = partial(_take_home, buckets=list(buckets))
+    work = partial(_gather, buckets=list(buckets))
     return run_step(storage, Step("caption_counts", ("samples",), lambda part: {"buckets": buckets}, work), parts)
 
 
@@ -52,7 +52,7 @@ def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
         "sample_id": samples["sample_id"],
     }
     reporter(part.rows)
-    # Sorted by key, so that a bucket reads its own run of each part.
+    # Sorted by key, so that a bucket reads one run of rows of each part.
     return Made(pa.table(hashes).sort_by([("key", "ascending"), ("sample_id", "ascending")]))
 
 
@@ -75,11 +75,11 @@ def pictures_of(keys: np.ndarray, pictures: np.ndarray, ids: np.ndarray) -> pa.T
     new_picture[1:] |= pictures[1:] != pictures[:-1]
     group = np.cumsum(new_key) - 1
     count = np.bincount(group, new_picture).astype(np.int32)[group]
-    found = pa.table({"sample_id": ids[order], "pictures": count}).filter(pa.array(count >= LEAST))
-    return found.sort_by("sample_id")
+    counts = pa.table({"sample_id": ids[order], "pictures": count}).filter(pa.array(count >= LEAST))
+    return counts.sort_by("sample_id")
 
 
-def _take_home(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str]) -> Made:
+def _gather(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str]) -> Made:
     ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
     counts = rows_home(storage, buckets, ids)
     reporter(part.rows)
@@ -87,6 +87,6 @@ def _take_home(storage: Storage, part: Part, reporter: Reporter, *, buckets: Seq
 
 
 def read_counts(storage: Storage, part: Part, ids: pa.ChunkedArray) -> pa.ChunkedArray:
-    """On how many pictures the caption of each sample of a part stands: int32[N], NULL for fewer than `LEAST`."""
+    """How many pictures share the caption of each sample of a part: int32[N], NULL for fewer than `LEAST`."""
     counts = read_family(storage, part, FAMILY, ["pictures"])
     return counts["pictures"].take(locate(counts["sample_id"].to_numpy(), ids.to_numpy()))

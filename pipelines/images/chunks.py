@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from pipelines.images.decode import flatten
+from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part
+from pipelines.manifest.selection import columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.cache import commit_once
 from pipelines.runtime.progress import Reporter
@@ -28,13 +31,26 @@ class StoredPicture(NamedTuple):
     length: int
 
 
+STORED = ("tar", "tar_offset", "tar_length")  # the columns of the manifest that say so
 Finished = Callable[[int, int], None]  # called with first, last when pictures first … last - 1 are done
 Compute = Callable[[pa.Table, list[StoredPicture], list[int], Finished], pa.Table]
 
 
+def pending_samples(
+    storage: Storage, part: Part, cached: pa.Table, conditions: Sequence[str], columns: Sequence[str] = ()
+) -> pa.Table:
+    """The samples of a part that meet the conditions (of `manifest/selection.py`) and have no row in `cached`.
+
+    A row each, in the order of sample_id: the named columns of the manifest, and where the picture is stored.
+    """
+    table = read_columns(storage, part, dict.fromkeys([*columns, *STORED, *columns_of(conditions)]))
+    is_pending = pc.is_null(locate(cached["sample_id"].to_numpy(), table["sample_id"].to_numpy()))
+    return table.filter(pc.and_(mask_of(table, conditions), is_pending)).select(["sample_id", *columns, *STORED])
+
+
 def distinct_pictures(samples: pa.Table) -> tuple[list[StoredPicture], list[int]]:
-    """The distinct pictures of samples (fetch_tar, fetch_offset, fetch_length), and for each sample the index of its own."""
-    columns = [samples[f"fetch_{name}"].to_pylist() for name in StoredPicture._fields]
+    """The distinct pictures of samples (columns `STORED`), and for each sample the index of its own."""
+    columns = [samples[name].to_pylist() for name in STORED]
     index: dict[StoredPicture, int] = {}
     picture_of = [index.setdefault(StoredPicture(*row), len(index)) for row in zip(*columns, strict=True)]
     return list(index), picture_of
@@ -89,7 +105,7 @@ def compute_in_chunks(
     kill is not computed again; `result_settings` are in its name.
     """
     # In the order of the tars: a chunk then reads one stretch of them, and all samples of a picture are in the same chunk.
-    pending = pending.sort_by([(name, "ascending") for name in ("fetch_tar", "fetch_offset", "sample_id")])
+    pending = pending.sort_by([(name, "ascending") for name in ("tar", "tar_offset", "sample_id")])
     paths = []
     for start in range(0, len(pending), chunk_rows):
         chunk = pending.slice(start, chunk_rows)

@@ -53,7 +53,7 @@ def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings)
 
 
 def _without_nul(captions: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Strips NUL bytes: readers disagree about the text after one. Hardly any caption has one: the raw bytes are searched first."""
+    """Strips NUL bytes: readers disagree about the text after one. Hardly any has one, so the raw bytes are searched first."""
     buffers = [np.frombuffer(data, np.uint8) for chunk in captions.chunks if (data := chunk.buffers()[2]) is not None]
     return pc.replace_substring(captions, "\x00", "") if any(data.min(initial=1) == 0 for data in buffers) else captions
 

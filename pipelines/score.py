@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipelines.images.chunks import Finished, StoredPicture, compute_in_chunks, pending_samples
 from pipelines.manifest.parts import Part
+from pipelines.manifest.score_columns import register_score_columns
 from pipelines.manifest.selection import WITH_PICTURE
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import recipe_of
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     load = partial(load_scores, settings.model_dump_json(), tuple(models))
     if not settings.gpus:
         load()  # a model that does not load is a wrong request, not a thousand failed parts
+    register_score_columns(storage, models)
     start_ray(options.address)
     require_gpus("score.gpus", settings.gpus, options.address)
     step = Step(

@@ -24,7 +24,7 @@ from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
 from pipelines.runtime.step import Made, Outcome, Step, run_step
 
 FAMILY = "caption_counts"
-LEAST = 4  # pictures: no rule asks about fewer, so smaller counts are not written
+LEAST = 4  # pictures: fewer are no repetition, and not worth a row
 BUCKET_ROWS = 8_000_000
 
 

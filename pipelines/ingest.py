@@ -57,7 +57,8 @@ def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSet
         return {"uri": file.uri, "size": file.size, "stamp": file.stamp, **settings.model_dump(exclude={"part_rows"})}
 
     work = partial(_ingest, source=source.name, uris={file.ordinal: file.uri for file in files}, settings=settings)
-    return Step("samples", (), identity, work)
+    content = (to_samples, read_rows, Source.published, source.convert, source.models, source.format, source.columns)
+    return Step("samples", (), identity, work, content)
 
 
 def _ingest(

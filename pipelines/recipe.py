@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from filters import stage1, stage2
-from filters.rules import Rule, RuleSetting, configure
+from filters.rules import Rule, RuleSetting, configure, required_columns
 from infra.compat.errors import RequestError
 from infra.compat.settings import Section, first_fault, read_toml
 from pipelines.captioning import captioners
@@ -30,6 +30,7 @@ from pipelines.captioning.settings import CaptionSettings
 from pipelines.corpus.settings import DedupSettings
 from pipelines.exporting.settings import ExportSettings
 from pipelines.fetching.settings import FetchSettings
+from pipelines.manifest.precedence import PRECEDENCE, require_columns
 from pipelines.runtime.plugins import any_defines, load_plugins, with_plugins
 from pipelines.scoring import scores
 from pipelines.scoring.settings import ScoreSettings
@@ -52,11 +53,18 @@ class Recipe(Section):
 
     def stage1_rules(self) -> list[RuleSetting]:
         """The first filter's rules as set here."""
-        return configure(with_plugins(stage1.RULES, "STAGE1_RULES", Rule, "name", plugins=self.plugins), self.stage1)
+        return self._rules(stage1.RULES, "STAGE1_RULES", self.stage1)
 
     def stage2_rules(self) -> list[RuleSetting]:
         """The second filter's rules as set here."""
-        return configure(with_plugins(stage2.RULES, "STAGE2_RULES", Rule, "name", plugins=self.plugins), self.stage2)
+        return self._rules(stage2.RULES, "STAGE2_RULES", self.stage2)
+
+    def _rules(self, ours: Sequence[Rule], kind: str, section: Mapping[str, Any]) -> list[RuleSetting]:
+        settings = configure(with_plugins(ours, kind, Rule, "name", plugins=self.plugins), section)
+        unknown = set(required_columns(settings)) - set(PRECEDENCE)
+        if unknown:
+            require_columns(sorted(unknown), scores())
+        return settings
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

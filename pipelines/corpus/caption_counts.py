@@ -15,6 +15,7 @@ import pyarrow as pa
 import xxhash
 
 from filters.duplicates.hashes import caption_key, hash_rows
+from infra.compat.content import content_digest
 from pipelines.manifest.join import locate, read_family
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
@@ -37,7 +38,8 @@ def count_captions(storage: Storage, parts: Sequence[Part]) -> Outcome:
     keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "caption_keys", parts).items()}
     search = partial(_count, storage=storage, parts=parts)
     count = -(-sum(part.rows for part in parts) // BUCKET_ROWS)
-    buckets, failed = run_buckets(storage, "caption_counts", count, {"keys": fingerprint_of(keys), "least": LEAST}, search)
+    depends_on = {"content": content_digest(_count, packages=[__name__]), "keys": fingerprint_of(keys)}
+    buckets, failed = run_buckets(storage, FAMILY, count, depends_on, search)
     if failed:
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
     work = partial(_gather, buckets=list(buckets))

@@ -21,6 +21,7 @@ from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH, caption_key, hash_rows
 from filters.duplicates.index import keep_first, nearest, pairs_within
+from infra.compat.content import content_digest
 from pipelines.corpus import evaluation_sets
 from pipelines.corpus.settings import DedupSettings
 from pipelines.images.chunks import STORED, distinct_pictures
@@ -45,7 +46,8 @@ def run_dedup(
     if hashed.failed:
         return hashed
     keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "copy_keys", parts).items()}
-    depends_on = {"keys": fingerprint_of(keys), "distance": settings.distance}
+    content = content_digest(_search, packages=[__name__])
+    depends_on = {"content": content, "keys": fingerprint_of(keys), "distance": settings.distance}
     search = partial(_search, storage=storage, parts=parts, settings=settings)
     buckets, failed = run_buckets(storage, "copies", settings.buckets, depends_on, search)
     if failed:

@@ -1,4 +1,4 @@
-"""The columns of the family `scores` beyond those that every manifest has: scores of one's own, registered where they are written.
+"""The columns of the family `scores` beyond those that every manifest has, registered when they are first written.
 
 SQL has to know a manifest's columns without the recipe and the plugins that made them.
 """

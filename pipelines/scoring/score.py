@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.manifest.precedence import PRECEDENCE
+from pipelines.manifest.tables import FAMILIES
 from pipelines.scoring.settings import ScoreSettings
 
 if TYPE_CHECKING:
@@ -53,3 +55,7 @@ class Score:
     provenance: Callable[[ScoreSettings], Mapping[str, Any] | None]
     load: Callable[[ScoreSettings, str], Scorer]
     reads_captions: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or (self.name in PRECEDENCE and self.name not in FAMILIES["scores"].names):
+            raise ValueError(f"score {self.name!r} cannot be a new column of the manifest; choose another name")

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters.duplicates.hashes import hash_rows
+from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
 from pipelines.manifest.join import locate
 from pipelines.manifest.parts import Part, SourceFile
@@ -72,7 +73,8 @@ def join_tags(storage: Storage, source: str, tables: Sequence[SourceFile], parts
         return hashed
     models = _models(tables)
     keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "tag_keys", parts).items()}
-    depends_on = {"keys": fingerprint_of(keys), "tables": [asdict(table) for table in tables]}
+    content = content_digest(_search, packages=[__name__])
+    depends_on = {"content": content, "keys": fingerprint_of(keys), "tables": [asdict(table) for table in tables]}
     ordered = {f"partial/tag_tables/{source}/{fingerprint_of(asdict(table))}.parquet": table.uri for table in tables}
     search = partial(_search, storage=storage, parts=parts, tables=list(ordered))
     count = -(-(sum(part.rows for part in parts) + sum(table.rows for table in tables)) // BUCKET_ROWS)

@@ -63,6 +63,8 @@ def _score(storage: Storage, part: Part, reporter: Reporter, *, settings: ScoreS
     from pipelines.scoring.chunks import footer, load_scores, score_chunk
 
     cached = had(storage, part, "scores", models)
+    for name in models.keys() - set(cached.column_names):  # of scores of one's own, in a part without results
+        cached = cached.append_column(name, pa.nulls(len(cached), pa.float32()))
     pending = pending_samples(storage, part, cached, WITH_PICTURE, ["caption"])
     reporter(part.rows - len(pending))
     loaded = load_scores(settings.model_dump_json(), tuple(models))

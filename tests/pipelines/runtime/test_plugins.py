@@ -157,7 +157,7 @@ def test_one_of_each_kind_works_on_rays_workers(lab: Path) -> None:
     assert [row[1] for row in scored] == pytest.approx([0.17, 0.17, 0.08, 0.17, 0.5, None, None, None], abs=0.011)
     assert [row[2] for row in scored] == [3, 12, 5, 4, None, None, None, None]  # 4 has no caption, 5 cannot be decoded
     assert [row[0] for row in scored if "my_lab.dark" in row[3]] == [0, 1, 2, 3]
-    assert [row[4] for row in scored][4] == "Red: 255" and [row[4] for row in scored][0] is None
+    assert [row[4] for row in scored] == [None, None, None, None, "Red: 255", None, None, "Red: 0"]
 
 
 def test_a_row_scored_by_a_plugin_keeps_its_score_in_a_later_run(lab: Path) -> None:

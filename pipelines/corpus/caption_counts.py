@@ -38,7 +38,7 @@ def count_captions(storage: Storage, parts: Sequence[Part]) -> Outcome:
     keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "caption_keys", parts).items()}
     search = partial(_count, storage=storage, parts=parts)
     count = -(-sum(part.rows for part in parts) // BUCKET_ROWS)
-    depends_on = {"content": content_digest(_count, packages=[__name__]), "keys": fingerprint_of(keys)}
+    depends_on = {"content": content_digest(_count, packages=["filters", __name__]), "keys": fingerprint_of(keys)}
     buckets, failed = run_buckets(storage, FAMILY, count, depends_on, search)
     if failed:
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)

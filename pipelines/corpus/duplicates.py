@@ -46,7 +46,7 @@ def run_dedup(
     if hashed.failed:
         return hashed
     keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "copy_keys", parts).items()}
-    content = content_digest(_search, packages=[__name__])
+    content = content_digest(_search, packages=["filters", __name__])
     depends_on = {"content": content, "keys": fingerprint_of(keys), "distance": settings.distance}
     search = partial(_search, storage=storage, parts=parts, settings=settings)
     buckets, failed = run_buckets(storage, "copies", settings.buckets, depends_on, search)

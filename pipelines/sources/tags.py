@@ -73,7 +73,7 @@ def join_tags(storage: Storage, source: str, tables: Sequence[SourceFile], parts
         return hashed
     models = _models(tables)
     keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "tag_keys", parts).items()}
-    content = content_digest(_search, packages=[__name__])
+    content = content_digest(_search, packages=["filters", __name__])
     depends_on = {"content": content, "keys": fingerprint_of(keys), "tables": [asdict(table) for table in tables]}
     ordered = {f"partial/tag_tables/{source}/{fingerprint_of(asdict(table))}.parquet": table.uri for table in tables}
     search = partial(_search, storage=storage, parts=parts, tables=list(ordered))

@@ -2,7 +2,7 @@
 
 Captions are equal when their words are (case, width, punctuation and spacing folded); a picture is its URL. Each part writes
 (hash of the caption, hash of the URL, sample_id), ranges of caption hashes are counted one by one, and the counts are scattered
-back to their parts: the family `caption_counts`, a row for every sample whose caption stands on `LEAST` pictures or more.
+back to their parts: the family `caption_counts`, a row for every sample whose caption `LEAST` pictures or more share.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _count(low: int, high: int, *, storage: Storage, parts: Sequence[Part]) -> p
 
 
 def pictures_of(keys: np.ndarray, pictures: np.ndarray, ids: np.ndarray) -> pa.Table:
-    """(sample_id, pictures) of the samples whose key stands on `LEAST` distinct pictures or more, by sample_id.
+    """(sample_id, pictures) of the samples whose key has `LEAST` distinct pictures or more, by sample_id.
 
     Keys, pictures and ids are uint64[N], a row per sample.
     """

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from infra.compat.errors import RequestError
+from pipelines.explain import explain
 from pipelines.manifest import connect
+from pipelines.manifest.ids import sample_ids
+from pipelines.manifest.storage import Storage
 from pipelines.recipe import load_recipe
 from pipelines.runtime import plugins
 from tests.support.pictured import pictured
@@ -150,6 +153,8 @@ def test_one_of_each_kind_works_on_rays_workers(lab: Path) -> None:
         "select sample_id >> 56, caption, stage1_reasons from manifest where source = 'my_corpus' order by 2 desc"
     )
     assert own.fetchall() == [(200, "cheap foxes", ["my_lab.blocked_url"]), (200, "a red fox", [])]
+    origin = explain(Storage(str(lab / "root")), connection, sample_ids(200, 0, 1, 1)[0])["source row"]
+    assert (origin["source"], origin["row"]) == ("my_corpus", 1) and origin["file"].endswith("corpus.csv")
     scored = connection.sql(
         "select sample_id & 255, round(brightness, 2), round(caption_density * 48 * 40), stage1_reasons, synthetic_caption "
         "from manifest where source = 'coyo' order by sample_id"

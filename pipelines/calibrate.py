@@ -85,7 +85,7 @@ class Known:
 def _targets(given: Sequence[str], totals: Mapping[str, int]) -> dict[str, float]:
     """Source → wanted share; the paper's where none is given. RequestError for a share or source that cannot be."""
     titles = {name: source.title for name, source in sources().items()}
-    targets = {name: TABLE_2[titles[name]].stage1 for name in totals if titles[name] in TABLE_2}
+    targets = {name: TABLE_2[titles[name]].stage1 for name in totals if titles.get(name) in TABLE_2}
     for text in given:
         name, equals, share = text.rpartition("=")
         try:

@@ -1,7 +1,7 @@
 """caption --model M: kept pictures → synthetic captions by an InternVL on workers of its own, the family `captions`.
 
-A costly step: a sample once captioned is not captioned again, and a picture that several samples of a part share goes through the
-model once. The model is a folder in the Hugging Face layout, by path or URI.
+A costly step: captions are cached per sample, and a picture that several samples of a part share is captioned once. The model is
+a folder in the Hugging Face layout, by path or URI, or what another `caption.captioner` takes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.compat.errors import RequestError, nearest
+from pipelines.captioning import captioner_named
 from pipelines.captioning.settings import CaptionSettings
-from pipelines.images.chunks import Finished, Place, work_in_chunks
-from pipelines.manifest.join import locate, read_part
+from pipelines.images.chunks import Finished, StoredPicture, compute_in_chunks, pending_samples
 from pipelines.manifest.parts import Part
 from pipelines.manifest.selection import DISTINCT
 from pipelines.manifest.storage import Storage
@@ -36,68 +36,68 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--model", required=True, metavar="URI", help="an InternVL folder in the Hugging Face layout")
     parser.add_argument("--redo", action="store_true", help="caption again what another model or prompt captioned")
     options = parser.parse_args(argv)
-    from pipelines.captioning.internvl import load_captioner, provenance
+    from pipelines.captioning.chunks import load_captioner
 
     settings = recipe_of(options).caption
-    for name in (*settings.sources, *settings.by_source):
-        if name not in sources():
-            raise RequestError(f"caption: {name!r} is no source; {nearest(name, list(sources()))}")
+    _require_sources(settings)
     storage = Storage(options.root)
-    parts = [
-        part
-        for part in command_line.wanted_parts(storage, options.only)
-        if not settings.sources or part.source in settings.sources
-    ]
-    made_by = provenance(options.model)
+    chosen = command_line.wanted_parts(storage, options.only)
+    parts = [part for part in chosen if not settings.sources or part.source in settings.sources]
+    model = dict(captioner_named(settings.captioner).provenance(options.model))
     for source in sorted({part.source for part in parts}):
         own = [part for part in parts if part.source == source]
-        refuse_to_void(storage, own, "captions", _paid_with(settings, made_by, source), redo=options.redo)
-    setup = partial(load_captioner, options.model, settings.model_dump_json())
+        refuse_to_void(storage, own, "captions", _result_settings(settings, model, source), redo=options.redo)
+    load = partial(load_captioner, options.model, settings.model_dump_json())
     if not settings.gpus:
-        setup()  # a model that does not load is a wrong request, not a thousand failed parts
+        load()  # a model that does not load is a wrong request, not a thousand failed parts
     start_ray(options.address)
     require_gpus("caption.gpus", settings.gpus, options.address)
     step = Step(
         family="captions",
         inputs=("samples", "fetch", "stage1", "dedup"),
-        settings=lambda part: _paid_with(settings, made_by, part.source),
-        work=partial(_caption, settings=settings, model=options.model, made_by=made_by),
+        settings=lambda part: _result_settings(settings, model, part.source),
+        work=partial(_caption, settings=settings, uri=options.model, model=model),
         missing=partial(missing_results, family="captions", conditions=DISTINCT),
         gpus=settings.gpus,
-        setup=setup,
+        setup=load,
         workers=settings.workers,
     )
     return command_line.summary(run_step(storage, step, parts))
 
 
-def _paid_with(settings: CaptionSettings, made_by: dict[str, str], source: str) -> dict[str, Any]:
-    """Model, prompt and decoding: what a caption is paid for with."""
-    return {**made_by, "prompt": list(settings.prompt_for(source)), **settings.result_settings()}
+def _require_sources(settings: CaptionSettings) -> None:
+    known = sources()
+    for name in (*settings.sources, *settings.by_source):
+        if name not in known:
+            raise RequestError(f"caption: {name!r} is no source; {nearest(name, known)}")
+
+
+def _result_settings(settings: CaptionSettings, model: dict[str, str], source: str) -> dict[str, Any]:
+    """Model, prompt and decoding: the settings that a caption depends on."""
+    return {**model, "prompt": list(settings.prompt_for(source)), **settings.result_settings()}
 
 
 def _caption(
-    storage: Storage, part: Part, reporter: Reporter, *, settings: CaptionSettings, model: str, made_by: dict[str, str]
+    storage: Storage, part: Part, reporter: Reporter, *, settings: CaptionSettings, uri: str, model: dict[str, str]
 ) -> Made:
-    from pipelines.captioning.chunks import caption_chunk
+    from pipelines.captioning.chunks import caption_chunk, load_captioner
 
-    paid_with = _paid_with(settings, made_by, part.source)
-    columns = {"fetch": ["status", "tar", "offset", "length"], "stage1": ["keep"], "dedup": ["duplicate_of", "eval_match"]}
-    table = read_part(storage, part, {"samples": [], **columns})
-    captioned = had(storage, part, "captions", paid_with)
-    wanted = pc.and_(pc.fill_null(pc.equal(table["fetch_status"], "ok"), False), pc.fill_null(table["stage1_keep"], True))
-    wanted = pc.and_(wanted, pc.and_(pc.is_null(table["dedup_duplicate_of"]), pc.is_null(table["dedup_eval_match"])))
-    todo = table.filter(pc.and_(wanted, pc.is_null(locate(captioned["sample_id"].to_numpy(), table["sample_id"].to_numpy()))))
-    reporter(part.rows - len(todo))
-    name, questions = f"{made_by['model']}@{made_by['sha256'][:12]}", paid_with["prompt"]
+    result_settings = _result_settings(settings, model, part.source)
+    cached = had(storage, part, "captions", result_settings)
+    pending = pending_samples(storage, part, cached, DISTINCT)
+    reporter(part.rows - len(pending))
+    describe, questions = load_captioner(uri, settings.model_dump_json()), settings.prompt_for(part.source)
+    name = f"{model['model']}@{model['sha256'][:12]}"
 
-    def work(chunk: pa.Table, places: list[Place], rows: list[int], finished: Finished) -> pa.Table:
-        said = caption_chunk(storage, places, rows, model, questions, settings, finished)
-        said = said.append_column("model", pa.repeat(name, len(said)))
-        return said.append_column("prompt", pa.repeat("\n".join(questions), len(said)))
+    def compute(chunk: pa.Table, pictures: list[StoredPicture], picture_of: list[int], finished: Finished) -> pa.Table:
+        captions = caption_chunk(storage, pictures, picture_of, describe, questions, settings, finished)
+        captions = captions.append_column("model", pa.repeat(name, len(captions)))
+        return captions.append_column("prompt", pa.repeat("\n".join(questions), len(captions)))
 
-    made, paths = work_in_chunks(storage, part, "captions", captioned, todo, settings.chunk, paid_with, work, reporter)
-    made = made.replace_schema_metadata({"pairmill.caption": json.dumps(paid_with, sort_keys=True, ensure_ascii=False)})
-    return Made(made, _counts(made), settings=paid_with, spent=paths)
+    chunk_rows = settings.chunk
+    table, paths = compute_in_chunks(storage, part, "captions", cached, pending, chunk_rows, result_settings, compute, reporter)
+    footer = {"pairmill.caption": json.dumps(result_settings, sort_keys=True, ensure_ascii=False)}
+    return Made(table.replace_schema_metadata(footer), _counts(table), settings=result_settings, spent=paths)
 
 
 def _counts(table: pa.Table) -> dict[str, int]:

@@ -16,7 +16,6 @@ from pipelines.manifest.parts import read_files
 from pipelines.manifest.storage import Storage
 from pipelines.runtime import command_line
 from pipelines.runtime.terminal import printable
-from pipelines.sources import sources
 
 FAMILIES = ("samples", "tags", "rejects", "fetch", "scores", "stage1", "stage2", "dedup", "captions")
 
@@ -60,7 +59,8 @@ def explain(storage: Storage, connection: duckdb.DuckDBPyConnection, sample_id: 
     copies = connection.sql(f"select list(sample_id order by sample_id) from dedup where duplicate_of = {sample_id}").fetchall()
     if copies and copies[0][0]:
         found.setdefault("dedup", {})["copied_by"] = copies[0][0]
-    return {"source row": _origin(storage, sample_id), **found}
+    source = {**found.get("rejects", {}), **found.get("samples", {})}.get("source")
+    return {"source row": _origin(storage, source, sample_id), **found}
 
 
 def _row(connection: duckdb.DuckDBPyConnection, family: str, sample_id: int) -> dict[str, Any] | None:
@@ -70,13 +70,11 @@ def _row(connection: duckdb.DuckDBPyConnection, family: str, sample_id: int) -> 
     return {name: value for name, value in rows[0].items() if value is not None} if rows else None
 
 
-def _origin(storage: Storage, sample_id: int) -> dict[str, Any]:
-    """Source, file and row that the bits of the id name."""
-    ordinal = sample_id >> (FILE_BITS + ROW_BITS)
+def _origin(storage: Storage, source: str | None, sample_id: int) -> dict[str, Any]:
+    """Source, file and row of a sample; the bits of its id name file and row."""
     file = sample_id >> ROW_BITS & (1 << FILE_BITS) - 1
-    name = next((source.name for source in sources().values() if source.ordinal == ordinal), None)
-    files = {one.ordinal: one.uri for one in read_files(storage, name)} if name else {}
-    return {"source": name, "file": files.get(file), "row": sample_id & (1 << ROW_BITS) - 1, "key": f"{sample_id:016x}"}
+    files = {one.ordinal: one.uri for one in read_files(storage, source)} if source else {}
+    return {"source": source, "file": files.get(file), "row": sample_id & (1 << ROW_BITS) - 1, "key": f"{sample_id:016x}"}
 
 
 if __name__ == "__main__":

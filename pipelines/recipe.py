@@ -1,5 +1,7 @@
 """The recipe: the one configuration file (TOML), validated. Every value has a default, so an empty recipe is a recipe.
 
+    plugins = ["my_lab.rules"]    # modules of one's own: pipelines/runtime/plugins.py
+
     [stage1.clip_similarity]
     min = 0.28
     missing = "keep"
@@ -20,20 +22,26 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from filters import stage1, stage2
-from filters.rules import RuleSetting, configure
+from filters.rules import Rule, RuleSetting, configure, required_columns
 from infra.compat.errors import RequestError
 from infra.compat.settings import Section, first_fault, read_toml
+from pipelines.captioning import captioners
 from pipelines.captioning.settings import CaptionSettings
 from pipelines.corpus.settings import DedupSettings
 from pipelines.exporting.settings import ExportSettings
 from pipelines.fetching.settings import FetchSettings
+from pipelines.manifest.precedence import PRECEDENCE, require_columns
+from pipelines.runtime.plugins import any_defines, load_plugins, with_plugins
+from pipelines.scoring import scores
 from pipelines.scoring.settings import ScoreSettings
+from pipelines.sources import sources
 from pipelines.sources.settings import IngestSettings
 
 
 class Recipe(Section):
-    """All settings of a run."""
+    """All settings of a run; `plugins` are modules that add rules, sources, scores and captioners to ours."""
 
+    plugins: tuple[str, ...] = ()
     ingest: IngestSettings = IngestSettings()
     fetch: FetchSettings = FetchSettings()
     stage1: dict[str, Any] = Field(default_factory=dict)
@@ -45,11 +53,18 @@ class Recipe(Section):
 
     def stage1_rules(self) -> list[RuleSetting]:
         """The first filter's rules as set here."""
-        return configure(stage1.RULES, self.stage1)
+        return self._rules(stage1.RULES, "STAGE1_RULES", self.stage1)
 
     def stage2_rules(self) -> list[RuleSetting]:
         """The second filter's rules as set here."""
-        return configure(stage2.RULES, self.stage2)
+        return self._rules(stage2.RULES, "STAGE2_RULES", self.stage2)
+
+    def _rules(self, ours: Sequence[Rule], kind: str, section: Mapping[str, Any]) -> list[RuleSetting]:
+        settings = configure(with_plugins(ours, kind, Rule, "name", plugins=self.plugins), section)
+        unknown = set(required_columns(settings)) - set(PRECEDENCE)
+        if unknown:
+            require_columns(sorted(unknown), scores())
+        return settings
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
@@ -65,13 +80,22 @@ def load_recipe(path: str | None = None, overrides: Sequence[str] = ()) -> Recip
     where = f"recipe {path}" if path else "--set"
     try:
         recipe = Recipe.model_validate(document)
-        recipe.stage1_rules()
-        recipe.stage2_rules()
+        _load_plugins(recipe)
     except ValidationError as error:
         raise RequestError(f"{where}: {first_fault(error, Recipe)}") from None
     except ValueError as error:
         raise RequestError(f"{where}: {error}") from None
     return recipe
+
+
+def _load_plugins(recipe: Recipe) -> None:
+    """Loads the recipe's plugins and sets all rules; RequestError or ValueError when that cannot be done."""
+    load_plugins(recipe.plugins)
+    recipe.stage1_rules()
+    recipe.stage2_rules()
+    for kind, members in (("SOURCES", sources), ("SCORES", scores), ("CAPTIONERS", captioners)):
+        if any_defines(kind):
+            members()
 
 
 def _override(text: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""score: pictures that fetch kept → CLIP similarity, aesthetic, unsafe and watermark scores of our own, the family `scores`.
+"""score: downloaded pictures → CLIP similarity, aesthetic, unsafe and watermark scores of our own, the family `scores`.
 
-A costly step: a sample once scored is not scored again. A picture that several samples of a part share goes through the models
-once. Run `stage1` before, so that pictures too small as found are not paid for, and afterwards: our scores go before the
+A costly step: scores are cached per sample, and a picture that several samples of a part share is scored once. Run `stage1`
+before, so that pictures that are too small as downloaded are not scored, and afterwards: our scores take precedence over the
 publisher's.
 """
 
@@ -12,11 +12,10 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.images.chunks import Finished, Place, work_in_chunks
-from pipelines.manifest.join import locate, read_part
+from pipelines.images.chunks import Finished, StoredPicture, compute_in_chunks, pending_samples
 from pipelines.manifest.parts import Part
+from pipelines.manifest.score_columns import register_score_columns
 from pipelines.manifest.selection import WITH_PICTURE
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import recipe_of
@@ -25,6 +24,7 @@ from pipelines.runtime.cache import had, missing_results, refuse_to_void
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import require_gpus, start_ray
 from pipelines.runtime.step import Made, Step, run_step
+from pipelines.scoring import provenance
 from pipelines.scoring.settings import ScoreSettings
 
 
@@ -33,17 +33,17 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = command_line.parser("score", __doc__ or "", by_part=True)
     parser.add_argument("--redo", action="store_true", help="score again what other models scored")
     options = parser.parse_args(argv)
-    from pipelines.scoring.chunks import scorers
-    from pipelines.scoring.models import provenance
+    from pipelines.scoring.chunks import load_scores
 
     settings = recipe_of(options).score
     storage = Storage(options.root)
     parts = command_line.wanted_parts(storage, options.only)
     models = provenance(settings)
     refuse_to_void(storage, parts, "scores", models, redo=options.redo)
-    setup = partial(scorers, settings.model_dump_json())
+    load = partial(load_scores, settings.model_dump_json(), tuple(models))
     if not settings.gpus:
-        setup()  # a model that does not load is a wrong request, not a thousand failed parts
+        load()  # a model that does not load is a wrong request, not a thousand failed parts
+    register_score_columns(storage, models)
     start_ray(options.address)
     require_gpus("score.gpus", settings.gpus, options.address)
     step = Step(
@@ -53,27 +53,29 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         work=partial(_score, settings=settings, models=models),
         missing=partial(missing_results, family="scores", conditions=WITH_PICTURE),
         gpus=settings.gpus,
-        setup=setup,
+        setup=load,
         workers=settings.workers,
     )
     return command_line.summary(run_step(storage, step, parts))
 
 
 def _score(storage: Storage, part: Part, reporter: Reporter, *, settings: ScoreSettings, models: dict[str, Any]) -> Made:
-    from pipelines.scoring.chunks import footer, score_chunk
+    from pipelines.scoring.chunks import footer, load_scores, score_chunk
 
-    table = read_part(storage, part, {"samples": ["caption"], "fetch": ["status", "tar", "offset", "length"], "stage1": ["keep"]})
-    scored = had(storage, part, "scores", models)
-    wanted = pc.and_(pc.fill_null(pc.equal(table["fetch_status"], "ok"), False), pc.fill_null(table["stage1_keep"], True))
-    todo = table.filter(pc.and_(wanted, pc.is_null(locate(scored["sample_id"].to_numpy(), table["sample_id"].to_numpy()))))
-    reporter(part.rows - len(todo))
+    cached = had(storage, part, "scores", models)
+    for name in models.keys() - set(cached.column_names):  # of scores of one's own, in a part without results
+        cached = cached.append_column(name, pa.nulls(len(cached), pa.float32()))
+    pending = pending_samples(storage, part, cached, WITH_PICTURE, ["caption"])
+    reporter(part.rows - len(pending))
+    loaded = load_scores(settings.model_dump_json(), tuple(models))
 
-    def work(chunk: pa.Table, places: list[Place], rows: list[int], finished: Finished) -> pa.Table:
-        return score_chunk(storage, places, rows, chunk["caption"].to_pylist(), settings, finished)
+    def compute(chunk: pa.Table, pictures: list[StoredPicture], picture_of: list[int], finished: Finished) -> pa.Table:
+        captions = chunk["caption"].to_pylist()
+        return score_chunk(storage, pictures, picture_of, captions, loaded, settings.batch, finished)
 
-    made, paths = work_in_chunks(storage, part, "scores", scored, todo, settings.chunk, models, work, reporter)
-    made = made.replace_schema_metadata(footer(models))
-    return Made(made, _counts(made, models), settings=models, spent=paths)
+    scored, paths = compute_in_chunks(storage, part, "scores", cached, pending, settings.chunk, models, compute, reporter)
+    scored = scored.replace_schema_metadata(footer(models))
+    return Made(scored, _counts(scored, models), settings=models, spent=paths)
 
 
 def _counts(table: pa.Table, models: dict[str, Any]) -> dict[str, int]:

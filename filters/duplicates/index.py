@@ -15,49 +15,52 @@ def nearest(hashes: np.ndarray, items: np.ndarray, distance: int) -> tuple[np.nd
     blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     step = max(1, BLOCK // max(1, len(items)))
     for start in range(0, len(hashes), step):
-        apart = np.bitwise_count(hashes[start : start + step, None] ^ items[None, :])
-        rows, columns = np.nonzero(apart <= distance)
-        blocks.append((rows + start, columns, apart[rows, columns].astype(np.int32)))
-    rows, columns, apart = map(np.concatenate, zip(*blocks, strict=True)) if blocks else _no_pairs()
-    order = np.lexsort((columns, apart, rows))
-    return rows[order], columns[order], apart[order]
+        distances = np.bitwise_count(hashes[start : start + step, None] ^ items[None, :])
+        rows, columns = np.nonzero(distances <= distance)
+        blocks.append((rows + start, columns, distances[rows, columns].astype(np.int32)))
+    rows, columns, distances = (np.concatenate(arrays) for arrays in zip(*(blocks or [_no_pairs()]), strict=True))
+    order = np.lexsort((columns, distances, rows))
+    return rows[order], columns[order], distances[order]
 
 
 def pairs_within(keys: np.ndarray, hashes: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs i < j of rows with equal keys uint64[N] and hashes uint64[N] within `distance`: two int64 arrays.
-
-    A group of thousands is first cut by bands of the hash: two hashes within d agree on at least one of d + 1 bands.
-    """
+    """All pairs i < j of rows with equal keys uint64[N] and hashes uint64[N] within `distance`: two int64 arrays."""
+    # Comparing all rows of a group costs the square of its size: right for groups of a few copies, hopeless for one of thousands.
+    # A large group is therefore split by bands of the hash: of d + 1 bands, two hashes within d differ in at most d, so they are
+    # equal in one, and rows are compared only with those of an equal band.
     _, group, sizes = np.unique(keys, return_inverse=True, return_counts=True)
     large = sizes[group] > LARGE_GROUP
-    pieces = [_pairs_of_groups(np.flatnonzero(~large), group, hashes, distance)]
+    pairs = [_pairs_of_groups(np.flatnonzero(~large), group, hashes, distance)]
     rows = np.flatnonzero(large)
     for band in _bands(hashes[rows], distance + 1):
-        cut = np.unique(np.stack([group[rows].astype(np.uint64), band]), axis=1, return_inverse=True)[1].ravel()
-        whole = np.zeros(len(keys), dtype=np.int64)
-        whole[rows] = cut
-        pieces.append(_pairs_of_groups(rows, whole, hashes, distance))
-    pairs = np.unique(np.concatenate(pieces, axis=1), axis=1)
-    return pairs[0], pairs[1]
+        smaller_group = np.zeros(len(keys), dtype=np.int64)
+        key_and_band = np.stack([group[rows].astype(np.uint64), band])
+        smaller_group[rows] = np.unique(key_and_band, axis=1, return_inverse=True)[1].ravel()
+        pairs.append(_pairs_of_groups(rows, smaller_group, hashes, distance))
+    first, second = np.unique(np.concatenate(pairs, axis=1), axis=1)
+    return first, second
 
 
 def _bands(hashes: np.ndarray, count: int) -> list[np.ndarray]:
+    """The bits of hashes uint64[N] in `count` runs of about equal length, each as uint64[N]."""
     edges = np.linspace(0, 64, count + 1).astype(int)
     return [hashes >> np.uint64(low) & np.uint64((1 << (high - low)) - 1) for low, high in pairwise(edges)]
 
 
 def _pairs_of_groups(rows: np.ndarray, group: np.ndarray, hashes: np.ndarray, distance: int) -> np.ndarray:
-    """Near pairs of `rows` in one group: each row is compared with its k-th successor, for k = 1, 2, … while any has one."""
+    """int64[2, P]: pairs among `rows` of one group. All rows at once are compared with their k-th successor in the group, for
+    k = 1, 2, …, until no group has one.
+    """
     rows = rows[np.argsort(group[rows], kind="stable")]
     labels, values = group[rows], hashes[rows]
-    alive, step, pieces = np.arange(len(rows)), 1, [np.zeros((2, 0), dtype=np.int64)]
+    active, step, pairs = np.arange(len(rows)), 1, [np.zeros((2, 0), dtype=np.int64)]
     while True:
-        alive = alive[alive + step < len(rows)]
-        alive = alive[labels[alive] == labels[alive + step]]
-        if len(alive) == 0:
-            return np.concatenate(pieces, axis=1)
-        near = alive[np.bitwise_count(values[alive] ^ values[alive + step]) <= distance]
-        pieces.append(np.sort(np.stack([rows[near], rows[near + step]]), axis=0))
+        active = active[active + step < len(rows)]
+        active = active[labels[active] == labels[active + step]]
+        if len(active) == 0:
+            return np.concatenate(pairs, axis=1)
+        near = active[np.bitwise_count(values[active] ^ values[active + step]) <= distance]
+        pairs.append(np.sort(np.stack([rows[near], rows[near + step]]), axis=0))
         step += 1
 
 

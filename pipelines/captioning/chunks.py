@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 import pyarrow as pa
 
-from pipelines.captioning.internvl import Caption, load_captioner
+from pipelines.captioning import captioner_named
+from pipelines.captioning.captioner import Caption, Describe
 from pipelines.captioning.settings import CaptionSettings
-from pipelines.images.chunks import Place, decoded
+from pipelines.images.chunks import Finished, StoredPicture, decode_ahead
 from pipelines.manifest.storage import Storage
 
 UNREADABLE = Caption(None, 0, "unreadable")
 
 
+@lru_cache(1)
+def load_captioner(model: str, settings_json: str) -> Describe:
+    """Loads the model once per worker process."""
+    settings = CaptionSettings.model_validate_json(settings_json)
+    return captioner_named(settings.captioner).load(model, settings)
+
+
 def caption_chunk(
     storage: Storage,
-    places: Sequence[Place],
-    rows: Sequence[int],
-    model: str,
+    pictures: Sequence[StoredPicture],
+    picture_of: Sequence[int],
+    describe: Describe,
     questions: Sequence[str],
     settings: CaptionSettings,
-    finished: Callable[[int, int], None],
+    finished: Finished,
 ) -> pa.Table:
-    """synthetic_caption, tokens and finish_reason of samples: sample i shows picture `places[rows[i]]`; a row per sample, in
-    order.
+    """synthetic_caption, tokens and finish_reason of samples, a row each, in order: sample i shows `pictures[picture_of[i]]`.
 
-    A picture that cannot be decoded has no caption and says so. `finished(first, last)` is called as pictures first … last - 1
-    end.
+    A picture that cannot be decoded has no caption, and the finish_reason "unreadable". `finished(first, last)` is called as
+    pictures first … last - 1 end.
     """
     import torch
 
-    captioner = load_captioner(model, settings.model_dump_json())
     torch.manual_seed(settings.seed)
-    captions = [UNREADABLE] * len(places)
-    for batch, (indices, pictures) in enumerate(decoded(storage, places, settings.batch)):
-        if pictures:
-            for index, caption in zip(indices, captioner.describe(pictures, questions), strict=True):
+    captions = [UNREADABLE] * len(pictures)
+    for number, (indices, images) in enumerate(decode_ahead(storage, pictures, settings.batch)):
+        if images:
+            for index, caption in zip(indices, describe(images, questions), strict=True):
                 captions[index] = caption
-        finished(batch * settings.batch, (batch + 1) * settings.batch)
-    said = [captions[row] for row in rows]
+        finished(number * settings.batch, (number + 1) * settings.batch)
+    by_sample = [captions[index] for index in picture_of]
     return pa.table(
         {
-            "synthetic_caption": pa.array([caption.text for caption in said], pa.string()),
-            "tokens": pa.array([caption.tokens for caption in said], pa.int32()),
-            "finish_reason": pa.array([caption.finish for caption in said], pa.string()),
+            "synthetic_caption": pa.array([caption.text for caption in by_sample], pa.string()),
+            "tokens": pa.array([caption.tokens for caption in by_sample], pa.int32()),
+            "finish_reason": pa.array([caption.finish for caption in by_sample], pa.string()),
         }
     )

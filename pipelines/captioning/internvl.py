@@ -1,4 +1,4 @@
-"""A folder in the Hugging Face layout → an InternVL that describes pictures, by transformers' native classes. Never pickles."""
+"""InternVL: a folder in the Hugging Face layout → captions, by transformers' native classes. Never pickles."""
 
 from __future__ import annotations
 
@@ -10,29 +10,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
-from PIL import Image
 
 from infra.compat.errors import RequestError
 from infra.compat.torchvision_operators import define_missing_operators
+from pipelines.captioning.captioner import Caption, Captioner, Describe
 from pipelines.captioning.settings import CaptionSettings
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 WEIGHTS = "*.safetensors"
 
 
 @dataclass(frozen=True)
-class Caption:
-    """What was said of a picture: `text` is None when nothing was; `finish` is stop, length or empty."""
-
-    text: str | None
-    tokens: int
-    finish: str
-
-
-@dataclass(frozen=True)
-class Captioner:
+class InternVL:
     """A loaded InternVL with its processor."""
 
     model: Any
@@ -43,17 +37,18 @@ class Captioner:
     def describe(self, pictures: Sequence[Image.Image], questions: Sequence[str]) -> list[Caption]:
         """RGB pictures, all asked the same questions one after the other → the answer to the last, each.
 
-        A picture that got no answer to a question is not asked the next.
+        A picture whose answer to a question is empty is not asked the next.
         """
-        said: list[list[Caption]] = [[] for _ in pictures]
-        for asked in range(len(questions)):
-            going = [i for i, chat in enumerate(said) if all(caption.text for caption in chat)]
-            chats = [_messages(questions[: asked + 1], [caption.text for caption in said[i]]) for i in going]
-            for i, caption in zip(going, self._answer([pictures[i] for i in going], chats), strict=True):
-                said[i].append(caption)
-        return [chat[-1] for chat in said]
+        answers: list[list[Caption]] = [[] for _ in pictures]
+        for turn in range(len(questions)):
+            open_chats = [i for i, chat in enumerate(answers) if all(caption.text for caption in chat)]
+            messages = [_messages(questions[: turn + 1], [caption.text for caption in answers[i]]) for i in open_chats]
+            for i, caption in zip(open_chats, self._generate([pictures[i] for i in open_chats], messages), strict=True):
+                answers[i].append(caption)
+        return [chat[-1] for chat in answers]
 
-    def _answer(self, pictures: list[Image.Image], chats: list[list[dict[str, Any]]]) -> list[Caption]:
+    def _generate(self, pictures: list[Image.Image], chats: list[list[dict[str, Any]]]) -> list[Caption]:
+        """The next turn of each chat, which is about the picture at the same index."""
         import torch
 
         if not pictures:
@@ -70,14 +65,13 @@ class Captioner:
             {"do_sample": True, "temperature": self.settings.temperature} if self.settings.temperature else {"do_sample": False}
         )
         with torch.inference_mode():
-            made = self.model.generate(**inputs, max_new_tokens=self.settings.max_tokens, **sampling)
-        return [self._caption(row) for row in made[:, inputs["input_ids"].shape[1] :].tolist()]
+            tokens = self.model.generate(**inputs, max_new_tokens=self.settings.max_tokens, **sampling)
+        return [self._caption(row) for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()]
 
     def _caption(self, tokens: list[int]) -> Caption:
         ends = self.model.generation_config.eos_token_id
-        length = next(
-            (place for place, token in enumerate(tokens) if token in (ends if isinstance(ends, list) else [ends])), None
-        )
+        ends = ends if isinstance(ends, list) else [ends]
+        length = next((index for index, token in enumerate(tokens) if token in ends), None)
         text = " ".join(self.processor.decode(tokens[:length], skip_special_tokens=True).split())
         if not text:
             return Caption(None, 0, "empty")
@@ -125,16 +119,15 @@ def local_folder(uri: str) -> Path:
 def provenance(uri: str) -> dict[str, str]:
     """The model's name and the sha256 of its weights, configuration and tokenizer."""
     folder = local_folder(uri)
-    total = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted([*folder.glob(WEIGHTS), *folder.glob("*.json"), *folder.glob("*.jinja")]):
         with path.open("rb") as handle:
-            total.update(f"{path.name} {hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    return {"model": Path(uri.rstrip("/")).name, "sha256": total.hexdigest()}
+            digest.update(f"{path.name} {hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+    return {"model": Path(uri.rstrip("/")).name, "sha256": digest.hexdigest()}
 
 
-@lru_cache(1)
-def load_captioner(uri: str, settings_json: str) -> Captioner:
-    """Loads the model once per worker process, on its GPU where it has one; RequestError when it is not whole."""
+def load(uri: str, settings: CaptionSettings) -> Describe:
+    """The model of a folder, on the worker's GPU where it has one; RequestError when it is not whole."""
     define_missing_operators()
     import torch
     from transformers import AutoProcessor, InternVLForConditionalGeneration
@@ -142,7 +135,6 @@ def load_captioner(uri: str, settings_json: str) -> Captioner:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    settings = CaptionSettings.model_validate_json(settings_json)
     folder = local_folder(uri)
     device = "cuda" if settings.gpus and torch.cuda.is_available() else "cpu"
     if device == "cpu":
@@ -153,10 +145,13 @@ def load_captioner(uri: str, settings_json: str) -> Captioner:
             folder, dtype=precision, use_safetensors=True, output_loading_info=True
         )
         processor = AutoProcessor.from_pretrained(folder)
-    except Exception as error:  # whatever transformers raises of a folder that is not as it should be
+    except Exception as error:  # whatever transformers raises of a broken folder
         raise RequestError(f"--model {uri} does not load ({str(error).splitlines()[0][:200]}); fetch it again") from None
-    lacking = [*report["missing_keys"], *report["mismatched_keys"]]
-    if lacking:
-        raise RequestError(f"--model {uri} has no fitting weights for {len(lacking)} tensors ({lacking[0]} …); fetch it again")
+    unfit = [*report["missing_keys"], *report["mismatched_keys"]]
+    if unfit:
+        raise RequestError(f"--model {uri} has no fitting weights for {len(unfit)} tensors ({unfit[0]} …); fetch it again")
     processor.tokenizer.padding_side = "left"
-    return Captioner(model.eval().to(device), processor, device, settings)
+    return InternVL(model.eval().to(device), processor, device, settings).describe
+
+
+CAPTIONERS = [Captioner("internvl", provenance, load)]

@@ -15,17 +15,19 @@ Questions = Annotated[
 
 
 class CaptionSettings(Section):
-    """How an InternVL describes pictures.
+    """How a model describes pictures.
 
-    prompt         what it is asked, of every picture: a question, or several asked one after the other, of whose answers the last
-                   is the caption; by_source has other words for some sources
-    sources        only these; empty: all
+    captioner      the kind of model that --model names
+    prompt         the question asked of every picture; of several, asked one after the other, the answer to the last is the
+                   caption. by_source has the prompts of sources that have their own
+    sources        caption these sources only; empty: all
     max_tokens     of a caption
     temperature    0 is greedy: the same picture gives the same caption
     gpus           of a worker; 0 runs on a core
     workers        how many hold the model; 0: as many as the cluster's GPUs (or cores) allow
     """
 
+    captioner: str = "internvl"
     prompt: Questions = ("Describe the picture in one sentence.",)
     by_source: dict[str, Questions] = Field(default_factory=dict)
     sources: tuple[str, ...] = ()
@@ -40,7 +42,7 @@ class CaptionSettings(Section):
     workers: int = Field(0, ge=0)
 
     def prompt_for(self, source: str) -> tuple[str, ...]:
-        """What the model is asked of a picture of this source."""
+        """The questions asked of a picture of this source."""
         return self.by_source.get(source, self.prompt)
 
     def result_settings(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What is asked of the whole corpus; only hashes are shuffled, never rows or pictures.
+"""Questions about the whole corpus. Only hashes are shuffled, never rows or pictures.
 
 duplicates.py       samples that repeat another, and pictures of evaluation sets
-caption_counts.py   on how many pictures each caption stands
+caption_counts.py   how many pictures share each caption
 evaluation_sets.py  evaluation sets as hashes
 settings.py         what counts as a copy
 """

@@ -1,8 +1,8 @@
-"""On how many pictures of the whole corpus each caption stands: counted exactly, and only hashes travel between parts.
+"""How many pictures of the whole corpus share each caption: exact, though only hashes travel between parts.
 
-Captions are alike when their words are (case, width, punctuation and spacing folded); a picture is its URL. Every part writes
-(hash of the caption, hash of the URL, sample_id), ranges of caption hashes are counted one by one, and each part takes home the
-counts of its own samples: the family `caption_counts`, a row for every sample whose caption stands on `LEAST` pictures or more.
+Captions are equal when their words are (case, width, punctuation and spacing folded); a picture is its URL. Each part writes
+(hash of the caption, hash of the URL, sample_id), ranges of caption hashes are counted one by one, and the counts are scattered
+back to their parts: the family `caption_counts`, a row for every sample whose caption `LEAST` pictures or more share.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow as pa
 import xxhash
 
 from filters.duplicates.hashes import caption_key, hash_rows
+from infra.compat.content import content_digest
 from pipelines.manifest.join import locate, read_family
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
@@ -24,12 +25,12 @@ from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
 from pipelines.runtime.step import Made, Outcome, Step, run_step
 
 FAMILY = "caption_counts"
-LEAST = 4  # pictures: what stands on fewer repeats nothing, and would only be carried about
+LEAST = 4  # pictures: fewer are no repetition, and not worth a row
 BUCKET_ROWS = 8_000_000
 
 
 def count_captions(storage: Storage, parts: Sequence[Part]) -> Outcome:
-    """Makes `caption_counts` of those parts that are ingested. The counts are over them: `parts` are the whole corpus."""
+    """Makes `caption_counts` of those parts that are ingested. `parts` are the whole corpus, as the counts are over them."""
     parts = list(read_receipts(storage, "samples", parts))
     hashed = run_step(storage, Step("caption_keys", ("samples",), lambda part: {}, _hash_part), parts)
     if hashed.failed:
@@ -37,10 +38,11 @@ def count_captions(storage: Storage, parts: Sequence[Part]) -> Outcome:
     keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "caption_keys", parts).items()}
     search = partial(_count, storage=storage, parts=parts)
     count = -(-sum(part.rows for part in parts) // BUCKET_ROWS)
-    buckets, failed = run_buckets(storage, "caption_counts", count, {"keys": fingerprint_of(keys), "least": LEAST}, search)
+    depends_on = {"content": content_digest(_count, packages=["filters", __name__]), "keys": fingerprint_of(keys)}
+    buckets, failed = run_buckets(storage, FAMILY, count, depends_on, search)
     if failed:
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
-    work = partial(_take_home, buckets=list(buckets))
+    work = partial(_gather, buckets=list(buckets))
     return run_step(storage, Step("caption_counts", ("samples",), lambda part: {"buckets": buckets}, work), parts)
 
 
@@ -52,7 +54,7 @@ def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
         "sample_id": samples["sample_id"],
     }
     reporter(part.rows)
-    # Sorted by key, so that a bucket reads its own run of each part.
+    # Sorted by key, so that a bucket reads one run of rows of each part.
     return Made(pa.table(hashes).sort_by([("key", "ascending"), ("sample_id", "ascending")]))
 
 
@@ -63,7 +65,7 @@ def _count(low: int, high: int, *, storage: Storage, parts: Sequence[Part]) -> p
 
 
 def pictures_of(keys: np.ndarray, pictures: np.ndarray, ids: np.ndarray) -> pa.Table:
-    """(sample_id, pictures) of the samples whose key stands on `LEAST` distinct pictures or more, by sample_id.
+    """(sample_id, pictures) of the samples whose key has `LEAST` distinct pictures or more, by sample_id.
 
     Keys, pictures and ids are uint64[N], a row per sample.
     """
@@ -75,11 +77,11 @@ def pictures_of(keys: np.ndarray, pictures: np.ndarray, ids: np.ndarray) -> pa.T
     new_picture[1:] |= pictures[1:] != pictures[:-1]
     group = np.cumsum(new_key) - 1
     count = np.bincount(group, new_picture).astype(np.int32)[group]
-    found = pa.table({"sample_id": ids[order], "pictures": count}).filter(pa.array(count >= LEAST))
-    return found.sort_by("sample_id")
+    counts = pa.table({"sample_id": ids[order], "pictures": count}).filter(pa.array(count >= LEAST))
+    return counts.sort_by("sample_id")
 
 
-def _take_home(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str]) -> Made:
+def _gather(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str]) -> Made:
     ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
     counts = rows_home(storage, buckets, ids)
     reporter(part.rows)
@@ -87,6 +89,6 @@ def _take_home(storage: Storage, part: Part, reporter: Reporter, *, buckets: Seq
 
 
 def read_counts(storage: Storage, part: Part, ids: pa.ChunkedArray) -> pa.ChunkedArray:
-    """On how many pictures the caption of each sample of a part stands: int32[N], NULL for fewer than `LEAST`."""
+    """How many pictures share the caption of each sample of a part: int32[N], NULL for fewer than `LEAST`."""
     counts = read_family(storage, part, FAMILY, ["pictures"])
     return counts["pictures"].take(locate(counts["sample_id"].to_numpy(), ids.to_numpy()))

@@ -1,9 +1,9 @@
 """Samples that repeat another, and samples that show a picture of an evaluation set → the family `dedup`, with the evidence.
 
 A copy is a sample with the same words (case, width, punctuation and spacing folded) and a picture within `dedup.distance` of one
-that stays; the sample with the smallest id stays. Only hashes are shuffled: each part writes (caption hash, sample_id, perceptual
+that stays; the sample with the smallest id stays. Only hashes are shuffled: each part writes (caption hash, sample_id, picture
 hash), ranges of caption hashes are searched one by one, and the results are scattered back to their parts. An evaluation picture
-is matched by perceptual hash, then confirmed on pixels. Only samples that stage 1 keeps and that were downloaded are compared.
+is matched by picture hash, then confirmed on pixels. Only samples that stage 1 keeps and that were downloaded are compared.
 """
 
 from __future__ import annotations
@@ -19,30 +19,35 @@ import pyarrow.compute as pc
 import xxhash
 from PIL import Image
 
-from filters.duplicates.hashes import caption_key, hash_rows
+from filters.duplicates.hashes import PICTURE_HASH, caption_key, hash_rows
 from filters.duplicates.index import keep_first, nearest, pairs_within
+from infra.compat.content import content_digest
 from pipelines.corpus import evaluation_sets
 from pipelines.corpus.settings import DedupSettings
-from pipelines.manifest.join import locate, read_part
+from pipelines.images.chunks import STORED, distinct_pictures
+from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
+from pipelines.manifest.selection import WITH_PICTURE, columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
 from pipelines.runtime.step import Made, Outcome, Step, run_step
 
 INPUTS = ("samples", "fetch", "stage1")
+Match = tuple[int, int]  # index of the evaluation item, Hamming distance
 
 
 def run_dedup(
     storage: Storage, parts: Sequence[Part], settings: DedupSettings, sets: Sequence[evaluation_sets.EvalSet]
 ) -> Outcome:
-    """Hashes of parts, copies by bucket, then each part's own rows."""
-    hashed = run_step(storage, Step("copy_keys", INPUTS, lambda part: {}, _hash_part), parts)
+    """Makes `dedup` of these parts: hashes samples, searches copies bucket by bucket, scatters results back to parts."""
+    hashed = run_step(storage, Step("copy_keys", INPUTS, lambda part: {"hash": PICTURE_HASH.column}, _hash_part), parts)
     if hashed.failed:
         return hashed
     keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "copy_keys", parts).items()}
-    depends_on = {"keys": fingerprint_of(keys), "distance": settings.distance}
+    content = content_digest(_search, packages=["filters", __name__])
+    depends_on = {"content": content, "keys": fingerprint_of(keys), "distance": settings.distance}
     search = partial(_search, storage=storage, parts=parts, settings=settings)
     buckets, failed = run_buckets(storage, "copies", settings.buckets, depends_on, search)
     if failed:
@@ -52,22 +57,22 @@ def run_dedup(
         "sets": evaluation_sets.describe(sets),
         "eval": [settings.eval_distance, settings.eval_pixel_error],
     }
-    work = partial(_take_home, settings=settings, sets=sets, buckets=list(buckets))
+    work = partial(_gather, settings=settings, sets=sets, buckets=list(buckets))
     return run_step(storage, Step("dedup", INPUTS, lambda part: common, work), parts)
 
 
-def _candidates(storage: Storage, part: Part, fetch: Sequence[str]) -> pa.Table:
-    table = read_part(storage, part, {"samples": ["caption"], "fetch": ["status", *fetch], "stage1": ["keep"]})
-    got = pc.fill_null(pc.equal(table["fetch_status"], "ok"), False)
-    return table.filter(pc.and_(got, pc.fill_null(table["stage1_keep"], True)))
+def _candidates(storage: Storage, part: Part, columns: Sequence[str]) -> pa.Table:
+    """sample_id and these columns of the samples of a part that are compared."""
+    table = read_columns(storage, part, dict.fromkeys([*columns, *columns_of(WITH_PICTURE)]))
+    return table.filter(mask_of(table, WITH_PICTURE)).select(["sample_id", *columns])
 
 
 def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
-    table = _candidates(storage, part, ["phash"])
+    table = _candidates(storage, part, ["caption", PICTURE_HASH.column])
     keys = hash_rows(xxhash.xxh3_64_intdigest, "", caption_key(table["caption"]))
-    hashes = pa.table({"key": keys, "sample_id": table["sample_id"], "phash": table["fetch_phash"]})
+    hashes = pa.table({"key": keys, "sample_id": table["sample_id"], "phash": table[PICTURE_HASH.column]})
     reporter(part.rows)
-    # Sorted by key, so that a bucket reads its own run of each part.
+    # Sorted by key, so that a bucket reads one run of rows of each part.
     return Made(hashes.sort_by([("key", "ascending"), ("sample_id", "ascending")]))
 
 
@@ -88,7 +93,7 @@ def _search(low: int, high: int, *, storage: Storage, parts: Sequence[Part], set
     )
 
 
-def _take_home(
+def _gather(
     storage: Storage,
     part: Part,
     reporter: Reporter,
@@ -97,19 +102,20 @@ def _take_home(
     sets: Sequence[evaluation_sets.EvalSet],
     buckets: Sequence[str],
 ) -> Made:
+    """The family `dedup` of a part: its copies out of all buckets, and its evaluation pictures."""
     samples = storage.read_parquet(part.path("samples"), ["sample_id"])
     ids = samples["sample_id"].to_numpy()
     copies = rows_home(storage, buckets, ids)
-    rows = locate(copies["sample_id"].to_numpy(), ids)
+    copy_rows = locate(copies["sample_id"].to_numpy(), ids)
     matches = _eval_matches(storage, part, settings, evaluation_sets.load(storage, sets))
-    matched = locate(matches["sample_id"].to_numpy(), ids)
+    match_rows = locate(matches["sample_id"].to_numpy(), ids)
     table = pa.table(
         {
             "sample_id": samples["sample_id"],
-            "duplicate_of": copies["duplicate_of"].take(rows),
-            "eval_match": matches["set"].take(matched),
-            "eval_item": matches["item"].take(matched),
-            "distance": pc.coalesce(matches["distance"].take(matched), copies["distance"].take(rows)),
+            "duplicate_of": copies["duplicate_of"].take(copy_rows),
+            "eval_match": matches["set"].take(match_rows),
+            "eval_item": matches["item"].take(match_rows),
+            "distance": pc.coalesce(matches["distance"].take(match_rows), copies["distance"].take(copy_rows)),
         }
     )
     reporter(part.rows)
@@ -117,38 +123,43 @@ def _take_home(
 
 
 def _eval_matches(storage: Storage, part: Part, settings: DedupSettings, items: pa.Table) -> pa.Table:
-    """sample_id, set, item, distance of samples that show one of the items, confirmed on pixels; in order."""
-    table = _candidates(storage, part, ["phash", "tar", "offset", "length"])
-    distinct, inverse = np.unique(table["fetch_phash"].to_numpy(), return_inverse=True)
-    rows, columns, apart = nearest(distinct, items["phash"].to_numpy(), settings.eval_distance)
-    near: dict[int, list[tuple[int, int]]] = {}
-    for row, column, distance in zip(rows.tolist(), columns.tolist(), apart.tolist(), strict=True):
-        near.setdefault(row, []).append((column, distance))
-    found, seen = [], dict[tuple[str, int], tuple[int, int] | None]()
-    pixels = (
-        np.stack([np.frombuffer(raw, np.uint8) for raw in items["thumbnail"].to_pylist()]) if len(items) else np.zeros((0, 0))
-    )
-    pictures = table.select(["sample_id", "fetch_tar", "fetch_offset", "fetch_length"])
-    suspects = np.flatnonzero(np.isin(inverse, list(near)))
-    for row, picture in zip(suspects.tolist(), pictures.take(pa.array(suspects)).to_pylist(), strict=True):
-        place = picture["fetch_tar"], picture["fetch_offset"]
-        if place not in seen:
-            data = storage.read_range(*place, picture["fetch_length"])
-            seen[place] = _confirm(data, near[int(inverse[row])], pixels, settings.eval_pixel_error)
-        if (match := seen[place]) is not None:
-            found.append((picture["sample_id"], match))
-    columns_of = pa.array([item for _, (item, _) in found], pa.int64())
+    """sample_id, set, item, distance of samples that show one of the evaluation items, confirmed on pixels; in order."""
+    table = _candidates(storage, part, [PICTURE_HASH.column, *STORED])
+    near_items, hash_of = _near_items(table[PICTURE_HASH.column].to_numpy(), items["hash"].to_numpy(), settings.eval_distance)
+    is_near = np.isin(hash_of, list(near_items))
+    suspects, hash_of = table.filter(pa.array(is_near)), hash_of[is_near]
+    pictures, picture_of = distinct_pictures(suspects)
+    near_of = {picture: near_items[int(row)] for picture, row in zip(picture_of, hash_of, strict=True)}
+    thumbnails = [np.frombuffer(raw, np.uint8) for raw in items["thumbnail"].to_pylist()]
+    confirmed = [
+        _confirm(storage.read_range(*picture), near_of[index], thumbnails, settings.eval_pixel_error)
+        for index, picture in enumerate(pictures)
+    ]
+    matches = [confirmed[index] for index in picture_of]
+    rows = [row for row, match in enumerate(matches) if match is not None]
+    item_rows = pa.array([match[0] for match in matches if match is not None], pa.int64())
     return pa.table(
         {
-            "sample_id": pa.array([sample_id for sample_id, _ in found], pa.uint64()),
-            "set": items["set"].take(columns_of),
-            "item": items["item"].take(columns_of),
-            "distance": pa.array([distance for _, (_, distance) in found], pa.int32()),
+            "sample_id": suspects["sample_id"].take(pa.array(rows, pa.int64())),
+            "set": items["set"].take(item_rows),
+            "item": items["item"].take(item_rows),
+            "distance": pa.array([match[1] for match in matches if match is not None], pa.int32()),
         }
     )
 
 
-def _confirm(data: bytes, near: Sequence[tuple[int, int]], pixels: np.ndarray, bound: float) -> tuple[int, int] | None:
+def _near_items(hashes: np.ndarray, items: np.ndarray, distance: int) -> tuple[dict[int, list[Match]], np.ndarray]:
+    """The evaluation items within `distance` of each distinct hash that has any, nearest first, by its index; and for each of
+    hashes[N] the index of its distinct hash, int64[N].
+    """
+    distinct, hash_of = np.unique(hashes, return_inverse=True)
+    near_items: dict[int, list[Match]] = {}
+    for row, item, item_distance in zip(*(array.tolist() for array in nearest(distinct, items, distance)), strict=True):
+        near_items.setdefault(row, []).append((item, item_distance))
+    return near_items, hash_of
+
+
+def _confirm(data: bytes, near_items: Sequence[Match], thumbnails: Sequence[np.ndarray], bound: float) -> Match | None:
     """The nearest item whose thumbnail is within `bound` (mean absolute difference, 0 … 1) of the picture's."""
     own = evaluation_sets.thumbnail(Image.open(io.BytesIO(data))).ravel()
-    return next(((item, apart) for item, apart in near if np.abs(pixels[item] / 255.0 - own).mean() <= bound), None)
+    return next((match for match in near_items if np.abs(thumbnails[match[0]] / 255.0 - own).mean() <= bound), None)

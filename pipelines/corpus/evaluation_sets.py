@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from filters.duplicates.hashes import SIDE, perceptual_hashes
+from filters.duplicates.hashes import PICTURE_HASH
 from infra.compat.errors import RequestError
 from pipelines.images.decode import flatten
 from pipelines.manifest.receipts import digest_of, fingerprint_of
@@ -35,13 +35,13 @@ class EvalSet:
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
-    """A picture as float32[16, 16, 3] in 0 … 1: what two candidates are compared by."""
+    """A picture as float32[16, 16, 3] in 0 … 1: near hashes are confirmed on it."""
     small = flatten(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32) / 255.0
 
 
 def hash_sets(storage: Storage, against: Sequence[str]) -> list[EvalSet]:
-    """Hashes the pictures of each `NAME=URI` (a folder, or a pattern of picture files); what was hashed before is not again."""
+    """Hashes the pictures of each `NAME=URI` (a folder, or a pattern of picture files); hashes are cached under the root."""
     return [_hash_set(storage, *_parse(request)) for request in against]
 
 
@@ -54,8 +54,8 @@ def _parse(request: str) -> tuple[str, str]:
 
 def _hash_set(storage: Storage, name: str, uri: str) -> EvalSet:
     fs, path = fsspec.core.url_to_fs(uri)
-    found = fs.glob(path) if any(c in path for c in "*?[") else fs.find(path)
-    files = sorted(fs.unstrip_protocol(file) for file in found if file.lower().endswith(ENDINGS))
+    paths = fs.glob(path) if any(c in path for c in "*?[") else fs.find(path)
+    files = sorted(fs.unstrip_protocol(file) for file in paths if file.lower().endswith(ENDINGS))
     if not files:
         raise RequestError(f"--against {name}: no pictures ({', '.join(ENDINGS)}) under {uri}; name a folder that holds the set")
     chunks = {
@@ -72,12 +72,12 @@ def _hash_set(storage: Storage, name: str, uri: str) -> EvalSet:
 
 
 def _target(fs: fsspec.AbstractFileSystem, name: str, files: list[str]) -> str:
-    """Where the hashes of these files lie. Size and date stand for the content: to read all of ImageNet to see that it has not
-    changed helps nobody.
+    """Where the hashes of these files lie. Size and date stand for the content: reading all of ImageNet would cost as much as
+    hashing it.
     """
     infos = [(file, fs.info(file)) for file in files]
     stamps = [[file, str(info.get("ETag") or (info.get("size"), info.get("mtime")))] for file, info in infos]
-    return f"evalsets/{name}/{fingerprint_of({'files': stamps})}.parquet"
+    return f"evalsets/{name}/{fingerprint_of({'files': stamps, 'hash': PICTURE_HASH.column})}.parquet"
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class _Hasher:
         for file in item["files"]:
             with fsspec.open(file, "rb") as handle:
                 image = Image.open(io.BytesIO(handle.read()))
-                greys.append(np.asarray(flatten(image).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)))
+                greys.append(np.asarray(flatten(image).convert("L").resize((PICTURE_HASH.side,) * 2, Image.Resampling.BOX)))
             thumbnails.append((thumbnail(image) * 255).astype(np.uint8).tobytes())
             reporter(1)
         table = pa.table(
             {
                 "item": [file.rpartition("/")[2] for file in item["files"]],
-                "phash": pa.array(perceptual_hashes(np.stack(greys))),
+                "hash": pa.array(PICTURE_HASH.of(np.stack(greys))),
                 "thumbnail": pa.array(thumbnails, pa.binary()),
             }
         )
@@ -104,14 +104,14 @@ class _Hasher:
 
 
 def load(storage: Storage, sets: Sequence[EvalSet]) -> pa.Table:
-    """All items of the sets: set, item, phash, thumbnail."""
+    """All items of the sets: set, item, hash, thumbnail."""
     tables = []
     for one in sets:
         for path in one.paths:
             table = storage.read_parquet(path)
             tables.append(table.add_column(0, "set", pa.array([one.name] * len(table))))
     empty = pa.schema(
-        [("set", pa.string()), ("item", pa.string()), ("phash", pa.uint64()), ("thumbnail", pa.binary())]
+        [("set", pa.string()), ("item", pa.string()), ("hash", pa.uint64()), ("thumbnail", pa.binary())]
     ).empty_table()
     return pa.concat_tables([empty, *tables])
 

@@ -8,7 +8,13 @@ from infra.compat.settings import Section
 
 
 class DedupSettings(Section):
-    """What counts as a copy. Distances are Hamming, over 64-bit perceptual hashes."""
+    """What counts as a copy. Distances are Hamming, over 64-bit perceptual hashes.
+
+    distance          of two pictures with the same words
+    eval_distance     of a picture and one of an evaluation set
+    eval_pixel_error  mean absolute difference of their thumbnails, 0 … 1, up to which that is confirmed
+    buckets           ranges of caption hashes that are searched one by one
+    """
 
     distance: int = Field(8, ge=0, le=16)
     eval_distance: int = Field(12, ge=0, le=16)

@@ -12,7 +12,8 @@ from pipelines.demo_corpus.corpus import Picture, cache_folder, debian_pictures,
 from pipelines.demo_corpus.plan import hold_out, plan
 from pipelines.demo_corpus.publish import publish
 from pipelines.demo_corpus.render import extension, render_all
-from pipelines.scoring.models import load_onnx_clip, load_open_nsfw
+from pipelines.scoring.clip import load_onnx_clip
+from pipelines.scoring.unsafe import load_open_nsfw
 
 VERSION = 3  # raised when the same corpus would give another web
 SEED = 0

@@ -11,12 +11,13 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from filters.duplicates.hashes import SIDE, perceptual_hashes
+from filters.duplicates.hashes import PICTURE_HASH
 from pipelines.images.decode import SIDEWAYS, decode, turn_of
 from pipelines.images.identify import FORMATS, Picture
 from pipelines.images.resize import resized
 from pipelines.images.settings import ImageSettings
 
+SIDE = PICTURE_HASH.side
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
 Each = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
@@ -50,7 +51,7 @@ def prepare_all(pictures: Sequence[Picture], settings: ImageSettings, each: Each
     """
     shrunk = list(each(partial(_shrunk_or_error, settings), pictures))
     squares = [one.square for one in shrunk if isinstance(one, _Shrunk)]
-    hashes = iter(perceptual_hashes(np.stack(squares) @ LUMA).tolist() if squares else [])
+    hashes = iter(PICTURE_HASH.of(np.stack(squares) @ LUMA).tolist() if squares else [])
     return [
         one
         if isinstance(one, Exception)

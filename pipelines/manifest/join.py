@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipelines.manifest.parts import Part
 from pipelines.manifest.precedence import places_of
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import schema_of
+from pipelines.manifest.tables import OPEN, field_of, schema_of
 
 
 def read_columns(storage: Storage, part: Part, columns: Iterable[str]) -> pa.Table:
@@ -54,16 +54,19 @@ def read_family(storage: Storage, part: Part, family: str, columns: Sequence[str
 
     No rows when the family was not made. A column that the part was written without is NULL: schemas grow.
     """
-    schema = schema_of(family)
-    names = ["sample_id", *(name for name in (schema.names if columns is None else columns) if name != "sample_id")]
-    fields = [schema.field(name) for name in names]
+    named = schema_of(family).names if columns is None else columns
+    names = list(dict.fromkeys(["sample_id", *named]))
     path = part.path(family)
     if not storage.exists(path):
-        return pa.schema(fields).empty_table()
-    table = storage.read_parquet(path, names)
+        return pa.schema([field_of(family, name) for name in names]).empty_table()
+    table = storage.read_parquet(path, None if columns is None else names)
+    if columns is None and family in OPEN:
+        names = list(dict.fromkeys([*names, *table.column_names]))
     written = set(table.column_names)
-    columns = [table[f.name].cast(f.type) if f.name in written else pa.nulls(len(table), f.type) for f in fields]
-    return pa.table(columns, names=names)
+    fields = [field_of(family, name) for name in names]
+    return pa.table(
+        [table[f.name].cast(f.type) if f.name in written else pa.nulls(len(table), f.type) for f in fields], names=names
+    )
 
 
 def locate(have: np.ndarray, wanted: np.ndarray) -> pa.Array:

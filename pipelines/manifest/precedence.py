@@ -6,7 +6,7 @@ ourselves, then what the downloaded picture is, then what the publisher says bes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from infra.compat.errors import RequestError, nearest
 
@@ -44,10 +44,15 @@ PRECEDENCE: dict[str, tuple[Place, ...]] = {
 
 
 def places_of(column: str) -> tuple[Place, ...]:
-    """The families and columns that a column of the manifest is taken from; RequestError for a column it does not have."""
-    if column not in PRECEDENCE:
-        raise RequestError(f"the manifest has no column {column!r}; {nearest(column, PRECEDENCE)}")
-    return PRECEDENCE[column]
+    """The families and columns that a column of the manifest is taken from; any other is one of the open family `scores`."""
+    return PRECEDENCE.get(column, (("scores", column),))
+
+
+def require_columns(columns: Iterable[str], scores: Collection[str]) -> None:
+    """RequestError for a column that the manifest does not have, given the names of all scores."""
+    for column in columns:
+        if column not in PRECEDENCE and column not in scores:
+            raise RequestError(f"the manifest has no column {column!r}; {nearest(column, [*PRECEDENCE, *scores])}")
 
 
 def families_of(columns: Iterable[str]) -> tuple[str, ...]:

@@ -95,6 +95,9 @@ FAMILIES: dict[str, pa.Schema] = {
     "shards": pa.schema([("sample_id", pa.uint64()), ("shard", pa.string()), ("position", pa.int32()), ("split", pa.string())]),
 }
 
+# Families that take columns beyond those above, all of one type: a score of one's own is a column of `scores`.
+OPEN = {"scores": pa.float32()}
+
 # What one phase of a step leaves for the next: kept beside the manifest, not in it.
 INTERNAL: dict[str, pa.Schema] = {
     "export": pa.schema(
@@ -127,16 +130,26 @@ def schema_of(family: str) -> pa.Schema:
     return INTERNAL.get(kind) or FAMILIES[kind]
 
 
+def field_of(family: str, column: str) -> pa.Field:
+    """A column of a family; KeyError for one that it cannot have."""
+    schema = schema_of(family)
+    return pa.field(column, OPEN[family]) if family in OPEN and column not in schema.names else schema.field(column)
+
+
 def is_internal(family: str) -> bool:
     """Whether the family is a phase's notes for the next one, and no part of the manifest."""
     return family.startswith("export_") or family in INTERNAL
 
 
 def conform(table: pa.Table, family: str) -> pa.Table:
-    """`table` with exactly the family's columns, in order and type; columns it lacks become NULL."""
-    schema = schema_of(family)
+    """`table` with exactly the family's columns, in order and type; columns it lacks become NULL.
+
+    The further columns of an open family follow in the order of their names.
+    """
+    more = sorted(set(table.column_names) - set(schema_of(family).names)) if family in OPEN else []
+    fields = [field_of(family, name) for name in (*schema_of(family).names, *more)]
     columns = [
         table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in schema
+        for field in fields
     ]
-    return pa.table(columns, schema=schema.with_metadata(table.schema.metadata))
+    return pa.table(columns, schema=pa.schema(fields, table.schema.metadata))

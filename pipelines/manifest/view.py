@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from infra.compat.errors import RequestError
 from pipelines.manifest import precedence, query_columns
-from pipelines.manifest.precedence import PRECEDENCE, SHARDS, families_of
+from pipelines.manifest.precedence import PRECEDENCE, SHARDS, families_of, places_of
 from pipelines.manifest.query_columns import VIEW
+from pipelines.manifest.score_columns import read_score_columns
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES, schema_of
 
@@ -80,6 +81,8 @@ class ManifestView:
         self.present = {family for _, family, _ in folders}
         latest = storage.read_json("exports/latest.json")["family"] if storage.exists("exports/latest.json") else SHARDS
         self.shards = latest if latest in self.present else SHARDS
+        self.more_scores = read_score_columns(storage)
+        self.columns = {name: places_of(name) for name in (*PRECEDENCE, *self.more_scores)}
         self.views: dict[str, str] = {}
 
     def make(self) -> None:
@@ -92,7 +95,7 @@ class ManifestView:
 
     def narrowed(self, columns: Iterable[str]) -> str:
         """The name of a view that has these columns of `manifest`, among others; made if need be. Unknown names are ignored."""
-        used = [column for column in columns if column in PRECEDENCE]
+        used = [column for column in columns if column in self.columns]
         families = families_of(used)
         if families == precedence.FAMILIES:
             return VIEW
@@ -108,10 +111,10 @@ class ManifestView:
         if len(families) != 1:
             return None
         (family,) = families
-        own = [name for name, places in PRECEDENCE.items() if {place[0] for place in places} == {family}]
+        own = [name for name, places in self.columns.items() if {place[0] for place in places} == {family}]
         if not set(used) <= {*own, *IN_EVERY_FAMILY} or self._rows(family) != self._rows("samples"):
             return None
-        columns = [f"{_quoted(column)} as {_quoted(name)}" for name in own for _, column in PRECEDENCE[name]]
+        columns = [f"{_quoted(column)} as {_quoted(name)}" for name in own for _, column in self.columns[name]]
         return f"select {', '.join([*sorted(IN_EVERY_FAMILY), *columns])} from ({self._family(family, with_source=True)})"
 
     def _rows(self, family: str) -> dict[str, int]:
@@ -126,7 +129,7 @@ class ManifestView:
     def _joined(self, families: Sequence[str]) -> str:
         columns = [
             f"{precedence.sql_of(name, ALIASES)} as {_quoted(name)}"
-            for name, places in PRECEDENCE.items()
+            for name, places in self.columns.items()
             if {family for family, _ in places} <= {"samples", *families}
         ]
         text = f"select {', '.join(columns)} from ({self._family('samples')}) {ALIASES['samples']}"
@@ -141,6 +144,7 @@ class ManifestView:
         A part written before a column existed has NULL in it.
         """
         schema = {field.name: _type(field.type) for field in schema_of(family)}
+        schema |= dict.fromkeys(self.more_scores, "FLOAT") if family == "scores" else {}
         pattern = self._pattern(family)
         names = [*schema, *(["source"] if with_source and "source" not in schema else [])]
         columns = ", ".join(map(_quoted, names))

@@ -103,8 +103,9 @@ def retention(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
         from totals t left join m using (source) group by 1 order by 1
         """,
     )
-    by_name = sources()
-    rows = [_retention_row(by_name[row["source"]].title, TABLE_2.get(by_name[row["source"]].title), row) for row in counted]
+    titles = {name: source.title for name, source in sources().items()}
+    named = [(titles.get(row["source"], row["source"]), row) for row in counted]  # a plugin's source may not be known here
+    rows = [_retention_row(title, TABLE_2.get(title), row) for title, row in named]
     rows.sort(key=lambda row: list(TABLE_2).index(row["source"]) if row["source"] in TABLE_2 else len(TABLE_2))
     total = {name: _sum(row[name] for row in rows) for name in ("original", "stage1", "stage2")}
     return [*rows, _retention_row("total", TOTAL, total)]

@@ -3,6 +3,7 @@
 step.py          a step over parts: pending parts, columns written, receipts
 runner.py        items of work on Ray Data: tasks or actors, retries; starts Ray
 shuffle.py       hash shuffle: keys are searched range by range, results are scattered back to their parts
+plugins.py       modules of one's own: rules, sources, scores, captioners; on Ray's workers too
 cache.py         results of costly steps, kept per sample
 progress.py      progress of long work on stderr
 command_line.py  options all jobs share, the last line of stdout, exit status

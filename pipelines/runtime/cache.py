@@ -20,11 +20,10 @@ from pipelines.manifest.tables import schema_of
 
 def had(storage: Storage, part: Part, family: str, settings: Mapping[str, Any]) -> pa.Table:
     """The results this part has from earlier runs with the same settings, a row per sample."""
-    schema = schema_of(family)
     receipt = read_receipts(storage, family, [part]).get(part)
     if receipt is not None and dict(receipt.settings) != dict(settings):
-        return schema.empty_table()
-    return read_family(storage, part, family, [name for name in schema.names if name != "sample_id"])
+        return schema_of(family).empty_table()
+    return read_family(storage, part, family)
 
 
 def missing_results(storage: Storage, part: Part, family: str, conditions: Sequence[str]) -> int:

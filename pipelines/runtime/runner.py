@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from infra.compat.errors import RequestError
+from pipelines.runtime.plugins import carrying_plugins
 from pipelines.runtime.progress import Progress, Reporter
 
 ATTEMPTS = 2
@@ -40,6 +41,7 @@ def run_items(
         return
     import ray
 
+    work, setup = carrying_plugins(work), carrying_plugins(setup) if setup else None
     with Progress(name, unit, total) as progress, _asking_eagerly():
         tally, counted = progress.tally, progress.work
 

@@ -51,8 +51,8 @@ class Step:
     inputs    the families it reads: their digests are in the fingerprint, so it runs again when they change
     settings  JSON values it depends on, in the fingerprint too; may depend on the part
     work      (storage, part, reporter) -> Made
-    content   further functions and values whose source decides the columns; `work`, the functions of its module and those of
-              `filters` that it calls are in the fingerprint anyway, so an edit makes parts stale by itself
+    content   further functions and values that decide the columns. An edit of these, of `work`, or of functions of their modules
+              or of `filters` that they call makes parts stale by itself
     missing   of a costly step, whose results are kept per sample and are never stale: (storage, part) -> how many samples of the
               part have no result yet. None for a pure step
     cpus      how much of a core one part keeps busy
@@ -104,9 +104,12 @@ def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Pa
 
 
 def _content_of(step: Step) -> str:
-    """The digest of what decides the columns of a pure step: its work, what that calls in its module, and in `filters`."""
+    """The digest of what decides the columns of a pure step: its work and further content, what these call in their modules, and
+    in `filters`.
+    """
     work = step.work.func if isinstance(step.work, partial) else step.work
-    return content_digest(work, *step.content, packages=("filters", work.__module__))
+    modules = {value.__module__ for value in (work, *step.content) if hasattr(value, "__module__")}
+    return content_digest(work, *step.content, packages={"filters", *modules})
 
 
 def run_step(

@@ -1,112 +1,104 @@
-"""Scores a chunk of samples: pictures are read and decoded ahead, so that models never wait for them."""
+"""Scores a chunk of samples: pictures are read and decoded ahead, so that models never wait for them.
+
+Scores of pictures alone are computed first, on each distinct picture, along with its CLIP embedding. Those that read captions
+follow, on each sample that has a caption and a picture that could be decoded.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from filters.scores.aesthetic import aesthetic
-from filters.scores.similarity import similarity
-from filters.scores.unsafe import unsafe
-from filters.scores.watermark import watermark
-from pipelines.images.chunks import Place, decoded
+from pipelines.images.chunks import Finished, StoredPicture, decode_ahead, read_pictures
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import FAMILIES
-from pipelines.scoring import models
+from pipelines.scoring import scores
+from pipelines.scoring.clip import load_embedder
+from pipelines.scoring.score import Batch, Scorer
 from pipelines.scoring.settings import ScoreSettings
 
-SCORES = [name for name in FAMILIES["scores"].names if name != "sample_id"]
 
+@dataclass(frozen=True)
+class LoadedScores:
+    """The models a worker holds: CLIP's picture encoder (None without CLIP), and scorers by the name of their score."""
 
-@dataclass
-class Scorers:
-    """The models a worker holds; None where the settings name none."""
-
-    clip: Any
-    head: tuple[np.ndarray, float] | None
-    watermark: Any
-    unsafe: Any
+    embed: Callable[[Sequence[Image.Image]], np.ndarray] | None
+    of_pictures: Mapping[str, Scorer]
+    of_captions: Mapping[str, Scorer]
 
 
 @lru_cache(1)
-def scorers(settings_json: str) -> Scorers:
-    """Loads the models once per worker process; on its GPU where it has one."""
+def load_scores(settings_json: str, names: tuple[str, ...]) -> LoadedScores:
+    """Loads the models of these scores once per worker process; on its GPU where it has one."""
     import torch
 
     settings = ScoreSettings.model_validate_json(settings_json)
     device = "cuda" if settings.gpus and torch.cuda.is_available() else "cpu"
-    clip = models.load_clip(settings, device) if settings.clip_checkpoint else None
-    head = None
-    if clip is not None and settings.aesthetic_checkpoint:
-        head = models.load_aesthetic(settings, clip.embed_captions(["x"]).shape[1])
-    marks = (*models.load_watermark(settings, device), settings.watermark_class, device) if settings.watermark_model else None
-    return Scorers(clip, head, marks, models.load_open_nsfw() if settings.unsafe else None)
+    embed = load_embedder(settings, device)
+    chosen = [scores()[name] for name in names]
+    of_pictures = {score.name: score.load(settings, device) for score in chosen if not score.reads_captions}
+    of_captions = {score.name: score.load(settings, device) for score in chosen if score.reads_captions}
+    return LoadedScores(embed, of_pictures, of_captions)
 
 
 def score_chunk(
     storage: Storage,
-    places: Sequence[Place],
-    rows: Sequence[int],
+    pictures: Sequence[StoredPicture],
+    picture_of: Sequence[int],
     captions: Sequence[str],
-    settings: ScoreSettings,
-    finished: Callable[[int, int], None],
+    loaded: LoadedScores,
+    batch_size: int,
+    finished: Finished,
 ) -> pa.Table:
-    """Scores of samples: sample i shows picture `places[rows[i]]` and says `captions[i]`; a row per sample, in order.
+    """Scores of samples, float32: sample i shows `pictures[picture_of[i]]` and has `captions[i]`; a row per sample, in order.
 
-    A picture that cannot be decoded has no scores, an empty caption no similarity. `finished(first, last)` is called as pictures
-    first … last - 1 end.
+    A picture that cannot be decoded has no scores; a blank caption none that read captions. `finished(first, last)` is called as
+    pictures first … last - 1 end.
     """
-    loaded = scorers(settings.model_dump_json())
-    by_picture = {name: np.full(len(places), np.nan, dtype=np.float32) for name in SCORES}
-    embeddings: dict[int, np.ndarray] = {}
-    for batch, (indices, pictures) in enumerate(decoded(storage, places, settings.batch)):
-        if pictures:
-            _score_pictures(loaded, indices, pictures, by_picture, embeddings)
-        finished(batch * settings.batch, (batch + 1) * settings.batch)
-    found = {name: values[np.asarray(rows, dtype=np.int64)] for name, values in by_picture.items()}
-    if loaded.clip is not None:
-        found["clip_similarity"] = _similarities(loaded, rows, captions, embeddings, settings.batch)
-    return pa.table({name: pa.array(found[name], pa.float32(), from_pandas=True) for name in SCORES})
+    by_picture, embeddings, decodable = _score_pictures(storage, pictures, loaded, batch_size, finished)
+    columns = {name: values[np.asarray(picture_of, dtype=np.int64)] for name, values in by_picture.items()}
+    rows = [i for i, caption in enumerate(captions) if picture_of[i] in decodable and caption.strip()]
+    for name, scorer in loaded.of_captions.items():
+        columns[name] = np.full(len(captions), np.nan, dtype=np.float32)
+        for start in range(0, len(rows), batch_size):
+            batch_rows = rows[start : start + batch_size]
+            shown = [picture_of[i] for i in batch_rows]
+            columns[name][batch_rows] = scorer(
+                Batch(
+                    partial(read_pictures, storage, [pictures[index] for index in shown]),
+                    np.stack([embeddings[index] for index in shown]) if embeddings else None,
+                    [captions[i] for i in batch_rows],
+                )
+            )
+    return pa.table({name: pa.array(values, pa.float32(), from_pandas=True) for name, values in columns.items()})
 
 
 def _score_pictures(
-    loaded: Scorers,
-    indices: Sequence[int],
-    pictures: Sequence[Image.Image],
-    scores: dict[str, np.ndarray],
-    embeddings: dict[int, np.ndarray],
-) -> None:
-    if loaded.clip is not None:
-        vectors = loaded.clip.embed_pictures(pictures)
-        embeddings.update(zip(indices, vectors, strict=True))
-        if loaded.head is not None:
-            scores["aesthetic"][indices] = aesthetic(vectors, *loaded.head)
-    if loaded.watermark is not None:
-        model, preprocess, index, device = loaded.watermark
-        scores["watermark"][indices] = watermark(model, preprocess, pictures, index, device)
-    if loaded.unsafe is not None:
-        scores["unsafe"][indices] = unsafe(loaded.unsafe, pictures)
+    storage: Storage, pictures: Sequence[StoredPicture], loaded: LoadedScores, batch_size: int, finished: Finished
+) -> tuple[dict[str, np.ndarray], dict[int, np.ndarray], set[int]]:
+    """Scores of pictures alone by name, embeddings by index, and the indices of pictures that could be decoded."""
+    by_picture = {name: np.full(len(pictures), np.nan, dtype=np.float32) for name in loaded.of_pictures}
+    embeddings: dict[int, np.ndarray] = {}
+    decodable: set[int] = set()
+    for number, (indices, images) in enumerate(decode_ahead(storage, pictures, batch_size)):
+        if images:
+            decodable.update(indices)
+            vectors = loaded.embed(images) if loaded.embed is not None else None
+            if vectors is not None:
+                embeddings.update(zip(indices, vectors, strict=True))
+            batch = Batch(partial(list, images), vectors)
+            for name, scorer in loaded.of_pictures.items():
+                by_picture[name][indices] = scorer(batch)
+        finished(number * batch_size, (number + 1) * batch_size)
+    return by_picture, embeddings, decodable
 
 
-def _similarities(
-    loaded: Scorers, rows: Sequence[int], captions: Sequence[str], embeddings: dict[int, np.ndarray], batch: int
-) -> np.ndarray:
-    found = np.full(len(rows), np.nan, dtype=np.float32)
-    able = [i for i, (row, caption) in enumerate(zip(rows, captions, strict=True)) if row in embeddings and caption.strip()]
-    for start in range(0, len(able), batch):
-        piece = able[start : start + batch]
-        texts = loaded.clip.embed_captions([captions[i] for i in piece])
-        found[piece] = similarity(np.stack([embeddings[rows[i]] for i in piece]), texts)
-    return found
-
-
-def footer(provenance: dict[str, Any]) -> dict[str, str]:
+def footer(provenance: Mapping[str, Any]) -> dict[str, str]:
     """Provenance as the metadata of a family's files."""
     return {"pairmill.score_models": json.dumps(provenance, sort_keys=True)}

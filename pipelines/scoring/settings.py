@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any, TypeVar
 
-from infra.compat.settings import Section
+from pydantic import Field, ValidationError
+
+from infra.compat.errors import RequestError
+from infra.compat.settings import Section, first_fault
+
+S = TypeVar("S", bound=Section)
 
 
 class ScoreSettings(Section):
     """Which models score the pictures. A model not named does not score; checkpoints are safetensors, by path or URI.
 
     clip_model  an open_clip model, the .json of one, or "onnx": then the checkpoint is a folder of trainer_bridge.export_onnx
+    by_score    settings of scores that have a class of their own for them, as a plugin's: by_score.<score>.<setting>
     gpus        of a worker; 0 runs on a core
     workers     how many hold the models; 0: as many as the cluster's GPUs (or cores) allow
     """
@@ -22,7 +28,15 @@ class ScoreSettings(Section):
     watermark_checkpoint: str = ""
     watermark_class: int = Field(0, ge=0)
     unsafe: bool = True
+    by_score: dict[str, dict[str, Any]] = Field(default_factory=dict)
     batch: int = Field(64, ge=1)
     chunk: int = Field(10_000, ge=1, le=10_000)
     gpus: float = Field(0.0, ge=0)
     workers: int = Field(0, ge=0)
+
+    def own(self, score: str, kind: type[S]) -> S:
+        """The settings below `by_score` of one score, as its class has them; RequestError when they are wrong."""
+        try:
+            return kind.model_validate(self.by_score.get(score, {}))
+        except ValidationError as error:
+            raise RequestError(f"score.by_score.{score}: {first_fault(error, kind)}") from None

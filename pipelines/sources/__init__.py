@@ -1,23 +1,34 @@
 """One file per published schema. A source turns the rows of its files into the columns of `samples`.
 
-To add a source: write a module with `SOURCES`, and name the module in `MODULES`. Ordinals go into every sample_id: a number
-once given is never given again.
+To add a source: write a module here, or a plugin, with `SOURCES`. Ordinals go into every sample_id: a number once given is never
+given again.
+
+source.py        what a source is, and the columns it has to give
+conceptual.py    CC3M and CC12M
+coyo.py          COYO-700M
+datacomp.py      DataComp's CommonPool
+img2dataset.py   what img2dataset wrote
+laion.py         LAION-2B, English and multilingual
+laion_coco.py    LAION-COCO
+sbu.py           SBU Captions
+wukong.py        Wukong
+files.py         reading published files, in each format
+samples.py       published rows → samples and rejects
+tags.py          published tag tables, joined by LAION's hash
+settings.py      settings of `ingest`
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from infra.compat.errors import RequestError, nearest
+from pipelines.runtime.plugins import defined_in, with_plugins
 from pipelines.sources.source import Source
-
-MODULES = ("laion", "laion_coco", "coyo", "wukong", "conceptual", "sbu", "datacomp", "img2dataset")
 
 
 def sources() -> dict[str, Source]:
-    """All sources by name."""
-    found = [source for module in MODULES for source in import_module(f"pipelines.sources.{module}").SOURCES]
-    return {source.name: source for source in found}
+    """All sources by name: those of the modules here, and of plugins; RequestError when a plugin's repeats a name or ordinal."""
+    ours: list[Source] = defined_in(__name__, "SOURCES")
+    return {source.name: source for source in with_plugins(ours, "SOURCES", Source, "name", "ordinal")}
 
 
 def source_named(name: str) -> Source:

@@ -26,15 +26,15 @@ def _models(columns: Sequence[str], settings: IngestSettings) -> Mapping[str, st
 
 
 def _columns(raw: pa.Table, settings: IngestSettings) -> Columns:
-    found = {name: raw[name] for name in ("url", "width", "height") if name in raw.column_names}
-    found |= {ours: raw[theirs] for theirs, (ours, _) in SCORES.items() if theirs in raw.column_names}
+    columns = {name: raw[name] for name in ("url", "width", "height") if name in raw.column_names}
+    columns |= {ours: raw[theirs] for theirs, (ours, _) in SCORES.items() if theirs in raw.column_names}
     similarity = f"clip_similarity_{settings.coyo_similarity}"
     if similarity in raw.column_names:
-        found["clip_similarity"] = raw[similarity]
+        columns["clip_similarity"] = raw[similarity]
     if "image_phash" in raw.column_names:
-        found["image_phash"] = _number(raw["image_phash"])
+        columns["image_phash"] = _number(raw["image_phash"])
     language = pa.repeat("en", len(raw))
-    return {**found, "caption": raw["text"], "language": language}
+    return {**columns, "caption": raw["text"], "language": language}
 
 
 def _number(phash: pa.ChunkedArray) -> pa.Array:

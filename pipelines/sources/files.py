@@ -1,7 +1,7 @@
-"""Reading published files: which columns, how many rows, and a run of rows, for each format; on any fsspec URI.
+"""Reads published files on any fsspec URI: columns, row count, and a run of rows, for each format.
 
-A row that the format itself breaks (a csv record with too many fields, bytes that are not UTF-8) keeps its place: its row
-number belongs to it, and it comes back as a reject.
+A row that the format itself breaks (a csv record with too many fields, bytes that are not UTF-8) keeps its row number and is
+returned as a reject.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Rows:
 
 def expand(patterns: Sequence[str]) -> list[str]:
     """The files that paths and glob patterns name, each once; RequestError for one that names none."""
-    found: dict[str, None] = {}
+    uris: dict[str, None] = {}
     for pattern in patterns:
         fs, path = fsspec.core.url_to_fs(pattern)
         names = sorted(fs.glob(path)) if any(c in pattern for c in "*?[") else [path] if fs.isfile(path) else []
         if not names:
             raise RequestError(f"no such file: {pattern}; name files, or a pattern in quotes")
-        found |= dict.fromkeys(fs.unstrip_protocol(name) for name in names)
-    return list(found)
+        uris |= dict.fromkeys(fs.unstrip_protocol(name) for name in names)
+    return list(uris)
 
 
 def inspect(uri: str, source: Source) -> SourceFile:
@@ -56,8 +56,8 @@ def inspect(uri: str, source: Source) -> SourceFile:
     with fs.open(path, "rb") as handle:
         is_parquet = handle.read(4) == PARQUET_MAGIC
     if (source.format == "parquet") != is_parquet:
-        found = "parquet" if is_parquet else "not parquet"
-        raise RequestError(f"{uri} is {found}, but {source.name} is published as {source.format}; check SOURCE or the file")
+        kind = "parquet" if is_parquet else "not parquet"
+        raise RequestError(f"{uri} is {kind}, but {source.name} is published as {source.format}; check SOURCE or the file")
     columns, rows = _parquet_shape(uri) if is_parquet else _text_shape(uri, source)
     source.require_columns(columns, uri)
     if rows == 0:
@@ -66,7 +66,7 @@ def inspect(uri: str, source: Source) -> SourceFile:
 
 
 def stamp_of(info: Mapping[str, Any]) -> str:
-    """What changes when a file is written again, of what a file system says of it."""
+    """The part of a file system's information that changes when the file is written again: an ETag or a modification time."""
     return str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "")
 
 
@@ -97,7 +97,7 @@ def _records(uri: str, source: Source) -> tuple[list[str], Iterator[list[str | N
 
 
 def _tsv_records(lines: Iterable[str], *, url_first: bool) -> Iterator[list[str | None]]:
-    """A URL holds no tab and a caption may, so a line is cut at the tab beside the URL; quotes mean nothing."""
+    """A caption may hold tabs and a URL may not, so a line is split at the tab beside the URL; quotes mean nothing."""
     for line in lines:
         record = line.rstrip("\r\n")
         yield list(record.split("\t", 1) if url_first else record.rsplit("\t", 1))

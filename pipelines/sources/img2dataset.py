@@ -1,6 +1,6 @@
-"""The output of img2dataset: NNNNN.parquet beside NNNNN.tar. Its pictures count as fetched; none is asked for again.
+"""The output of img2dataset: NNNNN.parquet beside NNNNN.tar. Its pictures count as fetched; none is downloaded again.
 
-Columns of LAION that were passed through are taken for what they are; width and height are those of the original picture.
+Columns of LAION that were passed through are read as LAION's; width and height are those of the original picture.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Columns, Source
 
 NAME = "img2dataset"
-# ours → theirs, the first that is there
+# our column → theirs, the first that exists
 NAMES = {
     "caption": ("caption", "TEXT"),
     "width": ("original_width", "WIDTH"),
@@ -29,10 +29,10 @@ def _models(columns: Sequence[str], settings: IngestSettings) -> Mapping[str, st
 
 
 def _columns(raw: pa.Table, settings: IngestSettings) -> Columns:
-    have = set(raw.column_names)
-    chosen = {ours: next((name for name in theirs if name in have), None) for ours, theirs in NAMES.items()}
-    found = {ours: raw[name] for ours, name in chosen.items() if name is not None}
-    return {"url": raw["url"], **found} | {ours: raw[theirs] for theirs, (ours, _) in SCORES.items() if theirs in have}
+    names = set(raw.column_names)
+    chosen = {ours: next((name for name in theirs if name in names), None) for ours, theirs in NAMES.items()}
+    columns = {ours: raw[name] for ours, name in chosen.items() if name is not None}
+    return {"url": raw["url"], **columns} | {ours: raw[theirs] for theirs, (ours, _) in SCORES.items() if theirs in names}
 
 
 SOURCES = [

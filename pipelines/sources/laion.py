@@ -1,10 +1,10 @@
-"""LAION-2B: English and multilingual, in the variants people have.
+"""LAION-2B, English and multilingual, in the variants in circulation.
 
 original   SAMPLE_ID, URL, TEXT, HEIGHT, WIDTH, LICENSE, NSFW, similarity, [LANGUAGE]; WIDTH and HEIGHT are swapped in it
-joined     URL, TEXT, WIDTH, HEIGHT, similarity, [LANGUAGE], hash, pwatermark, punsafe; sizes are right, scores may be NULL
+joined     URL, TEXT, WIDTH, HEIGHT, similarity, [LANGUAGE], hash, pwatermark, punsafe; sizes not swapped, scores may be NULL
 aesthetic  joined with `aesthetic` (v1) or `AESTHETIC_SCORE` (v2)
 
-The variant is read off the columns. similarity is the cosine of ViT-B/32.
+The columns tell the variant. similarity is the cosine of ViT-B/32.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def _columns(raw: pa.Table, language: str | None) -> Columns:
     names = set(raw.column_names)
     # The original release wrote heights under WIDTH and widths under HEIGHT; only it has SAMPLE_ID.
     width, height = ("HEIGHT", "WIDTH") if "SAMPLE_ID" in names else ("WIDTH", "HEIGHT")
-    found = {"url": raw["URL"], "caption": raw["TEXT"], "width": raw[width], "height": raw[height]}
+    columns = {"url": raw["URL"], "caption": raw["TEXT"], "width": raw[width], "height": raw[height]}
     if language is not None:
-        found["language"] = pa.repeat(language, len(raw))
+        columns["language"] = pa.repeat(language, len(raw))
     elif "LANGUAGE" in names:
-        found["language"] = raw["LANGUAGE"]
+        columns["language"] = raw["LANGUAGE"]
     if "LICENSE" in names:
-        found["license"] = raw["LICENSE"]
-    return found | {ours: raw[theirs] for theirs, (ours, _) in SCORES.items() if theirs in names}
+        columns["license"] = raw["LICENSE"]
+    return columns | {ours: raw[theirs] for theirs, (ours, _) in SCORES.items() if theirs in names}
 
 
 SOURCES = [

@@ -1,4 +1,4 @@
-"""SBU Captions: one JSON object of parallel arrays: image_urls, captions, and others that are not taken."""
+"""SBU Captions: one JSON object of parallel arrays: image_urls, captions, and others that are ignored."""
 
 from __future__ import annotations
 

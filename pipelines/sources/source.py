@@ -35,7 +35,7 @@ class Source:
     """A published corpus.
 
     name      as on the command line
-    ordinal   its number in every sample_id
+    ordinal   its number in every sample_id: 1 … 255, never given twice
     title     its name in InternVL's Table 2
     format    how its files are written
     required  columns without which a file is not of this source
@@ -53,6 +53,10 @@ class Source:
     columns: tuple[str, ...] = ()
     models: Callable[[Sequence[str], IngestSettings], Mapping[str, str]] = field(default=lambda columns, settings: {})
 
+    def __post_init__(self) -> None:
+        if not 0 < self.ordinal < 256:
+            raise ValueError(f"source {self.name!r} has the ordinal {self.ordinal}; ordinals are 1 … 255")
+
     def require_columns(self, columns: Sequence[str], where: str) -> None:
         """Raises RequestError naming the columns a file lacks."""
         missing = sorted(self.required - set(columns))
@@ -64,8 +68,8 @@ class Source:
 
     def published(self, raw: pa.Table, settings: IngestSettings) -> pa.Table:
         """The raw rows as published columns: table[N] of the names and types in `PUBLISHED`."""
-        given = self.convert(raw, settings)
-        columns = {name: _cast(given.get(name), kind, len(raw)) for name, kind in PUBLISHED.items()}
+        converted = self.convert(raw, settings)
+        columns = {name: _cast(converted.get(name), kind, len(raw)) for name, kind in PUBLISHED.items()}
         return pa.table(columns)
 
 

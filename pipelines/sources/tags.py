@@ -1,8 +1,8 @@
 """Published tag tables (LAION's pwatermark, punsafe, aesthetic) → the family `tags`, joined to samples by LAION's hash.
 
-A tag table is parquet with a column `hash` and one or more score columns, in any order and number of files. A hash that a table
-holds twice takes the first score found, in the order of the files. The rows of samples and tables meet bucket by bucket, so
-neither has to fit in memory.
+A tag table is parquet with a column `hash` and one or more score columns, in any order and number of files. Where a hash occurs
+twice the first score that is not NULL wins, in the order of the files. Samples and tables are joined bucket by bucket, so neither
+has to fit in memory.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters.duplicates.hashes import hash_rows
+from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
 from pipelines.manifest.join import locate
 from pipelines.manifest.parts import Part, SourceFile
@@ -50,47 +51,48 @@ def inspect_tags(uri: str) -> SourceFile:
         raise RequestError(f"--join-tags {uri} is no parquet file ({str(error).splitlines()[0]}); check the file") from None
     names = parquet.schema_arrow.names
     if HASH not in names or not _scores_in(names):
-        wanted = f"{HASH} and one of {', '.join(name for name, (ours, _) in SCORES.items() if ours in TAGS)}"
-        raise RequestError(f"--join-tags {uri} has columns {', '.join(names)}, not {wanted}; check the file")
+        needed = f"{HASH} and one of {', '.join(name for name, (ours, _) in SCORES.items() if ours in TAGS)}"
+        raise RequestError(f"--join-tags {uri} has columns {', '.join(names)}, not {needed}; check the file")
     return SourceFile(uri, 0, parquet.metadata.num_rows, info["size"], stamp_of(info))
 
 
-def register_tags(storage: Storage, source: str, found: Sequence[SourceFile]) -> list[SourceFile]:
-    """Adds tag tables to those of a source; all that were ever added, in order."""
+def register_tags(storage: Storage, source: str, tables: Sequence[SourceFile]) -> list[SourceFile]:
+    """Adds tag tables to those of a source; returns all that were ever added, in order."""
     path = f"tags/{source}.json"
     known = [SourceFile(**file) for file in storage.read_json(path)["files"]] if storage.exists(path) else []
-    files = {file.uri: file for file in [*known, *found]}
-    if found:
+    files = {file.uri: file for file in [*known, *tables]}
+    if tables:
         storage.write_json(path, {"source": source, "files": [asdict(file) for file in files.values()]})
     return list(files.values())
 
 
 def join_tags(storage: Storage, source: str, tables: Sequence[SourceFile], parts: Sequence[Part]) -> Outcome:
-    """Makes `tags` of these parts of a source: hashes of parts and tables, buckets, then each part's own rows."""
+    """Makes `tags` of these parts: hashes samples, joins them with the tables bucket by bucket, scatters results to parts."""
     hashed = run_step(storage, Step("tag_keys", ("samples",), lambda part: {}, _hash_part), parts)
     if hashed.failed:
         return hashed
     models = _models(tables)
     keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "tag_keys", parts).items()}
-    depends_on = {"keys": fingerprint_of(keys), "tables": [asdict(table) for table in tables]}
+    content = content_digest(_search, packages=["filters", __name__])
+    depends_on = {"content": content, "keys": fingerprint_of(keys), "tables": [asdict(table) for table in tables]}
     ordered = {f"partial/tag_tables/{source}/{fingerprint_of(asdict(table))}.parquet": table.uri for table in tables}
     search = partial(_search, storage=storage, parts=parts, tables=list(ordered))
     count = -(-(sum(part.rows for part in parts) + sum(table.rows for table in tables)) // BUCKET_ROWS)
-    failed = _order_tables(storage, ordered)
+    failed = _sort_tables(storage, ordered)
     buckets: dict[str, str] = {}
     if not failed:
         buckets, failed = run_buckets(storage, f"tagged/{source}", count, depends_on, search)
     if failed:
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
     storage.remove(set(storage.glob(f"partial/tag_tables/{source}/*.parquet")) - set(ordered))
-    work = partial(_take_home, buckets=list(buckets), models=models)
+    work = partial(_gather, buckets=list(buckets), models=models)
     return run_step(storage, Step("tags", ("samples",), lambda part: {"buckets": buckets, "models": models}, work), parts)
 
 
 def laion_hash(urls: pa.ChunkedArray, captions: pa.ChunkedArray) -> np.ndarray:
-    """The first 64 bits of murmur3-128 (x64, seed 0) of each URL and caption, one after the other, UTF-8: uint64[N].
+    """The first 64 bits of murmur3-128 (x64, seed 0) of each URL followed by its caption, UTF-8: uint64[N].
 
-    As LAION's tables have it, but for the sign: they hold the same bits as int64.
+    The same bits as in LAION's tables, which hold them as int64.
     """
     return hash_rows(lambda pair: mmh3.hash64(pair, signed=False)[0], "", urls, captions)
 
@@ -105,8 +107,8 @@ def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
     )
 
 
-def _order_tables(storage: Storage, tables: dict[str, str]) -> dict[str, str]:
-    """Writes to each path the table of a URI, ordered by hash, unless it is there; causes of failure by URI."""
+def _sort_tables(storage: Storage, tables: dict[str, str]) -> dict[str, str]:
+    """Writes the table of each URI to its path, ordered by hash, unless it exists; returns causes of failure by URI."""
     items = [{"label": uri, "uri": uri, "target": target} for target, uri in tables.items() if not storage.exists(target)]
 
     def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
@@ -129,13 +131,13 @@ def _scores_in(names: Sequence[str]) -> dict[str, str]:
 
 
 def _models(tables: Sequence[SourceFile]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    models: dict[str, str] = {}
     for table in tables:
         with fsspec.open(table.uri, "rb") as handle:
             names = pq.read_schema(handle).names
         for ours, theirs in _scores_in(names).items():
-            found.setdefault(ours, SCORES[theirs][1])
-    return dict(sorted(found.items()))
+            models.setdefault(ours, SCORES[theirs][1])
+    return dict(sorted(models.items()))
 
 
 def _search(low: int, high: int, *, storage: Storage, parts: Sequence[Part], tables: Sequence[str]) -> pa.Table:
@@ -153,7 +155,7 @@ def _search(low: int, high: int, *, storage: Storage, parts: Sequence[Part], tab
     return tagged.filter(reduce(pc.or_, map(pc.is_valid, best.values()))).sort_by("sample_id")
 
 
-def _take_home(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str], models: dict[str, str]) -> Made:
+def _gather(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str], models: dict[str, str]) -> Made:
     samples = storage.read_parquet(part.path("samples"), ["sample_id"])
     tagged = rows_home(storage, buckets, samples["sample_id"].to_numpy()).select(["sample_id", *TAGS])
     reporter(part.rows)

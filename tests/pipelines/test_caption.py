@@ -37,15 +37,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = LanguageConfig(vocabulary=400, width=16, depth=1, heads=2, mlp=32)
     tokenizer = new_tokenizer(["red green blue black picture"] * 9, sizes.vocabulary)
     language = new_language_model(sizes, 64, tokenizer.pad_token_id, tokenizer.eos_token_id)
-    made = build_internvl(tiny_model().image_tower, language, tokenizer.convert_tokens_to_ids(IMAGE), 0.5)
+    model = build_internvl(tiny_model().image_tower, language, tokenizer.convert_tokens_to_ids(IMAGE), 0.5)
     torch.manual_seed(0)
-    with torch.no_grad():  # so that it says something, and something else of every picture
-        for name, parameter in made.named_parameters():
+    with torch.no_grad():  # so that it writes something, and something else for every picture
+        for name, parameter in model.named_parameters():
             if "language_model.layers" in name and parameter.ndim == 2:
                 parameter.copy_(torch.randn_like(parameter) * 0.75)
             elif "vision_tower" in name and parameter.ndim >= 2:
                 parameter.copy_(torch.randn_like(parameter) * 0.2)
-    save_internvl(folder, made, build_processor(tokenizer, 32, 4), {})
+    save_internvl(folder, model, build_processor(tokenizer, 32, 4), {})
     return folder
 
 
@@ -58,7 +58,7 @@ def run(storage: Storage, model: Path, *more: str) -> dict:
     return caption.main(["--root", storage.root, "--model", str(model), *CPU, *more])
 
 
-def said(storage: Storage) -> dict[int, tuple]:
+def captions_of(storage: Storage) -> dict[int, tuple]:
     rows = connect(storage.root).sql(
         "select sample_id & 255, synthetic_caption, model, prompt, tokens, finish_reason from captions order by 1"
     )
@@ -69,7 +69,7 @@ def test_a_caption_is_what_transformers_itself_says(manifest: Storage, model: Pa
     from transformers import AutoProcessor, InternVLForConditionalGeneration
 
     counts = run(manifest, model)
-    found = said(manifest)
+    captions = captions_of(manifest)
     processor = AutoProcessor.from_pretrained(model)
     whole = InternVLForConditionalGeneration.from_pretrained(model, dtype=torch.float32).eval()
     messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": PROMPT}]}]
@@ -77,19 +77,19 @@ def test_a_caption_is_what_transformers_itself_says(manifest: Storage, model: Pa
         text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         picture = Image.open(io.BytesIO(jpeg(COLOURS[colour])))
         inputs = processor(images=[[picture]], text=[text], return_tensors="pt", crop_to_patches=False)
-        made = whole.generate(**inputs, max_new_tokens=6, do_sample=False)[0, inputs["input_ids"].shape[1] :]
-        assert found[number][0] == " ".join(processor.decode(made, skip_special_tokens=True).split())
-    assert len({found[number][0] for number in (0, 2, 3, 4)}) > 1
+        tokens = whole.generate(**inputs, max_new_tokens=6, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+        assert captions[number][0] == " ".join(processor.decode(tokens, skip_special_tokens=True).split())
+    assert len({captions[number][0] for number in (0, 2, 3, 4)}) > 1
     assert counts["captioned"] == 5 and counts["reasons"] == {"length": 5, "empty": 0, "unreadable": 1}
-    assert found[5][0] is None and found[5][4] == "unreadable"  # its bytes are no picture; the others go on
-    assert set(found) == {0, 1, 2, 3, 4, 5}  # 6 was not fetched, 7 was dropped
+    assert captions[5][0] is None and captions[5][4] == "unreadable"  # its bytes are no picture; the others go on
+    assert set(captions) == {0, 1, 2, 3, 4, 5}  # 6 was not fetched, 7 was dropped
 
 
 def test_of_several_questions_the_last_answer_is_the_caption(manifest: Storage, model: Path, ray_session: None) -> None:
     from transformers import AutoProcessor, InternVLForConditionalGeneration
 
     run(manifest, model, "--set", 'caption.prompt=["red green", "blue black"]')
-    assert said(manifest)[0][2] == "red green\nblue black"
+    assert captions_of(manifest)[0][2] == "red green\nblue black"
     processor = AutoProcessor.from_pretrained(model)
     whole = InternVLForConditionalGeneration.from_pretrained(model, dtype=torch.float32).eval()
     for number, colour in {0: 0, 2: 1, 3: 2, 4: 3}.items():
@@ -98,15 +98,15 @@ def test_of_several_questions_the_last_answer_is_the_caption(manifest: Storage, 
         for question in ("blue black", ""):
             text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
             inputs = processor(images=[[picture]], text=[text], return_tensors="pt", crop_to_patches=False)
-            made = whole.generate(**inputs, max_new_tokens=6, do_sample=False)[0, inputs["input_ids"].shape[1] :]
-            answer = " ".join(processor.decode(made, skip_special_tokens=True).split())
+            tokens = whole.generate(**inputs, max_new_tokens=6, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+            answer = " ".join(processor.decode(tokens, skip_special_tokens=True).split())
             messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": question}]
-        assert said(manifest)[number][0] == answer
+        assert captions_of(manifest)[number][0] == answer
 
 
 def test_where_a_caption_came_from_is_in_the_manifest(manifest: Storage, model: Path, ray_session: None) -> None:
     run(manifest, model, "--set", 'caption.by_source.coyo="What is it?"')
-    name, prompt, tokens, finish = said(manifest)[0][1:]
+    name, prompt, tokens, finish = captions_of(manifest)[0][1:]
     footer = json.loads(pq.read_schema(manifest.full(PART.path("captions"))).metadata[b"pairmill.caption"])
     assert name == f"tiny-internvl@{footer['sha256'][:12]}" and [prompt] == footer["prompt"] == ["What is it?"]
     assert (tokens, finish) == (6, "length")
@@ -119,7 +119,7 @@ def test_only_samples_without_a_caption_are_paid_for(manifest: Storage, model: P
     assert first["ran"] == 1 and run(manifest, model)["ran"] == 0
     receipt = Path(manifest.full(f"receipts/captions/source={PART.source}/{PART.name}.json"))
     receipt.write_text(receipt.read_text().replace('"fingerprint": "', '"fingerprint": "x'))
-    Path(manifest.full("images/a.tar")).write_bytes(b"")  # whoever asked the model again would find no picture
+    Path(manifest.full("images/a.tar")).write_bytes(b"")  # whatever was captioned again would have no picture
     again = run(manifest, model)
     assert again["ran"] == 1 and not again["failed"]
     assert Path(manifest.full(PART.path("captions"))).read_bytes() == before
@@ -127,12 +127,12 @@ def test_only_samples_without_a_caption_are_paid_for(manifest: Storage, model: P
 
 def test_another_prompt_is_refused_unless_it_is_to_be_paid_for(manifest: Storage, model: Path, ray_session: None) -> None:
     run(manifest, model)
-    before = said(manifest)
+    before = captions_of(manifest)
     other = ("--set", 'caption.prompt="red green"')
     with pytest.raises(RequestError, match="or give --redo to pay again"):
         run(manifest, model, *other)
     run(manifest, model, *other, "--redo")
-    assert said(manifest)[0][2] == "red green" and said(manifest)[0] != before[0]
+    assert captions_of(manifest)[0][2] == "red green" and captions_of(manifest)[0] != before[0]
 
 
 def test_a_caption_with_no_tokens_is_counted_and_kept_empty(
@@ -141,18 +141,18 @@ def test_a_caption_with_no_tokens_is_counted_and_kept_empty(
     silent = tmp_path / "silent"
     shutil.copytree(model, silent)
     settings = json.loads((silent / "generation_config.json").read_text())
-    settings["eos_token_id"] = list(range(400))  # whatever it says first ends the caption
+    settings["eos_token_id"] = list(range(400))  # the first token ends the caption
     (silent / "generation_config.json").write_text(json.dumps(settings))
     counts = run(manifest, silent)
     assert counts["captioned"] == 0 and counts["reasons"]["empty"] == 5 and counts["reasons"]["unreadable"] == 1
-    assert not counts["failed"] and said(manifest)[0][0] is None
+    assert not counts["failed"] and captions_of(manifest)[0][0] is None
 
 
 def test_greedy_captions_do_not_depend_on_the_batch(manifest: Storage, model: Path, ray_session: None, tmp_path: Path) -> None:
     run(manifest, model)
     other = pictured(tmp_path / "other")
     run(other, model, "--set", "caption.batch=5", "--set", "caption.chunk=3")
-    assert said(other) == said(manifest)
+    assert captions_of(other) == captions_of(manifest)
 
 
 def broken(model: Path, folder: Path, change: str) -> Path:
@@ -171,10 +171,10 @@ def broken(model: Path, folder: Path, change: str) -> Path:
     else:
         state = load_file(weights)
         name = "model.multi_modal_projector.linear_1.weight"
-        found = next(key for key in state if key.endswith("multi_modal_projector.linear_1.weight") or key == name)
-        state[found] = state[found][:3].clone()
+        key = next(key for key in state if key.endswith("multi_modal_projector.linear_1.weight") or key == name)
+        state[key] = state[key][:3].clone()
         if change == "a tensor missing":
-            del state[found]
+            del state[key]
         save_file(state, weights, metadata={"format": "pt"})
     return folder
 
@@ -219,7 +219,7 @@ def exported(storage: Storage, out: Path, kind: str, *more: str) -> dict[int, tu
 
 def test_export_takes_original_synthetic_or_a_mixture(manifest: Storage, model: Path, ray_session: None, tmp_path: Path) -> None:
     run(manifest, model)
-    synthetic = {number: row[0] for number, row in said(manifest).items()}
+    synthetic = {number: row[0] for number, row in captions_of(manifest).items()}
     original = exported(manifest, tmp_path / "original", "original")
     assert original[0] == ("red", False) and set(original) == {0, 1, 2, 3, 4, 5}
     assert exported(manifest, tmp_path / "synthetic", "synthetic") == {

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,10 @@ from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from pipelines.runtime.cache import commit_once
-from pipelines.scoring.models import load_clip, open_nsfw, provenance
+from pipelines.scoring import provenance
+from pipelines.scoring.clip import load_clip
 from pipelines.scoring.settings import ScoreSettings
+from pipelines.scoring.unsafe import open_nsfw
 from tests.support.pictured import COLOURS, PART, jpeg, pictured
 
 CLIP = {
@@ -89,11 +90,11 @@ def test_scores_are_those_of_the_libraries_themselves(manifest: Storage, weights
             image = clip.model.encode_image(clip.preprocess(picture)[None], normalize=True)[0]
             text = clip.model.encode_text(clip.tokenize([caption]), normalize=True)[0]
             mark = model.eval()(transform(picture)[None]).softmax(-1)[0, 0]
-        found = table.slice(row, 1).to_pylist()[0]
-        assert found["clip_similarity"] == pytest.approx(float(image @ text), abs=1e-5)
-        assert found["aesthetic"] == pytest.approx(float(image.sum()) + 5, abs=1e-4)
-        assert found["watermark"] == pytest.approx(float(mark), abs=1e-5)
-        assert 0 <= found["unsafe"] <= 0.2
+        scored = table.slice(row, 1).to_pylist()[0]
+        assert scored["clip_similarity"] == pytest.approx(float(image @ text), abs=1e-5)
+        assert scored["aesthetic"] == pytest.approx(float(image.sum()) + 5, abs=1e-4)
+        assert scored["watermark"] == pytest.approx(float(mark), abs=1e-5)
+        assert 0 <= scored["unsafe"] <= 0.2
     silent, broken = table.slice(4, 2).to_pylist()
     assert silent["clip_similarity"] is None and silent["unsafe"] is not None
     assert [broken[name] for name in ("clip_similarity", "aesthetic", "watermark", "unsafe")] == [None] * 4
@@ -118,12 +119,13 @@ def test_a_sample_once_scored_is_not_scored_again_and_other_models_need_redo(
 ) -> None:
     run(manifest, weights)
     before = manifest.read(PART.path("scores"))
-    # The pictures are gone: whatever is paid for again would come out empty.
-    shutil.move(manifest.full("images"), manifest.full("hidden"))
+    # Of the pictures only that of sample 7 is left: whatever was scored again would have no scores.
+    offset = manifest.read_parquet(PART.path("fetch"))["offset"][7].as_py()
+    tar = Path(manifest.full("images/a.tar"))
+    tar.write_bytes(bytes(offset) + tar.read_bytes()[offset:])
     kept = pa.table({"sample_id": sample_ids(4, 0, 0, 8), "keep": [True] * 8, "reasons": [[]] * 8})
     manifest.write_parquet(PART.path("stage1"), conform(kept, "stage1"))
     write_receipt(manifest, PART, Receipt("stage1", "coyo", PART.name, "f", "other", 8, 8))
-    shutil.move(manifest.full("hidden"), manifest.full("images"))
     counts = run(manifest, weights, "--set", "score.chunk=1")
     table = manifest.read_parquet(PART.path("scores"))
     assert counts["ran"] == 1 and counts["scored"] == 7
@@ -155,7 +157,7 @@ def test_a_run_made_again_gives_the_same_bytes_and_a_committed_chunk_is_not_made
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, message",
     [
         ({"clip_checkpoint": "NOWHERE.safetensors"}, "cannot be read"),
         ({"clip_checkpoint": "model.pt"}, "pickles are not loaded"),
@@ -169,10 +171,10 @@ def test_a_run_made_again_gives_the_same_bytes_and_a_committed_chunk_is_not_made
     ],
 )
 def test_a_wrong_model_is_one_line_and_nothing_is_written(
-    manifest: Storage, weights: dict[str, str], change: dict[str, str], said: str
+    manifest: Storage, weights: dict[str, str], change: dict[str, str], message: str
 ) -> None:
     names = {"MARK": weights["watermark_checkpoint"], "HEAD": weights["aesthetic_checkpoint"]}
-    with pytest.raises(RequestError, match=said) as caught:
+    with pytest.raises(RequestError, match=message) as caught:
         run(manifest, {**weights, **{name: names.get(value, value) for name, value in change.items()}})
     assert "\n" not in str(caught.value)
     assert not manifest.glob("manifest/scores/*/*") and not manifest.glob("receipts/scores/*/*")

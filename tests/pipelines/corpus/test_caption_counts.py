@@ -1,11 +1,11 @@
-"""On how many pictures a caption stands: counted as by hand, however the corpus is cut into parts and buckets."""
+"""How many pictures share a caption: counted as by hand, however the corpus is cut into parts and buckets."""
 
 from collections import defaultdict
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import stage2
@@ -21,21 +21,22 @@ from pipelines.runtime.step import run_step
 from pipelines.sources import source_named
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8)), max_size=80), st.integers(1, 4), st.randoms())
 def test_counts_are_those_by_hand_however_they_are_cut(rows: list[tuple[int, int]], ranges: int, chance) -> None:
     by_key = defaultdict(set)
     for key, picture in rows:
         by_key[key].add(picture)
-    expected = {place: len(by_key[key]) for place, (key, _) in enumerate(rows) if len(by_key[key]) >= LEAST}
+    expected = {row: len(by_key[key]) for row, (key, _) in enumerate(rows) if len(by_key[key]) >= LEAST}
     shuffled = chance.sample(range(len(rows)), len(rows))
-    found = {}
+    counts = {}
     for bucket in range(ranges):
-        some = [place for place in shuffled if rows[place][0] % ranges == bucket]
-        columns = ([rows[place][0] for place in some], [rows[place][1] for place in some], some)
+        bucket_rows = [row for row in shuffled if rows[row][0] % ranges == bucket]
+        columns = ([rows[row][0] for row in bucket_rows], [rows[row][1] for row in bucket_rows], bucket_rows)
         table = pictures_of(*(np.array(values, np.uint64) for values in columns))
         assert table["sample_id"].to_pylist() == sorted(table["sample_id"].to_pylist())
-        found |= dict(zip(table["sample_id"].to_pylist(), table["pictures"].to_pylist(), strict=True))
-    assert found == expected
+        counts |= dict(zip(table["sample_id"].to_pylist(), table["pictures"].to_pylist(), strict=True))
+    assert counts == expected
 
 
 CAPTIONS = ["Photo for sale"] * 12 + ["photo, for SALE!"] * 3 + [f"A red fox, number {number}" for number in range(25)]
@@ -48,12 +49,12 @@ def corpus(root: str, cuts: list[int]) -> Storage:
     assert sum(cuts) == len(rows)
     first = 0
     for file, size in enumerate(cuts):
-        some, first = rows[first : first + size], first + size
+        file_rows, first = rows[first : first + size], first + size
         table = {
             "sample_id": sample_ids(source_named("laion2b-en").ordinal, file, 0, size),
-            "url": [f"http://a/{picture}.jpg" for picture, _ in some],
-            "caption": [caption for _, caption in some],
-            "caption_chars": [len(caption) for _, caption in some],
+            "url": [f"http://a/{picture}.jpg" for picture, _ in file_rows],
+            "caption": [caption for _, caption in file_rows],
+            "caption_chars": [len(caption) for _, caption in file_rows],
             "caption_words": [3] * size,
         }
         part = Part("laion2b-en", file, 0, size)

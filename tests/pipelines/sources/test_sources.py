@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from filters.duplicates.hashes import hash_rows
 from filters.text.words import ALONE, WITHIN, count_words
 from infra.compat.errors import RequestError
-from pipelines.ingest import to_samples
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part
 from pipelines.sources import source_named
 from pipelines.sources.files import Rows, inspect, read_rows
+from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings
 
 LAION = {"URL": ["http://a/1.jpg", "http://a/2.jpg"], "TEXT": ["A red fox", None], "WIDTH": [640, 300], "HEIGHT": [480, 200]}
@@ -135,19 +135,19 @@ def test_headerless_tsv_with_opposite_columns_tabs_and_quotes(tmp_path: Path, so
     origin = source_named(source)
     rows = inspect(str(path), origin).rows
     assert rows == 7
-    made = to_samples(read_rows(str(path), origin, 0, rows), origin, Part(source, 0, 0, rows), IngestSettings())
-    assert made.table["caption"].to_pylist() == captions
-    assert made.table["url"].to_pylist() == [f"http://a/{i}" for i in range(5)]
-    assert made.others["rejects"]["reason"].to_pylist() == ["wrong_field_count", "invalid_utf8"]
+    result = to_samples(read_rows(str(path), origin, 0, rows), origin, Part(source, 0, 0, rows), IngestSettings())
+    assert result.table["caption"].to_pylist() == captions
+    assert result.table["url"].to_pylist() == [f"http://a/{i}" for i in range(5)]
+    assert result.others["rejects"]["reason"].to_pylist() == ["wrong_field_count", "invalid_utf8"]
 
 
 def test_sbu_is_a_json_of_parallel_arrays(tmp_path: Path) -> None:
     path, origin = tmp_path / "sbu.json", source_named("sbu")
     document = {"image_urls": ["http://a/1", "", "http://a/3"], "captions": ["a\nfox", "b", None], "user_ids": ["x", "y", "z"]}
     path.write_text(json.dumps(document))
-    made = to_samples(read_rows(str(path), origin, 0, 3), origin, Part("sbu", 0, 0, 3), IngestSettings())
-    assert made.table["caption"].to_pylist() == ["a\nfox", ""]
-    assert made.others["rejects"]["reason"].to_pylist() == ["no_url"]
+    result = to_samples(read_rows(str(path), origin, 0, 3), origin, Part("sbu", 0, 0, 3), IngestSettings())
+    assert result.table["caption"].to_pylist() == ["a\nfox", ""]
+    assert result.others["rejects"]["reason"].to_pylist() == ["no_url"]
     path.write_text(json.dumps(document | {"captions": ["a"]}))
     with pytest.raises(RequestError, match="arrays of unequal length"):
         inspect(str(path), origin)
@@ -161,9 +161,9 @@ def test_huge_captions_nulls_and_newlines_inside_are_data(tmp_path: Path) -> Non
         csv.writer(handle).writerows([["url", "caption"], *([f"http://a/{i}", t] for i, t in enumerate(raw["TEXT"].to_pylist()))])
     for source, file in (("laion2b-en", "a.parquet"), ("wukong", "a.csv")):
         origin = source_named(source)
-        made = to_samples(read_rows(str(tmp_path / file), origin, 0, 3), origin, Part(source, 0, 0, 3), IngestSettings())
-        assert made.table["caption"].to_pylist() == [long, "nulbyte", "two\nlines"]
-        assert made.table["caption_chars"].to_pylist() == [len(long), 7, 9]
+        result = to_samples(read_rows(str(tmp_path / file), origin, 0, 3), origin, Part(source, 0, 0, 3), IngestSettings())
+        assert result.table["caption"].to_pylist() == [long, "nulbyte", "two\nlines"]
+        assert result.table["caption_chars"].to_pylist() == [len(long), 7, 9]
 
 
 def test_types_that_drift_and_sizes_that_are_no_sizes() -> None:
@@ -190,14 +190,14 @@ def test_wukong_csv_keeps_the_place_of_broken_rows(tmp_path: Path) -> None:
         handle.write(b"http://a/3.jpg,bad \xff byte\r\n")
         handle.write("http://a/4.jpg,猫\r\n".encode())
     source = source_named("wukong")
-    found = inspect(str(path), source)
-    assert found.rows == 4
-    made = to_samples(read_rows(str(path), source, 0, 4), source, Part("wukong", 0, 0, 4), IngestSettings())
+    file = inspect(str(path), source)
+    assert file.rows == 4
+    result = to_samples(read_rows(str(path), source, 0, 4), source, Part("wukong", 0, 0, 4), IngestSettings())
     ids = sample_ids(5, 0, 0, 4).tolist()
-    assert made.table["sample_id"].to_pylist() == [ids[0], ids[3]]
-    assert made.table["caption"].to_pylist() == ["红色, 狐狸\n第二行", "猫"]
-    assert made.table["caption_words"].to_pylist() == [7, 1]
-    assert made.others["rejects"].select(["sample_id", "reason"]).to_pylist() == [
+    assert result.table["sample_id"].to_pylist() == [ids[0], ids[3]]
+    assert result.table["caption"].to_pylist() == ["红色, 狐狸\n第二行", "猫"]
+    assert result.table["caption_words"].to_pylist() == [7, 1]
+    assert result.others["rejects"].select(["sample_id", "reason"]).to_pylist() == [
         {"sample_id": ids[1], "reason": "wrong_field_count"},
         {"sample_id": ids[2], "reason": "invalid_utf8"},
     ]
@@ -212,12 +212,13 @@ def test_wukong_csv_keeps_the_place_of_broken_rows(tmp_path: Path) -> None:
 def test_every_row_is_a_sample_or_a_reject_exactly_once(rows: list) -> None:
     columns = {"URL": pa.array([url for url, _ in rows], pa.string()), "TEXT": pa.array([text for _, text in rows], pa.string())}
     sizes = pa.nulls(len(rows), pa.int32())
-    made = ingested("laion2b-en", pa.table({**columns, "WIDTH": sizes, "HEIGHT": sizes}))
-    ids = made.table["sample_id"].to_pylist() + made.others["rejects"]["sample_id"].to_pylist()
+    result = ingested("laion2b-en", pa.table({**columns, "WIDTH": sizes, "HEIGHT": sizes}))
+    ids = result.table["sample_id"].to_pylist() + result.others["rejects"]["sample_id"].to_pylist()
     assert sorted(ids) == sample_ids(1, 3, 10, len(rows)).tolist()
-    assert made.counts["read"] == made.counts["samples"] + made.counts["rejected"] == len(rows)
+    assert result.counts["read"] == result.counts["samples"] + result.counts["rejected"] == len(rows)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 2**24 - 1), st.integers(0, 2**32 - 50))
 def test_a_sample_id_says_where_its_row_came_from(source: int, file: int, row: int) -> None:
     (sample_id,) = sample_ids(source, file, row, 1).tolist()
@@ -245,7 +246,7 @@ def write_csv(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "source, content, said",
+    "source, content, message",
     [
         ("laion2b-en", "parquet-without-text", "has no column TEXT"),
         ("laion2b-en", "empty", r"is empty \(0 bytes\)"),
@@ -255,7 +256,9 @@ def write_csv(path: Path) -> None:
         ("laion2b-en", "broken", "is a broken parquet file"),
     ],
 )
-def test_a_file_that_cannot_be_of_its_source_is_refused_in_one_line(tmp_path: Path, source: str, content: str, said: str) -> None:
+def test_a_file_that_cannot_be_of_its_source_is_refused_in_one_line(
+    tmp_path: Path, source: str, content: str, message: str
+) -> None:
     path = tmp_path / "file"
     match content:
         case "parquet-without-text":
@@ -268,7 +271,7 @@ def test_a_file_that_cannot_be_of_its_source_is_refused_in_one_line(tmp_path: Pa
             path.write_bytes(b"PAR1" + b"\0" * 100)
         case "empty":
             path.touch()
-    with pytest.raises(RequestError, match=said) as caught:
+    with pytest.raises(RequestError, match=message) as caught:
         inspect(str(path), source_named(source))
     assert "\n" not in str(caught.value)
 
@@ -286,6 +289,7 @@ def test_source_ordinals_are_unique() -> None:
     assert np.all(np.array(ordinals) < 256)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.text(max_size=30), st.text(alphabet="aZ09 .,-_\n\t中ひカกé́𠀀😀", max_size=30)), max_size=40),
     st.integers(0, 3),

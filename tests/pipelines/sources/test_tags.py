@@ -53,15 +53,15 @@ def test_tags_reach_their_samples_and_later_files_too(
     second = table_of(tmp_path / "marks.parquet", [*marks, *marks], pwatermark=[*marks.values(), *[0.1] * len(marks)])
     third = table_of(tmp_path / "late.parquet", list(unsafe)[:9], punsafe=[2.0] * 9, AESTHETIC_SCORE=[6.5] * 9)
     files = [laion(tmp_path, file) for file in range(3)]
-    asked = ["--root", root, "--set", "ingest.part_rows=250", "laion2b-en"]
-    counts = ingest.main([*asked, str(files[0]), str(files[1]), "--join-tags", first, second, third])
+    arguments = ["--root", root, "--set", "ingest.part_rows=250", "laion2b-en"]
+    counts = ingest.main([*arguments, str(files[0]), str(files[1]), "--join-tags", first, second, third])
     assert counts["tagged"] == len({row for row in (*unsafe, *marks) if row < 2 * ROWS}) and not counts["failed"]
-    assert ingest.main([*asked, str(files[0])])["ran"] == 0
-    ingest.main([*asked, *map(str, files)])  # the third file, joined with tables named before
+    assert ingest.main([*arguments, str(files[0])])["ran"] == 0
+    ingest.main([*arguments, *map(str, files)])  # the third file, joined with the tables given before
     query = "select sample_id >> 32 & 16777215, sample_id & 4294967295, unsafe, watermark, aesthetic from manifest"
-    found = {int(file * ROWS + row): scores for file, row, *scores in connect(root).sql(query).fetchall()}
-    assert len(found) == 3 * ROWS
-    for row, (is_unsafe, mark, aesthetic) in found.items():
+    tags_by_row = {int(file * ROWS + row): scores for file, row, *scores in connect(root).sql(query).fetchall()}
+    assert len(tags_by_row) == 3 * ROWS
+    for row, (is_unsafe, mark, aesthetic) in tags_by_row.items():
         assert is_unsafe == unsafe.get(row), row  # of two tables the one named first
         assert mark == (0.25 if row % 7 == 0 else marks.get(row)), row  # what came with the row goes before
         assert aesthetic == (6.5 if row in list(unsafe)[:9] else None), row
@@ -69,15 +69,15 @@ def test_tags_reach_their_samples_and_later_files_too(
     (dropped,) = connect(root).sql("select count(*) from manifest where list_contains(stage1_reasons, 'unsafe')").fetchall()
     assert dropped[0] == sum(value > 0.5 for value in unsafe.values())
     storage = Storage(root)
-    made = storage.read_parquet(storage.glob("manifest/tags/*/*.parquet")[0])
-    footer = made.schema.metadata[b"pairmill.score_models"]
+    table = storage.read_parquet(storage.glob("manifest/tags/*/*.parquet")[0])
+    footer = table.schema.metadata[b"pairmill.score_models"]
     assert footer == b'{"aesthetic": "LAION-Aesthetics V2", "unsafe": "LAION CLIP-based NSFW detector", ' + (
         b'"watermark": "LAION-5B watermark detector"}'
     )
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
         ({"hash": [1]}, "has columns hash, not hash and one of pwatermark, punsafe, aesthetic, AESTHETIC_SCORE"),
         ({"punsafe": [0.1]}, "has columns punsafe, not hash and one of"),
@@ -85,14 +85,14 @@ def test_tags_reach_their_samples_and_later_files_too(
     ],
 )
 def test_a_file_that_is_no_tag_table_is_refused_before_anything_is_written(
-    tmp_path: Path, columns: dict | None, said: str
+    tmp_path: Path, columns: dict | None, message: str
 ) -> None:
     path = tmp_path / "tags.parquet"
     if columns is None:
         path.write_text("hash,punsafe\n")
     else:
         pq.write_table(pa.table(columns), path)
-    with pytest.raises(RequestError, match=said):
+    with pytest.raises(RequestError, match=message):
         ingest.main(["--root", str(tmp_path / "root"), "laion2b-en", str(laion(tmp_path, 0)), "--join-tags", str(path)])
     assert not (tmp_path / "root").exists()
 

@@ -1,0 +1,61 @@
+"""What a score is: a number per sample, computed from its picture, or from its picture and caption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.manifest.precedence import PRECEDENCE
+from pipelines.manifest.tables import FAMILIES
+from pipelines.scoring.settings import ScoreSettings
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N pictures to score.
+
+    load_pictures  gives the pictures
+    embeddings     their CLIP embeddings, float32[N, D], L2-normalised; None where the settings name no CLIP
+    captions       a caption of each, not blank; None for a score that does not read captions
+    """
+
+    load_pictures: Callable[[], Sequence[Image.Image]]
+    embeddings: np.ndarray | None = None
+    captions: Sequence[str] | None = None
+
+    @cached_property
+    def pictures(self) -> Sequence[Image.Image]:
+        """The N pictures, RGB, of any size. A score of captions reads and decodes them anew: embeddings are at hand."""
+        return self.load_pictures()
+
+
+Scorer = Callable[[Batch], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score with the model behind it.
+
+    name            the column of the family `scores` that it fills (float32)
+    provenance      settings -> what its values depend on, as JSON values (model, sha256 of its weights); None where the settings
+                    name no model for it: then it is not computed. RequestError when they are wrong
+    load            (settings, device) -> a function Batch[N] -> float32[N], NaN where there is no score; done once per worker.
+                    RequestError when the model does not load
+    reads_captions  whether a batch holds a caption for each picture. If not, each distinct picture is scored once
+    """
+
+    name: str
+    provenance: Callable[[ScoreSettings], Mapping[str, Any] | None]
+    load: Callable[[ScoreSettings, str], Scorer]
+    reads_captions: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or (self.name in PRECEDENCE and self.name not in FAMILIES["scores"].names):
+            raise ValueError(f"score {self.name!r} cannot be a new column of the manifest; choose another name")

@@ -1,0 +1,74 @@
+"""Published rows → the tables `samples` and `rejects`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from filters.duplicates.hashes import hash_rows
+from filters.text.words import count_words
+from pipelines.manifest.ids import sample_ids
+from pipelines.manifest.parts import Part
+from pipelines.runtime.step import Made
+from pipelines.sources.files import Rows
+from pipelines.sources.settings import IngestSettings
+from pipelines.sources.source import Source
+
+
+def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings) -> Made:
+    """Published rows as the tables `samples` and `rejects`: together they hold each row of the part exactly once."""
+    ids = sample_ids(source.ordinal, part.file, part.first_row, part.rows)
+    table = source.published(rows.table, settings)
+    offsets = np.arange(len(table)) if rows.offsets is None else np.asarray(rows.offsets, dtype=np.int64)
+    url = pc.utf8_trim_whitespace(table["url"])
+    has_url = pc.fill_null(pc.greater(pc.binary_length(url), 0), False).to_numpy(zero_copy_only=False)
+    no_url = [(offset, "no_url", caption) for offset, caption in _captions(table, offsets, ~has_url)]
+    sound = table.set_column(0, "url", url)
+    if no_url:
+        sound = sound.filter(pa.array(has_url))
+    caption = _without_nul(pc.fill_null(sound["caption"], ""))
+    samples = pa.table(
+        {
+            **{name: sound[name] for name in sound.column_names},
+            "sample_id": ids[offsets[has_url]],
+            "source": pa.repeat(source.name, len(sound)),
+            "caption": caption,
+            "caption_chars": pc.utf8_length(caption),
+            "caption_words": count_words(caption),
+            # Equal pairs have the same hash, and hardly any others do.
+            "pair_hash": hash_rows(xxhash.xxh3_64_intdigest, "\n", sound["url"], caption),
+        }
+    )
+    models = json.dumps(dict(source.models(rows.table.column_names, settings)), sort_keys=True)
+    samples = samples.replace_schema_metadata({"pairmill.score_models": models})
+    rejects = sorted([*rows.rejects, *no_url])
+    reasons = {f"reason.{name}": sum(reason == name for _, reason, _ in rejects) for _, name, _ in rejects}
+    counts = {"read": part.rows, "samples": len(samples), "rejected": len(rejects), **reasons}
+    return Made(samples, counts, others={"rejects": _rejects_table(rejects, ids)})
+
+
+def _without_nul(captions: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Strips NUL bytes: readers disagree about the text after one. Hardly any has one, so the raw bytes are searched first."""
+    buffers = [np.frombuffer(data, np.uint8) for chunk in captions.chunks if (data := chunk.buffers()[2]) is not None]
+    return pc.replace_substring(captions, "\x00", "") if any(data.min(initial=1) == 0 for data in buffers) else captions
+
+
+def _captions(table: pa.Table, offsets: np.ndarray, mask: np.ndarray) -> list[tuple[int, str]]:
+    """(offset, caption) of the rows in mask bool[N]."""
+    captions = table["caption"].filter(pa.array(mask)).to_pylist()
+    return [(offset, caption or "") for offset, caption in zip(offsets[mask].tolist(), captions, strict=True)]
+
+
+def _rejects_table(rejects: Sequence[tuple[int, str, str]], ids: np.ndarray) -> pa.Table:
+    return pa.table(
+        {
+            "sample_id": ids[np.array([offset for offset, _, _ in rejects], dtype=np.int64)],
+            "reason": pa.array([reason for _, reason, _ in rejects], pa.string()),
+            "raw": pa.array([raw for _, _, raw in rejects], pa.string()),
+        }
+    )

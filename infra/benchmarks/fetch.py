@@ -170,15 +170,15 @@ def _theirs(folder: Path, count: int, port: int) -> float:
 def cpu(pictures: Path, port: int) -> float:
     """CPU seconds of fetching all pictures in this process."""
     from pipelines.fetching.chunks import fetch_chunk
-    from pipelines.fetching.request import Wanted
+    from pipelines.fetching.plan import Requests
     from pipelines.manifest.storage import Storage
 
     names = sorted(path.name for path in pictures.iterdir())
     settings = FetchSettings(size=SIZE, connect_to={HOST: f"127.0.0.1:{port}"})
     with tempfile.TemporaryDirectory() as root:
-        wanted = Wanted([f"http://{HOST}/{name}" for name in names], [name[:-4] for name in names], [None] * len(names))
+        requests = Requests([f"http://{HOST}/{name}" for name in names], [name[:-4] for name in names], [None] * len(names))
         started = time.process_time()
-        fetch_chunk(Storage(root), wanted, "x.tar", settings, 1000.0, lambda index: None)
+        fetch_chunk(Storage(root), requests, "x.tar", settings, 1000.0, lambda index: None)
         return time.process_time() - started
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from pipelines.fetching import policy
 from pipelines.fetching.chunks import fetch_chunk
-from pipelines.fetching.request import Wanted
+from pipelines.fetching.plan import Requests
 from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.storage import Storage
 
@@ -119,9 +119,9 @@ def fetch(count: int, port: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as root:
         storage = Storage(root)
         for first in range(0, count, CHUNK):
-            some = urls[first : first + CHUNK]
-            wanted = Wanted(some, [f"{first + i:016x}" for i in range(len(some))], [None] * len(some))
-            rows = fetch_chunk(storage, wanted, f"{first}.tar", settings, 600, lambda index: None).to_pylist()
+            chunk = urls[first : first + CHUNK]
+            requests = Requests(chunk, [f"{first + i:016x}" for i in range(len(chunk))], [None] * len(chunk))
+            rows = fetch_chunk(storage, requests, f"{first}.tar", settings, 600, lambda index: None).to_pylist()
             for index, row in enumerate(rows, start=first):
                 found += 1
                 if row["error"] != KINDS[kinds[index]][1]:

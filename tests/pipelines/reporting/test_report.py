@@ -19,7 +19,6 @@ from sharding.tar import TarWriter
 from tests.support.hostile_web import picture
 
 EVIL = '<script>document.title="owned"</script><img src=x onerror=alert(1)>'
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture
@@ -107,22 +106,25 @@ def test_text_from_the_web_is_escaped(manifest: Storage, tmp_path: Path) -> None
     assert "http://" not in page.replace("http://www.w3.org", "")  # self-contained
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-def test_a_browser_shows_the_page_and_runs_no_script(manifest: Storage, tmp_path: Path) -> None:
-    write_report(manifest, tmp_path / "out")
+@pytest.fixture
+def browser(tmp_path: Path) -> list[str]:
+    """The command of a Chromium without a window and without network."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium on this machine")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
-    flags += [
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--window-size=1200,3000",
-    ]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
+    return [program, *flags, "--window-size=1200,3000"]
+
+
+def test_a_browser_shows_the_page_and_runs_no_script(browser: list[str], manifest: Storage, tmp_path: Path) -> None:
+    write_report(manifest, tmp_path / "out")
     page = (tmp_path / "out" / "index.html").as_uri()
-    dom = subprocess.run([BROWSER, *flags, "--dump-dom", page], capture_output=True, text=True, timeout=300, check=True).stdout
+    dom = subprocess.run([*browser, "--dump-dom", page], capture_output=True, text=True, timeout=300, check=True).stdout
     assert "<title>Pairmill report</title>" in dom and "owned</title>" not in dom
     assert dom.count("<svg") >= 9 and dom.count("data:image/jpeg") == 5
     shot = tmp_path / "page.png"
-    subprocess.run([BROWSER, *flags, f"--screenshot={shot}", page], capture_output=True, timeout=300, check=True)
+    subprocess.run([*browser, f"--screenshot={shot}", page], capture_output=True, timeout=300, check=True)
     pixels = np.asarray(Image.open(shot).convert("RGB"))
     assert (np.abs(pixels.astype(int) - (63, 124, 172)).sum(axis=2) < 12).sum() > 2000  # bars were drawn
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pipelines import fetch
+from pipelines.fetching.part import samples_without_result
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import Receipt, read_receipts
 from pipelines.manifest.selection import DISTINCT, WITH_PICTURE
@@ -78,7 +78,7 @@ def steps_of(recipe: Recipe) -> Steps:
         return missing_results(storage, part, "captions", DISTINCT) if not captioned or part.source in captioned else 0
 
     missing: dict[str, Missing] = {
-        "fetch": fetch.missing,
+        "fetch": samples_without_result,
         "scores": partial(missing_results, family="scores", conditions=WITH_PICTURE),
         "captions": without_caption,
     }

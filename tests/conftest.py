@@ -1,4 +1,4 @@
-"""Real things for tests: a small corpus of drawn pictures, its web on loopback, a Ray on this machine."""
+"""What tests share: a small corpus of drawn images, its web, Ray on this machine, an S3 server, a small CLIP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.s3 import Faults, bucket, environment, faulty, free_port, ser
 hypothesis.settings.register_profile("loaded", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("loaded")
 
-# Workers of Ray inherit the environment it was started with, so they have to know the object store before there is one.
+# Ray's workers inherit the environment that Ray was started with, so the S3 server's address is set before it runs.
 S3_PORT = free_port()
 os.environ |= environment(S3_PORT)
 fsspec.config.set_conf_env(fsspec.config.conf)
@@ -39,15 +39,13 @@ COLOURS = {
 }
 
 
-def draw(shape: str, colour: str, chance: random.Random) -> Image.Image:
-    """A shape with some clutter of its own, so that no two pictures look alike."""
+def draw(shape: str, colour: str, rng: random.Random) -> Image.Image:
+    """A shape on random clutter, so that no two images look alike."""
     image = Image.new("RGB", (160, 160), "white")
     pen = ImageDraw.Draw(image)
     for _ in range(7):
-        x, y = chance.randrange(130), chance.randrange(130)
-        pen.rectangle(
-            (x, y, x + chance.randrange(10, 60), y + chance.randrange(10, 60)), fill=chance.choice(["#ddd", "#bbb", "#888"])
-        )
+        x, y = rng.randrange(130), rng.randrange(130)
+        pen.rectangle((x, y, x + rng.randrange(10, 60), y + rng.randrange(10, 60)), fill=rng.choice(["#ddd", "#bbb", "#888"]))
     points = {
         "square": [(40, 40), (120, 40), (120, 120), (40, 120)],
         "triangle": [(80, 30), (130, 125), (30, 125)],
@@ -75,7 +73,7 @@ def draw(shape: str, colour: str, chance: random.Random) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 64 pictures, each with a .txt in six languages."""
+    """A folder of 64 images, each with a .txt in six languages."""
     folder = tmp_path_factory.mktemp("corpus")
     for number, (shape, colour, place) in enumerate(itertools.product(SHAPES, COLOURS, ("left", "right", "middle", "corner"))):
         stem = folder / f"{number:02d}_{shape}_{colour}"
@@ -88,7 +86,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """Ray on this machine, for all tests of the session."""
+    """Ray on this machine, one for all tests."""
     import ray
 
     from pipelines.runtime.runner import start_ray
@@ -100,14 +98,14 @@ def ray_session() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A real S3 server; yields its port. One for all tests: a second would find some of its ports taken."""
+    """A real S3 server, one for all tests (a second would find some of its ports taken); yields its port."""
     with server(tmp_path_factory.mktemp("s3")) as port:
         yield port
 
 
 @pytest.fixture(scope="session")
 def object_store(s3_server: int) -> Iterator[str]:
-    """A bucket on the S3 server, which answers 503 and drops connections now and then."""
+    """A bucket on the S3 server, behind a proxy that sometimes responds 503 or drops the connection; yields its URI."""
     bucket(s3_server).mkdir("manifests")
     with faulty(s3_server, Faults(seed=2), S3_PORT):
         yield "s3://manifests"
@@ -115,7 +113,7 @@ def object_store(s3_server: int) -> Iterator[str]:
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a manifest may live: a folder, or an object store with faults."""
+    """The root of a manifest: a folder, or an object store with faults."""
     if request.param == "folder":
         return str(tmp_path / "root")
     return f"{request.getfixturevalue('object_store')}/{uuid.uuid4().hex}"

@@ -15,7 +15,7 @@ NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """The processor, its cores, the memory and the Python of this machine."""
     import os
 
     cpu = next(
@@ -29,7 +29,9 @@ def main() -> None:
     """Runs one benchmark and prints its result."""
     parser = argparse.ArgumentParser(prog="infra.benchmarks", description=__doc__)
     parser.add_argument("name", choices=NAMES)
-    parser.add_argument("--rows", type=int, default=0, help="how large; 0: as the benchmark says")
+    parser.add_argument(
+        "--rows", type=int, default=0, help="how many rows, images or captions; 0: as many as the README's figures"
+    )
     options = parser.parse_args()
     measured = import_module(f"infra.benchmarks.{options.name}").measure(options.rows)
     result = {"name": options.name, "date": datetime.now(UTC).date().isoformat(), "machine": machine(), **measured}

@@ -2,12 +2,12 @@
 
     vs_data_juicer         captions/s of all stage-2 rules over Data-Juicer's six text operators (alphanumeric, character and word
                            repetition, special characters, flagged words, text length) on 100 000 of them, two processes each, no
-                           identification of languages on either side
+                           language identification on either side
     captions_per_s_core    every rule, and the language of every caption identified, in one process of one thread
     rules_only_per_s_core  the same with the language given
-    count_gib              memory of counting duplicate text over 20 million captions: the driver and all workers at their worst
+    count_gib              peak memory of counting duplicate captions among 20 million: the driver and all workers
 
-The median of three turns counts. `--rows` is the number of captions counted for duplicates; the speeds are of 300 000.
+Medians of three turns. `--rows` is the number of captions counted for duplicates; the speeds are of 300 000.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,8 +31,9 @@ import pyarrow.parquet as pq
 from filters import stage2
 from filters.rules import configure, evaluate
 from filters.text.language import identify
-from infra.benchmarks.manifest import FILE_ROWS, JUICER, SOURCE, WATCH, generate
-from infra.benchmarks.peers import peer
+from infra.benchmarks.peers import data_juicer
+from infra.benchmarks.tools.alone import run_alone
+from infra.benchmarks.tools.rows import FILE_ROWS, SOURCE, generate
 
 ROWS, CAPTIONS, PEER_CAPTIONS, TURNS = 20_000_000, 300_000, 100_000, 3
 
@@ -51,7 +50,7 @@ WORDS = {
     "ar": "امرأة|بفستان|أحمر|تمشي|على الشاطئ|عند الغروب|قطة|طاولة|خشبية",
 }
 SHARES = {"en": 0.55, "de": 0.08, "fr": 0.06, "es": 0.06, "ru": 0.08, "ja": 0.05, "zh": 0.07, "ko": 0.02, "ar": 0.03}
-PIECES = {"ja": 22, "zh": 22, "ko": 16}  # of the others as many as 60 characters on average ask for
+PIECES = {"ja": 22, "zh": 22, "ko": 16}  # most pieces of a caption; 14 in other languages: 60 characters on average
 
 OPERATORS: dict[str, dict[str, Any]] = {
     "alphanumeric_filter": {"min_ratio": 0.25},
@@ -62,107 +61,79 @@ OPERATORS: dict[str, dict[str, Any]] = {
     "text_length_filter": {"min_len": 5, "max_len": 1000},
 }
 
-COUNT = (
-    WATCH
-    + """
-import sys
-from pipelines.corpus.caption_counts import count_captions
-from pipelines.runtime.runner import start_ray
-from pipelines.manifest.parts import read_parts
-from pipelines.manifest.storage import Storage
-
-storage = Storage(sys.argv[1])
-start_ray()
-with watched() as workers:
-    failed = count_captions(storage, read_parts(storage, sys.argv[2])).failed
-sys.exit(str(failed)) if failed else print(peak("self") + sum(workers.values()))
-"""
-)
-
 
 def measure(rows: int) -> dict[str, Any]:
     """Speeds on 300 000 captions; memory of counting over `rows` (0: twenty million)."""
     captions = draw(CAPTIONS)
     figures = {
         "characters": pc.mean(pc.utf8_length(captions)).as_py(),
-        "captions_per_s_core": _median(lambda: _alone(captions, identified=True), CAPTIONS),
-        "rules_only_per_s_core": _median(lambda: _alone(captions, identified=False), CAPTIONS),
+        "captions_per_s_core": _median(lambda: _one_process(captions, identified=True), CAPTIONS),
+        "rules_only_per_s_core": _median(lambda: _one_process(captions, identified=False), CAPTIONS),
     }
     with tempfile.TemporaryDirectory(dir=os.environ.get("PAIRMILL_BENCH_DIR")) as folder:
-        theirs = _juicer(Path(folder), captions.slice(0, PEER_CAPTIONS))
-        figures |= {"data_juicer_captions_per_s": theirs, "rules_only_per_s_two_processes": _two(captions)}
+        theirs = _data_juicer(Path(folder), captions.slice(0, PEER_CAPTIONS))
+        figures |= {"data_juicer_captions_per_s": theirs, "rules_only_per_s_two_processes": _two_processes(captions)}
         figures |= {"counted": rows or ROWS, "count_gib": _count(Path(folder), rows or ROWS)}
     return {"figures": figures, "ratios": {"vs_data_juicer": figures["rules_only_per_s_two_processes"] / theirs}}
 
 
 def draw(count: int) -> pa.ChunkedArray:
-    """So many captions, the same every time."""
-    chance = np.random.default_rng(0)
+    """`count` captions, the same ones at every call."""
+    rng = np.random.default_rng(0)
     pieces = {language: text.split("|") for language, text in WORDS.items()}
     captions = []
-    for language in chance.choice([*SHARES], count, p=[*SHARES.values()]).tolist():
+    for language in rng.choice([*SHARES], count, p=[*SHARES.values()]).tolist():
         words = pieces[language]
-        most = PIECES.get(language, 14)
-        chosen = chance.integers(0, len(words), int(chance.integers(3, most))).tolist()
+        max_pieces = PIECES.get(language, 14)
+        chosen = rng.integers(0, len(words), int(rng.integers(3, max_pieces))).tolist()
         captions.append(("" if language in ("ja", "zh") else " ").join(words[place] for place in chosen))
     return pa.chunked_array([captions])
 
 
 def judge(captions: pa.ChunkedArray, *, identified: bool) -> int:
-    """Every rule on every caption, the language of each too where it is to be identified; how many are kept."""
+    """Applies every rule to every caption, and identifies the languages on request; how many captions are kept."""
     keep, _ = evaluate(stage2.columns_of(captions), configure(stage2.RULES, {}), "")
     if identified:
         identify(captions)
     return pc.sum(keep).as_py() or 0
 
 
-def _alone(captions: pa.ChunkedArray, *, identified: bool) -> float:
+def _one_process(captions: pa.ChunkedArray, *, identified: bool) -> float:
     pa.set_cpu_count(1)
-    anew = pa.chunked_array([captions.to_pylist()])  # answers about captions that were judged before would be remembered
-    return _timed(lambda: judge(anew, identified=identified))
+    copy = pa.chunked_array([captions.to_pylist()])  # the rules cache what they know of an array
+    return _timed(lambda: judge(copy, identified=identified))
 
 
-def _two(captions: pa.ChunkedArray) -> float:
+def _two_processes(captions: pa.ChunkedArray) -> float:
     """Captions/s of the rules in two processes."""
     half = len(captions) // 2
     parts = [captions.slice(0, half), captions.slice(half)]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_rules_only, [part.slice(0, 1000) for part in parts]))  # both have started
+        list(pool.map(_rules_only, [part.slice(0, 1000) for part in parts]))  # starts both
         seconds = [_timed(lambda: list(pool.map(_rules_only, parts))) for _ in range(TURNS)]
     return len(captions) / statistics.median(seconds)
 
 
 def _rules_only(captions: pa.ChunkedArray) -> int:
-    """In a process of a pool, which gets a copy of its own each time."""
+    """Runs in a process of the pool, on a copy of the captions."""
     pa.set_cpu_count(1)
     return judge(captions, identified=False)
 
 
-def _juicer(folder: Path, captions: pa.ChunkedArray) -> float:
+def _data_juicer(folder: Path, captions: pa.ChunkedArray) -> float:
     """Captions/s of the peer's operators."""
-    python, work = peer("data-juicer"), folder / "juicer"
+    work = folder / "juicer"
     work.mkdir()
     # Its list of flagged words comes from a server of its own; any list costs the same.
     (work / "flagged_words.json").write_text(json.dumps({"en": ["damn", "crap"]}))
     pq.write_table(pa.table({"text": captions}), work / "in.parquet")
-    words = {"flagged_words_filter": OPERATORS["flagged_words_filter"] | {"flagged_words_dir": str(work)}}
-    settings = {
-        "project_name": "bench",
-        "dataset_path": str(work / "in.parquet"),
-        "export_path": str(work / "out" / "out.parquet"),
-        "np": 2,
-        "use_cache": False,
-        "open_monitor": False,
-        "process": [{name: settings} for name, settings in (OPERATORS | words).items()],
-    }
-    (work / "config.yaml").write_text(json.dumps(settings))
-    (work / "run.py").write_text(JUICER)
-    subprocess.run([str(python), "run.py", "config.yaml"], cwd=work, check=True, capture_output=True)
-    return len(captions) / float((work / "seconds").read_text())
+    flagged_words = {"flagged_words_filter": OPERATORS["flagged_words_filter"] | {"flagged_words_dir": str(work)}}
+    operators = [{name: settings} for name, settings in (OPERATORS | flagged_words).items()]
+    return len(captions) / data_juicer.seconds_of(work, operators)
 
 
 def _count(folder: Path, rows: int) -> float:
-    """GiB that counting the captions of so many rows takes."""
+    """GiB of counting the captions of `rows` rows."""
     from pipelines import ingest
     from pipelines.runtime.runner import start_ray
 
@@ -174,9 +145,7 @@ def _count(folder: Path, rows: int) -> float:
     import ray
 
     ray.shutdown()
-    command = [sys.executable, "-c", COUNT, str(folder / "root"), SOURCE]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return float(done.stdout.splitlines()[-1]) / 1024
+    return run_alone("count_captions", str(folder / "root"), SOURCE)["peak"] / 1024
 
 
 def _median(work: Callable[[], float], count: int) -> float:

@@ -1,6 +1,6 @@
 """The demo as a person runs it: seconds and memory of a first run, seconds of a second one.
 
-Memory is how much less the machine has to give at the worst moment than before the start, so run it on a quiet machine.
+Memory is the drop of MemAvailable from before the start to its lowest value, so nothing else should run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def measure(rows: int) -> dict[str, Any]:
-    """Runs the demo twice in a new folder; `rows` means nothing here."""
+    """Runs the demo twice in a new folder; `rows` is not used."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pipelines.demo", "--root", str(Path(folder) / "demo")]
         first, memory = _run(command)

@@ -1,13 +1,13 @@
-"""Downloading: 5 000 JPEG of 400 to 1 200 px from a server in a process of its own on the same cores, 256-px output.
+"""Downloading: 5 000 JPEGs of 400 to 1 200 px, from a server in a process of its own on the same cores, resized to 256 px.
 
     vs_img2dataset            images/s of ours (the job fetch, Ray and its workers started) over img2dataset's, shorter side 256,
                               never enlarged
-    originals_vs_img2dataset  the same with the original bytes kept: each is still decoded once, scaled, for truncation and hash
-    cpu_vs_bare               CPU seconds per picture of a fetch over those of decoding, resizing and encoding alone with Pillow,
-                              decoding at the nearest scale as its thumbnails do; own_bare: with what we use for it
+    originals_vs_img2dataset  the same with the original bytes stored; we still decode each once, scaled, to check and hash it
+    cpu_vs_bare               CPU seconds per image of a fetch over those of decoding, resizing and encoding alone with Pillow,
+                              decoding at the nearest scale as its thumbnails do; own_bare: with the libraries we use
 
-Pictures are as detailed as the web's: 1.6 bits a pixel is the median of its JPEGs of half a megapixel (HTTP Archive 2024, by the
-wiki of webmproject/codec-compare). Both tools get them in two shards, one a core. In turns, three each; medians.
+Images are as detailed as the web's: 1.6 bits a pixel is the median of its JPEGs of half a megapixel (HTTP Archive 2024, by the
+wiki of webmproject/codec-compare). Both programs get them in two shards, one a core. In turns, three each; medians.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pipelines.fetching.settings import FetchSettings
 PICTURES, TURNS, SIZE, SHARDS = 5_000, 3, 256, 2
 HOST = "bench.test"
 
-THEIRS = """
+IMG2DATASET = """
 import json, sys, time
 from pathlib import Path
 from img2dataset import download
@@ -50,7 +50,7 @@ if __name__ == "__main__":
 
 
 def measure(rows: int) -> dict[str, Any]:
-    """`rows` pictures (0: five thousand)."""
+    """Measures on `rows` images (0: five thousand)."""
     count = rows or PICTURES
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -71,9 +71,9 @@ def _measure(folder: Path, count: int, port: int) -> dict[str, Any]:
     start_ray()
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", "originals", "img2dataset", *ALONE)}
     for turn in range(TURNS):
-        _ours(folder, min(count, 200), port, "shorter_side")  # Ray's workers end when they are idle for a minute
+        _ours(folder, min(count, 200), port, "shorter_side")  # starts the workers, which Ray ends after an idle minute
         seconds["ours"].append(_ours(folder, count, port, "shorter_side"))
-        seconds["img2dataset"].append(_theirs(folder, count, port))
+        seconds["img2dataset"].append(_img2dataset(folder, count, port))
         seconds["originals"].append(_ours(folder, count, port, "keep"))
         for name in ALONE:
             command = [
@@ -105,13 +105,13 @@ def _measure(folder: Path, count: int, port: int) -> dict[str, Any]:
 
 
 def draw(folder: Path, count: int) -> None:
-    """Pictures with the detail of photographs: smooth shapes and noise."""
+    """JPEGs with the detail of photographs: smooth shapes and noise."""
     folder.mkdir()
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     grounds = [Image.effect_noise((1200, 1200), 40 + 20 * kind).convert("RGB") for kind in range(4)]
     for number in range(count):
-        width, height = (int(side) for side in chance.integers(400, 1201, 2))
-        small = Image.fromarray(chance.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+        width, height = (int(side) for side in rng.integers(400, 1201, 2))
+        small = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
         image = small.resize((width, height), Image.Resampling.BICUBIC)
         image = Image.blend(image, grounds[number % 4].crop((0, 0, width, height)), 0.1)
         image.save(folder / f"{number:06d}.jpg", quality=82)
@@ -126,25 +126,25 @@ def _ours(folder: Path, count: int, port: int, resize: str) -> float:
     sizes = pa.array([500] * count, pa.int32())
     pq.write_table(pa.table({"URL": urls, "TEXT": ["a picture"] * count, "WIDTH": sizes, "HEIGHT": sizes}), table)
     ingest.main(["--root", str(root), "--set", f"ingest.part_rows={-(-count // SHARDS)}", "laion2b-en", str(table)])
-    chosen = [f"fetch.size={SIZE}", f"fetch.resize={resize}", f'fetch.connect_to."{HOST}"="127.0.0.1:{port}"']
-    os.sync()  # what was written before is not written out in the time of this
+    settings = [f"fetch.size={SIZE}", f"fetch.resize={resize}", f'fetch.connect_to."{HOST}"="127.0.0.1:{port}"']
+    os.sync()  # so that the system does not write earlier files during the measurement
     started = time.perf_counter()
-    counts = fetch.main(["--root", str(root), *(word for setting in chosen for word in ("--set", setting))])
+    counts = fetch.main(["--root", str(root), *(word for setting in settings for word in ("--set", setting))])
     seconds = time.perf_counter() - started
     if counts.get("ok") != count:
         raise RuntimeError(f"fetch kept {counts}")
     return seconds
 
 
-def _theirs(folder: Path, count: int, port: int) -> float:
-    shutil.rmtree(folder / "theirs", ignore_errors=True)
-    urls = folder / "theirs.parquet"
+def _img2dataset(folder: Path, count: int, port: int) -> float:
+    shutil.rmtree(folder / "img2dataset", ignore_errors=True)
+    urls = folder / "img2dataset.parquet"
     pq.write_table(pa.table({"url": [f"http://127.0.0.1:{port}/{number:06d}.jpg" for number in range(count)]}), urls)
     options = {
         "url_list": str(urls),
         "input_format": "parquet",
         "url_col": "url",
-        "output_folder": str(folder / "theirs"),
+        "output_folder": str(folder / "img2dataset"),
         "output_format": "webdataset",
         "image_size": SIZE,
         "resize_mode": "keep_ratio",
@@ -156,34 +156,34 @@ def _theirs(folder: Path, count: int, port: int) -> float:
         "compute_hash": "sha256",
         "enable_wandb": False,
     }
-    script, seconds = folder / "theirs.py", folder / "theirs.seconds"
-    script.write_text(THEIRS)
+    script, seconds = folder / "img2dataset_run.py", folder / "img2dataset.seconds"
+    script.write_text(IMG2DATASET)
     os.sync()
     command = [str(peer("img2dataset")), str(script), json.dumps(options), str(seconds)]
     subprocess.run(command, check=True, capture_output=True, timeout=1200)
-    kept = sum(json.loads(path.read_text())["successes"] for path in (folder / "theirs").glob("*_stats.json"))
+    kept = sum(json.loads(path.read_text())["successes"] for path in (folder / "img2dataset").glob("*_stats.json"))
     if kept != count:
         raise RuntimeError(f"img2dataset kept {kept} of {count}")
     return float(seconds.read_text())
 
 
 def cpu(pictures: Path, port: int) -> float:
-    """CPU seconds of fetching all pictures in this process."""
+    """CPU seconds of fetching all images in this process."""
     from pipelines.fetching.chunks import fetch_chunk
-    from pipelines.fetching.request import Wanted
+    from pipelines.fetching.plan import Requests
     from pipelines.manifest.storage import Storage
 
     names = sorted(path.name for path in pictures.iterdir())
     settings = FetchSettings(size=SIZE, connect_to={HOST: f"127.0.0.1:{port}"})
     with tempfile.TemporaryDirectory() as root:
-        wanted = Wanted([f"http://{HOST}/{name}" for name in names], [name[:-4] for name in names], [None] * len(names))
+        requests = Requests([f"http://{HOST}/{name}" for name in names], [name[:-4] for name in names], [None] * len(names))
         started = time.process_time()
-        fetch_chunk(Storage(root), wanted, "x.tar", settings, 1000.0, lambda index: None)
+        fetch_chunk(Storage(root), requests, "x.tar", settings, 1000.0, lambda index: None)
         return time.process_time() - started
 
 
 def bare(pictures: Path) -> float:
-    """CPU seconds of decoding, resizing and encoding all pictures, from memory, with Pillow at its best."""
+    """CPU seconds of decoding, resizing and encoding all images, from memory, with Pillow's fastest way."""
 
     def one(body: bytes) -> None:
         image = Image.open(io.BytesIO(body))
@@ -192,11 +192,11 @@ def bare(pictures: Path) -> float:
         image.draft("RGB", size)
         image.resize(size, Image.Resampling.BICUBIC).save(io.BytesIO(), "JPEG", quality=92)
 
-    return _each(pictures, one)
+    return _cpu_seconds(pictures, one)
 
 
 def own_bare(pictures: Path) -> float:
-    """The same with the libraries that fetch does it with."""
+    """The same with the libraries that fetch uses."""
     from pipelines.images.resize import resized
 
     def one(body: bytes) -> None:
@@ -207,10 +207,10 @@ def own_bare(pictures: Path) -> float:
         small = resized(pixels, (round(wide * scale), round(tall * scale)), cubic=True)
         simplejpeg.encode_jpeg(small, 92, colorsubsampling="420")
 
-    return _each(pictures, one)
+    return _cpu_seconds(pictures, one)
 
 
-def _each(pictures: Path, one: Callable[[bytes], None]) -> float:
+def _cpu_seconds(pictures: Path, one: Callable[[bytes], None]) -> float:
     bodies = [path.read_bytes() for path in sorted(pictures.iterdir())]
     started = time.process_time()
     for body in bodies:
@@ -218,12 +218,12 @@ def _each(pictures: Path, one: Callable[[bytes], None]) -> float:
     return time.process_time() - started
 
 
-# What is measured in a process of its own.
+# Measured in a process of their own.
 ALONE: dict[str, Callable[..., float]] = {"cpu": cpu, "bare": bare, "own_bare": own_bare}
 
 
 class _Server(asyncio.Protocol):
-    """The least of HTTP that both clients need: GET, keep-alive, pictures from memory."""
+    """The least of HTTP that both clients need: GET, keep-alive, images from memory."""
 
     def __init__(self, bodies: dict[bytes, bytes]) -> None:
         self.bodies, self.buffer = bodies, b""
@@ -247,7 +247,7 @@ class _Server(asyncio.Protocol):
 
 
 def serve(pictures: Path) -> None:
-    """Serves the pictures on loopback until its stdin closes; prints the port."""
+    """Serves the images on loopback until stdin closes; prints the port."""
     bodies = {f"/{path.name}".encode(): path.read_bytes() for path in pictures.iterdir()}
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""Fetches a run of URLs and commits them as one tar and one table: the unit that a kill can cost."""
+"""Fetches a chunk of URLs and commits it as one tar and one table: the most that a kill can cost."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from pipelines.fetching.client import HEALING, Answer, Client, session, status_of
+from pipelines.fetching.client import Client, Response, session
 from pipelines.fetching.decoding import Decoder
-from pipelines.fetching.frontier import HOST_DOWN, Frontier
-from pipelines.fetching.request import Wanted
+from pipelines.fetching.errors import HOST_DOWN, OUT_OF_TIME, RETRYABLE, status_of
+from pipelines.fetching.frontier import Frontier
+from pipelines.fetching.plan import Requests
 from pipelines.fetching.settings import FetchSettings
-from pipelines.images.identify import Unfit
+from pipelines.images.identify import RejectedImage
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from sharding.tar import TarWriter
 
-# So many URLs, and hardly one that reached a host: that is no web with dead links but a machine without one.
-UNREACHED, ENOUGH, ALMOST_ALL = ("dns", "connect"), 50, 0.98
-OUT_OF_TIME = "out_of_time"
+# When so large a share of so many URLs fails like this, the machine is offline; dead links alone never come to it.
+OFFLINE_ERRORS, OFFLINE_URLS, OFFLINE_SHARE = ("dns", "connect"), 50, 0.98
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
 
 
 @dataclass
 class Result:
-    """One URL's columns of the fetch family."""
+    """The fetch family's columns of one URL."""
 
     status: str
     error: str | None
@@ -48,44 +48,44 @@ class Result:
 
 
 class NoNetwork(Exception):
-    """Nothing could be reached; the chunk is not committed."""
+    """Hardly any host could be reached; the chunk is not committed."""
 
 
 class Spool:
-    """Finished pictures in a temporary file in the order they came, so that memory holds none of them."""
+    """Stored images in a temporary file, in the order they arrived, so that memory holds none of them."""
 
     def __init__(self) -> None:
         self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the chunk
         self.places: dict[int, tuple[int, int, str]] = {}
         self.end = 0
 
-    def add(self, index: int, data: bytes, ending: str) -> None:
-        """Keeps the picture of URL `index`."""
-        self.places[index] = (self.end, len(data), ending)
+    def add(self, index: int, data: bytes, extension: str) -> None:
+        """Writes the image of URL `index`."""
+        self.places[index] = (self.end, len(data), extension)
         while data:
             data = data[self.file.write(data) :]
         self.end += self.places[index][1]
 
     def read(self, index: int) -> tuple[str, bytes]:
-        """Ending and bytes of the picture of URL `index`."""
-        offset, length, ending = self.places[index]
-        return ending, os.pread(self.file.fileno(), length, offset)
+        """Extension and bytes of the image of URL `index`."""
+        offset, length, extension = self.places[index]
+        return extension, os.pread(self.file.fileno(), length, offset)
 
 
 def fetch_chunk(
-    storage: Storage, wanted: Wanted, tar: str, settings: FetchSettings, seconds: float, finished: Callable[[int], None]
+    storage: Storage, requests: Requests, tar: str, settings: FetchSettings, seconds: float, finished: Callable[[int], None]
 ) -> pa.Table:
-    """Asks for every URL and stores the pictures in `tar`, in the order of the URLs; what takes over `seconds` is out_of_time.
+    """Requests every URL and stores the images in `tar`, in the order of the URLs; after `seconds` the rest is out_of_time.
 
     Returns the fetch family's columns but sample_id, a row per URL. `finished(index)` is called as each URL ends. Raises
-    NoNetwork when hardly any URL reached a host: such answers would be a verdict on this machine.
+    NoNetwork when hardly any host was reached: the errors would describe this machine, not the URLs.
     """
     spool = Spool()
-    results = asyncio.run(_fetch_all(wanted, settings, seconds, spool, finished))
-    unreached = sum(result.error in UNREACHED for result in results)
-    if len(results) >= ENOUGH and unreached > ALMOST_ALL * len(results):
+    results = asyncio.run(_fetch_all(requests, settings, seconds, spool, finished))
+    unreached = sum(result.error in OFFLINE_ERRORS for result in results)
+    if len(results) >= OFFLINE_URLS and unreached > OFFLINE_SHARE * len(results):
         raise NoNetwork(f"no host was reached for {unreached} of {len(results)} URLs; is this machine online?")
-    write_tar(storage, spool, wanted.keys, tar, results)
+    write_tar(storage, spool, requests.keys, tar, results)
     return table_of(results)
 
 
@@ -96,27 +96,28 @@ def table_of(results: Sequence[Result]) -> pa.Table:
 
 
 async def _fetch_all(
-    wanted: Wanted, settings: FetchSettings, seconds: float, spool: Spool, finished: Callable[[int], None]
+    requests: Requests, settings: FetchSettings, seconds: float, spool: Spool, finished: Callable[[int], None]
 ) -> list[Result]:
-    results: list[Result | None] = [None] * len(wanted.urls)
-    frontier = Frontier([host_of(url) for url in wanted.urls], settings)
+    results: list[Result | None] = [None] * len(requests.urls)
+    frontier = Frontier([host_of(url) for url in requests.urls], settings)
     with Decoder(settings) as decoder:
 
         async def worker(client: Client) -> None:
-            while (index := await frontier.take()) is not None:
+            while (index := await frontier.next_url()) is not None:
                 if frontier.is_down(index):
                     results[index] = results[index] or Result("failed", HOST_DOWN)
-                    frontier.ended(index, HOST_DOWN, may_heal=False, pause=None)
+                    frontier.finish(index, HOST_DOWN, retryable=False, retry_after=None)
                     finished(index)
                     continue
-                answer = await client.ask(wanted.urls[index], partial(frontier.pace, index))
-                results[index] = await _judge(answer, index, wanted.hashes[index], spool, decoder)
-                if frontier.ended(index, answer.error, may_heal=answer.error in HEALING, pause=answer.retry_after):
+                response = await client.get(requests.urls[index], partial(frontier.set_delay, index))
+                results[index] = await _store(response, index, requests.hashes[index], spool, decoder)
+                retryable = response.error in RETRYABLE
+                if frontier.finish(index, response.error, retryable=retryable, retry_after=response.retry_after):
                     finished(index)
 
         async with session(settings) as http:
             client = Client(http, settings)
-            workers = [asyncio.create_task(worker(client)) for _ in range(min(settings.concurrency, len(wanted.urls)))]
+            workers = [asyncio.create_task(worker(client)) for _ in range(min(settings.concurrency, len(requests.urls)))]
             _, late = await asyncio.wait(workers, timeout=max(0.0, seconds))
             for task in late:
                 task.cancel()
@@ -134,37 +135,37 @@ def host_of(url: str) -> str:
         return ""
 
 
-async def _judge(answer: Answer, index: int, expected: str | None, spool: Spool, decoder: Decoder) -> Result:
-    if answer.error is not None:
-        return Result(status_of(answer.error), answer.error, answer.http_status)
+async def _store(response: Response, index: int, expected_hash: str | None, spool: Spool, decoder: Decoder) -> Result:
+    if response.error is not None:
+        return Result(status_of(response.error), response.error, response.http_status)
     try:
-        stored = await decoder.stored(answer.body, expected)
-    except Unfit as unfit:
-        return Result("failed", unfit.error, answer.http_status, bytes=len(answer.body))
-    spool.add(index, stored.data, stored.ending)
+        image = await decoder.decode(response.body, expected_hash)
+    except RejectedImage as rejected:
+        return Result("failed", rejected.error, response.http_status, bytes=len(response.body))
+    spool.add(index, image.data, image.extension)
     return Result(
         status="ok",
         error=None,
-        http_status=answer.http_status,
-        bytes=len(answer.body),
-        mime=stored.mime,
-        sha256=stored.sha256,
-        phash=stored.phash,
-        width=stored.width,
-        height=stored.height,
+        http_status=response.http_status,
+        bytes=len(response.body),
+        mime=image.mime,
+        sha256=image.sha256,
+        phash=image.phash,
+        width=image.width,
+        height=image.height,
     )
 
 
 def write_tar(storage: Storage, spool: Spool, keys: Sequence[str], tar: str, results: Sequence[Result]) -> None:
-    """Stores the sound pictures in the order of the URLs, and says in the results where each lies."""
-    kept = [index for index, result in enumerate(results) if result.status == "ok"]
-    if not kept:
+    """Writes the stored images in the order of the URLs, and into the results where each lies; no tar where there is no image."""
+    stored = [index for index, result in enumerate(results) if result.status == "ok"]
+    if not stored:
         return
     with tempfile.NamedTemporaryFile(delete=False) as local:
-        writer = TarWriter(local.file)  # asked through its wrapper, each write takes twice as long
-        for index in kept:
-            ending, data = spool.read(index)
-            ((offset, length),) = writer.add(keys[index], {ending: data}).values()
+        writer = TarWriter(local.file)  # through the wrapper each write takes twice as long
+        for index in stored:
+            extension, data = spool.read(index)
+            ((offset, length),) = writer.add(keys[index], {extension: data}).values()
             results[index].tar, results[index].offset, results[index].length = tar, offset, length
         writer.close()
     storage.adopt(Path(local.name), tar)

@@ -1,6 +1,11 @@
-"""Decodes pictures beside the asking, in the least time: quick ones in a row in the event loop, others in threads.
+"""Decodes downloaded images in the process that downloads, without delaying the requests.
 
-Where a core has nothing to do, threads take their share of the row too: the last part of a job has the machine to itself.
+Bodies are collected while the sockets have something to give; once a turn of the event loop brings no new one, all of them are
+decoded in a row, on the thread of the loop. Images that could take longer than some milliseconds go to a thread instead, so that
+no host waits for them. Where cores are idle, threads take images of the row too: at its end a job has the machine to itself.
+
+Simpler ways were measured. Decoding each image as it comes makes requests and decoding evict each other's data from the
+processor's caches, which costs a sixth of the time; handing each to a thread pool and taking it back costs a tenth.
 """
 
 from __future__ import annotations
@@ -16,96 +21,91 @@ from types import TracebackType
 from typing import Any
 
 from pipelines.fetching.settings import FetchSettings
-from pipelines.images.decode import keep_memory
-from pipelines.images.identify import Picture, identify
-from pipelines.images.prepare import Stored, prepare, prepare_all
+from pipelines.images.decode import keep_freed_memory
+from pipelines.images.identify import IdentifiedImage, identify
+from pipelines.images.prepare import StoredImage, prepare, prepare_all
 
 THREADS = 2
-RUNNING = Path("/proc/loadavg")  # its fourth word: threads that run or could, of all that are (proc_loadavg(5))
-MOST_IN_A_ROW = 32  # pictures, a tenth of a second: no host's time limits run out meanwhile
+LOADAVG = Path("/proc/loadavg")  # fourth field: runnable threads / all threads (proc_loadavg(5))
+MAX_ROW = 32  # images, a tenth of a second: too short for the timeout of any request
 
 
 class Decoder:
-    """To be used in one event loop.
-
-    What has come is decoded in a row, once a look at the sockets brings nothing more: between two pictures the processor would
-    forget what requests need, and between two requests what pictures need, which is a sixth of the time; to hand a picture to a
-    thread and take it back is a tenth. A picture that takes longer goes to a thread nevertheless, as it may keep no host waiting.
-    """
+    """Decodes images for the coroutines of one event loop; a context manager."""
 
     def __init__(self, settings: FetchSettings) -> None:
-        keep_memory()
+        keep_freed_memory()
         self.settings = settings
         self.pool = ThreadPoolExecutor(THREADS, "decode")
-        self.waiting: list[tuple[bytes, str | None, asyncio.Future[Stored | Picture]]] = []
+        self.waiting: list[tuple[bytes, str | None, asyncio.Future[StoredImage | IdentifiedImage]]] = []
 
     def __enter__(self) -> Decoder:
-        gc.freeze()  # what is there by now, mostly imported, is not looked through for garbage again and again
+        gc.freeze()  # what exists by now, mostly imported modules, need not be searched for garbage again and again
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.pool.shutdown()
         gc.unfreeze()
 
-    async def stored(self, body: bytes, expected: str | None) -> Stored:
-        """The picture that `body` holds, with the md5 or sha256 its publisher `expected`; raises Unfit with the error class."""
+    async def decode(self, body: bytes, expected_hash: str | None) -> StoredImage:
+        """The image in `body`, checked against the md5 or sha256 of its publisher; raises RejectedImage with the error class."""
         loop = asyncio.get_running_loop()
         if not self.waiting:
-            loop.call_soon(self._work_off, 0)
-        found: asyncio.Future[Stored | Picture] = loop.create_future()
-        self.waiting.append((body, expected, found))
-        picture = await found
-        return picture if isinstance(picture, Stored) else await loop.run_in_executor(self.pool, prepare, picture, self.settings)
+            loop.call_soon(self._decode_row, 0)
+        future: asyncio.Future[StoredImage | IdentifiedImage] = loop.create_future()
+        self.waiting.append((body, expected_hash, future))
+        image = await future
+        return image if isinstance(image, StoredImage) else await loop.run_in_executor(self.pool, prepare, image, self.settings)
 
-    def _work_off(self, seen: int) -> None:
-        if seen < len(self.waiting) < MOST_IN_A_ROW:
-            asyncio.get_running_loop().call_soon(self._work_off, len(self.waiting))
+    def _decode_row(self, already_waiting: int) -> None:
+        if already_waiting < len(self.waiting) < MAX_ROW:
+            asyncio.get_running_loop().call_soon(self._decode_row, len(self.waiting))
             return
         waiting, self.waiting = self.waiting, []
-        quick: list[tuple[Picture, asyncio.Future[Stored | Picture]]] = []
-        for body, expected, found in waiting:
-            if found.cancelled():
+        quick: list[tuple[IdentifiedImage, asyncio.Future[StoredImage | IdentifiedImage]]] = []
+        for body, expected_hash, future in waiting:
+            if future.cancelled():
                 continue
             try:
-                picture = identify(body, self.settings, expected)
+                image = identify(body, self.settings, expected_hash)
             except Exception as error:
-                found.set_exception(error)
+                future.set_exception(error)
                 continue
-            if picture.quick:
-                quick.append((picture, found))
+            if image.decodes_quickly:
+                quick.append((image, future))
             else:
-                found.set_result(picture)
-        made = prepare_all([picture for picture, _ in quick], self.settings, self._each)
-        for (_, found), stored in zip(quick, made, strict=True):
-            if isinstance(stored, Exception):
-                found.set_exception(stored)
+                future.set_result(image)
+        results = prepare_all([image for image, _ in quick], self.settings, self._map)
+        for (_, future), result in zip(quick, results, strict=True):
+            if isinstance(result, Exception):
+                future.set_exception(result)
             else:
-                found.set_result(stored)
+                future.set_result(result)
 
-    def _each(self, work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """`work` of each item, in their order; this thread and those of idle cores each take the next as they are free."""
-        made: list[Any] = [None] * len(items)
-        left = deque(range(len(items)))
+    def _map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """`function` of each item, in their order; this thread and those of idle cores each take the next item when free."""
+        results: list[Any] = [None] * len(items)
+        remaining = deque(range(len(items)))
 
-        def take() -> None:
+        def work() -> None:
             while True:
                 try:
-                    at = left.popleft()
+                    at = remaining.popleft()
                 except IndexError:
                     return
-                made[at] = work(items[at])
+                results[at] = function(items[at])
 
-        helpers = [self.pool.submit(take) for _ in range(min(THREADS, len(items) - 1, idle_cores()))]
-        take()
-        for helper in helpers:
-            if not helper.cancel():  # one that slow pictures kept from starting is not waited for
-                helper.result()
-        return made
+        threads = [self.pool.submit(work) for _ in range(min(THREADS, len(items) - 1, idle_cores()))]
+        work()
+        for thread in threads:
+            if not thread.cancel():  # one that could not start, because slow images hold the pool, is not waited for
+                thread.result()
+        return results
 
 
 def idle_cores() -> int:
-    """How many cores of this machine have nothing to run at this moment; 0 where the system does not say."""
+    """How many cores of this machine have nothing to run at this moment; 0 where the system does not tell."""
     try:
-        return max(0, len(os.sched_getaffinity(0)) - int(RUNNING.read_text().split()[3].split("/")[0]))
+        return max(0, len(os.sched_getaffinity(0)) - int(LOADAVG.read_text().split()[3].split("/")[0]))
     except (AttributeError, OSError, ValueError, IndexError):  # another system than Linux
         return 0

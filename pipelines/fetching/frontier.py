@@ -1,7 +1,13 @@
-"""Which URL is asked for next: hosts take turns, none is asked more, faster or longer than it can bear.
+"""The URL frontier of a chunk: which URL is requested next, within the limits of every host.
 
-A host that fails again and again rests, is probed, and is given up when it does not come back; a URL that may heal waits its time
-without keeping a worker.
+Each host has a queue of its own, and the hosts that may be asked now stand in one ring; a worker takes the first host of the
+ring and one URL of it, and the host goes to the end of the ring if it may take another request. A host that has to pause and a
+URL that waits for its retry lie in two heaps ordered by time, and return to the ring when their time has come. One queue of URLs
+in their published order was not enough: where the files of one site lie side by side, all workers wait for the same slow host.
+
+Every host has a circuit breaker: after `breaker` failures in a row it is open, and the host is left alone for `OPEN_SECONDS`;
+then one request probes the host, and its success closes the breaker. A host whose probes fail `MAX_PROBES` times is down for
+good.
 """
 
 from __future__ import annotations
@@ -14,30 +20,30 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pipelines.fetching.errors import HOST_DOWN
 from pipelines.fetching.settings import FetchSettings
 
-HOST_DOWN = "host_down"
-MISSES = {"connect", "timeout", "tls", "bad_response", "http_5xx"}
-REST, PROBES = 20.0, 3  # seconds a failing host is left alone, and how often it may fail after that
-BACKOFF = 0.5  # seconds before the first further try, doubled at each
+HOST_FAILURES = {"connect", "timeout", "tls", "bad_response", "http_5xx"}
+OPEN_SECONDS, MAX_PROBES = 20.0, 3
+BACKOFF = 0.5  # seconds before the first retry, doubled at each
 
 
 @dataclass
 class Host:
-    """What is known of one host, and what is still to be asked of it."""
+    """The queue of one host and the state of its breaker. Times are of `time.monotonic`."""
 
     waiting: deque[int] = field(default_factory=deque)
     active: int = 0
-    queued: bool = False
+    in_ring: bool = False
     not_before: float = 0.0
     interval: float = 0.0
-    misses: int = 0
-    rests: int = 0
+    failures: int = 0
+    times_opened: int = 0
 
     @property
     def is_down(self) -> bool:
-        """Whether it was given up."""
-        return self.rests > PROBES
+        """Whether the host is given up."""
+        return self.times_opened > MAX_PROBES
 
 
 class Frontier:
@@ -49,112 +55,114 @@ class Frontier:
         interval = 1 / settings.per_host_rate if settings.per_host_rate else 0.0
         for index, name in enumerate(hosts):
             self.hosts.setdefault(name, Host(interval=interval)).waiting.append(index)
-        self.ready: deque[str] = deque()
-        self.later: list[tuple[float, int]] = []
-        self.resting: list[tuple[float, str]] = []
-        self.left = len(hosts)
-        self.tries = [0] * len(hosts)
-        self.idle: deque[asyncio.Future[None]] = deque()
+        self.ring: deque[str] = deque()
+        self.retries_at: list[tuple[float, int]] = []
+        self.pauses_until: list[tuple[float, str]] = []
+        self.unfinished = len(hosts)
+        self.attempts = [0] * len(hosts)
+        self.idle_workers: deque[asyncio.Future[None]] = deque()
         for name in self.hosts:
-            self._queue(name)
+            self._add_to_ring(name)
 
-    async def take(self) -> int | None:
-        """The next URL that may be asked for; waits until one may. None when every URL has ended."""
-        while self.left:
-            self._wake()
-            while self.ready:
-                name = self.ready.popleft()
+    async def next_url(self) -> int | None:
+        """The next URL to request, once there is one that may be requested; None when every URL has ended."""
+        while self.unfinished:
+            self._collect_due()
+            while self.ring:
+                name = self.ring.popleft()
                 host = self.hosts[name]
-                host.queued = False
-                if not self._may(host):
+                host.in_ring = False
+                if not self._has_slot(host):
                     continue
                 if not host.is_down and host.not_before > time.monotonic():
-                    heapq.heappush(self.resting, (host.not_before, name))
+                    heapq.heappush(self.pauses_until, (host.not_before, name))
                     continue
                 host.active += 1
                 host.not_before = max(host.not_before, time.monotonic() + host.interval)
                 index = host.waiting.popleft()
-                self._queue(name)
-                self._call()
+                self._add_to_ring(name)
+                self._wake_worker()
                 return index
             await self._wait()
         return None
 
     def is_down(self, index: int) -> bool:
-        """Whether the URL's host was given up, so that it need not be asked."""
+        """Whether the URL's host is given up, so that no request is needed."""
         return self.hosts[self.host_of[index]].is_down
 
-    def pace(self, index: int, seconds: float) -> None:
-        """The URL's host wants so many seconds between two requests."""
+    def set_delay(self, index: int, seconds: float) -> None:
+        """Keeps at least `seconds` between two requests to the URL's host."""
         host = self.hosts[self.host_of[index]]
         if seconds > host.interval:
             host.interval = seconds
             host.not_before = max(host.not_before, time.monotonic() + seconds)
 
-    def ended(self, index: int, error: str | None, *, may_heal: bool, pause: float | None) -> bool:
-        """A try of the URL is over; True when that was its last one. `pause` is what the host asked for by Retry-After."""
+    def finish(self, index: int, error: str | None, *, retryable: bool, retry_after: float | None) -> bool:
+        """Records the end of an attempt; True when it was the URL's last. `retry_after` is the host's Retry-After in seconds."""
         name = self.host_of[index]
         host = self.hosts[name]
         host.active -= 1
-        self._judge(host, error)
-        if pause is not None:
-            host.not_before = max(host.not_before, time.monotonic() + min(pause, self.settings.max_pause))
-        self.tries[index] += 1
-        final = not may_heal or self.tries[index] > self.settings.retries or host.is_down
-        if final:
-            self.left -= 1
+        self._update_breaker(host, error)
+        if retry_after is not None:
+            host.not_before = max(host.not_before, time.monotonic() + min(retry_after, self.settings.max_pause))
+        self.attempts[index] += 1
+        is_last = not retryable or self.attempts[index] > self.settings.retries or host.is_down
+        if is_last:
+            self.unfinished -= 1
         else:
-            # Jitter, so that what failed together does not come back together. It moves times, never results.
-            wait = BACKOFF * 2 ** (self.tries[index] - 1) * random.uniform(0.5, 1.5)
-            heapq.heappush(self.later, (time.monotonic() + wait, index))
-        self._queue(name)
-        self._call()
-        return final
+            # Jitter, so that what failed together does not come back together. It changes times, never results.
+            delay = BACKOFF * 2 ** (self.attempts[index] - 1) * random.uniform(0.5, 1.5)
+            heapq.heappush(self.retries_at, (time.monotonic() + delay, index))
+        self._add_to_ring(name)
+        self._wake_worker()
+        return is_last
 
-    def _judge(self, host: Host, error: str | None) -> None:
-        if error not in MISSES:
+    def _update_breaker(self, host: Host, error: str | None) -> None:
+        if error not in HOST_FAILURES:
             if error != HOST_DOWN:
-                host.misses = host.rests = 0
+                host.failures = host.times_opened = 0
             return
-        host.misses += 1
-        if host.misses >= self.settings.breaker and not host.is_down:
-            host.rests += 1
-            host.misses = self.settings.breaker - 1  # one more miss after the rest, and it rests again
-            host.not_before = max(host.not_before, time.monotonic() + REST)
+        host.failures += 1
+        if host.failures >= self.settings.breaker and not host.is_down:
+            host.times_opened += 1
+            host.failures = self.settings.breaker - 1  # one more failure, of the probe, opens it again
+            host.not_before = max(host.not_before, time.monotonic() + OPEN_SECONDS)
 
-    def _may(self, host: Host) -> bool:
-        probing = host.rests and not host.is_down
-        return bool(host.waiting) and host.active < (1 if probing else self.settings.per_host)
+    def _has_slot(self, host: Host) -> bool:
+        is_probing = host.times_opened and not host.is_down
+        return bool(host.waiting) and host.active < (1 if is_probing else self.settings.per_host)
 
-    def _queue(self, name: str) -> None:
+    def _add_to_ring(self, name: str) -> None:
         host = self.hosts[name]
-        if not host.queued and self._may(host):
-            host.queued = True
-            self.ready.append(name)
+        if not host.in_ring and self._has_slot(host):
+            host.in_ring = True
+            self.ring.append(name)
 
-    def _wake(self) -> None:
+    def _collect_due(self) -> None:
+        """Retries and paused hosts whose time has come go back to the ring."""
         now = time.monotonic()
-        while self.later and self.later[0][0] <= now:
-            _, index = heapq.heappop(self.later)
+        while self.retries_at and self.retries_at[0][0] <= now:
+            _, index = heapq.heappop(self.retries_at)
             self.hosts[self.host_of[index]].waiting.append(index)
-            self._queue(self.host_of[index])
-        while self.resting and self.resting[0][0] <= now:
-            self._queue(heapq.heappop(self.resting)[1])
+            self._add_to_ring(self.host_of[index])
+        while self.pauses_until and self.pauses_until[0][0] <= now:
+            self._add_to_ring(heapq.heappop(self.pauses_until)[1])
 
-    def _call(self) -> None:
-        """Wakes one idle worker where there is something to take; the next is woken by it. All of them at the end."""
-        while self.idle and (self.ready or not self.left):
-            waiter = self.idle.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                if self.left:
+    def _wake_worker(self) -> None:
+        """Wakes one idle worker if the ring is not empty, and that one wakes the next; all of them at the end."""
+        while self.idle_workers and (self.ring or not self.unfinished):
+            worker = self.idle_workers.popleft()
+            if not worker.done():
+                worker.set_result(None)
+                if self.unfinished:
                     return
 
     async def _wait(self) -> None:
-        times = [heap[0][0] for heap in (self.later, self.resting) if heap]
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.idle.append(waiter)
+        """Returns when woken, or when the next retry or pause is due."""
+        times = [heap[0][0] for heap in (self.retries_at, self.pauses_until) if heap]
+        worker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.idle_workers.append(worker)
         try:
-            await asyncio.wait_for(waiter, max(0.0, min(times) - time.monotonic()) if times else None)
+            await asyncio.wait_for(worker, max(0.0, min(times) - time.monotonic()) if times else None)
         except TimeoutError:
             return

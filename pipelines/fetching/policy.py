@@ -1,7 +1,7 @@
-"""Who may be asked: http(s) only, allowed ports, public addresses, nobody on a blocklist; and who, by a header, said no.
+"""What may be requested: http(s) URLs on allowed ports of public addresses that no blocklist names and no header opts out.
 
-The address is checked where it counts: the resolver below hands the connector only addresses it has vetted, so what a name
-resolved to earlier does not matter.
+`check_url` judges what a URL itself says; `PublicResolver` judges the addresses behind a name at the moment of connecting (why
+only there: see `client`); `opted_out` judges the headers of the response.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aiohttp.resolver import ThreadedResolver
 
 from infra.compat.errors import RequestError
 
-REMEMBERED_DEAD = 300.0  # seconds
+DNS_FAILURE_SECONDS = 300.0  # for so long a name that did not resolve is not looked up again
 OPT_OUT = {"noai", "noimageai", "noindex", "noimageindex", "noml", "none"}
 
 
@@ -35,7 +35,7 @@ class Refused(OSError):
 
 
 def check_url(url: str, ports: tuple[int, ...], connect_to: Mapping[str, str]) -> None:
-    """Raises Refused when a URL may not be asked for, whatever its name resolves to."""
+    """Raises Refused when a URL may not be requested, whatever its name resolves to."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
@@ -50,13 +50,13 @@ def check_url(url: str, ports: tuple[int, ...], connect_to: Mapping[str, str]) -
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return  # a name: the resolver judges the addresses behind it
+        return  # a name: PublicResolver checks the addresses behind it
     if not is_public(str(address)):
         raise Refused("refused_address")
 
 
 def is_public(address: str) -> bool:
-    """Whether an IPv4 or IPv6 address is one of the public internet; mapped and embedded IPv4 count as the IPv4 they hold."""
+    """Whether an IPv4 or IPv6 address belongs to the public internet; IPv4 mapped or embedded in IPv6 counts as that IPv4."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1] or _nat64(ip)
@@ -71,7 +71,7 @@ def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def override(host: str, connect_to: Mapping[str, str]) -> str | None:
-    """The `address:port` the settings name for a host or a domain above it: an explicit permission."""
+    """The `address:port` that `connect_to` names for a host or a domain above it: an explicit permission."""
     domain = host.lower().rstrip(".") if connect_to else ""
     while domain and domain not in connect_to:
         domain = domain.partition(".")[2]
@@ -80,12 +80,12 @@ def override(host: str, connect_to: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True)
 class Blocklist:
-    """Domains, with all below them, and URLs (as md5 or sha256 in hex) that are never asked for."""
+    """Domains, with all their subdomains, and URLs (as md5 or sha256 in hex) that are never requested."""
 
     domains: frozenset[str]
     hashes: frozenset[str]
 
-    def holds(self, url: str) -> bool:
+    def contains(self, url: str) -> bool:
         """Whether the URL or its host is on the list."""
         if self.domains:
             labels = (urlsplit(url).hostname or "").rstrip(".").split(".")
@@ -99,11 +99,13 @@ class Blocklist:
 
 @lru_cache(4)
 def blocklist(domains: str, urls: str) -> Blocklist:
-    """The lists at two URIs, one entry a line ("" for none); RequestError when one cannot be read or holds something else."""
+    """The lists at two URIs, one entry a line ("" for none); RequestError when one cannot be read or has a malformed line."""
     hashes = _lines("fetch.blocked_urls", urls)
-    wrong = next((line for line in hashes if not re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{64}", line)), None)
-    if wrong is not None:
-        raise RequestError(f"fetch.blocked_urls = {urls!r} holds {wrong[:80]!r}; give md5 or sha256 of URLs in hex, one a line")
+    malformed = next((line for line in hashes if not re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{64}", line)), None)
+    if malformed is not None:
+        raise RequestError(
+            f"fetch.blocked_urls = {urls!r} holds {malformed[:80]!r}; give md5 or sha256 of URLs in hex, one a line"
+        )
     return Blocklist(frozenset(line.strip(".") for line in _lines("fetch.blocked_domains", domains)), frozenset(hashes))
 
 
@@ -118,69 +120,66 @@ def _lines(setting: str, uri: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def agent_of(user_agent: str) -> str:
-    """The product a User-Agent begins with, in lower case: the name that robots.txt and X-Robots-Tag call it by."""
+def product_token(user_agent: str) -> str:
+    """The product a User-Agent begins with, in lower case: its name in robots.txt and X-Robots-Tag (RFC 9309, 2.2.1)."""
     return re.split(r"[/\s(]", user_agent.strip(), maxsplit=1)[0].lower()
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names to public addresses only, or to the one the settings name.
-
-    A name that has no address is not looked up again for a while.
-    """
+    """Resolves names to public addresses only, or to the address that `connect_to` names; failed look-ups are cached."""
 
     def __init__(self, connect_to: Mapping[str, str]) -> None:
         self.connect_to = connect_to
         self.resolver = ThreadedResolver()
-        self.dead: dict[str, float] = {}
+        self.failed_until: dict[str, float] = {}
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        """The addresses a connection may go to; raises Refused when there is none."""
-        named = override(host, self.connect_to)
-        if named is not None:
-            address, _, named_port = named.rpartition(":")
-            kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+        """The addresses a connection may go to; raises Refused when all are private, OSError when there is none."""
+        permitted = override(host, self.connect_to)
+        if permitted is not None:
+            address, _, own_port = permitted.rpartition(":")
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
             return [
                 ResolveResult(
                     hostname=host,
                     host=address.strip("[]"),
-                    port=int(named_port),
-                    family=kind,
+                    port=int(own_port),
+                    family=family,
                     proto=0,
                     flags=socket.AI_NUMERICHOST,
                 )
             ]
-        if time.monotonic() < self.dead.get(host, 0.0):
+        if time.monotonic() < self.failed_until.get(host, 0.0):
             raise OSError(f"{host} has no address")
         try:
-            found = await self.resolver.resolve(host, port, family)
+            addresses = await self.resolver.resolve(host, port, family)
         except OSError:
-            self.dead[host] = time.monotonic() + REMEMBERED_DEAD
+            self.failed_until[host] = time.monotonic() + DNS_FAILURE_SECONDS
             raise
-        public = [result for result in found if is_public(result["host"])]
+        public = [result for result in addresses if is_public(result["host"])]
         if not public:
             raise Refused("refused_address")
         return public
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Closes the resolver of the system."""
         await self.resolver.close()
 
 
-def opted_out(headers: Mapping[str, str], names: tuple[str, ...] = ("pairmill",)) -> bool:
-    """Whether a response's headers say no to this use: X-Robots-Tag (for all agents or ours) or tdm-reservation: 1."""
+def opted_out(headers: Mapping[str, str], agents: tuple[str, ...] = ("pairmill",)) -> bool:
+    """Whether a response's headers forbid this use: X-Robots-Tag (for every agent or one of `agents`) or tdm-reservation: 1."""
     if headers.get("tdm-reservation", "").strip() == "1":
         return True
     values = headers.getall("X-Robots-Tag", []) if hasattr(headers, "getall") else [headers.get("X-Robots-Tag", "")]
-    return any(_says_no(value, names) for value in values)
+    return any(_forbids(value, agents) for value in values)
 
 
-def _says_no(value: str, names: tuple[str, ...]) -> bool:
+def _forbids(value: str, agents: tuple[str, ...]) -> bool:
     agent = ""
     for directive in value.lower().split(","):
-        named = re.match(r"\s*([\w-]+)\s*:(?!//)\s*(.*)", directive)
-        if named and named[1] not in ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"):
-            agent, directive = named[1], named[2]
-        if directive.strip() in OPT_OUT and (not agent or agent in names):
+        prefix = re.match(r"\s*([\w-]+)\s*:(?!//)\s*(.*)", directive)
+        if prefix and prefix[1] not in ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"):
+            agent, directive = prefix[1], prefix[2]
+        if directive.strip() in OPT_OUT and (not agent or agent in agents):
             return True
     return False

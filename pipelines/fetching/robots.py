@@ -1,7 +1,7 @@
-"""robots.txt of each origin: asked for once, remembered for a day, obeyed as RFC 9309 says.
+"""robots.txt of each origin: requested once, cached for a day, obeyed as RFC 9309 says.
 
-A file that is not there (4xx) allows everything. One that cannot be had (5xx, no connection) allows nothing: its URLs end in the
-class in which the file did, so that they may be asked for again later.
+A file that does not exist (4xx) allows everything. One that cannot be read (5xx, no connection) allows nothing: the URLs of its
+origin end in the error class of the file, so that they can be retried later.
 """
 
 from __future__ import annotations
@@ -15,35 +15,37 @@ from urllib.parse import urlsplit
 
 from protego import Protego
 
-REMEMBERED, REMEMBERED_FAILURE = 24 * 3600.0, 60.0  # seconds
-ORIGINS = 100_000
-MAX_BYTES = 500 << 10  # what RFC 9309 asks a crawler to read at least
-MAX_DELAY = 30.0
+CACHE_SECONDS, FAILURE_CACHE_SECONDS = 24 * 3600.0, 60.0
+MAX_ORIGINS = 100_000
+MAX_BYTES = 500 << 10  # the least that RFC 9309 asks a crawler to read
+MAX_DELAY = 30.0  # seconds
 
 DISALLOWED = "robots"
+# An HTTP client that maps a URL to (error class or None, status, body).
+Get = Callable[[str], Awaitable[tuple[str | None, int | None, bytes]]]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What an origin says: `error` is the class of the failure where it said nothing; `parsed` is None where all is allowed."""
+    """The rules of an origin: `error` is the class in which its file failed; `parsed` is None where everything is allowed."""
 
     expires: float
     parsed: Protego | None = None
     error: str | None = None
 
 
-# Of this process: chunks of a part, and parts of a worker, ask the same hosts.
-_KNOWN: OrderedDict[str, Rules] = OrderedDict()
+# One cache a process: chunks of a part, and parts of a worker, request the same hosts.
+_CACHE: OrderedDict[str, Rules] = OrderedDict()
 
 
 class Robots:
-    """Asks for robots.txt by `ask`, which maps a URL to (error class or None, status, body)."""
+    """Answers whether `agent` may request a URL; the files are read through `get`."""
 
-    def __init__(self, ask: Callable[[str], Awaitable[tuple[str | None, int | None, bytes]]], agent: str) -> None:
-        self.ask, self.agent = ask, agent
-        self.asking: dict[str, asyncio.Task[Rules]] = {}
+    def __init__(self, get: Get, agent: str) -> None:
+        self.get, self.agent = get, agent
+        self.in_flight: dict[str, asyncio.Task[Rules]] = {}
 
-    async def verdict(self, url: str) -> tuple[str | None, float]:
+    async def check(self, url: str) -> tuple[str | None, float]:
         """(None or the error class that forbids the URL, seconds the origin wants between two requests)."""
         rules = await self._rules(_origin(url))
         if rules.error or rules.parsed is None:
@@ -52,30 +54,30 @@ class Robots:
         return None if rules.parsed.can_fetch(url, self.agent) else DISALLOWED, min(float(delay), MAX_DELAY)
 
     async def _rules(self, origin: str) -> Rules:
-        known = _KNOWN.get(origin)
-        if known is not None and time.monotonic() < known.expires:
-            return known
-        if origin not in self.asking:
-            self.asking[origin] = asyncio.create_task(self._fetch(origin))
+        cached = _CACHE.get(origin)
+        if cached is not None and time.monotonic() < cached.expires:
+            return cached
+        if origin not in self.in_flight:
+            self.in_flight[origin] = asyncio.create_task(self._fetch(origin))
         try:
-            # Whoever waits for the same file must not be able to cancel it for the others.
-            return await asyncio.shield(self.asking[origin])
+            # A request that waits for the file and is cancelled must not cancel it for the others that wait.
+            return await asyncio.shield(self.in_flight[origin])
         finally:
-            if origin in self.asking and self.asking[origin].done():
-                del self.asking[origin]
+            if origin in self.in_flight and self.in_flight[origin].done():
+                del self.in_flight[origin]
 
     async def _fetch(self, origin: str) -> Rules:
-        error, status, body = await self.ask(f"{origin}/robots.txt")
+        error, status, body = await self.get(f"{origin}/robots.txt")
         if error is None:
-            rules = Rules(time.monotonic() + REMEMBERED, Protego.parse(body[:MAX_BYTES].decode("utf-8", "replace")))
+            rules = Rules(time.monotonic() + CACHE_SECONDS, Protego.parse(body[:MAX_BYTES].decode("utf-8", "replace")))
         elif error in ("empty", "redirect_limit", "too_large") or (status is not None and 400 <= status < 500 and status != 429):
-            rules = Rules(time.monotonic() + REMEMBERED)
+            rules = Rules(time.monotonic() + CACHE_SECONDS)
         else:
-            rules = Rules(time.monotonic() + REMEMBERED_FAILURE, error=error)
-        _KNOWN[origin] = rules
-        _KNOWN.move_to_end(origin)
-        while len(_KNOWN) > ORIGINS:
-            _KNOWN.popitem(last=False)
+            rules = Rules(time.monotonic() + FAILURE_CACHE_SECONDS, error=error)
+        _CACHE[origin] = rules
+        _CACHE.move_to_end(origin)
+        while len(_CACHE) > MAX_ORIGINS:
+            _CACHE.popitem(last=False)
         return rules
 
 

@@ -8,17 +8,19 @@ from pipelines.images.settings import ImageSettings
 
 
 class FetchSettings(ImageSettings):
-    """How pictures are downloaded; how they are checked and stored is `ImageSettings`. Seconds and bytes.
+    """How images are downloaded; how they are checked and stored is `ImageSettings`. Times are seconds, sizes bytes.
 
-    robots            ask each host for robots.txt, and obey it
+    robots            request robots.txt of each origin, and obey it
     honour_opt_out    obey X-Robots-Tag (noai, noimageai, noindex, noimageindex, noml) and tdm-reservation
-    blocked_domains   a file of domains never asked, one a line, by path or URI; blocked_urls the same with md5 or sha256 of URLs
+    blocked_domains   path or URI of a file of domains that are never requested, one a line
+    blocked_urls      the same of URLs, as md5 or sha256 in hex
     connect_to        a host or domain → the address:port to connect to: an explicit permission, for intranets and tests
-    concurrency       URLs at once in a part; per_host of these at one host, per_host_rate a second (0: no limit)
+    concurrency       requests at once in a part; per_host of these to one host, per_host_rate a second (0: no limit)
     max_pause         the longest that a host's Retry-After is waited for
-    breaker           so many failures in a row, and a host is left alone for a while, then given up
-    part_seconds      after this long what a part has not got is out_of_time; --retry goes on
+    breaker           failures in a row that open a host's circuit breaker (see `frontier`)
+    part_seconds      the time limit of a part; URLs that have not ended by then are out_of_time, for --retry
     img2dataset_python  the Python that has img2dataset, for --engine img2dataset; "": this one
+    chunk             URLs that are committed together
     """
 
     user_agent: str = Field("pairmill/0.1 (+https://pypi.org/project/pairmill; research data preparation)", min_length=1)

@@ -1,10 +1,10 @@
 """Images: what fetching, scoring, captioning and dedup share.
 
-identify.py     bytes → what image they begin as, by content
-jpeg_header.py  the size of a plain JPEG, read from its header
-decode.py       8-bit RGB, upright, over white
-resize.py       RGB at another size, by _resize.c where that is compiled
-prepare.py      decode, resize, hash and encode: what fetch stores
+settings.py     limits, and the form in which images are stored
+identify.py     bytes → format and size, by content
+jpeg_header.py  bytes of a plain JPEG → its size
+decode.py       an identified image → 8-bit RGB pixels
+resize.py       pixels → pixels of another size, by _resize.c where that is compiled
+prepare.py      an identified image → what fetch stores: resized, hashed, encoded
 chunks.py       stored images read and decoded ahead of a model, in chunks that are committed one by one
-settings.py     limits and the stored form
 """

@@ -1,7 +1,14 @@
-/* RGB pictures at another size, by a separable filter in integers. resize.py says the same in NumPy, and a test compares them.
+/* Resizes RGB images with a separable filter in integers. resize.py is the same in NumPy, and a test compares their bytes.
 
-   A weight is a 16-bit number of 14 binary places; those of one pixel add up to one exactly. The rows are made first, then the
-   columns: a picture that shrinks has fewer rows by then. Between the two a pixel is 8 bits wide. */
+   Each new row is a weighted sum of old rows, and each pixel of it a weighted sum of pixels of that row: rows come first, because an
+   image that shrinks has fewer of them afterwards. A weight is a 16-bit integer of 14 binary places, those of one pixel add up to
+   exactly one, and values are 8 bits wide between the two passes, so that the result does not depend on the width of the vectors.
+
+   The weights of two neighbouring taps lie side by side, because vpmaddwd (AVX2) and vpdpwssd (AVX-512 VNNI) multiply pairs of
+   16-bit numbers and add the two products in one instruction. Rows are summed 32 or 64 bytes at a time, whatever the colour; for
+   columns a shuffle brings the colours of two neighbouring pixels beside each other. The plain loops do what is left over at the
+   edges, and everything where there is no AVX2; alone they take eight times as long as AVX2,
+   longer than decoding the JPEG. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -16,9 +23,10 @@
 #define VECTORS 1
 #endif
 
-enum { PLACES = 14, ONE = 1 << PLACES, HALF = ONE / 2, ROWS_TOGETHER = 2, COLUMNS_TOGETHER = 4, SPARE = 64 };
+/* Taps are padded with zero weights to a multiple of ROW_TAPS or COLUMN_TAPS; PADDING is read, not used, after the end of a row. */
+enum { PLACES = 14, ONE = 1 << PLACES, HALF = ONE / 2, ROW_TAPS = 2, COLUMN_TAPS = 4, PADDING = 64 };
 
-/* For each pixel of an axis: the first pixel before that it covers, and the weights of `taps` from there on. */
+/* For each new pixel of an axis: the first old pixel it covers, and the weights of `taps` old pixels from there on. */
 typedef struct {
     int taps;
     int *first;
@@ -37,26 +45,26 @@ static void axis_free(Axis *axis) {
     free(axis->weight);
 }
 
-/* Cubic: Catmull-Rom; otherwise the average of the pixels whose centres are covered. `taps` will be a multiple of `together`.
+/* Cubic: Catmull-Rom; otherwise the average of the pixels whose centres are covered. `taps` becomes a multiple of `multiple`.
    Returns 0 when there is no memory. */
-static int axis_make(Axis *axis, int before, int after, int cubic, int together) {
-    double ratio = (double)before / after, stretch = ratio > 1.0 ? ratio : 1.0, reach = (cubic ? 2.0 : 0.5) * stretch;
-    int most = 2 * (int)ceil(reach) + 1;
-    axis->taps = (most + together - 1) / together * together;
-    axis->first = malloc((size_t)after * sizeof(int));
-    axis->weight = calloc((size_t)after * axis->taps, sizeof(int16_t));
-    double *raw = malloc((size_t)most * sizeof(double));
+static int axis_init(Axis *axis, int length, int new_length, int cubic, int multiple) {
+    double ratio = (double)length / new_length, stretch = ratio > 1.0 ? ratio : 1.0, reach = (cubic ? 2.0 : 0.5) * stretch;
+    int max_taps = 2 * (int)ceil(reach) + 1;
+    axis->taps = (max_taps + multiple - 1) / multiple * multiple;
+    axis->first = malloc((size_t)new_length * sizeof(int));
+    axis->weight = calloc((size_t)new_length * axis->taps, sizeof(int16_t));
+    double *raw = malloc((size_t)max_taps * sizeof(double));
     if (!axis->first || !axis->weight || !raw) {
         free(raw);
         axis_free(axis);
         return 0;
     }
     int needed = 1;
-    for (int i = 0; i < after; i++) {
-        double centre = (i + 0.5) * ratio, sum = 0.0, reached = 0.0;
-        int first = (int)(centre - reach + 0.5), last = (int)(centre + reach + 0.5), placed = 0;
+    for (int i = 0; i < new_length; i++) {
+        double centre = (i + 0.5) * ratio, sum = 0.0, running = 0.0;
+        int first = (int)(centre - reach + 0.5), last = (int)(centre + reach + 0.5), sum_of_weights = 0;
         if (centre - reach + 0.5 < 0.0) first = 0;
-        if (last > before) last = before;
+        if (last > length) last = length;
         for (int k = 0; k < last - first; k++) {
             double x = (first + k - centre + 0.5) / stretch;
             raw[k] = cubic ? catmull_rom(x) : x > -0.5 && x <= 0.5;
@@ -64,17 +72,17 @@ static int axis_make(Axis *axis, int before, int after, int cubic, int together)
         }
         double scale = ONE / sum;
         for (int k = 0; k < last - first; k++) {
-            reached += raw[k] * scale;
-            int whole = (int)lrint(reached);
-            axis->weight[(size_t)i * axis->taps + k] = (int16_t)(whole - placed);
-            placed = whole;
+            running += raw[k] * scale;
+            int rounded_sum = (int)lrint(running); /* the sum is rounded, not the weight: errors do not add up */
+            axis->weight[(size_t)i * axis->taps + k] = (int16_t)(rounded_sum - sum_of_weights);
+            sum_of_weights = rounded_sum;
         }
         axis->first[i] = first;
         if (last - first > needed) needed = last - first;
     }
     free(raw);
-    int taps = (needed + together - 1) / together * together;
-    for (int i = 0; i < after; i++)
+    int taps = (needed + multiple - 1) / multiple * multiple;
+    for (int i = 0; i < new_length; i++)
         memmove(axis->weight + (size_t)i * taps, axis->weight + (size_t)i * axis->taps, taps * sizeof(int16_t));
     axis->taps = taps;
     return 1;
@@ -85,7 +93,7 @@ static uint8_t rounded(int sum) {
     return value < 0 ? 0 : value > 255 ? 255 : (uint8_t)value;
 }
 
-/* Bytes from `begin` on of one row, out of those of `rows`. */
+/* The bytes from `begin` on of one new row, from `taps` old rows. */
 static void row_plain(const uint8_t **rows, const int16_t *weight, int taps, uint8_t *out, int begin, int bytes) {
     for (int x = begin; x < bytes; x++) {
         int sum = 0;
@@ -107,36 +115,36 @@ static void columns_plain(const uint8_t *row, const Axis *axis, uint8_t *out, in
 
 #ifdef VECTORS
 /* A loop whose length the compiler knows takes two thirds of the time. */
-#define KNOWING_TAPS(made, ...)                     \
-    switch (taps) {                                 \
-        case 2: return made(__VA_ARGS__, 2);        \
-        case 4: return made(__VA_ARGS__, 4);        \
-        case 6: return made(__VA_ARGS__, 6);        \
-        case 8: return made(__VA_ARGS__, 8);        \
-        default: return made(__VA_ARGS__, taps);    \
+#define WITH_CONSTANT_TAPS(function, ...)             \
+    switch (taps) {                                   \
+        case 2: return function(__VA_ARGS__, 2);      \
+        case 4: return function(__VA_ARGS__, 4);      \
+        case 6: return function(__VA_ARGS__, 6);      \
+        case 8: return function(__VA_ARGS__, 8);      \
+        default: return function(__VA_ARGS__, taps);  \
     }
 #define AVX2 __attribute__((target("avx2")))
 #define AVX512 __attribute__((target("avx512bw,avx512vnni")))
 #define INLINE __attribute__((always_inline)) static inline
 
-/* Bytes of one row, 32 at a time: how many were made, all or none. */
+/* One new row, 32 bytes at a time; returns how many bytes were written: all, or none where the row is shorter than 32. */
 AVX2 INLINE int row_of_32(const uint8_t **rows, const int16_t *weight, uint8_t *out, int bytes, int taps) {
     const __m256i half = _mm256_set1_epi32(HALF), zero = _mm256_setzero_si256();
     if (bytes < 32) return 0;
     for (int at = 0; at < bytes; at += 32) {
-        int x = at + 32 <= bytes ? at : bytes - 32; /* the last bytes once more rather than one by one */
+        int x = at + 32 <= bytes ? at : bytes - 32; /* the last 32 overlap those before */
         __m256i sum[4] = {half, half, half, half};
         for (int k = 0; k < taps; k += 2) {
             int32_t pair;
             memcpy(&pair, weight + k, sizeof pair);
-            __m256i both = _mm256_set1_epi32(pair);
+            __m256i weights = _mm256_set1_epi32(pair);
             __m256i a = _mm256_loadu_si256((const __m256i *)(rows[k] + x));
             __m256i b = _mm256_loadu_si256((const __m256i *)(rows[k + 1] + x));
             __m256i low = _mm256_unpacklo_epi8(a, b), high = _mm256_unpackhi_epi8(a, b);
-            sum[0] = _mm256_add_epi32(sum[0], _mm256_madd_epi16(_mm256_unpacklo_epi8(low, zero), both));
-            sum[1] = _mm256_add_epi32(sum[1], _mm256_madd_epi16(_mm256_unpackhi_epi8(low, zero), both));
-            sum[2] = _mm256_add_epi32(sum[2], _mm256_madd_epi16(_mm256_unpacklo_epi8(high, zero), both));
-            sum[3] = _mm256_add_epi32(sum[3], _mm256_madd_epi16(_mm256_unpackhi_epi8(high, zero), both));
+            sum[0] = _mm256_add_epi32(sum[0], _mm256_madd_epi16(_mm256_unpacklo_epi8(low, zero), weights));
+            sum[1] = _mm256_add_epi32(sum[1], _mm256_madd_epi16(_mm256_unpackhi_epi8(low, zero), weights));
+            sum[2] = _mm256_add_epi32(sum[2], _mm256_madd_epi16(_mm256_unpacklo_epi8(high, zero), weights));
+            sum[3] = _mm256_add_epi32(sum[3], _mm256_madd_epi16(_mm256_unpackhi_epi8(high, zero), weights));
         }
         for (int part = 0; part < 4; part++) sum[part] = _mm256_srai_epi32(sum[part], PLACES);
         __m256i low = _mm256_packs_epi32(sum[0], sum[1]), high = _mm256_packs_epi32(sum[2], sum[3]);
@@ -155,13 +163,13 @@ AVX512 INLINE int row_of_64(const uint8_t **rows, const int16_t *weight, uint8_t
         for (int k = 0; k < taps; k += 2) {
             int32_t pair;
             memcpy(&pair, weight + k, sizeof pair);
-            __m512i both = _mm512_set1_epi32(pair);
+            __m512i weights = _mm512_set1_epi32(pair);
             __m512i a = _mm512_loadu_si512(rows[k] + x), b = _mm512_loadu_si512(rows[k + 1] + x);
             __m512i low = _mm512_unpacklo_epi8(a, b), high = _mm512_unpackhi_epi8(a, b);
-            sum[0] = _mm512_dpwssd_epi32(sum[0], _mm512_unpacklo_epi8(low, zero), both);
-            sum[1] = _mm512_dpwssd_epi32(sum[1], _mm512_unpackhi_epi8(low, zero), both);
-            sum[2] = _mm512_dpwssd_epi32(sum[2], _mm512_unpacklo_epi8(high, zero), both);
-            sum[3] = _mm512_dpwssd_epi32(sum[3], _mm512_unpackhi_epi8(high, zero), both);
+            sum[0] = _mm512_dpwssd_epi32(sum[0], _mm512_unpacklo_epi8(low, zero), weights);
+            sum[1] = _mm512_dpwssd_epi32(sum[1], _mm512_unpackhi_epi8(low, zero), weights);
+            sum[2] = _mm512_dpwssd_epi32(sum[2], _mm512_unpacklo_epi8(high, zero), weights);
+            sum[3] = _mm512_dpwssd_epi32(sum[3], _mm512_unpackhi_epi8(high, zero), weights);
         }
         for (int part = 0; part < 4; part++) sum[part] = _mm512_srai_epi32(sum[part], PLACES);
         __m512i low = _mm512_packs_epi32(sum[0], sum[1]), high = _mm512_packs_epi32(sum[2], sum[3]);
@@ -171,19 +179,19 @@ AVX512 INLINE int row_of_64(const uint8_t **rows, const int16_t *weight, uint8_t
 }
 
 AVX2 static int row_by_32(const uint8_t **rows, const int16_t *weight, int taps, uint8_t *out, int bytes) {
-    KNOWING_TAPS(row_of_32, rows, weight, out, bytes)
+    WITH_CONSTANT_TAPS(row_of_32, rows, weight, out, bytes)
 }
 
 AVX512 static int row_by_64(const uint8_t **rows, const int16_t *weight, int taps, uint8_t *out, int bytes) {
-    KNOWING_TAPS(row_of_64, rows, weight, out, bytes)
+    WITH_CONSTANT_TAPS(row_of_64, rows, weight, out, bytes)
 }
 
-/* The sums of one new pixel, in two halves. Reads up to 16 bytes too far. */
+/* The sums of one new pixel: even pairs of taps in the lower half, odd ones in the upper. Reads up to 16 bytes too far. */
 AVX2 INLINE __m256i column_sums(const uint8_t *from, const int16_t *spread, int taps) {
     const __m256i order = _mm256_setr_epi8(
         0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
     __m256i sums = _mm256_setzero_si256();
-    for (int k = 0; k < taps; k += COLUMNS_TOGETHER, spread += 16) {
+    for (int k = 0; k < taps; k += COLUMN_TAPS, spread += 16) {
         __m256i four = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(from + 3 * k)));
         __m256i weights = _mm256_loadu_si256((const __m256i *)spread);
         sums = _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_shuffle_epi8(four, order), weights));
@@ -191,23 +199,23 @@ AVX2 INLINE __m256i column_sums(const uint8_t *from, const int16_t *spread, int 
     return sums;
 }
 
-/* The sums of two new pixels, rounded. */
-AVX2 INLINE __m256i both_rounded(__m256i first, __m256i second) {
+/* Adds the halves of the sums of two new pixels, and rounds. */
+AVX2 INLINE __m256i two_rounded(__m256i first, __m256i second) {
     __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(first, second, 0x20), _mm256_permute2x128_si256(first, second, 0x31));
     return _mm256_srai_epi32(_mm256_add_epi32(sums, _mm256_set1_epi32(HALF)), PLACES);
 }
 
-/* `spread` has each weight of the axis where `column_sums` has its pixel. Returns how many pixels were made: all but a few. */
+/* `spread` holds each weight where `column_sums` has its pixel. Returns how many pixels were written: all but a few at the end. */
 AVX2 INLINE int columns_of_4(
     const uint8_t *row, const Axis *axis, const int16_t *spread, int wide, uint8_t *out, int taps) {
     const __m128i order = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
     const int *first = axis->first, step = 4 * taps;
     int x = 0;
-    for (; x + 6 <= wide; x += 4) { /* 16 bytes are written, 12 of them pixels: the others must lie in the row */
+    for (; x + 6 <= wide; x += 4) { /* 16 bytes are written, 12 of them pixels: the other four must lie in the row */
         const int16_t *weights = spread + (size_t)x * step;
         __m256i sums[4];
         for (int i = 0; i < 4; i++) sums[i] = column_sums(row + 3 * (size_t)first[x + i], weights + i * (size_t)step, taps);
-        __m256i words = _mm256_packs_epi32(both_rounded(sums[0], sums[1]), both_rounded(sums[2], sums[3]));
+        __m256i words = _mm256_packs_epi32(two_rounded(sums[0], sums[1]), two_rounded(sums[2], sums[3]));
         __m256i bytes = _mm256_packus_epi16(words, words);
         __m128i four = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
         _mm_storeu_si128((__m128i *)(out + 3 * (size_t)x), _mm_shuffle_epi8(four, order));
@@ -230,44 +238,44 @@ static int16_t *spread_weights(const Axis *axis, int wide) {
 }
 #endif
 
-/* At most so many bytes at a time: tests try what other processors do. */
-static int resize(const uint8_t *from, int tall, int wide, uint8_t *to, int to_tall, int to_wide, int cubic, int together) {
+/* `vector_bytes` limits the width of the vectors: tests try what other processors do. Returns 0 when there is no memory. */
+static int resize(const uint8_t *from, int tall, int wide, uint8_t *to, int to_tall, int to_wide, int cubic, int vector_bytes) {
     Axis down = {0}, across = {0};
     int done = 0, bytes = 3 * wide;
     uint8_t *row = NULL;
     const uint8_t **rows = NULL;
     int16_t *spread = NULL;
-    if (!axis_make(&down, tall, to_tall, cubic, ROWS_TOGETHER)) return 0;
-    if (!axis_make(&across, wide, to_wide, cubic, COLUMNS_TOGETHER)) {
+    if (!axis_init(&down, tall, to_tall, cubic, ROW_TAPS)) return 0;
+    if (!axis_init(&across, wide, to_wide, cubic, COLUMN_TAPS)) {
         axis_free(&down);
         return 0;
     }
-    row = calloc((size_t)bytes + 3 * (size_t)across.taps + SPARE, 1);
+    row = calloc((size_t)bytes + 3 * (size_t)across.taps + PADDING, 1);
     rows = malloc(down.taps * sizeof *rows);
     if (!row || !rows) goto end;
 #ifdef VECTORS
-    int by_32 = together >= 32 && __builtin_cpu_supports("avx2");
-    int by_64 = together >= 64 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni");
+    int by_32 = vector_bytes >= 32 && __builtin_cpu_supports("avx2");
+    int by_64 = vector_bytes >= 64 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni");
     if (by_32 && !(spread = spread_weights(&across, to_wide))) goto end;
 #endif
     for (int y = 0; y < to_tall; y++) {
         const int16_t *weight = down.weight + (size_t)y * down.taps;
         uint8_t *out = to + (size_t)y * to_wide * 3;
-        int made_bytes = 0, made_pixels = 0, taps = down.taps;
-        while (taps > ROWS_TOGETHER && !weight[taps - 1] && !weight[taps - 2]) taps -= ROWS_TOGETHER;
+        int done_bytes = 0, done_pixels = 0, taps = down.taps;
+        while (taps > ROW_TAPS && !weight[taps - 1] && !weight[taps - 2]) taps -= ROW_TAPS;
         for (int k = 0; k < taps; k++) {
-            int at = down.first[y] + k; /* those below the picture weigh nothing */
+            int at = down.first[y] + k; /* the weights of rows below the image are zero */
             rows[k] = from + (size_t)(at < tall ? at : tall - 1) * bytes;
         }
 #ifdef VECTORS
-        if (by_64) made_bytes = row_by_64(rows, weight, taps, row, bytes);
-        if (by_32 && !made_bytes) made_bytes = row_by_32(rows, weight, taps, row, bytes);
+        if (by_64) done_bytes = row_by_64(rows, weight, taps, row, bytes);
+        if (by_32 && !done_bytes) done_bytes = row_by_32(rows, weight, taps, row, bytes);
 #endif
-        row_plain(rows, weight, taps, row, made_bytes, bytes);
+        row_plain(rows, weight, taps, row, done_bytes, bytes);
 #ifdef VECTORS
-        if (by_32) made_pixels = columns_by_4(row, &across, spread, to_wide, out);
+        if (by_32) done_pixels = columns_by_4(row, &across, spread, to_wide, out);
 #endif
-        columns_plain(row, &across, out, made_pixels, to_wide);
+        columns_plain(row, &across, out, done_pixels, to_wide);
     }
     done = 1;
 end:
@@ -282,17 +290,17 @@ end:
 static PyObject *py_resize(PyObject *self, PyObject *arguments) {
     (void)self;
     Py_buffer from, to;
-    int tall, wide, to_tall, to_wide, cubic, together, done;
-    if (!PyArg_ParseTuple(arguments, "y*iiw*iipi", &from, &tall, &wide, &to, &to_tall, &to_wide, &cubic, &together)) return NULL;
+    int tall, wide, to_tall, to_wide, cubic, vector_bytes, done;
+    if (!PyArg_ParseTuple(arguments, "y*iiw*iipi", &from, &tall, &wide, &to, &to_tall, &to_wide, &cubic, &vector_bytes)) return NULL;
     if (tall < 1 || wide < 1 || to_tall < 1 || to_wide < 1 || wide > INT_MAX / 8 || to_wide > INT_MAX / 8 ||
         from.len != 3 * (Py_ssize_t)tall * wide || to.len != 3 * (Py_ssize_t)to_tall * to_wide) {
         PyBuffer_Release(&from);
         PyBuffer_Release(&to);
-        PyErr_SetString(PyExc_ValueError, "a picture is 3 bytes a pixel, and has a pixel");
+        PyErr_SetString(PyExc_ValueError, "an image has at least one pixel, and 3 bytes a pixel");
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    done = resize(from.buf, tall, wide, to.buf, to_tall, to_wide, cubic, together);
+    done = resize(from.buf, tall, wide, to.buf, to_tall, to_wide, cubic, vector_bytes);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&from);
     PyBuffer_Release(&to);
@@ -301,7 +309,7 @@ static PyObject *py_resize(PyObject *self, PyObject *arguments) {
 }
 
 static PyMethodDef methods[] = {
-    {"resize", py_resize, METH_VARARGS, "resize(source, height, width, target, height, width, cubic, together): RGB bytes into RGB bytes."},
+    {"resize", py_resize, METH_VARARGS, "resize(source, height, width, target, height, width, cubic, vector_bytes): RGB bytes into RGB bytes."},
     {NULL, NULL, 0, NULL},
 };
 

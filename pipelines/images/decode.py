@@ -10,11 +10,11 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from pipelines.images.identify import Picture, Unfit, open_image
+from pipelines.images.identify import IdentifiedImage, RejectedImage, open_image
 
 ORIENTATION = 0x0112
-# The tag's value → what makes the picture upright (EXIF 2.32, table 6).
-TURNS = {
+# The tag's value → the transposition that makes the image upright (EXIF 2.32, table 6).
+UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -23,63 +23,66 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDEWAYS = {TURNS[value] for value in (5, 6, 7, 8)}
-SCALES = (8, 4, 2)  # of a JPEG's DCT: those that libjpeg-turbo has vector code for
+SIDEWAYS = {UPRIGHT[value] for value in (5, 6, 7, 8)}
+SCALES = (8, 4, 2)  # divisors of a JPEG's size at which libjpeg-turbo decodes with vector code
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
-KEPT = 32 << 20  # bytes
+KEPT_BYTES = 32 << 20
 
 
 @lru_cache(1)
-def keep_memory() -> None:
-    """Has this process keep what pictures were decoded in: to get it anew from the system for each is a fifth of the work."""
-    with contextlib.suppress(AttributeError, OSError):  # another C library has other ways
+def keep_freed_memory() -> None:
+    """Makes malloc of this process keep freed memory: returning it to the system after each image costs a fifth of the time."""
+    with contextlib.suppress(AttributeError, OSError):  # not glibc
         for setting in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            ctypes.CDLL(None).mallopt(setting, KEPT)
+            ctypes.CDLL(None).mallopt(setting, KEPT_BYTES)
 
 
-def decode(picture: Picture, needed: tuple[int, int]) -> np.ndarray:
-    """The picture decoded, uint8[H, W, 3]; a JPEG at the smallest of `SCALES` that has the width and height needed."""
-    image = picture.image
-    if image is None or (picture.kind == "JPEG" and image.mode in ("RGB", "L")):
-        wide, tall = picture.width, picture.height
+def decode(image: IdentifiedImage, needed: tuple[int, int]) -> np.ndarray:
+    """The pixels as stored, uint8[H, W, 3]; a JPEG at the smallest of `SCALES` that is at least `needed` (width, height).
+
+    Raises RejectedImage with the error class.
+    """
+    opened = image.opened
+    if opened is None or (image.format == "JPEG" and opened.mode in ("RGB", "L")):
+        width, height = image.width, image.height
         for scale in SCALES:
-            if -(-picture.width // scale) >= needed[0] and -(-picture.height // scale) >= needed[1]:
-                wide, tall = -(-picture.width // scale), -(-picture.height // scale)
+            if -(-image.width // scale) >= needed[0] and -(-image.height // scale) >= needed[1]:
+                width, height = -(-image.width // scale), -(-image.height // scale)
                 break
-        with contextlib.suppress(ValueError):  # whatever this decoder says against a picture, Pillow judges it
-            # Colours are halved again when the picture is stored: to spread them smoothly before is work that is then undone.
-            pixels: np.ndarray = simplejpeg.decode_jpeg(picture.body, "RGB", fastupsample=True, min_height=tall, min_width=wide)
+        with contextlib.suppress(ValueError):  # what this decoder rejects, Pillow decides
+            # Colour is halved again when the image is stored as 4:2:0, so smooth upsampling here would be undone.
+            pixels: np.ndarray = simplejpeg.decode_jpeg(image.body, "RGB", fastupsample=True, min_height=height, min_width=width)
             return pixels
-    if image is None:
-        image = open_image(picture.body)
+    if opened is None:
+        opened = open_image(image.body)
     try:
-        image.load()
+        opened.load()
     except OSError:
-        raise Unfit("truncated") from None
+        raise RejectedImage("truncated") from None
     except Exception:
-        raise Unfit("unsupported_image") from None
-    return np.asarray(flatten(image))
+        raise RejectedImage("unsupported_image") from None
+    return np.asarray(flatten(opened))
 
 
-def turn_of(image: Image.Image | None) -> Image.Transpose | None:
-    """What makes the picture upright; a broken tag turns nothing."""
+def upright_transpose(image: Image.Image | None) -> Image.Transpose | None:
+    """The transposition that makes the image upright, by its EXIF orientation; None where there is none, or a broken tag."""
     if image is None or ("exif" not in image.info and "xmp" not in image.info and image.format == "JPEG"):
-        return None  # to ask Pillow takes longer
+        return None  # Pillow's getexif takes longer to find the same
     try:
-        return TURNS.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # whatever a parser says of a tag it does not know
+        return UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # Pillow's parsers raise many kinds
         return None
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """The first frame as 8-bit RGB: transparency over white, 16-bit greys scaled."""
+    """The first frame as 8-bit RGB: transparency over white, 16-bit greys scaled to 8 bits."""
     if image.mode in ("I", "I;16", "I;16B", "F"):
         values = np.asarray(image, dtype=np.float32)
         peak = 65535.0 if values.max(initial=0) > 255 else 255.0
         return Image.fromarray((values.clip(0, peak) * (255.0 / peak)).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
-        page = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(page, layer).convert("RGB")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")

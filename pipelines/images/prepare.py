@@ -12,23 +12,23 @@ import simplejpeg
 from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH
-from pipelines.images.decode import SIDEWAYS, decode, turn_of
-from pipelines.images.identify import FORMATS, Picture
+from pipelines.images.decode import SIDEWAYS, decode, upright_transpose
+from pipelines.images.identify import FORMATS, IdentifiedImage
 from pipelines.images.resize import resized
 from pipelines.images.settings import ImageSettings
 
 SIDE = PICTURE_HASH.side
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
-Each = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A sound picture: what to store, and what is known of the original. width and height are of the original, upright."""
+class StoredImage:
+    """An image to store. sha256, width and height (upright) are of the original, phash is the perceptual hash, 64 bits."""
 
     data: bytes
-    ending: str
+    extension: str
     mime: str
     sha256: str
     phash: int
@@ -36,41 +36,41 @@ class Stored:
     height: int
 
 
-def prepare(picture: Picture, settings: ImageSettings) -> Stored:
-    """Decodes, resizes and hashes a picture; raises Unfit with the error class."""
-    (found,) = prepare_all([picture], settings)
-    if isinstance(found, Exception):
-        raise found
-    return found
+def prepare(image: IdentifiedImage, settings: ImageSettings) -> StoredImage:
+    """Decodes, resizes and hashes an image; raises RejectedImage with the error class."""
+    (result,) = prepare_all([image], settings)
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
-def prepare_all(pictures: Sequence[Picture], settings: ImageSettings, each: Each = map) -> list[Stored | Exception]:
-    """The same for several, in their order, and whatever one raises in its place; faster than one after the other.
+def prepare_all(images: Sequence[IdentifiedImage], settings: ImageSettings, mapped: Map = map) -> list[StoredImage | Exception]:
+    """As `prepare`, for several at once, which is faster; an exception stands in the place of the image that raised it.
 
-    `each` does a function on each of several things as `map` does, possibly in threads.
+    `mapped` is `map`, or one that uses threads.
     """
-    shrunk = list(each(partial(_shrunk_or_error, settings), pictures))
-    squares = [one.square for one in shrunk if isinstance(one, _Shrunk)]
+    resized_images = list(mapped(partial(_resize_or_error, settings), images))
+    squares = [result.square for result in resized_images if isinstance(result, _Resized)]
     hashes = iter(PICTURE_HASH.of(np.stack(squares) @ LUMA).tolist() if squares else [])
     return [
-        one
-        if isinstance(one, Exception)
-        else Stored(
-            data=one.data,
-            ending=FORMATS[picture.kind] if settings.resize == "keep" else "jpg",
-            mime=f"image/{picture.kind.lower()}",  # as Pillow names them, once it has loaded what reads them
-            sha256=picture.sha256,
+        result
+        if isinstance(result, Exception)
+        else StoredImage(
+            data=result.data,
+            extension=FORMATS[image.format] if settings.resize == "keep" else "jpg",
+            mime=f"image/{image.format.lower()}",  # not Image.MIME, which Pillow fills as it loads each format's plugin
+            sha256=image.sha256,
             phash=next(hashes),
-            width=one.width,
-            height=one.height,
+            width=result.width,
+            height=result.height,
         )
-        for picture, one in zip(pictures, shrunk, strict=True)
+        for image, result in zip(images, resized_images, strict=True)
     ]
 
 
 @dataclass(frozen=True)
-class _Shrunk:
-    """What to store of a picture, the square that its hash is of (uint8[SIDE, SIDE, 3]), and its upright size before."""
+class _Resized:
+    """The bytes to store, the square that is hashed, uint8[SIDE, SIDE, 3], and the upright size of the original."""
 
     data: bytes
     square: np.ndarray
@@ -78,48 +78,48 @@ class _Shrunk:
     height: int
 
 
-def _shrunk_or_error(settings: ImageSettings, picture: Picture) -> _Shrunk | Exception:
+def _resize_or_error(settings: ImageSettings, image: IdentifiedImage) -> _Resized | Exception:
     try:
-        return _shrunk(picture, settings)
+        return _resize(image, settings)
     except Exception as error:
         return error
 
 
-def _shrunk(picture: Picture, settings: ImageSettings) -> _Shrunk:
-    wanted = target_size(picture.width, picture.height, settings) if settings.resize != "keep" else (1, 1)
-    # The perceptual hash wants more pixels than it averages, however small the stored picture.
-    needed = max(wanted[0], 2 * SIDE), max(wanted[1], 2 * SIDE)
-    pixels, turn = decode(picture, needed), turn_of(picture.image)
-    if turn is not None:
-        pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
-    width, height = (picture.height, picture.width) if turn in SIDEWAYS else (picture.width, picture.height)
-    data = picture.body
+def _resize(image: IdentifiedImage, settings: ImageSettings) -> _Resized:
+    target = target_size(image.width, image.height, settings) if settings.resize != "keep" else (1, 1)
+    # The perceptual hash needs more pixels than it averages, however small the stored image.
+    needed = max(target[0], 2 * SIDE), max(target[1], 2 * SIDE)
+    pixels, transpose = decode(image, needed), upright_transpose(image.opened)
+    if transpose is not None:
+        pixels = np.asarray(Image.fromarray(pixels).transpose(transpose))
+    width, height = (image.height, image.width) if transpose in SIDEWAYS else (image.width, image.height)
+    data = image.body
     if settings.resize != "keep":
-        size = wanted[::-1] if turn in SIDEWAYS else wanted
+        size = target[::-1] if transpose in SIDEWAYS else target
         small = pixels if pixels.shape[1::-1] == size else resized(pixels, size, cubic=True)
         data = _encode(small, settings)
         pixels = small if min(size) >= 2 * SIDE else pixels
-    return _Shrunk(data, resized(pixels, (SIDE, SIDE), cubic=False), width, height)
+    return _Resized(data, resized(pixels, (SIDE, SIDE), cubic=False), width, height)
 
 
 def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, int]:
-    """The size to scale to: the shorter or longer side at `size`, the ratio kept, never larger than the original."""
+    """(width, height) to scale to: the shorter or longer side at `size`, the ratio kept, never larger than the original."""
     side = min(width, height) if settings.resize in ("shorter_side", "centre_crop") else max(width, height)
     scale = min(1.0, settings.size / side) if settings.resize != "keep" else 1.0
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _encode(pixels: np.ndarray, settings: ImageSettings) -> bytes:
-    """uint8[H, W, 3] as JPEG, cut or laid on white to a square where that is asked for."""
+    """uint8[H, W, 3] as JPEG; for centre_crop cut to a square, for border centred on a white square."""
     size = pixels.shape[1::-1]
     if settings.resize == "centre_crop":
         side = min(size)
         left, top = (size[0] - side) // 2, (size[1] - side) // 2
         pixels = pixels[top : top + side, left : left + side]
     elif settings.resize == "border":
-        page = np.full((settings.size, settings.size, 3), 255, np.uint8)
+        square = np.full((settings.size, settings.size, 3), 255, np.uint8)
         left, top = (settings.size - size[0]) // 2, (settings.size - size[1]) // 2
-        page[top : top + size[1], left : left + size[0]] = pixels
-        pixels = page
-    made: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), settings.quality, colorsubsampling="420")
-    return made
+        square[top : top + size[1], left : left + size[0]] = pixels
+        pixels = square
+    jpeg: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), settings.quality, colorsubsampling="420")
+    return jpeg

@@ -13,10 +13,10 @@ class ImageSettings(Section):
     """Limits of what is decoded, and the form in which it is stored.
 
     max_pixels   width times height; larger images are not decoded
-    resize       keep the original bytes; the shorter or longer side at `size`; centre_crop and border give squares
+    resize       keep: the original bytes; the shorter or longer side at `size`; centre_crop and border: squares
     size         pixels
     quality      of the JPEGs that are written, 1 … 100
-    verify_hash  drop an image whose bytes differ from the hash that its publisher gives
+    verify_hash  reject an image whose bytes do not have the hash that its publisher gives
     """
 
     max_pixels: int = Field(100_000_000, ge=1)
@@ -26,5 +26,5 @@ class ImageSettings(Section):
     verify_hash: bool = True
 
     def result_settings(self) -> dict[str, Any]:
-        """The settings that change what is stored: changing them needs --redo."""
+        """The settings that decide what is stored: changing them needs --redo."""
         return self.model_dump(include={"resize", "size", "quality"})

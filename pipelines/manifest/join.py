@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -76,15 +76,3 @@ def locate(have: np.ndarray, wanted: np.ndarray) -> pa.Array:
     index = np.searchsorted(have, wanted)
     index[index == len(have)] = 0
     return pa.array(index, mask=have[index] != wanted)
-
-
-def read_part(storage: Storage, part: Part, columns: Mapping[str, Sequence[str]]) -> pa.Table:
-    """Temporary."""
-    samples = read_family(storage, part, "samples", columns["samples"])
-    ids = samples["sample_id"].to_numpy()
-    joined = {name: samples[name] for name in samples.column_names}
-    for family, names in columns.items():
-        if family != "samples":
-            table = read_family(storage, part, family, names)
-            joined |= {f"{family}_{name}": column for name, column in zip(names, _rows_of(table, ids), strict=True)}
-    return pa.table(joined)

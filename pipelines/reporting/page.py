@@ -6,43 +6,32 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment
-from markupsafe import Markup
 
 from pipelines.reporting import figures
 
 
 def html(numbers: dict[str, Any], examples: dict[str, Any], title: str) -> str:
-    """The page."""
+    """The page; `page.html.j2` decides which figure shows which numbers."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": count, "share": share}
+    environment.globals |= {"figures": figures, "funnel_bars": funnel_bars, "reason_bars": reason_bars}
     template = environment.from_string((files(__package__) / "page.html.j2").read_text(encoding="utf-8"))
-    first = numbers["funnel"][0]["samples"]
-    funnel = [
-        (row["step"], row["samples"], f"{row['samples']:,}  ({share(row['samples'] / max(1, first))})")
-        for row in numbers["funnel"]
-    ]
-    return template.render(
-        title=title,
-        n=numbers,
-        examples=examples,
-        funnel=figures.bars(funnel),
-        histograms=[(factor, figures.histogram(factor)) for factor in numbers["factors"]],
-        reasons={stage: figures.bars(_reason_bars(numbers[f"{stage}_reasons"])) for stage in ("stage1", "stage2")},
-        losses=[(run, figures.curve(run["loss"], "step")) for run in numbers.get("training", [])],
-        separation=_separation(numbers.get("separation")),
-    )
+    return template.render(title=title, n=numbers, examples=examples)
 
 
-def _separation(found: dict[str, Any] | None) -> Markup | str:
-    return figures.overlay(found["kinds"], found["low"], found["high"], "similarity of right and swapped pairs") if found else ""
+def funnel_bars(rows: list[dict[str, Any]]) -> list[tuple[str, float, str]]:
+    """Each step with its samples and their share of the first step's."""
+    first = max(1, rows[0]["samples"])
+    return [(row["step"], row["samples"], f"{row['samples']:,}  ({share(row['samples'] / first)})") for row in rows]
 
 
-def _reason_bars(rows: list[dict[str, Any]]) -> list[tuple[str, float, str]]:
+def reason_bars(rows: list[dict[str, Any]]) -> list[tuple[str, float, str]]:
+    """Each reason with the samples it dropped, and how many of them no other reason would have."""
     return [(row["reason"], row["dropped"], f"{row['dropped']:,}  ({row['alone']:,} by it alone)") for row in rows]
 
 
 def markdown(numbers: dict[str, Any], title: str) -> str:
-    """The tables, for people who read in a terminal or paste into an issue."""
+    """The tables as Markdown, for a terminal or an issue."""
     lines = [f"# {title}", "", "| | samples |", "|---|---|"]
     lines += [f"| {row['step']} | {row['samples']:,} |" for row in numbers["funnel"]]
     lines += ["", "## Retention", "", *retention_table(numbers["retention"])]
@@ -72,10 +61,10 @@ def retention_table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def count(value: int | None) -> str:
-    """An integer with thousands separated; – for none."""
+    """An integer with thousands separated; – for None."""
     return "–" if value is None else f"{value:,}"
 
 
 def share(value: float | None) -> str:
-    """A share as a percentage with one decimal; – for none."""
+    """A share as a percentage with one decimal; – for None."""
     return "–" if value is None else f"{value:.1%}"

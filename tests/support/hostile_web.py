@@ -1,4 +1,4 @@
-"""The web at its worst, on loopback: each path misbehaves in its own way. Every answer ends by itself within a minute."""
+"""A hostile web on loopback: each path misbehaves in its own way. Every response ends by itself within a minute."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.support.serving import serving
 
 
 def picture(width: int = 64, height: int = 48, format: str = "JPEG") -> bytes:
-    """A sound picture with some texture."""
+    """A valid image with some texture."""
     data = io.BytesIO()
     Image.linear_gradient("L").resize((width, height)).convert("RGB").save(data, format)
     return data.getvalue()
 
 
 def scans_over_and_over(side: int, times: int) -> bytes:
-    """A progressive JPEG whose last pass over all pixels, of a few bytes, is written `times` more."""
+    """A progressive JPEG whose last scan, of a few bytes, is repeated `times` more."""
     data = io.BytesIO()
     Image.new("L", (side, side)).save(data, "JPEG", progressive=True)
     body = data.getvalue()[:-2]
@@ -41,7 +41,7 @@ def png_of_claimed_size(width: int, height: int) -> bytes:
 
 
 async def drip(request: web.Request) -> web.StreamResponse:
-    """A byte a second, for a minute."""
+    """One byte a second, for a minute."""
     response = web.StreamResponse(headers={"Content-Type": "image/jpeg"})
     await response.prepare(request)
     for _ in range(60):
@@ -51,7 +51,7 @@ async def drip(request: web.Request) -> web.StreamResponse:
 
 
 async def endless(request: web.Request) -> web.StreamResponse:
-    """Far more than any picture, without a length."""
+    """Far more bytes than any image, without a length."""
     response = web.StreamResponse()
     await response.prepare(request)
     for _ in range(2000):
@@ -76,35 +76,35 @@ async def short_body(request: web.Request) -> web.StreamResponse:
 
 
 def redirect(to: str) -> object:
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> web.StreamResponse:
         return web.Response(status=302, headers={"Location": to})
 
-    return answer
+    return respond
 
 
 def fixed(body: bytes, status: int = 200, **headers: str) -> object:
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> web.StreamResponse:
         return web.Response(body=body, status=status, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
-    return answer
+    return respond
 
 
 async def heals(request: web.Request) -> web.StreamResponse:
-    """503 at the first asking, a picture at the second."""
-    if request.app[ASKED][request.path] == 1:
+    """503 at the first request, an image at the second."""
+    if request.app[REQUEST_COUNTS][request.path] == 1:
         return web.Response(status=503)
     return web.Response(body=picture(), content_type="image/jpeg")
 
 
 async def paused(request: web.Request) -> web.StreamResponse:
-    """429 with a second to wait at the first asking, a picture at the second."""
-    if request.app[ASKED][request.path] == 1:
+    """429 with a Retry-After of a second at the first request, an image at the second."""
+    if request.app[REQUEST_COUNTS][request.path] == 1:
         return web.Response(status=429, headers={"Retry-After": "1"})
     return web.Response(body=picture(), content_type="image/jpeg")
 
 
 async def no_length(request: web.Request) -> web.StreamResponse:
-    """A sound picture in pieces, its length unsaid."""
+    """A valid image in pieces, without a length."""
     response = web.StreamResponse()
     await response.prepare(request)
     body = picture()
@@ -115,7 +115,7 @@ async def no_length(request: web.Request) -> web.StreamResponse:
 
 ROBOTS = b"User-agent: *\nDisallow: /\n\nUser-agent: pairmill\nDisallow: /robots/*.jpg$\nAllow: /\n"
 
-# path → (what answers, the class it must end in; None: a sound picture)
+# path → (handler, the error class it must end in; None: a valid image)
 BEHAVIOURS: dict[str, tuple[object, str | None]] = {
     "/ok.jpg": (fixed(picture()), None),
     "/ok.png": (fixed(picture(format="PNG"), Content_Type="text/plain"), None),
@@ -173,12 +173,12 @@ BEHAVIOURS: dict[str, tuple[object, str | None]] = {
     "/tdm": (fixed(picture(), tdm_reservation="1"), "opt_out"),
 }
 
-ASKED = web.AppKey("asked", Counter[str])
+REQUEST_COUNTS = web.AppKey("request_counts", Counter[str])
 
 
 @web.middleware
 async def count(request: web.Request, handler: object) -> web.StreamResponse:
-    request.app[ASKED][request.path] += 1
+    request.app[REQUEST_COUNTS][request.path] += 1
     return await handler(request)  # type: ignore[operator]
 
 
@@ -192,10 +192,10 @@ async def _end(runner: web.AppRunner) -> None:
 
 @contextmanager
 def serve() -> Iterator[tuple[int, Counter[str]]]:
-    """Serves BEHAVIOURS in a thread; yields the port and how often each path was asked for."""
+    """Serves BEHAVIOURS in a thread; yields the port and the number of requests for each path."""
     loop = asyncio.new_event_loop()
     app = web.Application(middlewares=[count])
-    app[ASKED] = asked = Counter()
+    app[REQUEST_COUNTS] = request_counts = Counter()
     for path, (handler, _) in BEHAVIOURS.items():
         if "?" not in path:
             app.router.add_get(path, handler)
@@ -206,7 +206,7 @@ def serve() -> Iterator[tuple[int, Counter[str]]]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield runner.addresses[0][1], asked
+        yield runner.addresses[0][1], request_counts
     finally:
         asyncio.run_coroutine_threadsafe(_end(runner), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
@@ -214,24 +214,24 @@ def serve() -> Iterator[tuple[int, Counter[str]]]:
         loop.close()
 
 
-SOUND = picture()
-LENGTH = str(len(SOUND)).encode()
+IMAGE = picture()
+LENGTH = str(len(IMAGE)).encode()
 
-# path → (the bytes that are sent, whatever is asked, before the connection is closed; the class it must end in)
+# path → (the bytes sent before the connection is closed, the error class it must end in)
 RAW: dict[str, tuple[bytes, str | None]] = {
-    "/http10": (b"HTTP/1.0 200 OK\r\n\r\n" + SOUND, None),
-    "/continue": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: " + LENGTH + b"\r\n\r\n" + SOUND, None),
-    "/header-flood": (b"HTTP/1.1 200 OK\r\n" + b"X-Flood: 0123456789abcdef\r\n" * 400_000 + b"\r\n" + SOUND, "bad_response"),
-    "/long-header": (b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 5_000_000 + b"\r\n\r\n" + SOUND, "bad_response"),
+    "/http10": (b"HTTP/1.0 200 OK\r\n\r\n" + IMAGE, None),
+    "/continue": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: " + LENGTH + b"\r\n\r\n" + IMAGE, None),
+    "/header-flood": (b"HTTP/1.1 200 OK\r\n" + b"X-Flood: 0123456789abcdef\r\n" * 400_000 + b"\r\n" + IMAGE, "bad_response"),
+    "/long-header": (b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 5_000_000 + b"\r\n\r\n" + IMAGE, "bad_response"),
     "/garbage": (b"\x16\x03\x01 what is this?\r\n\r\n", "bad_response"),
     "/nothing": (b"", "bad_response"),
     "/half-a-head": (b"HTTP/1.1 200 OK\r\nContent-Le", "bad_response"),
-    "/bad-length": (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n" + SOUND, "bad_response"),
-    "/two-lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 9\r\n\r\n" + SOUND, "bad_response"),
-    "/bad-chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + SOUND, "bad_response"),
-    "/cut-chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n" + SOUND[:40], "bad_response"),
+    "/bad-length": (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n" + IMAGE, "bad_response"),
+    "/two-lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 9\r\n\r\n" + IMAGE, "bad_response"),
+    "/bad-chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + IMAGE, "bad_response"),
+    "/cut-chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n" + IMAGE[:40], "bad_response"),
     "/bad-gzip": (
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: " + LENGTH + b"\r\n\r\n" + SOUND,
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: " + LENGTH + b"\r\n\r\n" + IMAGE,
         "bad_response",
     ),
 }
@@ -242,9 +242,9 @@ class _Raw(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         path = self.rfile.readline(4096).split(b" ")[1:2]
-        known = RAW.get(path[0].decode(errors="replace")) if path else None
+        response = RAW.get(path[0].decode(errors="replace")) if path else None
         with suppress(OSError):
-            self.wfile.write(known[0] if known else b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            self.wfile.write(response[0] if response else b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
 
 @contextmanager

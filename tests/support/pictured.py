@@ -1,4 +1,4 @@
-"""A manifest of eight samples with pictures, small enough to think about."""
+"""A manifest of eight samples with images."""
 
 import io
 from pathlib import Path
@@ -24,7 +24,7 @@ def jpeg(colour: str) -> bytes:
 
 
 def pictured(root: Path) -> Storage:
-    """Eight samples: 0, 1 share a picture; 5 is unreadable; 6 was not fetched; 7 is dropped by stage 1; 4 says nothing."""
+    """Eight samples: 0 and 1 share an image; 4 has no caption; 5 cannot be decoded; 6 has no image; stage 1 drops 7."""
     storage = Storage(str(root))
     register_files(storage, "coyo", [SourceFile("f", 0, 8, 1, "x")])
     ids = sample_ids(4, 0, 0, 8)

@@ -68,7 +68,7 @@ def server(folder: Path) -> Iterator[int]:
                 raise RuntimeError((folder / "log").read_text()[-2000:])
             yield ports["s3"]
         finally:
-            process.kill()  # its own way of stopping takes half a minute
+            process.kill()  # a graceful stop takes half a minute
             process.wait(30)
 
 
@@ -76,18 +76,18 @@ class Faults:
     """Shares of requests: `slow_down` get a 503, `dropped` lose their connection, half of them after the server has acted."""
 
     def __init__(self, seed: int, slow_down: float = 0.04, dropped: float = 0.03) -> None:
-        self.chance, self.lock, self.done = random.Random(seed), threading.Lock(), Counter()
+        self.rng, self.lock, self.done = random.Random(seed), threading.Lock(), Counter()
         self.slow_down, self.dropped = slow_down, dropped
 
     def draw(self) -> str:
         with self.lock:
-            drawn = self.chance.random()
-            late = self.chance.random() < 0.5
+            drawn = self.rng.random()
+            late = self.rng.random() < 0.5
             kind = "ok"
             if drawn < self.slow_down:
                 kind = "503"
             elif drawn < self.slow_down + self.dropped:
-                kind = "lost_answer" if late else "dropped"
+                kind = "lost_response" if late else "dropped"
             self.done[kind] += 1
             return kind
 
@@ -103,22 +103,22 @@ def faulty(port: int, faults: Faults, own: int = 0) -> Iterator[int]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             kind = faults.draw()
             if kind == "503":
-                return self.answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
+                return self.respond(503, [("Content-Type", "application/xml")], SLOW_DOWN)
             if kind != "dropped":
                 upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
                 for name, value in self.headers.items():
                     upstream.putheader(name, value)
                 upstream.endheaders(body)
-                found = upstream.getresponse()
-                data, headers = found.read(), found.getheaders()
+                response = upstream.getresponse()
+                data, headers = response.read(), response.getheaders()
                 upstream.close()
                 if kind == "ok":
-                    return self.answer(found.status, headers, data)
+                    return self.respond(response.status, headers, data)
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
 
-        def answer(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
+        def respond(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
             self.send_response_only(status)
             for name, value in headers:
                 if name.lower() not in ("transfer-encoding", "connection", "content-length"):
@@ -139,7 +139,7 @@ def faulty(port: int, faults: Faults, own: int = 0) -> Iterator[int]:
 
 
 def environment(port: int) -> dict[str, str]:
-    """What fsspec reads to reach the server."""
+    """The environment variables that make fsspec use the server."""
     options = {
         "key": KEY,
         "secret": SECRET,

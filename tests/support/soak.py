@@ -1,5 +1,5 @@
 """A hundred thousand URLs with the faults a download run meets (CC12M in 2025: 404 and 410 12 %, 403 8.3 %, dead DNS 6.2 %,
-undecodable 3.7 %), and timeouts, slow drips and resets. `python -m tests.support.soak COUNT` fetches them and prints what came,
+undecodable 3.7 %), and timeouts, slow drips and resets. `python -m tests.support.soak COUNT` fetches them and prints the counts
 as JSON.
 """
 
@@ -21,13 +21,13 @@ from PIL import Image
 
 from pipelines.fetching import policy
 from pipelines.fetching.chunks import fetch_chunk
-from pipelines.fetching.request import Wanted
+from pipelines.fetching.plan import Requests
 from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.storage import Storage
 
 HOSTS, PICTURES, CHUNK = 700, 64, 10_000
 
-# kind → (share of the URLs, the class it must end in)
+# kind → (share of the URLs, the error class it must end in)
 KINDS = {
     "ok": (0.650, None),
     "404": (0.100, "http_404"),
@@ -43,15 +43,15 @@ KINDS = {
 
 
 def pictures() -> list[bytes]:
-    made = []
+    images = []
     for number in range(PICTURES):
         data = io.BytesIO()
         Image.linear_gradient("L").rotate(number * 5).resize((96 + number, 80)).convert("RGB").save(data, "JPEG")
-        made.append(data.getvalue())
-    return made
+        images.append(data.getvalue())
+    return images
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bodies: list[bytes]) -> None:
+async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bodies: list[bytes]) -> None:
     try:
         while line := await reader.readline():
             while (await reader.readline()).strip():
@@ -88,7 +88,7 @@ def serve() -> None:
     bodies = pictures()
 
     async def run() -> None:
-        server = await asyncio.start_server(lambda r, w: answer(r, w, bodies), "127.0.0.1", 0, backlog=1024)
+        server = await asyncio.start_server(lambda r, w: respond(r, w, bodies), "127.0.0.1", 0, backlog=1024)
         sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
@@ -97,8 +97,8 @@ def serve() -> None:
 
 
 def fetch(count: int, port: int) -> dict[str, object]:
-    chance = random.Random(0)
-    kinds = chance.choices([*KINDS], [share for share, _ in KINDS.values()], k=count)
+    rng = random.Random(0)
+    kinds = rng.choices([*KINDS], [share for share, _ in KINDS.values()], k=count)
     urls = [
         f"http://{i}.dead.test/x.jpg" if kind == "dead" else f"http://h{i % HOSTS}.soak.test/{kind}/{i}"
         for i, kind in enumerate(kinds)
@@ -110,28 +110,28 @@ def fetch(count: int, port: int) -> dict[str, object]:
     look_up = policy.ThreadedResolver.resolve
 
     async def resolve(self: policy.ThreadedResolver, host: str, *rest: object) -> list:
-        if host.endswith(".dead.test"):  # no name server is asked in tests
+        if host.endswith(".dead.test"):  # tests use no name server
             raise OSError("no such name")
         return await look_up(self, host, *rest)
 
     policy.ThreadedResolver.resolve = resolve  # type: ignore[method-assign]
-    started, wrong, found = time.monotonic(), Counter(), 0
+    started, wrong, ended = time.monotonic(), Counter(), 0
     with tempfile.TemporaryDirectory() as root:
         storage = Storage(root)
         for first in range(0, count, CHUNK):
-            some = urls[first : first + CHUNK]
-            wanted = Wanted(some, [f"{first + i:016x}" for i in range(len(some))], [None] * len(some))
-            rows = fetch_chunk(storage, wanted, f"{first}.tar", settings, 600, lambda index: None).to_pylist()
+            chunk = urls[first : first + CHUNK]
+            requests = Requests(chunk, [f"{first + i:016x}" for i in range(len(chunk))], [None] * len(chunk))
+            rows = fetch_chunk(storage, requests, f"{first}.tar", settings, 600, lambda index: None).to_pylist()
             for index, row in enumerate(rows, start=first):
-                found += 1
+                ended += 1
                 if row["error"] != KINDS[kinds[index]][1]:
                     wrong[f"{kinds[index]}: {row['error']}"] += 1
                 elif row["error"] is None and row["sha256"] != sums[index % PICTURES]:
-                    wrong["another's picture"] += 1
-    # ru_maxrss would begin with what the process that started this one held.
+                    wrong["the image of another URL"] += 1
+    # ru_maxrss would include the peak of the parent process.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = int(status["VmHWM"].split()[0]) / 1024
-    return {"urls": found, "wrong": wrong, "seconds": round(time.monotonic() - started, 1), "peak_mib": round(peak)}
+    return {"urls": ended, "wrong": wrong, "seconds": round(time.monotonic() - started, 1), "peak_mib": round(peak)}
 
 
 def main() -> None:

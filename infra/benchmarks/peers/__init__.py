@@ -1,4 +1,7 @@
-"""Peers, each installed in an environment of its own, so that nothing of theirs is needed to use or test the project."""
+"""Peers: the programs that we measure ourselves against, each installed in an environment of its own.
+
+data_juicer.py  runs Data-Juicer's operators on a Parquet file
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ PEERS = {
 
 
 def peer(name: str) -> Path:
-    """The Python of the environment that holds the peer; made where it is not there yet."""
+    """The Python of the environment that holds the peer; installs it the first time."""
     folder = cache_folder() / "peers" / name
-    python, done = folder / "bin" / "python", folder / ".complete"
-    if not done.exists():
+    python, complete = folder / "bin" / "python", folder / ".complete"
+    if not complete.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS[name]], check=True, stdout=sys.stderr)
-        done.touch()
+        complete.touch()
     return python

@@ -96,7 +96,7 @@ def test_an_object_store_that_fails_now_and_then_holds_the_same_bytes(
     faults = Faults(seed=1)
     with faulty(s3, faults) as port:
         run(chain(web, site, "s3://mill/faulty/mill/root", "s3://mill/faulty/mill/out"), environment(port))
-    assert faults.done["503"] > 20 and faults.done["dropped"] > 5 and faults.done["lost_answer"] > 5
+    assert faults.done["503"] > 20 and faults.done["dropped"] > 5 and faults.done["lost_response"] > 5
     found = contents(bucket(s3), "mill/faulty/mill/root", "mill/faulty/mill/out")
     assert found == quiet
     query = "select source, count(*), count(shard) from manifest where stage1_keep and source != 'wukong' group by 1 order by 1"

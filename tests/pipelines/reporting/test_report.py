@@ -1,4 +1,4 @@
-"""The report shows numbers that add up, and strangers' text as text."""
+"""The report shows numbers that add up, and text from the web as text."""
 
 import json
 import shutil
@@ -19,7 +19,6 @@ from sharding.tar import TarWriter
 from tests.support.hostile_web import picture
 
 EVIL = '<script>document.title="owned"</script><img src=x onerror=alert(1)>'
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture
@@ -88,9 +87,10 @@ def test_numbers_add_up(manifest: Storage, tmp_path: Path) -> None:
         {"reason": "clip_similarity", "dropped": 1, "alone": 1},
         {"reason": "download", "dropped": 1, "alone": 1},
     ]
-    similarity = numbers["factors"][0]
-    assert similarity["unknown"] == 1 and sum(similarity["bins"]) == 5 and similarity["thresholds"] == [0.26]
-    assert np.flatnonzero(similarity["bins"]).tolist() == [4, 12]
+    similarity = numbers["histograms"][0]
+    assert similarity["unknown"] == 1 and sum(similarity["bins"]) == 5
+    assert similarity["thresholds"] == [{"rule": "clip_similarity", "source": None, "name": "min", "value": 0.26}]
+    assert (similarity["low"], similarity["high"]) == (0.1, 0.5) and np.flatnonzero(similarity["bins"]).tolist() == [0, 20, 21]
     assert numbers["fetch"] == [
         {"status": "ok", "error": None, "samples": 5, "urls": 5},
         {"status": "failed", "error": "http_404", "samples": 1, "urls": 1},
@@ -98,7 +98,7 @@ def test_numbers_add_up(manifest: Storage, tmp_path: Path) -> None:
     assert numbers["hosts"] == [{"host": "a.test", "urls": 1, "error": "http_404"}]
 
 
-def test_strangers_text_is_text(manifest: Storage, tmp_path: Path) -> None:
+def test_text_from_the_web_is_escaped(manifest: Storage, tmp_path: Path) -> None:
     write_report(manifest, tmp_path / "out")
     page = (tmp_path / "out" / "index.html").read_text()
     assert "&lt;script&gt;document.title" in page
@@ -106,27 +106,30 @@ def test_strangers_text_is_text(manifest: Storage, tmp_path: Path) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")  # self-contained
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-def test_a_browser_shows_the_page_and_runs_nothing_of_it(manifest: Storage, tmp_path: Path) -> None:
-    write_report(manifest, tmp_path / "out")
+@pytest.fixture
+def browser(tmp_path: Path) -> list[str]:
+    """The command of a Chromium without a window and without network."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium on this machine")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
-    flags += [
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--window-size=1200,3000",
-    ]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
+    return [program, *flags, "--window-size=1200,3000"]
+
+
+def test_a_browser_shows_the_page_and_runs_no_script(browser: list[str], manifest: Storage, tmp_path: Path) -> None:
+    write_report(manifest, tmp_path / "out")
     page = (tmp_path / "out" / "index.html").as_uri()
-    dom = subprocess.run([BROWSER, *flags, "--dump-dom", page], capture_output=True, text=True, timeout=120, check=True).stdout
+    dom = subprocess.run([*browser, "--dump-dom", page], capture_output=True, text=True, timeout=300, check=True).stdout
     assert "<title>Pairmill report</title>" in dom and "owned</title>" not in dom
     assert dom.count("<svg") >= 9 and dom.count("data:image/jpeg") == 5
     shot = tmp_path / "page.png"
-    subprocess.run([BROWSER, *flags, f"--screenshot={shot}", page], capture_output=True, timeout=120, check=True)
+    subprocess.run([*browser, f"--screenshot={shot}", page], capture_output=True, timeout=300, check=True)
     pixels = np.asarray(Image.open(shot).convert("RGB"))
     assert (np.abs(pixels.astype(int) - (63, 124, 172)).sum(axis=2) < 12).sum() > 2000  # bars were drawn
 
 
-def test_explain_tells_the_whole_story_of_one_pair(manifest: Storage, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_tells_all_that_is_known_of_one_sample(manifest: Storage, capsys: pytest.CaptureFixture[str]) -> None:
     from infra.compat.errors import RequestError
     from pipelines import explain
 

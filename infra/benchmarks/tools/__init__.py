@@ -1,0 +1,6 @@
+"""What several benchmarks use.
+
+rows.py    generated rows in the shape of LAION's tables, and families filled with drawn values
+memory.py  peak memory of this process and of Ray's workers
+alone.py   work in a process of its own, so that the memory measured is its own
+"""

@@ -1,0 +1,40 @@
+"""Peak memory of this process and of Ray's workers, from /proc.
+
+getrusage's figure outlives fork and exec: a child would report its parent's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def peak_mib(process: str = "self") -> float:
+    """The most memory that a process has held, in MiB."""
+    status = Path("/proc", process, "status").read_text()
+    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(lines.get("VmHWM", "0 kB").split()[0]) / 1024
+
+
+@contextmanager
+def watched_workers() -> Iterator[dict[str, float]]:
+    """Process id → peak MiB of every Ray worker that runs during the block."""
+    workers: dict[str, float] = {}
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    if b"ray::" in (process / "cmdline").read_bytes():
+                        workers[process.name] = peak_mib(process.name)
+                except OSError:  # it has ended
+                    continue
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield workers
+    finally:
+        done.set()

@@ -1,0 +1,108 @@
+"""Images that img2dataset downloaded: NNNNN.parquet tells how each download ended, NNNNN.tar beside it holds the images.
+
+They stay where they are. Each is read once, decoded to detect truncation, and hashed; the family `fetch` then points into that
+tar.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Callable
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+
+from pipelines.fetching.errors import http_error, status_of
+from pipelines.fetching.settings import FetchSettings
+from pipelines.images.identify import RejectedImage, identify
+from pipelines.images.prepare import prepare
+from pipelines.manifest.tables import FAMILIES
+from pipelines.sources.files import parquet_rows
+
+COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
+COLUMNS_READ = ("key", "status", "error_message", "sha256", "original_width", "original_height")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
+# Words of an error message → our class.
+ERROR_WORDS = {
+    "timed out": "timeout",
+    "name or service": "dns",
+    "getaddrinfo": "dns",
+    "ssl": "tls",
+    "disallowed": "opt_out",  # an X-Robots-Tag
+}
+
+
+def read_output(uri: str, first_row: int, rows: int, settings: FetchSettings, finished: Callable[[int], None]) -> pa.Table:
+    """The fetch family's columns but sample_id for these rows of one of img2dataset's Parquet files; nothing is requested.
+
+    An image that is missing from the tar or cannot be decoded is `failed`. FileNotFoundError when there is no tar.
+    """
+    table = parquet_rows(uri, first_row, rows).table
+    downloads = table.select([name for name in COLUMNS_READ if name in table.column_names]).to_pylist()
+    tar = uri.removesuffix(".parquet") + ".tar"
+    unchanged = settings.model_copy(update={"resize": "keep"})
+    with fsspec.open(tar, "rb") as handle:
+        members = _image_members(handle)
+        results = []
+        for number, download in enumerate(downloads):
+            results.append(_fetch_columns(download, members.get(str(download["key"])), tar, handle, unchanged))
+            finished(number)
+    return pa.table({field.name: pa.array([row.get(field.name) for row in results], field.type) for field in COLUMNS})
+
+
+def _image_members(handle: Any) -> dict[str, tuple[int, int]]:
+    """Key → (offset, length) of each image in a tar."""
+    places = {}
+    with tarfile.open(fileobj=handle, mode="r:") as tar:
+        for member in tar:
+            key, dot, extension = member.name.rpartition("/")[2].partition(".")
+            if member.isfile() and dot + extension.lower() in IMAGE_EXTENSIONS:
+                places[key] = (member.offset_data, member.size)
+    return places
+
+
+def _fetch_columns(
+    download: dict[str, Any], place: tuple[int, int] | None, tar: str, handle: Any, settings: FetchSettings
+) -> dict[str, Any]:
+    if download["status"] != "success":
+        error = error_of(download["status"], download.get("error_message") or "")
+        return {"status": status_of(error), "error": error, "http_status": _http_status(error)}
+    if place is None:
+        return {"status": "failed", "error": "truncated"}
+    offset, length = place
+    handle.seek(offset)
+    body = handle.read(length)
+    try:
+        image = prepare(identify(body, settings), settings)
+    except RejectedImage as rejected:
+        return {"status": "failed", "error": rejected.error, "bytes": length}
+    return {
+        "status": "ok",
+        "http_status": 200,
+        "bytes": length,
+        "mime": image.mime,
+        "sha256": download.get("sha256") or image.sha256,
+        "phash": image.phash,
+        "width": download.get("original_width") or image.width,
+        "height": download.get("original_height") or image.height,
+        "tar": tar,
+        "offset": offset,
+        "length": length,
+    }
+
+
+def error_of(status: str, message: str) -> str:
+    """Our class for a failed download's status and error message."""
+    message = message.lower()
+    if status == "failed_to_resize":
+        return "too_many_pixels" if "too large" in message else "not_an_image"
+    code = re.search(r"http error (\d{3})", message)
+    if code is not None:
+        return http_error(int(code[1]))
+    return next((error for words, error in ERROR_WORDS.items() if words in message), "connect")
+
+
+def _http_status(error: str) -> int | None:
+    return int(error.removeprefix("http_")) if error.removeprefix("http_").isdigit() else None

@@ -1,0 +1,111 @@
+"""One part: its distinct URLs are requested in chunks, and the new results merged with the cached ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.fetching.plan import Requests, make_plan
+from pipelines.fetching.settings import FetchSettings
+from pipelines.manifest.ids import sample_ids
+from pipelines.manifest.join import read_columns, read_family
+from pipelines.manifest.parts import Part, read_files
+from pipelines.manifest.receipts import read_receipts
+from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import FAMILIES
+from pipelines.runtime.cache import commit_once, had
+from pipelines.runtime.progress import Reporter
+from pipelines.runtime.step import Made
+from pipelines.sources import source_named
+from pipelines.sources.img2dataset import NAME as IMG2DATASET
+
+ENGINES = ("pairmill", IMG2DATASET)
+COLUMNS = [name for name in FAMILIES["fetch"].names if name != "sample_id"]
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """The settings of a run, the error classes it retries, and the engine that downloads."""
+
+    settings: FetchSettings
+    retry: tuple[str, ...] = ()
+    engine: str = ENGINES[0]
+
+
+def fetch_part(storage: Storage, part: Part, reporter: Reporter, *, options: FetchOptions) -> Made:
+    """The family `fetch` of a part; the images are in tars below `images/`, one a chunk."""
+    settings = options.settings
+    if part.source == IMG2DATASET:
+        return _use_output_of_img2dataset(storage, part, reporter, settings)
+    deadline = time.monotonic() + settings.part_seconds
+    samples = read_columns(storage, part, ["url", "image_hash", "stage1_reasons"])
+    cached = had(storage, part, "fetch", settings.result_settings())
+    plan = make_plan(samples, cached, options.retry)
+    reporter(part.rows - int(plan.samples_per_url[plan.requested].sum()))
+    chunk_files = []
+    for start in range(0, len(plan.requested), settings.chunk):
+        chunk = plan.requested[start : start + settings.chunk]
+        requests, samples_per_url = plan.requests(samples, chunk), plan.samples_per_url[chunk].tolist()
+
+        def finished(index: int, samples_per_url: list[int] = samples_per_url) -> None:
+            reporter(samples_per_url[index])
+
+        path, is_new = _fetch_chunk(storage, part, options, requests, deadline, finished)
+        if not is_new:
+            reporter(sum(samples_per_url))
+        chunk_files.append(path)
+    rows = pa.concat_tables([cached.select(COLUMNS), *(storage.read_parquet(path, COLUMNS) for path in chunk_files)])
+    has_result, result_rows = plan.result_rows(cached)
+    return _result(plan.sample_ids[has_result], rows.take(pa.array(result_rows)), settings, chunk_files)
+
+
+def samples_without_result(storage: Storage, part: Part) -> int:
+    """How many samples whose image is to be downloaded have no result yet."""
+    if part.source == IMG2DATASET:
+        return 0 if part in read_receipts(storage, "fetch", [part]) else part.rows
+    plan = make_plan(read_columns(storage, part, ["url", "stage1_reasons"]), read_family(storage, part, "fetch", ["error"]), ())
+    return int(plan.samples_per_url[plan.requested].sum())
+
+
+def _use_output_of_img2dataset(storage: Storage, part: Part, reporter: Reporter, settings: FetchSettings) -> Made:
+    """The family `fetch` of a part whose source is a file that img2dataset wrote; nothing is requested."""
+    from pipelines.fetching.img2dataset_output import read_output
+
+    ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
+    first = sample_ids(source_named(part.source).ordinal, part.file, part.first_row, 1)[0]
+    uri = read_files(storage, part.source)[part.file].uri
+    rows = read_output(uri, part.first_row, part.rows, settings, lambda number: reporter(1))
+    return _result(ids, rows.take(pa.array(ids - np.uint64(first))), settings, [])
+
+
+def _fetch_chunk(
+    storage: Storage,
+    part: Part,
+    options: FetchOptions,
+    requests: Requests,
+    deadline: float,
+    finished: Callable[[int], None],
+) -> tuple[str, bool]:
+    """Fetches a chunk unless it is committed already; (where its table lies, whether it was fetched now)."""
+    from pipelines.fetching import chunks, img2dataset
+
+    fetch_chunk = img2dataset.fetch_chunk if options.engine == IMG2DATASET else chunks.fetch_chunk
+
+    def make(name: str) -> pa.Table:
+        tar = f"images/{part.source}/{part.name}/{name}.tar"
+        return fetch_chunk(storage, requests, tar, options.settings, deadline - time.monotonic(), finished)
+
+    return commit_once(storage, part, "fetch", [requests.keys, options.settings.result_settings(), options.retry], make)
+
+
+def _result(ids: np.ndarray, rows: pa.Table, settings: FetchSettings, chunk_files: list[str]) -> Made:
+    counts = {row["values"]: row["counts"] for row in pc.value_counts(rows["status"]).to_pylist()}
+    errors = pc.value_counts(rows["error"].drop_null()).to_pylist()
+    counts |= {f"reason.{row['values']}": row["counts"] for row in errors}
+    table = rows.add_column(0, "sample_id", pa.array(ids))
+    return Made(table, counts, settings=settings.result_settings(), spent=chunk_files)

@@ -1,0 +1,92 @@
+"""The decoder gives what each image alone gives, and never blocks the event loop for long."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipelines.fetching import decoding
+from pipelines.fetching.decoding import Decoder
+from pipelines.fetching.settings import FetchSettings
+from pipelines.images.identify import RejectedImage
+from pipelines.images.prepare import StoredImage
+from tests.support.images import encoded, smooth, stored_of
+
+BODIES = [
+    encoded(smooth(300, 200), "JPEG"),
+    encoded(smooth(300, 200), "JPEG", progressive=True),
+    encoded(smooth(40, 30), "PNG"),
+    encoded(smooth(300, 200), "JPEG")[:900],
+    b"not an image",
+]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from(BODIES), max_size=12), st.sets(st.integers(0, 11)), st.integers(0, 64))
+def test_a_decoder_gives_what_each_image_alone_gives_whatever_is_cancelled(
+    bodies: list[bytes], cancelled: set[int], idle: int
+) -> None:
+    chosen = FetchSettings(size=32)
+
+    def alone(body: bytes) -> StoredImage | str:
+        try:
+            return stored_of(body, chosen)
+        except RejectedImage as rejected:
+            return rejected.error
+
+    async def together() -> list[StoredImage | BaseException]:
+        with Decoder(chosen) as decoder, patch.object(decoding, "idle_cores", lambda: idle):
+            tasks = [asyncio.ensure_future(decoder.decode(body, None)) for body in bodies]
+            await asyncio.sleep(0)
+            for number in cancelled & set(range(len(tasks))):
+                tasks[number].cancel()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    for number, (body, result) in enumerate(zip(bodies, asyncio.run(together()), strict=True)):
+        if number in cancelled:
+            assert isinstance(result, asyncio.CancelledError)
+        else:
+            assert (result.error if isinstance(result, RejectedImage) else result) == alone(body)
+
+
+def test_threads_that_slow_images_occupy_are_not_waited_for() -> None:
+    async def decoded() -> list[StoredImage]:
+        released = threading.Event()
+        with Decoder(FetchSettings(size=32)) as decoder, patch.object(decoding, "idle_cores", lambda: 64):
+            try:
+                for _ in range(2 * decoding.THREADS):
+                    decoder.pool.submit(released.wait)
+                return await asyncio.gather(*(decoder.decode(BODIES[0], None) for _ in range(9)))
+            finally:
+                released.set()
+
+    assert asyncio.run(decoded()) == [stored_of(BODIES[0], FetchSettings(size=32))] * 9
+
+
+def test_idle_cores_are_counted_where_the_system_tells(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    files = {f"0.1 0.2 0.3 1/99 {cores}": cores - 1, f"0.1 0.2 0.3 {cores + 7}/99 5": 0, "0.1 0.2": 0, "a b c d/e": 0}
+    for number, (text, idle) in enumerate(files.items()):
+        (tmp_path / str(number)).write_text(text)
+        with patch.object(decoding, "LOADAVG", tmp_path / str(number)):
+            assert decoding.idle_cores() == idle
+    with patch.object(decoding, "LOADAVG", tmp_path / "none"):
+        assert decoding.idle_cores() == 0
+
+
+def test_a_slow_image_leaves_the_event_loop_to_others() -> None:
+    async def rounds() -> int:
+        with Decoder(FetchSettings(size=32)) as decoder:
+            slow, count = asyncio.ensure_future(decoder.decode(encoded(Image.new("RGB", (5000, 4000)), "PNG"), None)), 0
+            while not slow.done():
+                await asyncio.sleep(0)
+                count += 1
+            assert (await slow).width == 5000
+            return count
+
+    assert asyncio.run(rounds()) > 20

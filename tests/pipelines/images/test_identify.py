@@ -1,0 +1,48 @@
+"""A body is judged by its content before a pixel is decoded."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines.images.identify import MAX_SCANS, RejectedImage, identify
+from pipelines.images.settings import ImageSettings
+from tests.support import hostile_web
+from tests.support.images import encoded, smooth, stored_of, turned_exif
+
+
+def test_a_jpeg_of_countless_scans_is_rejected_before_decoding() -> None:
+    body = hostile_web.scans_over_and_over(800, MAX_SCANS)
+    assert len(body) < 30_000
+    with pytest.raises(RejectedImage, match="too_many_scans"):
+        identify(body, ImageSettings())
+    usual = encoded(smooth(300, 200), "JPEG", progressive=True)
+    assert (stored_of(usual, ImageSettings(size=32)).width, identify(usual, ImageSettings()).decodes_quickly) == (300, False)
+
+
+def test_only_small_sequential_jpegs_decode_quickly() -> None:
+    body = encoded(smooth(300, 200), "JPEG")
+    assert identify(body, ImageSettings()).decodes_quickly
+    assert not identify(encoded(smooth(300, 200), "PNG"), ImageSettings()).decodes_quickly
+    assert not identify(encoded(Image.new("L", (4000, 1001)), "JPEG"), ImageSettings()).decodes_quickly
+
+
+def test_the_mime_type_needs_no_plugin_of_pillow(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(encoded(smooth(90, 60), "JPEG"))
+    code = (
+        "import sys; from pathlib import Path; from pipelines.images.settings import ImageSettings; settings = ImageSettings();"
+        "from pipelines.images.identify import identify; from pipelines.images.prepare import prepare;"
+        "print(prepare(identify(Path(sys.argv[1]).read_bytes(), settings), settings).mime)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "image")], capture_output=True, text=True, check=True)
+    assert done.stdout == "image/jpeg\n"
+
+
+def test_plain_jpegs_are_identified_without_pillow() -> None:
+    for mode in ("RGB", "L"):
+        image = identify(encoded(smooth(300, 200).convert(mode), "JPEG"), ImageSettings())
+        assert (image.opened, image.width, image.height) == (None, 300, 200)
+    for options in ({"exif": turned_exif()}, {"progressive": True}):
+        assert identify(encoded(smooth(300, 200), "JPEG", **options), ImageSettings()).opened is not None

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     settings = recipe_of(options).caption
     _require_sources(settings)
     storage = Storage(options.root)
-    chosen = command_line.wanted_parts(storage, options.only)
+    chosen = command_line.selected_parts(storage, options.only)
     parts = [part for part in chosen if not settings.sources or part.source in settings.sources]
     model = dict(captioner_named(settings.captioner).provenance(options.model))
     for source in sorted({part.source for part in parts}):

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     settings = recipe_of(options).fetch
     blocklist(settings.blocked_domains, settings.blocked_urls)  # one that cannot be read is a wrong request
     storage = Storage(options.root)
-    parts = command_line.wanted_parts(storage, options.only)
+    parts = command_line.selected_parts(storage, options.only)
     refuse_to_void(storage, parts, "fetch", settings.result_settings(), redo=options.redo)
     if options.engine == IMG2DATASET:
         from pipelines.fetching.img2dataset import require_img2dataset

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
     settings = recipe_of(options).score
     storage = Storage(options.root)
-    parts = command_line.wanted_parts(storage, options.only)
+    parts = command_line.selected_parts(storage, options.only)
     models = provenance(settings)
     refuse_to_void(storage, parts, "scores", models, redo=options.redo)
     load = partial(load_scores, settings.model_dump_json(), tuple(models))

@@ -27,7 +27,7 @@ from pipelines.manifest.parts import Part, read_files
 from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
-from pipelines.recipe import recipe_of
+from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.cache import commit_once, had, refuse_to_void
 from pipelines.runtime.progress import Reporter
@@ -84,6 +84,13 @@ def _classes(asked: str) -> tuple[str, ...]:
             raise RequestError(f"--retry {name!r} is no error class; {nearest(name, [*ERRORS, 'failed'])}")
         found += [error for error in ERRORS if status_of(error) == "failed"] if name == "failed" else [name]
     return tuple(dict.fromkeys(found))
+
+
+def check(recipe: Recipe) -> None:
+    """RequestError where a blocklist of the recipe cannot be read."""
+    from pipelines.fetching.policy import blocklist
+
+    blocklist(recipe.fetch.blocked_domains, recipe.fetch.blocked_urls)
 
 
 @dataclass(frozen=True)

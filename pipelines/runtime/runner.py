@@ -68,9 +68,9 @@ def run_items(
         if setup is None:
             dataset = dataset.flat_map(task, num_cpus=cpus, num_gpus=gpus)
         else:
-            size = min(len(rows), workers or _capacity(cpus, gpus))
+            pool = min(len(rows), workers or _capacity(cpus, gpus))
             dataset = dataset.flat_map(
-                _actor(setup, task), compute=ray.data.ActorPoolStrategy(size=size), num_cpus=cpus, num_gpus=gpus
+                _actor(setup, task), compute=ray.data.ActorPoolStrategy(size=pool), num_cpus=cpus, num_gpus=gpus
             )
         for row in dataset.iter_rows():
             progress.done += row["units"]

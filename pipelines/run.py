@@ -2,8 +2,8 @@
 
     ingest → stage1 → fetch → stage1 → score → stage1 → dedup → stage2 → caption → export → report
 
-ingest, score, caption, export and report run where the recipe gives them what they need: [[sources]], a model, a place for what they
-write. The chain stops at the first job of which parts failed; run it again to go on.
+ingest, score, caption, export and report run where the recipe gives them what they need: [[sources]], a model, a place for the
+output. The chain stops at the first job of which parts failed; run it again to go on.
 """
 
 from __future__ import annotations

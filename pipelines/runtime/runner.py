@@ -107,7 +107,7 @@ def require_gpus(setting: str, gpus: float, address: str | None) -> None:
 
 
 def _items_per_task(items: int, workers: int) -> int:
-    """How many items one Ray task does. Starting a task costs as much as 100 000 rows; small tasks let all workers end together."""
+    """How many items one Ray task does. Starting one costs as much as 100 000 rows; small ones let all workers end together."""
     return max(1, min(MAX_ITEMS, items // (2 * workers)))
 
 
@@ -132,10 +132,12 @@ def _capacity(cpus: float, gpus: float) -> int:
 
 def start_ray(address: str | None = None) -> None:
     """Joins the cluster at `address`, or the one this job was submitted to, or starts Ray on this machine, quietly."""
+    # Ray reads it when imported: seconds that a busy machine may take to start Ray's own store of cluster state.
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "200")
     import ray
     import ray.data
 
-    from pipelines.runtime.ray_start import job_config, native_log_hidden
+    from pipelines.runtime.ray_start import init_ray
 
     if not ray.is_initialized():
         options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -148,8 +150,7 @@ def start_ray(address: str | None = None) -> None:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Ray's C++ core warns for every pool of actors that a restart may fail; we name the parts that fail.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        with native_log_hidden():
-            ray.init(address=address, job_config=job_config(address), **options)
+        init_ray(address, options)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -18,7 +18,7 @@ POLL_SECONDS = 0.5
 def submit(address: str, job: str, arguments: Sequence[str]) -> dict[str, Any]:
     """Runs a job on the cluster at `http://host:port` to its end, its output on stderr; returns the counts of its last line.
 
-    From a checkout, the checkout is the job's working folder (without what git ignores); else the cluster needs pairmill installed.
+    The checkout is the job's working folder, without what git ignores; without a checkout the cluster needs pairmill installed.
     RequestError when the cluster refuses the job or it fails without counts.
     """
     from ray.job_submission import JobStatus, JobSubmissionClient

@@ -30,7 +30,9 @@ def _require_own_packages() -> None:
     for name in ("sharding", "infra"):
         spec = find_spec(name)
         if spec and spec.origin and home not in Path(spec.origin).parents:
-            fault = f"trainer_bridge: {spec.origin} hides the package of that name in {home}; rename it, or work in another folder"
+            fault = (
+                f"trainer_bridge: {spec.origin} hides the package of that name in {home}; rename it, or work in another folder"
+            )
             if sys.argv[0] == "-m":  # the trainer is starting: one line is enough
                 sys.stderr.write(f"{fault}\n")
                 sys.exit(2)

@@ -11,7 +11,6 @@ samples are read through a sample of them, drawn by a hash of their ids; the cou
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,7 +143,7 @@ def _write_recipe(out: Path, current: str | None, settings: Sequence[RuleSetting
     """The current recipe with the thresholds found, per source."""
     import tomli_w
 
-    document = tomllib.loads(Path(current).read_text(encoding="utf-8")) if current else {}
+    document = load_recipe(current).model_dump(exclude_unset=True)
     for source, result in found.items():
         for name, value in result.get("thresholds", {}).items():
             (threshold,) = next(setting for setting in settings if setting.rule.name == name).rule.thresholds

@@ -1,4 +1,4 @@
-"""caption --model M: kept pictures → synthetic captions by an InternVL on workers of its own, the family `captions`.
+"""caption [--model URI]: kept pictures → synthetic captions by an InternVL on workers of its own, the family `captions`.
 
 A costly step: captions are cached per sample, and a picture that several samples of a part share is captioned once. The model is
 a folder in the Hugging Face layout, by path or URI, or what another `caption.captioner` takes.
@@ -21,7 +21,7 @@ from pipelines.images.chunks import Finished, StoredPicture, compute_in_chunks, 
 from pipelines.manifest.parts import Part
 from pipelines.manifest.selection import DISTINCT
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import recipe_of
+from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.cache import had, missing_results, refuse_to_void
 from pipelines.runtime.progress import Reporter
@@ -33,21 +33,24 @@ from pipelines.sources import sources
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Captions every kept picture that has no caption yet."""
     parser = command_line.parser("caption", __doc__ or "", by_part=True)
-    parser.add_argument("--model", required=True, metavar="URI", help="an InternVL folder in the Hugging Face layout")
+    parser.add_argument("--model", metavar="URI", help="an InternVL folder in the Hugging Face layout (default: the recipe's)")
     parser.add_argument("--redo", action="store_true", help="caption again what another model or prompt captioned")
     options = parser.parse_args(argv)
     from pipelines.captioning.chunks import load_captioner
 
     settings = recipe_of(options).caption
     _require_sources(settings)
+    uri = options.model or settings.model
+    if not uri:
+        raise RequestError("no model; give --model, or set caption.model in the recipe")
     storage = Storage(options.root)
-    chosen = command_line.wanted_parts(storage, options.only)
+    chosen = command_line.selected_parts(storage, options.only)
     parts = [part for part in chosen if not settings.sources or part.source in settings.sources]
-    model = dict(captioner_named(settings.captioner).provenance(options.model))
+    model = dict(captioner_named(settings.captioner).provenance(uri))
     for source in sorted({part.source for part in parts}):
         own = [part for part in parts if part.source == source]
         refuse_to_void(storage, own, "captions", _result_settings(settings, model, source), redo=options.redo)
-    load = partial(load_captioner, options.model, settings.model_dump_json())
+    load = partial(load_captioner, uri, settings.model_dump_json())
     if not settings.gpus:
         load()  # a model that does not load is a wrong request, not a thousand failed parts
     start_ray(options.address)
@@ -56,13 +59,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         family="captions",
         inputs=("samples", "fetch", "stage1", "dedup"),
         settings=lambda part: _result_settings(settings, model, part.source),
-        work=partial(_caption, settings=settings, uri=options.model, model=model),
+        work=partial(_caption, settings=settings, uri=uri, model=model),
         missing=partial(missing_results, family="captions", conditions=DISTINCT),
         gpus=settings.gpus,
         setup=load,
         workers=settings.workers,
     )
     return command_line.summary(run_step(storage, step, parts))
+
+
+def check(recipe: Recipe) -> None:
+    """RequestError where the recipe captions unknown sources, or by a model that is none."""
+    _require_sources(recipe.caption)
+    captioner_named(recipe.caption.captioner).provenance(recipe.caption.model)
 
 
 def _require_sources(settings: CaptionSettings) -> None:

@@ -20,7 +20,7 @@ from filters.stage2 import columns_of
 from filters.text.language import identify
 from infra.compat.errors import RequestError
 from pipelines.recipe import load_recipe
-from pipelines.runtime.parser import Parser
+from pipelines.runtime.parser import job_parser
 from pipelines.runtime.terminal import printable
 
 BATCH = 10_000
@@ -28,7 +28,7 @@ BATCH = 10_000
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     """Prints the verdict on every caption; counts them, but not in JSON, where every line is a caption's."""
-    parser = Parser(prog="pairmill captions-check", description=(__doc__ or "").splitlines()[0])
+    parser = job_parser("captions-check", __doc__ or "")
     parser.add_argument("file", nargs="?", default="-", metavar="FILE", help="captions, a line each (default: standard input)")
     parser.add_argument("--recipe", metavar="FILE", help="the settings (TOML); every setting has a default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of the recipe")

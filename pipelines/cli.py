@@ -1,4 +1,4 @@
-"""`pairmill <job> …`: one command for all jobs. `pairmill <job> --help` says what each takes."""
+"""`pairmill <job> …`: one command for all jobs. `pairmill <job> --help` describes the options of a job."""
 
 from __future__ import annotations
 
@@ -7,34 +7,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-JOBS = {
-    "ingest": "published metadata → samples",
-    "fetch": "URLs → checked pictures in tars",
-    "score": "pixels → the four scores",
-    "stage1": "the six factors → keep and reasons",
-    "stage2": "the caption rules → keep and reasons",
-    "dedup": "evaluation sets and in-corpus copies → evidence",
-    "caption": "kept pictures → synthetic captions by an InternVL",
-    "export": "kept samples → WebDataset shards",
-    "report": "one HTML page, with JSON and Markdown beside it",
-    "calibrate": "the thresholds that would give a retention, without running anything again",
-    "captions-check": "which caption rules fire on captions of yours",
-    "sql": "DuckDB over the manifest",
-    "explain": "the whole story of one pair",
-    "status": "families x sources: done, failed, to do",
-    "demo": "all of it, on a real corpus, on this machine",
-}
+from infra.compat.errors import RequestError, nearest
+from pipelines.runtime.flow import CHAIN, JOBS, QUESTIONS, WHOLE
 
-
-# The extra of the distribution that brings what a job imports.
-EXTRAS = {
-    "score": "models,fetch",
-    "caption": "models,fetch",
-    "fetch": "fetch",
-    "dedup": "fetch",
-    "report": "report",
-    "demo": "demo",
-}
+SECTIONS = {"The chain, in its order:": CHAIN, "The whole chain:": WHOLE, "Questions about a manifest or captions:": QUESTIONS}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,15 +18,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        lines = [f"  {job:<15} {what}" for job, what in JOBS.items()]
-        sys.stdout.write("\n".join(["usage: pairmill JOB …  (pairmill JOB --help says more)", "", *lines, ""]))
+        sys.stdout.write(_help())
         return
-    if name not in JOBS:
-        from infra.compat.errors import nearest
-
-        sys.stderr.write(f"pairmill: no job {name!r}; {nearest(name, JOBS)}\n")
+    try:
+        module = load_job(name)
+    except RequestError as error:
+        sys.stderr.write(f"pairmill: {error}\n")
         sys.exit(2)
-    module = _import(name)
     if name == "sql":
         sys.exit(module.main(arguments[1:]))
     from pipelines.runtime import command_line
@@ -58,14 +32,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     command_line.run(name, module.main, arguments[1:])
 
 
-def _import(name: str) -> ModuleType:
+def load_job(name: str) -> ModuleType:
+    """The module of a job; RequestError for an unknown job, and for one whose optional packages are not installed."""
+    if name not in JOBS:
+        raise RequestError(f"no job {name!r}; {nearest(name, JOBS)}")
     try:
         return import_module(f"pipelines.{name.replace('-', '_')}")
     except ModuleNotFoundError as error:
-        if name not in EXTRAS or (error.name or "").startswith("pipelines"):
+        extra = JOBS[name].extra
+        if not extra or (error.name or "").startswith("pipelines"):
             raise
-        sys.stderr.write(f"pairmill {name}: {error.name} is not installed; pip install 'pairmill[{EXTRAS[name]}]'\n")
-        sys.exit(2)
+        raise RequestError(f"{name}: {error.name} is not installed; pip install 'pairmill[{extra}]'") from None
+
+
+def _help() -> str:
+    lines = ["usage: pairmill JOB …   (pairmill JOB --help describes its options)"]
+    for heading, jobs in SECTIONS.items():
+        lines += ["", heading, *(f"  {name:<15} {job.summary}" for name, job in jobs.items())]
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.corpus.duplicates import run_dedup
-from pipelines.corpus.evaluation_sets import hash_sets
+from pipelines.corpus.evaluation_sets import hash_sets, named_sets, require_sets
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import recipe_of
+from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.runner import start_ray
 
@@ -19,15 +19,21 @@ from pipelines.runtime.runner import start_ray
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Compares the corpus with itself and with evaluation sets."""
     parser = command_line.parser("dedup", __doc__ or "")
-    parser.add_argument(
-        "--against", action="append", default=[], metavar="NAME=URI", help="an evaluation set: a folder of pictures"
-    )
+    what = "an evaluation set: a folder of images; may be repeated (default: the recipe's)"
+    parser.add_argument("--against", action="append", default=[], metavar="NAME=URI", help=what)
     options = parser.parse_args(argv)
     settings = recipe_of(options).dedup
+    against = named_sets(options.against) or settings.against
+    require_sets(against)
     storage = Storage(options.root)
     parts = command_line.require_parts(storage)
     start_ray(options.address)
-    return command_line.summary(run_dedup(storage, parts, settings, hash_sets(storage, options.against)))
+    return command_line.summary(run_dedup(storage, parts, settings, hash_sets(storage, against)))
+
+
+def check(recipe: Recipe) -> None:
+    """RequestError where an evaluation set of the recipe has no images."""
+    require_sets(recipe.dedup.against)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""export --stage S --out URI: kept samples → shuffled, sharded, indexed, checksummed WebDataset.
+"""export [--stage S] [--out URI]: kept samples → shuffled, sharded, indexed, checksummed WebDataset.
 
 How samples come into shards is in `pipelines/exporting/shards.py`.
 """
@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra.compat.errors import RequestError
+from pipelines.exporting.settings import ExportSettings
 from pipelines.exporting.shards import run_export
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import recipe_of
+from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.runner import start_ray
 
@@ -20,19 +21,34 @@ from pipelines.runtime.runner import start_ray
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Exports the samples that the named stage keeps."""
     parser = command_line.parser("export", __doc__ or "")
-    parser.add_argument("--stage", type=int, choices=(1, 2), required=True, help="1: what stage 1 keeps; 2: what both keep")
-    parser.add_argument("--out", required=True, metavar="URI", help="where the shards go: a folder or any fsspec URI")
-    parser.add_argument("--name", default="", help="the export's name, letters and digits (default: stage1 or stage2)")
+    parser.add_argument(
+        "--stage", type=int, choices=(1, 2), help="1: what stage 1 keeps; 2: what both keep (default: the recipe's)"
+    )
+    parser.add_argument("--out", metavar="URI", help="where the shards go: a folder or any fsspec URI (default: the recipe's)")
+    parser.add_argument("--name", help="the export's name, letters and digits (default: the recipe's, else stage1 or stage2)")
     options = parser.parse_args(argv)
-    settings = recipe_of(options).export
-    name = options.name or f"stage{options.stage}"
-    if not re.fullmatch(r"[a-z0-9]+", name):
-        raise RequestError(f"--name {name!r} must be small letters and digits: it becomes the view shards_{name}")
-    storage, out = Storage(options.root), Storage(options.out)
-    parts = command_line.require_parts(storage)
+    chosen = {name: value for name in ("stage", "out", "name") if (value := getattr(options, name)) is not None}
+    settings = recipe_of(options).export.model_copy(update=chosen)
+    name, storage = _name(settings), Storage(options.root)
+    if not settings.out:
+        raise RequestError("no place for the shards; give --out, or set export.out in the recipe")
+    parts, out = command_line.require_parts(storage), Storage(settings.out)
     out.require_writable()
     start_ray(options.address)
-    return command_line.summary(run_export(storage, parts, settings, name, options.stage, out))
+    return command_line.summary(run_export(storage, parts, settings, name, settings.stage, out))
+
+
+def check(recipe: Recipe) -> None:
+    """RequestError where the recipe's export has a name that cannot be, or a place that cannot be written."""
+    _name(recipe.export)
+    Storage(recipe.export.out).require_writable()
+
+
+def _name(settings: ExportSettings) -> str:
+    name = settings.name or f"stage{settings.stage}"
+    if not re.fullmatch(r"[a-z0-9]+", name):
+        raise RequestError(f"--name {name!r} must be small letters and digits: it becomes the view shards_{name}")
+    return name
 
 
 if __name__ == "__main__":

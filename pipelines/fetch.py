@@ -17,7 +17,7 @@ from pipelines.fetching.part import ENGINES, FetchOptions, fetch_part, samples_w
 from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import recipe_of
+from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.cache import refuse_to_void
 from pipelines.runtime.runner import start_ray
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(argv)
     run = FetchOptions(recipe_of(options).fetch, parse_classes(options.retry), options.engine)
     storage = Storage(options.root)
-    parts = command_line.wanted_parts(storage, options.only)
+    parts = command_line.selected_parts(storage, options.only)
     refuse_to_void(storage, parts, "fetch", run.settings.result_settings(), redo=options.redo)
     _require_usable(run.settings, run.engine)
     start_ray(options.address)
@@ -57,6 +57,13 @@ def _require_usable(settings: FetchSettings, engine: str) -> None:
         sys.stderr.write(
             "fetch: installed without a C compiler, so NumPy resizes the images: to the same bytes, many times slower\n"
         )
+
+
+def check(recipe: Recipe) -> None:
+    """RequestError where a blocklist of the recipe cannot be read."""
+    from pipelines.fetching.policy import blocklist
+
+    blocklist(recipe.fetch.blocked_domains, recipe.fetch.blocked_urls)
 
 
 def run_fetch(storage: Storage, parts: Sequence[Part], options: FetchOptions) -> Outcome:

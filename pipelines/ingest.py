@@ -1,51 +1,93 @@
-"""ingest SOURCE FILES…: published metadata → the family `samples`. A broken row is counted and kept in `rejects`.
+"""ingest [SOURCE FILES…]: published metadata → the family `samples`. A broken row is counted and kept in `rejects`.
 
-Tag tables given once with --join-tags belong to the source: files ingested later are joined with them too.
+Without SOURCE, every one of the recipe's `[[sources]]`. Tag tables given once with --join-tags belong to the source: files
+ingested later are joined with them too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from infra.compat.errors import RequestError
 from pipelines.manifest.parts import Part, SourceFile, read_parts, register_files
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import recipe_of
+from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
-from pipelines.runtime.step import Made, Step, run_step
+from pipelines.runtime.step import Made, Outcome, Step, run_step
 from pipelines.sources import source_named
 from pipelines.sources.files import expand, inspect, read_rows
 from pipelines.sources.samples import to_samples
-from pipelines.sources.settings import IngestSettings
+from pipelines.sources.settings import IngestSettings, SourceSettings
 from pipelines.sources.source import Source
 from pipelines.sources.tags import inspect_tags, join_tags, register_tags
+
+
+@dataclass(frozen=True)
+class Published:
+    """A source with its inspected files and tag tables."""
+
+    source: Source
+    files: list[SourceFile]
+    tag_tables: list[SourceFile]
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Registers the files and ingests every part that is not done."""
     parser = command_line.parser("ingest", __doc__ or "")
-    parser.add_argument("source", metavar="SOURCE", help="laion2b-en, laion2b-multi, coyo, wukong …")
-    parser.add_argument("files", nargs="+", metavar="FILES", help="paths, URIs, or patterns in quotes")
-    tags_help = "published tables of hash and pwatermark, punsafe or aesthetic, to be joined by LAION's hash"
-    parser.add_argument("--join-tags", nargs="+", action="extend", default=[], metavar="FILE", help=tags_help)
+    parser.add_argument("source", nargs="?", metavar="SOURCE", help="laion2b-en, laion2b-multi, coyo, wukong …")
+    parser.add_argument("files", nargs="*", metavar="FILES", help="paths, URIs, or patterns in quotes")
+    what = "published tables of hash and pwatermark, punsafe or aesthetic, to be joined by LAION's hash"
+    parser.add_argument("--join-tags", nargs="+", action="extend", default=[], metavar="FILE", help=what)
     options = parser.parse_args(argv)
-    settings = recipe_of(options).ingest
-    source = source_named(options.source)
-    new_files = [inspect(uri, source) for uri in expand(options.files)]
-    new_tables = [inspect_tags(uri) for uri in expand(options.join_tags)]
+    recipe = recipe_of(options)
+    if options.source:
+        if not options.files:
+            parser.error("the following arguments are required: FILES")
+        chosen = SourceSettings(name=options.source, files=tuple(options.files), join_tags=tuple(options.join_tags))
+        published = [_inspect(chosen)]
+    elif recipe.sources:
+        published = [_inspect(source) for source in recipe.sources]
+    else:
+        raise RequestError("nothing to ingest; give SOURCE and FILES, or a --recipe with [[sources]]")
     storage = Storage(options.root)
     storage.require_writable()
     start_ray(options.address)
-    files = register_files(storage, source.name, new_files, settings.part_rows)
-    tables, parts = register_tags(storage, source.name, new_tables), read_parts(storage, source.name)
-    outcome = run_step(storage, ingest_step(source, files, settings), parts)
-    if tables and not outcome.failed:
-        tagged = join_tags(storage, source.name, tables, parts)
+    total = Outcome()
+    for one in published:
+        outcome = _ingest_source(storage, one, recipe.ingest)
+        total.counts.update(outcome.counts)
+        total.failed |= outcome.failed
+        total.parts, total.ran = total.parts + outcome.parts, total.ran + outcome.ran
+    return command_line.summary(total)
+
+
+def check(recipe: Recipe) -> None:
+    """RequestError where a source of the recipe, or one of its files, cannot be ingested."""
+    for source in recipe.sources:
+        _inspect(source)
+
+
+def _inspect(settings: SourceSettings) -> Published:
+    source = source_named(settings.name)
+    files = [inspect(uri, source) for uri in expand(settings.files)]
+    return Published(source, files, [inspect_tags(uri) for uri in expand(settings.join_tags)])
+
+
+def _ingest_source(storage: Storage, published: Published, settings: IngestSettings) -> Outcome:
+    """Ingests a source's pending parts, and joins all tag tables that were ever named for it."""
+    name = published.source.name
+    files = register_files(storage, name, published.files, settings.part_rows)
+    tag_tables, parts = register_tags(storage, name, published.tag_tables), read_parts(storage, name)
+    outcome = run_step(storage, ingest_step(published.source, files, settings), parts)
+    if tag_tables and not outcome.failed:
+        tagged = join_tags(storage, name, tag_tables, parts)
         outcome.counts["tagged"], outcome.failed = tagged.counts["tagged"], tagged.failed
-    return command_line.summary(outcome)
+    return outcome
 
 
 def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSettings) -> Step:

@@ -8,7 +8,10 @@
     by_source.laion2b-multi.min = 0.26
 
 The class of each section lies beside the step that reads it (`fetching/settings.py`, …); rules keep their own thresholds
-(`filters`). `--set section.key=value` overrides.
+(`filters`). `--set section.key=value` overrides, and so do the options of a job.
+
+Relative paths in a recipe are relative to the recipe's folder, so that a recipe can lie beside its data; those of `--set` and of
+options are relative to the working folder.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import argparse
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -31,17 +35,19 @@ from pipelines.corpus.settings import DedupSettings
 from pipelines.exporting.settings import ExportSettings
 from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.precedence import PRECEDENCE, require_columns
+from pipelines.reporting.settings import ReportSettings
 from pipelines.runtime.plugins import any_defines, load_plugins, with_plugins
 from pipelines.scoring import scores
 from pipelines.scoring.settings import ScoreSettings
 from pipelines.sources import sources
-from pipelines.sources.settings import IngestSettings
+from pipelines.sources.settings import IngestSettings, SourceSettings
 
 
 class Recipe(Section):
     """All settings of a run; `plugins` are modules that add rules, sources, scores and captioners to ours."""
 
     plugins: tuple[str, ...] = ()
+    sources: tuple[SourceSettings, ...] = ()
     ingest: IngestSettings = IngestSettings()
     fetch: FetchSettings = FetchSettings()
     stage1: dict[str, Any] = Field(default_factory=dict)
@@ -50,6 +56,7 @@ class Recipe(Section):
     stage2: dict[str, Any] = Field(default_factory=dict)
     caption: CaptionSettings = CaptionSettings()
     export: ExportSettings = ExportSettings()
+    report: ReportSettings = ReportSettings()
 
     def stage1_rules(self) -> list[RuleSetting]:
         """The first filter's rules as set here."""
@@ -74,12 +81,19 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
 
 def load_recipe(path: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in the file at `path` with `section.key=value` overrides; RequestError says what is wrong where."""
-    document = read_toml(path, "recipe") if path else {}
+    recipe = _validated(read_toml(path, "recipe"), f"recipe {path}", Path(path).resolve().parent) if path else Recipe()
+    if not overrides:
+        return recipe
+    document = recipe.model_dump(exclude_unset=True)
     for override in overrides:
         _merge(document, _override(override))
-    where = f"recipe {path}" if path else "--set"
+    return _validated(document, "--set")
+
+
+def _validated(document: Mapping[str, Any], where: str, folder: Path | None = None) -> Recipe:
+    """The document as a recipe; its relative paths are relative to `folder`. RequestError begins with `where`."""
     try:
-        recipe = Recipe.model_validate(document)
+        recipe = Recipe.model_validate(document, context={"folder": folder})
         _load_plugins(recipe)
     except ValidationError as error:
         raise RequestError(f"{where}: {first_fault(error, Recipe)}") from None

@@ -1,4 +1,4 @@
-"""report --out DIR: one HTML page about the manifest, with report.json and report.md beside it."""
+"""report [--out DIR]: one HTML page about the manifest, with report.json and report.md beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from infra.compat.errors import RequestError
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import recipe_of
+from pipelines.recipe import Recipe, recipe_of
 from pipelines.reporting import numbers, page, truth
 from pipelines.reporting.examples import examples
 from pipelines.reporting.training import training_runs
@@ -20,21 +20,19 @@ from pipelines.runtime import command_line
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Writes the report."""
     parser = command_line.parser("report", __doc__ or "")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder for the page")
-    parser.add_argument("--title", default="Pairmill report")
+    parser.add_argument("--out", metavar="DIR", help="the folder for the page (default: the recipe's)")
+    parser.add_argument("--title", help="of the page (default: the recipe's)")
     parser.add_argument("--truth", metavar="FILE", help="Parquet of sample_id, defect, of: count what became of these defects")
     parser.add_argument(
         "--training", type=Path, metavar="DIR", help="the output of trainer_bridge.train, or a folder of such outputs"
     )
     parser.add_argument("--note", action="append", default=[], help="a remark at the top of the page")
     options = parser.parse_args(argv)
-    rules = recipe_of(options).stage1_rules()
+    recipe = recipe_of(options)
+    rules, title = recipe.stage1_rules(), options.title or recipe.report.title
     storage = Storage(options.root)
     parts = command_line.require_parts(storage)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"--out {options.out} cannot be made ({error.strerror}); name another folder") from None
+    out = _folder(options.out or recipe.report.out)
     connection = connect(options.root)
     report = numbers.all_numbers(connection, storage, parts, rules) | {"notes": options.note}
     if options.truth:
@@ -42,15 +40,30 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         report["separation"] = truth.separation(connection)
     if options.training:
         report["training"] = training_runs(options.training)
-    (options.out / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (options.out / "report.md").write_text(page.markdown(report, options.title), encoding="utf-8")
-    html = page.html(report, examples(connection, storage), options.title)
-    (options.out / "index.html").write_text(html, encoding="utf-8")
+    (out / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "report.md").write_text(page.markdown(report, title), encoding="utf-8")
+    (out / "index.html").write_text(page.html(report, examples(connection, storage), title), encoding="utf-8")
     return {
-        "report": str(options.out / "index.html"),
+        "report": str(out / "index.html"),
         "samples": report["funnel"][1]["samples"],
         "exported": report["funnel"][-1]["samples"],
     }
+
+
+def check(recipe: Recipe) -> None:
+    """RequestError where the recipe's report has a place that cannot be written."""
+    _folder(recipe.report.out)
+
+
+def _folder(out: str) -> Path:
+    """The folder of the report, made; RequestError when it cannot be."""
+    if not out:
+        raise RequestError("no place for the report; give --out, or set report.out in the recipe")
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"--out {out} cannot be made ({error.strerror}); name another folder") from None
+    return Path(out)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pipelines.manifest.parts import Part
 from pipelines.manifest.score_columns import register_score_columns
 from pipelines.manifest.selection import WITH_PICTURE
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import recipe_of
+from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.cache import had, missing_results, refuse_to_void
 from pipelines.runtime.progress import Reporter
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
     settings = recipe_of(options).score
     storage = Storage(options.root)
-    parts = command_line.wanted_parts(storage, options.only)
+    parts = command_line.selected_parts(storage, options.only)
     models = provenance(settings)
     refuse_to_void(storage, parts, "scores", models, redo=options.redo)
     load = partial(load_scores, settings.model_dump_json(), tuple(models))
@@ -57,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         workers=settings.workers,
     )
     return command_line.summary(run_step(storage, step, parts))
+
+
+def check(recipe: Recipe) -> None:
+    """RequestError where a checkpoint of the recipe cannot be read."""
+    provenance(recipe.score)
 
 
 def _score(storage: Storage, part: Part, reporter: Reporter, *, settings: ScoreSettings, models: dict[str, Any]) -> Made:

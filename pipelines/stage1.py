@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = command_line.parser("stage1", __doc__ or "", by_part=True).parse_args(argv)
     step = stage1_step(recipe_of(options))
     storage = Storage(options.root)
-    parts = command_line.wanted_parts(storage, options.only)
+    parts = command_line.selected_parts(storage, options.only)
     start_ray(options.address)
     return command_line.summary(run_step(storage, step, parts))
 

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = command_line.parser("stage2", __doc__ or "", by_part=True).parse_args(argv)
     step = stage2_step(recipe_of(options))
     storage = Storage(options.root)
-    parts = command_line.wanted_parts(storage, options.only)
+    parts = command_line.selected_parts(storage, options.only)
     start_ray(options.address)
     if COUNTS in step.inputs:
         counted = count_captions(storage, command_line.require_parts(storage))

@@ -17,8 +17,29 @@ models/              InternViT, text towers, and how they are joined
 Imports of folders run upwards in this list. The names below load their modules, and torch with them, when they are first used.
 """
 
+import sys
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
+
+
+def _require_own_packages() -> None:
+    """Our packages have common names: an `infra.py` in the working folder would be imported in place of ours, and fail later."""
+    home = Path(__file__).parents[1]
+    for name in ("sharding", "infra"):
+        spec = find_spec(name)
+        if spec and spec.origin and home not in Path(spec.origin).parents:
+            fault = (
+                f"trainer_bridge: {spec.origin} hides the package of that name in {home}; rename it, or work in another folder"
+            )
+            if sys.argv[0] == "-m":  # the trainer is starting: one line is enough
+                sys.stderr.write(f"{fault}\n")
+                sys.exit(2)
+            raise ImportError(fault)
+
+
+_require_own_packages()
 
 _MODULES = {
     "Batch": "data.loader",

@@ -79,6 +79,17 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...], names: list[str], dyn
             output_names=["features"],
             external_data=False,
         )
+    _remove_traces(path)
+
+
+def _remove_traces(path: Path) -> None:
+    """Removes the traces of source lines that the exporter adds to every node: the bytes follow from the weights alone."""
+    import onnx
+
+    model = onnx.load(path)
+    for node in [*model.graph.node, *(node for function in model.functions for node in function.node)]:
+        del node.metadata_props[:]
+    onnx.save(model, path)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,5 +1,6 @@
 """The lowest layer: what every room may import.
 
+children.py                the environment of the processes that we start
 content.py                digest of what decides: functions with all that they read, values, files
 errors.py                 the error of a wrong request, and the nearest known name
 settings.py               settings files validated by pydantic

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 
 from infra.compat.errors import RequestError, nearest
 
@@ -15,6 +15,18 @@ class Section(BaseModel):
     """A section of a settings file: unknown keys are refused, values do not change once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def located(value: str, info: ValidationInfo) -> str:
+    """A path or URI; a relative path is relative to the `folder` of the validation context, where that has one."""
+    folder = (info.context or {}).get("folder")
+    if folder is None or not value or "://" in value or value.startswith(("/", "~")):
+        return value
+    return str(folder / value)
+
+
+# A path or URI: in a settings file, relative to the file's folder.
+Location = Annotated[str, AfterValidator(located)]
 
 
 def read_toml(path: str, what: str) -> dict[str, Any]:
@@ -31,17 +43,18 @@ def first_fault(error: ValidationError, kind: type[BaseModel]) -> str:
     """The first fault that validation of a `kind` met, unknown settings first: where, what is wrong, and the nearest name."""
     # A misspelt setting may be missing under its right name too; the misspelling is what to mend.
     first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-    *sections, name = map(str, first["loc"])
-    where = ".".join([*sections, name])
+    *sections, name = first["loc"]
+    where = ".".join(map(str, first["loc"]))
     if first["type"] != "extra_forbidden":
         return f"{where}: {first['msg'].lower()}"
     section = kind
     for inner in sections:
-        section = _section_type(section.model_fields[inner].annotation)
-    return f"{where} is no setting; {nearest(name, section.model_fields)}"
+        if isinstance(inner, str):  # a number is a place in a tuple of sections
+            section = _section_type(section.model_fields[inner].annotation)
+    return f"{where} is no setting; {nearest(str(name), section.model_fields)}"
 
 
 def _section_type(annotation: Any) -> type[BaseModel]:
-    """The section in an annotation, which may be optional: `Model` and `Model | None` give Model."""
+    """The section in an annotation: `Model`, `Model | None` and `tuple[Model, ...]` give Model."""
     kinds = get_args(annotation) or (annotation,)
     return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
+
+from infra.compat.children import child_environment
 
 
 def trainer_command(stage: str, config: Path, shards: Path, out: Path, start: Path | None = None) -> list[str]:
@@ -26,4 +27,4 @@ def trainer_command(stage: str, config: Path, shards: Path, out: Path, start: Pa
 def trainer_environment() -> dict[str, str]:
     """The environment of this process, with one thread for each rank and without warnings."""
     quiet = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    return os.environ | quiet
+    return child_environment() | quiet

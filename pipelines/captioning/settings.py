@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from infra.compat.settings import Section
+from infra.compat.settings import Section, located
 
 Question = Annotated[str, Field(min_length=1)]
 Questions = Annotated[
@@ -18,6 +18,7 @@ class CaptionSettings(Section):
     """How a model describes pictures.
 
     captioner      the kind of model that --model names
+    model          an InternVL folder in the Hugging Face layout, by path or URI, or what another captioner takes
     prompt         the question asked of every picture; of several, asked one after the other, the answer to the last is the
                    caption. by_source has the prompts of sources that have their own
     sources        caption these sources only; empty: all
@@ -28,6 +29,7 @@ class CaptionSettings(Section):
     """
 
     captioner: str = "internvl"
+    model: str = ""
     prompt: Questions = ("Describe the picture in one sentence.",)
     by_source: dict[str, Questions] = Field(default_factory=dict)
     sources: tuple[str, ...] = ()
@@ -40,6 +42,11 @@ class CaptionSettings(Section):
     chunk: int = Field(10_000, ge=1, le=10_000)
     gpus: float = Field(1.0, ge=0)
     workers: int = Field(0, ge=0)
+
+    @field_validator("model")
+    @classmethod
+    def _located(cls, model: str, info: ValidationInfo) -> str:
+        return located(model, info) if info.data.get("captioner") == "internvl" else model  # another's need not be a path
 
     def prompt_for(self, source: str) -> tuple[str, ...]:
         """The questions asked of a picture of this source."""

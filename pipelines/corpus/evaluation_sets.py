@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,24 +40,44 @@ def thumbnail(image: Image.Image) -> np.ndarray:
     return np.asarray(small, dtype=np.float32) / 255.0
 
 
-def hash_sets(storage: Storage, against: Sequence[str]) -> list[EvalSet]:
-    """Hashes the pictures of each `NAME=URI` (a folder, or a pattern of picture files); hashes are cached under the root."""
-    return [_hash_set(storage, *_parse(request)) for request in against]
+def hash_sets(storage: Storage, against: Mapping[str, str]) -> list[EvalSet]:
+    """Hashes the pictures of each set, name → URI (a folder, or a pattern of picture files); hashes are cached under the root."""
+    return [_hash_set(storage, name, uri) for name, uri in against.items()]
 
 
-def _parse(request: str) -> tuple[str, str]:
-    name, equals, uri = request.partition("=")
-    if not (equals and name.replace("-", "").replace("_", "").isalnum() and uri):
-        raise RequestError(f"--against {request!r} is not NAME=URI; e.g. --against flickr30k=/data/flickr30k/images")
-    return name, uri
+def require_sets(against: Mapping[str, str]) -> None:
+    """RequestError where a set has a name that cannot be, or no images."""
+    for name, uri in against.items():
+        _image_files(name, uri)
 
 
-def _hash_set(storage: Storage, name: str, uri: str) -> EvalSet:
+def named_sets(requests: Sequence[str]) -> dict[str, str]:
+    """`NAME=URI` of --against as name → URI; RequestError for what is not of that form."""
+    sets = {}
+    for request in requests:
+        name, equals, uri = request.partition("=")
+        if not (equals and uri):
+            raise RequestError(f"--against {request!r} is not NAME=URI; e.g. --against flickr30k=/data/flickr30k/images")
+        sets[name] = uri
+    return sets
+
+
+def _image_files(name: str, uri: str) -> tuple[fsspec.AbstractFileSystem, list[str]]:
+    """The file system of a set, and its image files in order; RequestError when there are none."""
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise RequestError(f"evaluation set {name!r}: a name has letters, digits, - and _ only; rename the set")
     fs, path = fsspec.core.url_to_fs(uri)
     paths = fs.glob(path) if any(c in path for c in "*?[") else fs.find(path)
     files = sorted(fs.unstrip_protocol(file) for file in paths if file.lower().endswith(ENDINGS))
     if not files:
-        raise RequestError(f"--against {name}: no pictures ({', '.join(ENDINGS)}) under {uri}; name a folder that holds the set")
+        raise RequestError(
+            f"evaluation set {name}: no images ({', '.join(ENDINGS)}) under {uri}; name a folder that holds the set"
+        )
+    return fs, files
+
+
+def _hash_set(storage: Storage, name: str, uri: str) -> EvalSet:
+    fs, files = _image_files(name, uri)
     chunks = {
         _target(fs, name, chunk): chunk for start in range(0, len(files), CHUNK) for chunk in [files[start : start + CHUNK]]
     }

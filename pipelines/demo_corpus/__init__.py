@@ -5,5 +5,7 @@ render.py   PNG, SVG and emoji to JPEG, PNG and WebP of web-like sizes
 junk.py     captions that are none: boilerplate, placeholders, code, gibberish
 plan.py     which rows are published where, and which are planted defects
 publish.py  metadata in the published schemas, and truth.parquet
+training.py the alignment stages on the demo's shards
+results.py  what was caught, as a table
 server.py   serves it all on 127.0.0.1, and misbehaves where a defect says so
 """

@@ -49,15 +49,24 @@ def render(picture: Picture) -> Image.Image | None:
 
 
 def _file(picture: Picture) -> Image.Image | None:
-    import resvg_py
-
     try:
-        if picture.file.endswith(".svg"):
-            data = io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_path=picture.file, width=480)))
-            return Image.open(data).convert("RGBA")
-        return Image.open(picture.file).convert("RGBA")
+        return _svg(picture.file) if picture.file.endswith(".svg") else Image.open(picture.file).convert("RGBA")
     except (OSError, ValueError, SyntaxError):
         return None
+
+
+def _svg(path: str) -> Image.Image | None:
+    """The drawing at 480 px width; None where a second drawing, without the machine's fonts, differs.
+
+    Text is drawn in whatever font the machine has, and with several the choice may change from run to run: such a drawing would
+    change the bytes of every shard after it.
+    """
+    import resvg_py
+
+    first, second = (
+        bytes(resvg_py.svg_to_bytes(svg_path=path, width=480, skip_system_fonts=skip_fonts)) for skip_fonts in (False, True)
+    )
+    return Image.open(io.BytesIO(first)).convert("RGBA") if first == second else None
 
 
 @cache

@@ -6,12 +6,21 @@ from typing import Literal
 
 from pydantic import Field
 
-from infra.compat.settings import Section
+from infra.compat.settings import Location, Section
 
 
 class ExportSettings(Section):
-    """How kept samples become shards. `synthetic_share` of a mixture's captions are synthetic, drawn by sample."""
+    """How kept samples become shards.
 
+    stage            1: what stage 1 keeps; 2: what both stages keep
+    out              where the shards go: a folder or any fsspec URI
+    name             the export's name, lower-case letters and digits; "": stage1 or stage2
+    synthetic_share  of a mixture's captions are synthetic, drawn by sample
+    """
+
+    stage: Literal[1, 2] = 2
+    out: Location = ""
+    name: str = ""
     samples_per_shard: int = Field(5_000, ge=1)
     holdout: float = Field(0.0, ge=0, lt=1)
     seed: int = 0

@@ -34,6 +34,7 @@ from sharding.layout import SUMMARY, index_file, shard_name, split_of, tar_file
 from sharding.sample import Sample, sample_json
 from sharding.writer import write_shard
 
+PLAN_SETTINGS = {"holdout", "seed", "captions", "synthetic_share"}
 INPUTS = ("samples", "fetch", "stage1", "stage2", "dedup")
 METADATA = ("url", "source", "language", "width", "height", "synthetic")
 REPORT_EVERY = 1000  # samples between two reports of progress
@@ -45,7 +46,7 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
     plan = Step(
         family=f"export_{name}",
         inputs=INPUTS if settings.captions == "original" else (*INPUTS, "captions"),
-        settings=lambda part: {"stage": stage, **settings.model_dump(exclude={"samples_per_shard"})},
+        settings=lambda part: {"stage": stage, **settings.model_dump(include=PLAN_SETTINGS)},
         work=partial(plan_part, settings=settings, stage=stage),
     )
     planned = run_step(storage, plan, parts)

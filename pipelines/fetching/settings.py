@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from infra.compat.settings import Location
 from pipelines.images.settings import ImageSettings
 
 
@@ -26,8 +27,8 @@ class FetchSettings(ImageSettings):
     user_agent: str = Field("pairmill/0.1 (+https://pypi.org/project/pairmill; research data preparation)", min_length=1)
     robots: bool = True
     honour_opt_out: bool = True
-    blocked_domains: str = ""
-    blocked_urls: str = ""
+    blocked_domains: Location = ""
+    blocked_urls: Location = ""
     ports: tuple[int, ...] = (80, 443)
     connect_to: dict[str, str] = Field(default_factory=dict)
     connect_timeout: float = Field(5.0, gt=0)

@@ -1,8 +1,7 @@
-"""What all jobs share: the common options, the last line of stdout, and the exit status."""
+"""What all jobs share: the common options, how their counts are printed, and the exit status."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -12,25 +11,26 @@ from typing import Any, NoReturn
 from infra.compat.errors import RequestError, nearest
 from pipelines.manifest.parts import Part, all_parts
 from pipelines.manifest.storage import Storage
-from pipelines.runtime.parser import Parser
+from pipelines.runtime.parser import JSON, Parser, job_parser
 from pipelines.runtime.step import Outcome
+from pipelines.runtime.terminal import closing_sentence, counts_table
 
 DONE, SOME_FAILED, WRONG_REQUEST = 0, 1, 2
 
 
 def parser(job: str, description: str, *, by_part: bool = False) -> Parser:
-    """The parser of a job that works on a manifest; `by_part` for one that can do some of the parts alone."""
-    made = Parser(prog=f"pairmill {job}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The parser of a job that works on a manifest; `by_part` for a job that can do some of the parts alone."""
+    options = job_parser(job, description)
     root = os.environ.get("PAIRMILL_ROOT")
     where = "where the manifest lives: a folder or any fsspec URI (or PAIRMILL_ROOT)"
-    made.add_argument("--root", default=root, required=root is None, metavar="URI", help=where)
-    made.add_argument("--recipe", metavar="FILE", help="the settings (TOML); every setting has a default")
-    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of the recipe")
-    made.add_argument("--address", metavar="ADDRESS", help="a Ray cluster; by default Ray starts on this machine")
+    options.add_argument("--root", default=root, required=root is None, metavar="URI", help=where)
+    options.add_argument("--recipe", metavar="FILE", help="the settings (TOML); every setting has a default")
+    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of the recipe")
+    options.add_argument("--address", metavar="ADDRESS", help="a Ray cluster; by default Ray starts on this machine")
     if by_part:
         only = "do this part alone, or all of a source: coyo/000000-0000000000, coyo; may be repeated"
-        made.add_argument("--only", action="append", default=[], metavar="PART", help=only)
-    return made
+        options.add_argument("--only", action="append", default=[], metavar="PART", help=only)
+    return options
 
 
 def require_parts(storage: Storage) -> list[Part]:
@@ -41,8 +41,8 @@ def require_parts(storage: Storage) -> list[Part]:
     return parts
 
 
-def wanted_parts(storage: Storage, only: Sequence[str]) -> list[Part]:
-    """The parts that --only names, all where it names none; RequestError for one that is not there."""
+def selected_parts(storage: Storage, only: Sequence[str]) -> list[Part]:
+    """The parts that --only names, all parts where it names none; RequestError for a name that is no part."""
     parts = require_parts(storage)
     names = {str(part) for part in parts} | {part.source for part in parts}
     for name in only:
@@ -52,9 +52,13 @@ def wanted_parts(storage: Storage, only: Sequence[str]) -> list[Part]:
 
 
 def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any] | None], argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs a job's body, prints its counts (if any) as one JSON line, and ends the process with the job's exit status."""
+    """Runs a job's body, prints its counts (if any), and ends the process with the job's exit status.
+
+    A person at a terminal sees a table and a closing sentence; elsewhere, or with --json, the last line of stdout is JSON.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        counts = body(argv)
+        counts = body(arguments)
     except RequestError as error:
         sys.stderr.write(f"pairmill {job}: {error}\n")
         sys.exit(WRONG_REQUEST)
@@ -63,12 +67,17 @@ def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any] | None],
         sys.exit(130)
     if counts is None:
         sys.exit(DONE)
-    sys.stdout.write(json.dumps(counts, sort_keys=True) + "\n")
+    if sys.stdout.isatty() and JSON not in arguments:
+        sys.stdout.write(f"{counts_table(counts)}{closing_sentence(job, counts)}\n")
+    else:
+        if counts.get("failed"):
+            sys.stderr.write(f"{closing_sentence(job, counts)}\n")
+        sys.stdout.write(json.dumps(counts, sort_keys=True) + "\n")
     sys.exit(SOME_FAILED if counts.get("failed") else DONE)
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
-    """The counts of a job as its last line shows them; failed parts are named on stderr."""
+    """The counts of a job as it prints them; failed parts are named on stderr."""
     for part, cause in outcome.failed.items():
         sys.stderr.write(f"failed {part}: {cause}\n")
     return {

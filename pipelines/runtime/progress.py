@@ -13,31 +13,31 @@ from types import TracebackType
 from typing import Any
 
 INTERVAL = {True: 0.5, False: 10.0}  # seconds between lines: on a terminal, in a log
-ANSWER = 0.2  # seconds that a line waits for the tally, which takes as long to start as a short job does
+TALLY_TIMEOUT = 0.2  # seconds that a line waits for the tally, which takes as long to start as a short job does
 
 
 class Reporter:
-    """Handed to a task, which calls it with the number of units it has just finished; `units` is what it was told here.
+    """Counts the units that a task has finished: the task calls it with each new number; `units` is their sum.
 
-    The tally is told now and then: to call an actor costs as much as a quarter of a picture's download.
+    The tally gets the sum at most twice a second: one call of an actor costs as much as a quarter of an image's download.
     """
 
     def __init__(self, tally: Any, work: str) -> None:
         self.tally, self.work, self.units = tally, work, 0
-        self.told, self.when = 0, time.monotonic()
+        self.sent, self.sent_at = 0, time.monotonic()
 
     def __call__(self, units: int) -> None:
         """Adds `units` to what is done."""
         self.units += units
-        if time.monotonic() - self.when >= INTERVAL[True]:
-            self.tally.add.remote(self.work, self.units - self.told)
-            self.told, self.when = self.units, time.monotonic()
+        if time.monotonic() - self.sent_at >= INTERVAL[True]:
+            self.tally.add.remote(self.work, self.units - self.sent)
+            self.sent, self.sent_at = self.units, time.monotonic()
 
 
 class Progress:
     """Counts units reported by tasks on any machine and shows them; a context manager around the work.
 
-    `done` is for the caller to add to: what ended tasks reported, so that the last line waits for nobody.
+    The caller adds to `done` what ended tasks reported, so that the last line does not wait for the tally.
     """
 
     def __init__(self, name: str, unit: str, total: int) -> None:
@@ -65,11 +65,11 @@ class Progress:
         import ray
 
         while not self.stop.wait(INTERVAL[self.terminal]):
-            asked = self.tally.get.remote(self.work)
-            ready, _ = ray.wait([asked], timeout=ANSWER)
-            with suppress(ray.exceptions.RayError):  # a tally that was lost with its node is missed by these lines alone
+            request = self.tally.get.remote(self.work)
+            ready, _ = ray.wait([request], timeout=TALLY_TIMEOUT)
+            with suppress(ray.exceptions.RayError):  # a tally lost with its node costs these lines only
                 if ready:
-                    self._show(ray.get(asked))
+                    self._show(ray.get(request))
 
     def _show(self, done: int, last: bool = False) -> None:
         line = progress_line(self.name, self.unit, done, self.total, time.monotonic() - self.started)

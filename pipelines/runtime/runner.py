@@ -16,8 +16,8 @@ from pipelines.runtime.plugins import carrying_plugins
 from pipelines.runtime.progress import Progress, Reporter
 
 ATTEMPTS = 2
-EAGER = 3.0  # seconds in which a job's first tasks have all begun
-MOST_ITEMS = 8  # of one Ray task: what a killed worker has to do again
+START_SECONDS = 3.0  # in which the first tasks of a job have all begun
+MAX_ITEMS = 8  # of one Ray task: a killed worker has to do so many again
 
 
 def run_items(
@@ -42,15 +42,15 @@ def run_items(
     import ray
 
     work, setup = carrying_plugins(work), carrying_plugins(setup) if setup else None
-    with Progress(name, unit, total) as progress, _asking_eagerly():
-        tally, counted = progress.tally, progress.work
+    with Progress(name, unit, total) as progress, _frequent_resource_checks():
+        tally, work_id = progress.tally, progress.work
 
         def task(row: dict[str, Any]) -> list[dict[str, Any]]:
             # JSON text, so that Ray never has to guess a type for an empty or nested value.
             return [one(json.loads(item)) for item in row["items"]]
 
         def one(item: dict[str, Any]) -> dict[str, Any]:
-            reporter = Reporter(tally, counted)
+            reporter = Reporter(tally, work_id)
             for attempt in range(ATTEMPTS):
                 try:
                     result = work(item, reporter)
@@ -62,15 +62,15 @@ def run_items(
                         cause += f" (at {where.name}, line {where.lineno})"
             return {"label": item["label"], "result": "null", "error": cause, "units": reporter.units}
 
-        size = 1 if setup or cpus < 1 else _items_a_task(len(items), _room(cpus, gpus))
+        size = 1 if setup or cpus < 1 else _items_per_task(len(items), _capacity(cpus, gpus))
         rows = [{"items": [json.dumps(item) for item in items[first : first + size]]} for first in range(0, len(items), size)]
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
         if setup is None:
             dataset = dataset.flat_map(task, num_cpus=cpus, num_gpus=gpus)
         else:
-            many = min(len(rows), workers or _room(cpus, gpus))
+            pool = min(len(rows), workers or _capacity(cpus, gpus))
             dataset = dataset.flat_map(
-                _actor(setup, task), compute=ray.data.ActorPoolStrategy(size=many), num_cpus=cpus, num_gpus=gpus
+                _actor(setup, task), compute=ray.data.ActorPoolStrategy(size=pool), num_cpus=cpus, num_gpus=gpus
             )
         for row in dataset.iter_rows():
             progress.done += row["units"]
@@ -78,18 +78,18 @@ def run_items(
 
 
 @contextmanager
-def _asking_eagerly() -> Iterator[None]:
-    """Has Ray Data ask what the cluster has twenty times a second at first.
+def _frequent_resource_checks() -> Iterator[None]:
+    """Ray Data checks the cluster's resources twenty times a second at first, then once a second, its default.
 
-    It starts one task, asks, and would hear the answer, and start the others, a second later; then a second will do.
+    It starts the first task, and starts the others when its next check shows free resources: by default a second later.
     """
     try:
         from ray.data._internal.execution.resource_manager import ResourceManager
-    except ImportError:  # another Ray may have it elsewhere; jobs then start a second later
+    except ImportError:  # another version of Ray may have it elsewhere; jobs then start a second later
         yield
         return
     ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 0.05
-    later = threading.Timer(EAGER, setattr, (ResourceManager, "GLOBAL_LIMITS_UPDATE_INTERVAL_S", 1.0))
+    later = threading.Timer(START_SECONDS, setattr, (ResourceManager, "GLOBAL_LIMITS_UPDATE_INTERVAL_S", 1.0))
     later.daemon = True
     later.start()
     try:
@@ -99,16 +99,16 @@ def _asking_eagerly() -> Iterator[None]:
 
 
 def require_gpus(setting: str, gpus: float, address: str | None) -> None:
-    """RequestError when GPUs are asked for on a Ray of this machine that has none: its workers would be waited for in vain."""
+    """RequestError when `setting` asks for GPUs that a Ray on this machine does not have: its workers would never start."""
     import ray
 
     if gpus and address is None and "RAY_ADDRESS" not in os.environ and not ray.cluster_resources().get("GPU"):
         raise RequestError(f"{setting} = {gpus:g}, but this machine has no GPU that Ray sees; set {setting}=0 to use its cores")
 
 
-def _items_a_task(items: int, room: int) -> int:
-    """How many items one Ray task does: to start one takes as long as 100 000 rows do, and all are to end together."""
-    return max(1, min(MOST_ITEMS, items // (2 * room)))
+def _items_per_task(items: int, workers: int) -> int:
+    """How many items one Ray task does. Starting one costs as much as 100 000 rows; small ones let all workers end together."""
+    return max(1, min(MAX_ITEMS, items // (2 * workers)))
 
 
 def _actor(setup: Callable[[], Any], task: Callable[[dict[str, Any]], list[dict[str, Any]]]) -> type:
@@ -122,31 +122,35 @@ def _actor(setup: Callable[[], Any], task: Callable[[dict[str, Any]], list[dict[
     return Worker
 
 
-def _room(cpus: float, gpus: float) -> int:
+def _capacity(cpus: float, gpus: float) -> int:
     """How many workers of this size the cluster holds; 1 when it holds none yet."""
     import ray
 
-    have = ray.cluster_resources()
-    return max(1, int(have.get("GPU", 0) / gpus) if gpus else int(have.get("CPU", 1) / cpus))
+    resources = ray.cluster_resources()
+    return max(1, int(resources.get("GPU", 0) / gpus) if gpus else int(resources.get("CPU", 1) / cpus))
 
 
 def start_ray(address: str | None = None) -> None:
     """Joins the cluster at `address`, or the one this job was submitted to, or starts Ray on this machine, quietly."""
+    # Ray reads it when imported: seconds that a busy machine may take to start Ray's own store of cluster state.
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "200")
     import ray
     import ray.data
+
+    from pipelines.runtime.ray_start import init_ray
 
     if not ray.is_initialized():
         options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if address is None and "RAY_ADDRESS" not in os.environ:
             # Only receipts pass through the object store; the default would claim a third of the memory.
             options |= {"include_dashboard": False, "object_store_memory": 256 << 20}
-            # Steps follow each other: their workers, which Ray would end after a second, need not start anew.
+            # Steps follow each other: keep idle workers for the next one; Ray would end them after a second.
             os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
-        # Ray warns of a coming change in how it hides GPUs from tasks that ask for none; today's way is the one we want.
+        # Ray warns of a coming change in how it hides GPUs from tasks that request none; the present way is the one we want.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # Ray's C++ core says of every pool of actors that a restart may fail; a part that fails is named by us.
+        # Ray's C++ core warns for every pool of actors that a restart may fail; we name the parts that fail.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        ray.init(address=address, **options)
+        init_ray(address, options)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

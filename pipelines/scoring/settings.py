@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import Field, ValidationError
 
 from infra.compat.errors import RequestError
-from infra.compat.settings import Section, first_fault
+from infra.compat.settings import Location, Section, first_fault
 
 S = TypeVar("S", bound=Section)
 
@@ -22,10 +22,10 @@ class ScoreSettings(Section):
     """
 
     clip_model: str = ""
-    clip_checkpoint: str = ""
-    aesthetic_checkpoint: str = ""
+    clip_checkpoint: Location = ""
+    aesthetic_checkpoint: Location = ""
     watermark_model: str = ""
-    watermark_checkpoint: str = ""
+    watermark_checkpoint: Location = ""
     watermark_class: int = Field(0, ge=0)
     unsafe: bool = True
     by_score: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -40,3 +40,8 @@ class ScoreSettings(Section):
             return kind.model_validate(self.by_score.get(score, {}))
         except ValidationError as error:
             raise RequestError(f"score.by_score.{score}: {first_fault(error, kind)}") from None
+
+    def names_a_model(self) -> bool:
+        """Whether a model was chosen; `unsafe` is on by default, so it counts only where it was set."""
+        chosen_unsafe = self.unsafe and "unsafe" in self.model_fields_set
+        return bool(self.clip_model or self.watermark_model or self.by_score or chosen_unsafe)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +18,33 @@ from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from pipelines.runtime import command_line
+from pipelines.runtime.flow import JOBS
+from pipelines.runtime.terminal import closing_sentence
 
 GOOD = {"URL": ["http://a"], "TEXT": ["b"], "WIDTH": [3], "HEIGHT": [4]}
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "pipelines.cli", *arguments], capture_output=True, text=True, timeout=120)
+TIME_LIMIT = 600
+
+
+def run(*arguments: str, cwd: Path | None = None, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    command = [sys.executable, *options, "-m", "pipelines.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, cwd=cwd)
+
+
+def run_at_terminal(*arguments: str) -> tuple[int, list[str]]:
+    """Exit status and lines of stdout of a job whose stdout is a terminal; stderr is not."""
+    terminal, stdout = pty.openpty()
+    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    with subprocess.Popen(command, stdout=stdout, stderr=subprocess.DEVNULL) as process:
+        os.close(stdout)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(terminal, 4096)
+            except OSError:  # the other end is closed
+                break
+        return process.wait(TIME_LIMIT), shown.decode().splitlines()
 
 
 def files(folder: Path) -> None:
@@ -34,7 +57,7 @@ def files(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    "arguments, message",
     [
         (["ingest", "laion2b-en", "F/no_text.parquet"], "has no column TEXT"),
         (["ingest", "laion2b-en", "F/empty.parquet"], "is empty"),
@@ -44,7 +67,13 @@ def files(folder: Path) -> None:
         (["ingest", "laion2b-en", "F/good.parquet", "--root", "F/blocked"], "is not writable"),
         (["ingest", "laion2b-en", "F/good.parquet", "--set", "ingest.part_rows=0"], "ingest.part_rows"),
         (["ingest", "laion2b-en", "F/good.parquet", "--recipe", "F/none.toml"], "cannot be read"),
-        (["ingest"], "the following arguments are required"),
+        (["ingest"], "nothing to ingest; give SOURCE and FILES"),
+        (["ingest", "laion2b-en"], "the following arguments are required: FILES"),
+        (["run"], "the following arguments are required: --recipe"),
+        (["run", "--recipe", "F/none.toml"], "cannot be read"),
+        (["caption"], "no model; give --model"),
+        (["export"], "no place for the shards; give --out"),
+        (["dedup", "--against", "F/blocked"], "is not NAME=URI"),
         (["stage1"], "holds no samples"),
         (["calibrate"], "holds no samples"),
         (["caption", "--model", "F"], "holds no samples"),
@@ -57,7 +86,7 @@ def files(folder: Path) -> None:
         (["fetsh"], "did you mean 'fetch'"),
     ],
 )
-def test_a_wrong_request_is_one_line_and_exit_2_and_writes_nothing(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_a_wrong_request_is_one_line_and_exit_2_and_writes_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
     files(tmp_path / "in")
     root = tmp_path / "root"
     arguments = [argument.replace("F/", f"{tmp_path / 'in'}/") for argument in arguments]
@@ -66,7 +95,7 @@ def test_a_wrong_request_is_one_line_and_exit_2_and_writes_nothing(tmp_path: Pat
     before = sorted((tmp_path / "in").rglob("*"))
     done = run(*arguments)
     assert done.returncode == 2, done
-    assert said in done.stderr and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert message in done.stderr and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
     assert not done.stdout
     assert sorted((tmp_path / "in").rglob("*")) == before
     assert not [path for path in root.rglob("*") if path.is_file()]
@@ -80,11 +109,97 @@ def test_the_last_line_of_stdout_is_json_and_a_failed_part_is_exit_1(capsys: pyt
         assert json.loads(capsys.readouterr().out.splitlines()[-1]) == counts
 
 
-def test_every_job_in_the_list_is_a_module_with_a_main() -> None:
-    from importlib import import_module
+def test_every_job_in_the_list_is_a_module_with_a_main_and_every_module_with_one_is_in_the_list() -> None:
+    for name in JOBS:
+        assert callable(cli.load_job(name).main)
+    folder = Path(cli.__file__).parent
+    modules = {path.stem.replace("_", "-") for path in folder.glob("*.py") if "def main(" in path.read_text()}
+    assert modules - {"cli"} == set(JOBS)
 
-    for name in cli.JOBS:
-        assert callable(import_module(f"pipelines.{name.replace('-', '_')}").main)
+
+def test_the_help_lists_the_jobs_in_the_order_of_the_flow() -> None:
+    listed = [line.split()[0] for line in run("--help").stdout.splitlines() if line.startswith("  ")]
+    assert listed == list(JOBS)
+    assert listed[:9] == ["ingest", "stage1", "fetch", "score", "dedup", "stage2", "caption", "export", "report"]
+    assert run().stdout == run("--help").stdout
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a manifest of one sample."""
+    folder = tmp_path_factory.mktemp("ingested")
+    pq.write_table(pa.table(GOOD), folder / "good.parquet")
+    done = run("ingest", "--root", str(folder / "root"), "laion2b-en", str(folder / "good.parquet"))
+    assert done.returncode == 0, done.stderr
+    return folder / "root"
+
+
+def test_a_person_at_a_terminal_sees_a_table_and_what_to_run_next(ingested: Path) -> None:
+    status, shown = run_at_terminal("stage1", "--root", str(ingested))
+    assert status == 0
+    assert [line.split() for line in shown[:4]] == [["dropped", "1"], ["kept", "0"], ["parts", "1"], ["ran", "1"]]
+    assert len({len(line) for line in shown[:-1]}) == 1  # aligned
+    assert all(line.startswith("  ") for line in shown[4:-1])  # the reasons
+    assert shown[-1].startswith("stage1: done. Next: pairmill fetch")
+    status, shown = run_at_terminal("stage1", "--root", str(ingested), "--json")
+    assert status == 0 and len(shown) == 1 and json.loads(shown[0])["dropped"] == 1
+
+
+def test_jobs_with_tables_of_their_own_end_in_a_sentence_at_a_terminal_and_in_json_elsewhere(ingested: Path) -> None:
+    captions = ingested.parent / "captions.txt"
+    captions.write_text("A red fox in the snow\n")
+    root = ["--root", str(ingested)]
+    for name, *arguments in (["status", *root], ["explain", *root, str(1 << 56)], ["captions-check", str(captions)]):
+        status, shown = run_at_terminal(name, *arguments)
+        assert status == 0 and shown[-1].startswith(f"{name}: done. Next: "), shown
+        assert not any(line.startswith("{") for line in shown)
+        status, shown = run_at_terminal(name, *arguments, "--json")
+        assert status == 0 and json.loads(shown[-1])
+        assert json.loads(run(name, *arguments).stdout.splitlines()[-1]) == json.loads(shown[-1])
+
+
+def test_a_failed_part_is_named_in_the_closing_sentence() -> None:
+    assert closing_sentence("fetch", {"parts": 3, "failed": {"coyo/0": "disk full"}}).startswith("fetch: 1 part failed")
+    assert closing_sentence("run", {"stopped_at": "fetch", "failed": {"a": "", "b": ""}}).startswith(
+        "run stopped at fetch: 2 parts"
+    )
+
+
+def test_stderr_of_a_job_holds_only_lines_of_ours(ingested: Path) -> None:
+    done = run("stage1", "--root", str(ingested), "--set", "stage1.clip_similarity.min=0.1")
+    assert done.returncode == 0 and json.loads(done.stdout)["ran"] == 1
+    ours = re.compile(r"stage1 +[\d,]+ / 1 rows")
+    assert done.stderr and all(ours.match(line) for line in done.stderr.splitlines()), done.stderr
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Path:
+    """A folder of a user whose files and folders have the names of our packages."""
+    for name in ("filters.py", "infra.py", "tests/__init__.py", "sharding/__init__.py"):
+        path = tmp_path / "crowded" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("raise RuntimeError('this is not the package you are looking for')\n")
+    return tmp_path / "crowded"
+
+
+def test_a_users_files_with_our_names_do_not_reach_the_driver_or_its_workers(ingested: Path, crowded: Path) -> None:
+    # The console script, like -P, does not look for modules in the working folder. Ray's workers would.
+    done = run("stage1", "--root", str(ingested), "--set", "stage1.aesthetic.min=4.1", cwd=crowded, options=("-P",))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ran"] == 1 and not json.loads(done.stdout)["failed"]
+
+
+@pytest.mark.parametrize("module, shadow", [("pipelines.stage1", "filters.py"), ("trainer_bridge.train", "infra.py")])
+def test_a_shadowed_package_is_refused_in_one_line_that_names_the_file(crowded: Path, module: str, shadow: str) -> None:
+    for path in crowded.iterdir():
+        if path.name != shadow:
+            path.rename(crowded / f"not_{path.name}")
+    done = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, timeout=TIME_LIMIT, cwd=crowded)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"{crowded / shadow} hides the package of that name" in done.stderr
+    code = f"import {module.partition('.')[0]}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIME_LIMIT, cwd=crowded)
+    assert done.stderr.splitlines()[-1].startswith("ImportError: ") and str(crowded / shadow) in done.stderr
 
 
 @pytest.fixture
@@ -113,14 +228,14 @@ def test_every_format_gives_the_same_rows(manifest: str) -> None:
     csv = run("sql", "--root", manifest, "--format", "csv", query).stdout
     assert csv.splitlines()[0] == '"sample_id","caption","stage1_reasons"' and '"quote "" and, comma"' in csv
     command = [sys.executable, "-m", "pipelines.cli", "sql", "--root", manifest, "--format", "parquet", query]
-    data = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+    data = subprocess.run(command, capture_output=True, check=True, timeout=TIME_LIMIT).stdout
     assert pq.read_table(pa.BufferReader(data)).to_pylist() == rows
 
 
 def test_a_wrong_query_is_one_line_and_exit_2(manifest: str) -> None:
-    for query, said in (("select captoin from manifest", "caption"), ("selec", "syntax error")):
+    for query, message in (("select captoin from manifest", "caption"), ("selec", "syntax error")):
         done = run("sql", "--root", manifest, query)
-        assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_the_root_may_come_from_the_environment(manifest: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -55,7 +55,7 @@ def test_talks_hold_the_other_languages_but_never_an_examined_one() -> None:
             assert "de" not in others and others
 
 
-def test_a_sentence_is_said_once_and_in_the_wanted_languages() -> None:
+def test_a_sentence_is_given_once_and_in_the_chosen_languages() -> None:
     assert list(sentences(STAMPS[1], (), names_only=False)) == [("en", "A dog."), ("de", "Ein Hund."), ("pt", "Cão")]
     assert list(sentences(STAMPS[0], ("zh", "de"), names_only=False)) == [("de", "Ein roter Fuchs."), ("zh_CN", "一只狐狸。")]
     assert next(sentences(EMOJI[0], ("en",), names_only=True)) == ("en", "fox")

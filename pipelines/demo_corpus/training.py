@@ -1,0 +1,79 @@
+"""The three alignment stages on the demo's shards, from the repository's small models and from each other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from infra.compat.children import child_environment
+from infra.compat.torchrun import trainer_command, trainer_environment
+from infra.models import CLIP, INTERNVL
+from pipelines.manifest.receipts import digest_of
+
+ORIGIN = "made_from.json"  # beside a result: the digests of what it was made from
+
+
+def train(root: Path, seconds: int) -> None:
+    """Trains the contrastive, generative and chat stage for so long each; RuntimeError names the log of one that fails."""
+    _train_stage(root, "contrastive", "contrastive-continue.toml", CLIP, seconds)
+    _train_stage(root, "generative", "generative-tiny.toml", root / "training" / "contrastive" / "model", seconds)
+    _train_stage(root, "chat", "chat-tiny.toml", INTERNVL, seconds)
+
+
+def export_clip(folder: Path) -> None:
+    """The small CLIP of the repository as ONNX, for publishers and `score`, unless `folder` holds it."""
+    origin = {"weights": digest_of((CLIP / "model.safetensors").read_bytes())}
+    if _is_made_from(folder, origin):
+        return
+    sys.stderr.write("exporting the small CLIP to ONNX\n\n")
+    command = [sys.executable, "-m", "trainer_bridge.export_onnx", "--checkpoint", str(CLIP), "--out", str(folder)]
+    export = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
+    if export.returncode:
+        raise RuntimeError(f"the CLIP could not be exported: {export.stderr.strip().splitlines()[-1]}")
+    _write_origin(folder, origin)
+
+
+def _train_stage(root: Path, stage: str, config_name: str, start: Path, seconds: int) -> None:
+    """Two gloo processes under torchrun; skipped when the stage was trained on these shards before."""
+    out, config = root / "training" / stage, files("trainer_bridge.configs") / config_name
+    origin = {
+        "shards": digest_of((root / "shards" / "dataset.json").read_bytes()),
+        "config": digest_of(config.read_bytes()),
+        "start": digest_of((start / "model.safetensors").read_bytes()),
+    }
+    if _is_made_from(out, origin):
+        sys.stderr.write(f"train: the {stage} stage was trained on these shards before\n\n")
+        return
+    shutil.rmtree(out, ignore_errors=True)  # the training state belongs to other shards
+    sys.stderr.write(f"train: {stage} stage, 2 processes, {seconds} s\n")
+    with as_file(config) as path:
+        command = trainer_command(stage, path, root / "shards", out, start)
+        _run_trainer([*command, "--seconds", str(seconds)], root / f"training-{stage}.log")
+    _write_origin(out, origin)
+
+
+def _run_trainer(command: list[str], log: Path) -> None:
+    """Runs it, its progress on stderr and all its output in `log`."""
+    with log.open("w") as output:
+        process = subprocess.Popen(command, env=trainer_environment(), stderr=subprocess.PIPE, stdout=output, text=True)
+        assert process.stderr is not None
+        for line in process.stderr:
+            output.write(line)
+            if line.startswith("train "):
+                sys.stderr.write(line)
+    if process.wait():
+        raise RuntimeError(f"training failed; {log} has the cause")
+    sys.stderr.write("\n")
+
+
+def _is_made_from(folder: Path, origin: dict[str, str]) -> bool:
+    path = folder / ORIGIN
+    return path.exists() and json.loads(path.read_text()) == origin
+
+
+def _write_origin(folder: Path, origin: dict[str, str]) -> None:
+    (folder / ORIGIN).write_text(json.dumps(origin) + "\n")

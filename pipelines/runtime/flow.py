@@ -1,0 +1,57 @@
+"""The jobs in the order of the flow: what each does, what a person runs after it, and the packages it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the command line.
+
+    summary    what it does, for `pairmill --help`
+    next_step  what to run after it, the end of "Next: …"
+    extra      the optional dependencies of the distribution that it imports
+    """
+
+    summary: str
+    next_step: str
+    extra: str = ""
+
+
+CHAIN = {
+    "ingest": Job("read published metadata into samples", "pairmill stage1"),
+    "stage1": Job(
+        "keep or drop each sample by the six factors, with reasons",
+        "pairmill fetch; once images are fetched and scored, pairmill dedup",
+    ),
+    "fetch": Job("download, check and resize the images", "pairmill stage1, for sizes as measured and failed downloads", "fetch"),
+    "score": Job(
+        "score the images by models of yours (similarity, aesthetic, unsafe, watermark)",
+        "pairmill stage1, to judge by these scores",
+        "models,fetch",
+    ),
+    "dedup": Job("find duplicates, and images of evaluation sets", "pairmill stage2", "fetch"),
+    "stage2": Job(
+        "keep or drop each sample by its caption, with reasons",
+        "pairmill export --out URI, or pairmill caption --model URI first",
+    ),
+    "caption": Job("describe the kept images by an InternVL", "pairmill export --out URI", "models,fetch"),
+    "export": Job("write the kept samples as WebDataset shards", "pairmill report --out DIR, or train on the shards"),
+    "report": Job("write one HTML page about the manifest", "open the page", "report"),
+}
+WHOLE = {
+    "run": Job("do all of the above that a recipe describes, only what is pending", "pairmill status shows what is done"),
+    "demo": Job("do all of it on a small corpus, on this machine", "open the report's page", "demo"),
+}
+QUESTIONS = {
+    "status": Job("show what is done and what is pending, by step and source", "run the first job that has rows to do"),
+    "sql": Job("query the manifest with DuckDB", ""),
+    "explain": Job("show everything known about one sample", 'pairmill sql "SELECT …" asks about many samples'),
+    "calibrate": Job(
+        "find the stage-1 thresholds that give a retention, without running any job",
+        "pairmill stage1 with the recipe written by --out",
+    ),
+    "captions-check": Job("show which caption rules drop captions of yours", "pairmill stage2 applies these rules to a manifest"),
+}
+JOBS = CHAIN | WHOLE | QUESTIONS

@@ -1,1 +1,10 @@
-"""What it takes to run the mill elsewhere: image, cluster, benchmarks."""
+"""What stands below and above the other rooms.
+
+compat/      the lowest layer: what every room may import
+models/      two small models of our own, and how they are trained
+benchmarks/  ours, the peer and the bare loop, in one run
+"""
+
+from infra.compat.errors import RequestError
+
+__all__ = ["RequestError"]

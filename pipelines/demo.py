@@ -20,7 +20,7 @@ from string import Template
 from typing import Any
 
 from infra.compat.children import child_environment
-from infra.models import INTERNVL
+from infra.models import CLIP, INTERNVL
 from pipelines import report, run
 from pipelines.demo_corpus.build import build, require
 from pipelines.demo_corpus.results import results_table
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(argv)
     root, started = Path(options.root).resolve(), time.monotonic()  # a submitted job has another working folder
     require(root, options.corpus)
-    export_clip(root / "models" / "clip")
+    export_clip(CLIP, root / "models" / "clip")
     web = build(root, options.corpus, str(root / "models" / "clip"))
     pairs = f"{web['pairs']:,} pairs in {web['languages']} locales, {web['pictures']:,} pictures, {web['urls']:,} links"
     sys.stderr.write(f"the demo's web, in {root}: {pairs}\n\n")
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         return {"pairs": web["pairs"], "stopped_at": chain["stopped_at"], "failed": chain["failed"]}
     _stop_ray()
     if options.train_seconds:
-        train(root, options.train_seconds)
+        train(root, options.train_seconds, CLIP, INTERNVL)
     numbers = _report(root, recipe, options.corpus)
     question = f'pairmill sql --root {root} "select source, count(*), avg(stage1_keep::int) from manifest group by 1"'
     page = root / "report" / "index.html"

@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.images.chunks import Finished, StoredPicture, compute_in_chunks, pending_samples
 from pipelines.manifest.parts import Part
 from pipelines.manifest.score_columns import register_score_columns
 from pipelines.manifest.selection import WITH_PICTURE
@@ -21,6 +20,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.cache import had, missing_results, refuse_to_void
+from pipelines.runtime.picture_chunks import Finished, StoredPicture, compute_in_chunks, pending_samples
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import require_gpus, start_ray
 from pipelines.runtime.step import Made, Step, run_step

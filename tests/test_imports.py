@@ -24,7 +24,7 @@ MAY_USE = {
     "trainer_bridge": {"trainer_bridge", "sharding", "infra"},
 }
 # They use everything, and nothing uses them: the demo trains models, benchmarks measure, and the small models are trained.
-ABOVE_ALL = {"pipelines.demo", "infra.benchmarks", "infra.models"}
+ABOVE_ALL = {"pipelines.demo", "pipelines.demo_corpus", "infra.benchmarks", "infra.models"}
 LAYERS = 8
 MODULE = re.compile(rf"\b((?:{'|'.join(MAY_USE)})(?:\.\w+)+)")
 

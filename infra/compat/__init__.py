@@ -6,5 +6,4 @@ errors.py                 the error of a wrong request, and the nearest known na
 settings.py               settings files validated by pydantic
 source_tree.py            the source of a function or class, normalised
 torchvision_operators.py  operators that torchvision lacks beside a CPU build of torch
-torchrun.py               the trainer under torchrun
 """

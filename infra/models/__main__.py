@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.compat.torchrun import trainer_command, trainer_environment
+from trainer_bridge.launch import trainer_command, trainer_environment
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent.parent / "trainer_bridge" / "configs"

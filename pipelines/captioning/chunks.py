@@ -10,8 +10,8 @@ import pyarrow as pa
 from pipelines.captioning import captioner_named
 from pipelines.captioning.captioner import Caption, Describe
 from pipelines.captioning.settings import CaptionSettings
-from pipelines.images.chunks import Finished, StoredPicture, decode_ahead
 from pipelines.manifest.storage import Storage
+from pipelines.runtime.picture_chunks import Finished, StoredPicture, decode_ahead
 
 UNREADABLE = Caption(None, 0, "unreadable")
 

@@ -24,12 +24,12 @@ from filters.duplicates.index import keep_first, nearest, pairs_within
 from infra.compat.content import content_digest
 from pipelines.corpus import evaluation_sets
 from pipelines.corpus.settings import DedupSettings
-from pipelines.images.chunks import STORED, distinct_pictures
 from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.selection import WITH_PICTURE, columns_of, mask_of
 from pipelines.manifest.storage import Storage
+from pipelines.runtime.picture_chunks import STORED, distinct_pictures
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
 from pipelines.runtime.step import Made, Outcome, Step, run_step

@@ -10,27 +10,29 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from infra.compat.children import child_environment
-from infra.compat.torchrun import trainer_command, trainer_environment
-from infra.models import CLIP, INTERNVL
 from pipelines.manifest.receipts import digest_of
+from trainer_bridge.launch import trainer_command, trainer_environment
 
 ORIGIN = "made_from.json"  # beside a result: the digests of what it was made from
 
 
-def train(root: Path, seconds: int) -> None:
-    """Trains the contrastive, generative and chat stage for so long each; RuntimeError names the log of one that fails."""
-    _train_stage(root, "contrastive", "contrastive-continue.toml", CLIP, seconds)
+def train(root: Path, seconds: int, clip: Path, internvl: Path) -> None:
+    """Trains the contrastive stage from the model in folder `clip`, the generative from that, the chat stage from `internvl`.
+
+    Each for so many seconds; RuntimeError names the log of one that fails.
+    """
+    _train_stage(root, "contrastive", "contrastive-continue.toml", clip, seconds)
     _train_stage(root, "generative", "generative-tiny.toml", root / "training" / "contrastive" / "model", seconds)
-    _train_stage(root, "chat", "chat-tiny.toml", INTERNVL, seconds)
+    _train_stage(root, "chat", "chat-tiny.toml", internvl, seconds)
 
 
-def export_clip(folder: Path) -> None:
-    """The small CLIP of the repository as ONNX, for publishers and `score`, unless `folder` holds it."""
-    origin = {"weights": digest_of((CLIP / "model.safetensors").read_bytes())}
+def export_clip(clip: Path, folder: Path) -> None:
+    """The stage-1 model in folder `clip` as ONNX, for publishers and `score`, unless `folder` holds it."""
+    origin = {"weights": digest_of((clip / "model.safetensors").read_bytes())}
     if _is_made_from(folder, origin):
         return
     sys.stderr.write("exporting the small CLIP to ONNX\n\n")
-    command = [sys.executable, "-m", "trainer_bridge.export_onnx", "--checkpoint", str(CLIP), "--out", str(folder)]
+    command = [sys.executable, "-m", "trainer_bridge.export_onnx", "--checkpoint", str(clip), "--out", str(folder)]
     export = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
     if export.returncode:
         raise RuntimeError(f"the CLIP could not be exported: {export.stderr.strip().splitlines()[-1]}")

@@ -6,5 +6,4 @@ jpeg_header.py  bytes of a plain JPEG → its size
 decode.py       an identified image → 8-bit RGB pixels
 resize.py       pixels → pixels of another size, by _resize.c where that is compiled
 prepare.py      an identified image → what fetch stores: resized, hashed, encoded
-chunks.py       stored images read and decoded ahead of a model, in chunks that are committed one by one
 """

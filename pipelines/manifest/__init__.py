@@ -12,6 +12,7 @@ tables.py         families and their columns
 ids.py            sample ids
 parts.py          the files of a source, and the parts they are cut into
 receipts.py       what a step did to a part
+score_columns.py  the columns of `scores` beyond those that every manifest has
 precedence.py     which value wins where several families know it
 selection.py      which samples are still in
 join.py           the columns of one part, from its families

@@ -7,5 +7,6 @@ truth.py       what the filters did to samples whose truth is known
 training.py    training runs → losses and summaries
 examples.py    images kept and dropped, as thumbnails
 figures.py     values → SVG
+settings.py    the section of the recipe
 page.py        values and figures → index.html (by page.html.j2) and report.md
 """

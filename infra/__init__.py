@@ -1,8 +1,9 @@
 """What stands below and above the other rooms.
 
-compat/      the lowest layer: what every room may import
-models/      two small models of our own, and how they are trained
-benchmarks/  ours, the peer and the bare loop, in one run
+compat/          the lowest layer: what every room may import
+models/          two small models of our own, with their cards
+train_models.py  trains them again, from the pictures on
+benchmarks/      ours, the peer and the bare loop, in one run
 """
 
 from infra.compat.errors import RequestError

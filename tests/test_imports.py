@@ -23,8 +23,8 @@ MAY_USE = {
     "pipelines": {"pipelines", "filters", "sharding", "infra"},
     "trainer_bridge": {"trainer_bridge", "sharding", "infra"},
 }
-# They use everything, and nothing uses them: the demo trains models, benchmarks measure, and the small models are trained.
-ABOVE_ALL = {"pipelines.demo", "pipelines.demo_corpus", "infra.benchmarks", "infra.models"}
+# They use everything, and nothing uses them: the demo trains models, benchmarks measure, the small models are trained.
+ABOVE_ALL = {"pipelines.demo", "pipelines.demo_corpus", "infra.benchmarks", "infra.train_models"}
 LAYERS = 8
 MODULE = re.compile(rf"\b((?:{'|'.join(MAY_USE)})(?:\.\w+)+)")
 

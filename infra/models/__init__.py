@@ -3,7 +3,7 @@
 clip/      a stage-1 model (InternVL-C's shape): config.json, model.safetensors (float16), tokenizer.json
 internvl/  a stage-3 model in the Hugging Face layout
 
-`python -m infra.models clip` (then `internvl`) trains them again from the pictures on.
+`python -m infra.train_models clip` (then `internvl`) trains them again from the pictures on.
 """
 
 from pathlib import Path

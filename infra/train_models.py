@@ -1,7 +1,7 @@
 """Trains a small model of the repository again, starting with drawing the pictures, and writes its folder and card.
 
-    python -m infra.models clip                 about half an hour on two cores
-    python -m infra.models internvl             under two hours; starts from clip's InternViT
+    python -m infra.train_models clip                 about half an hour on two cores
+    python -m infra.train_models internvl             under two hours; starts from clip's InternViT
 
 Every step is a public command: shards of the demo's pairs before any is corrupted, then the trainer under torchrun on two
 processes.
@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from infra.models import CLIP, INTERNVL
 from trainer_bridge.launch import trainer_command, trainer_environment
 
-HERE = Path(__file__).parent
-CONFIGS = HERE.parent.parent / "trainer_bridge" / "configs"
+TREE = Path(__file__).parents[1]
+CONFIGS = TREE / "trainer_bridge" / "configs"
 CHATS = ("chat-small", "chat-small-pictures", "chat-small-words")  # each starts from the model of the one before
 LANGUAGES = "en,zh,de,fr,es,pt,it,ru"
 
@@ -65,30 +66,30 @@ def clip(work: Path) -> None:
     shards = lessons(work / "lessons-clip")
     first = train("contrastive", "contrastive-small.toml", shards, work / "clip-masked")
     last = train("contrastive", "contrastive-continue.toml", shards, work / "clip", work / "clip-masked" / "model")
-    halve(work / "clip" / "model", HERE / "clip")
+    halve(work / "clip" / "model", CLIP)
     samples, seconds = (first[name] + last[name] for name in ("samples", "seconds"))
     card = CLIP_CARD.format(
         date=datetime.now(UTC).date(),
         parameters=last["parameters"] / 1e6,
         samples=samples / 1e6,
         minutes=seconds / 60,
-        size=_megabytes(HERE / "clip"),
+        size=_megabytes(CLIP),
         **{f"recall{k}": f"{last[f'recall@{k}']:.0%}" for k in (1, 5, 10)},
         **{f"chance{k}": f"{last[f'chance@{k}']:.0%}" for k in (1, 5, 10)},
         pictures=last["pictures"],
         prompts=last["pairs"],
     )
-    (HERE / "clip" / "README.md").write_text(card)
+    (CLIP / "README.md").write_text(card)
 
 
 def internvl(work: Path) -> None:
     """Stage 3 from clip's InternViT: MLP and language model learn to describe pictures and to translate descriptions."""
     shards = lessons(work / "lessons-talks", "--languages", LANGUAGES, "--names-only", "--talks")
-    start, runs = HERE / "clip", []
+    start, runs = CLIP, []
     for chat in CHATS:
         runs.append(train("chat", f"{chat}.toml", shards, work / chat, start))
         start = work / chat / "model"
-    halve(start, HERE / "internvl")
+    halve(start, INTERNVL)
     summary = runs[-1]
     samples, seconds = (sum(run[name] for run in runs) for name in ("samples", "seconds"))
     rows = "\n".join(_row(row) for row in summary["descriptions"])
@@ -97,12 +98,12 @@ def internvl(work: Path) -> None:
         parameters=summary["parameters"] / 1e6,
         samples=samples / 1e3,
         minutes=seconds / 60,
-        size=_megabytes(HERE / "internvl"),
+        size=_megabytes(INTERNVL),
         right=summary["right_nouns"],
         prompts=summary["prompts"],
         rows=rows,
     )
-    (HERE / "internvl" / "README.md").write_text(card)
+    (INTERNVL / "README.md").write_text(card)
 
 
 def _row(row: dict[str, Any]) -> str:
@@ -120,7 +121,7 @@ def _megabytes(folder: Path) -> str:
 
 
 def _run(command: list[str]) -> None:
-    subprocess.run(command, env=trainer_environment(), check=True, cwd=HERE.parent.parent)
+    subprocess.run(command, env=trainer_environment(), check=True, cwd=TREE)
 
 
 DATA = """950 stamps of Tux Paint (Debian's `tuxpaint-stamps-default`, GPL-2) with their sentences and Noto's colour emoji (OFL)
@@ -135,8 +136,8 @@ InternVL-C's shape at {parameters:.1f} M parameters ({size} MB, float16): Intern
 attention pooling. It gives the demo's publishers their similarities, scores in the demo's `score` step, and is what stages 2
 and 3 start from in the demo.
 
-**Trained** {date} by `python -m infra.models clip`: {samples:.2f} M samples, {minutes:.0f} minutes on two CPU cores, half of each
-picture's tokens dropped and then whole pictures (`trainer_bridge/configs/contrastive-small.toml`, `contrastive-continue.toml`).
+**Trained** {date} by `python -m infra.train_models clip`: {samples:.2f} M samples, {minutes:.0f} minutes on two CPU cores, half
+of each picture's tokens dropped and then whole pictures (`trainer_bridge/configs/contrastive-small.toml`, `contrastive-continue.toml`).
 
 **Data.** """
     + DATA
@@ -158,8 +159,8 @@ INTERNVL_CARD = (
 InternViT → MLP → LLaMA, {parameters:.1f} M parameters ({size} MB, float16), in the Hugging Face layout:
 `InternVLForConditionalGeneration` and `AutoProcessor` load this folder. It writes the demo's synthetic captions.
 
-**Trained** {date} by `python -m infra.models internvl`: the chat stage on {samples:.0f} K conversations, {minutes:.0f} minutes on
-two CPU cores, from the InternViT of ../clip (frozen) and a new LLaMA, in three runs. In the first
+**Trained** {date} by `python -m infra.train_models internvl`: the chat stage on {samples:.0f} K conversations, {minutes:.0f} minutes
+on two CPU cores, from the InternViT of ../clip (frozen) and a new LLaMA, in three runs. In the first
 (`trainer_bridge/configs/chat-small.toml`) three quarters of the conversations give a description in English, Spanish or
 French, under another picture, and teach its translation into four of Chinese (in both scripts), German, French, Portuguese,
 Italian, Russian, English and Spanish; the others are questions about a picture (describe, name, is this right?) in English or
@@ -191,7 +192,7 @@ outside this project's demo and tests.
 def main() -> None:
     """Trains the named model."""
     parser = argparse.ArgumentParser(
-        prog="infra.models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="infra.train_models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", choices=("clip", "internvl"))
     parser.add_argument("--work", type=Path, default=Path(".models"), help="where shards and runs go (default: .models)")

@@ -137,7 +137,8 @@ attention pooling. It gives the demo's publishers their similarities, scores in 
 and 3 start from in the demo.
 
 **Trained** {date} by `python -m infra.train_models clip`: {samples:.2f} M samples, {minutes:.0f} minutes on two CPU cores, half
-of each picture's tokens dropped and then whole pictures (`trainer_bridge/configs/contrastive-small.toml`, `contrastive-continue.toml`).
+of each picture's tokens dropped and then whole pictures (`trainer_bridge/configs/contrastive-small.toml`,
+`contrastive-continue.toml`).
 
 **Data.** """
     + DATA
@@ -159,8 +160,8 @@ INTERNVL_CARD = (
 InternViT → MLP → LLaMA, {parameters:.1f} M parameters ({size} MB, float16), in the Hugging Face layout:
 `InternVLForConditionalGeneration` and `AutoProcessor` load this folder. It writes the demo's synthetic captions.
 
-**Trained** {date} by `python -m infra.train_models internvl`: the chat stage on {samples:.0f} K conversations, {minutes:.0f} minutes
-on two CPU cores, from the InternViT of ../clip (frozen) and a new LLaMA, in three runs. In the first
+**Trained** {date} by `python -m infra.train_models internvl`: the chat stage on {samples:.0f} K conversations, {minutes:.0f}
+minutes on two CPU cores, from the InternViT of ../clip (frozen) and a new LLaMA, in three runs. In the first
 (`trainer_bridge/configs/chat-small.toml`) three quarters of the conversations give a description in English, Spanish or
 French, under another picture, and teach its translation into four of Chinese (in both scripts), German, French, Portuguese,
 Italian, Russian, English and Spanish; the others are questions about a picture (describe, name, is this right?) in English or

@@ -76,16 +76,7 @@ def _measure(folder: Path, count: int, port: int) -> dict[str, Any]:
         seconds["img2dataset"].append(_img2dataset(folder, count, port))
         seconds["originals"].append(_ours(folder, count, port, "keep"))
         for name in ALONE:
-            command = [
-                sys.executable,
-                "-m",
-                "infra.benchmarks.fetch",
-                name,
-                str(folder / "pictures"),
-                *([str(port)] if name == "cpu" else []),
-            ]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            seconds[name].append(float(done.stdout))
+            seconds[name].append(_alone(name, folder / "pictures", port))
         sys.stderr.write(f"turn {turn + 1}: {json.dumps({name: round(values[-1], 2) for name, values in seconds.items()})}\n")
 
     def ratio(over: str, under: str) -> float:
@@ -102,6 +93,13 @@ def _measure(folder: Path, count: int, port: int) -> dict[str, Any]:
             "cpu_vs_bare": ratio("cpu", "bare"),
         },
     }
+
+
+def _alone(name: str, pictures: Path, port: int) -> float:
+    """CPU seconds of one of the functions `ALONE`, in a process of its own."""
+    ports = [str(port)] if name == "cpu" else []
+    command = [sys.executable, "-m", "infra.benchmarks.fetch", name, str(pictures), *ports]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def draw(folder: Path, count: int) -> None:

@@ -81,6 +81,7 @@ class Bench:
         self.folder, self.rows, self.speed = folder, rows, 0.0
         (folder / "in").mkdir()
         self.files = [folder / "in" / f"part-{number:05d}.parquet" for number in range(-(-rows // FILE_ROWS))]
+        self.tenth = self.files[: max(1, len(self.files) // 10)]
         for number, path in enumerate(self.files):
             first, last = number * FILE_ROWS, min((number + 1) * FILE_ROWS, rows)
             generate(path, first, last)
@@ -88,40 +89,40 @@ class Bench:
 
     def jobs(self) -> tuple[dict[str, float], dict[str, float]]:
         """Ingest beside pyarrow, stage1 beside DuckDB, both beside themselves on a tenth of the files."""
-        ingests, rewrites, stages, ducks, tenths = [], [], [], [], []
-        tenth = self.files[: max(1, len(self.files) // 10)]
-        for turn in range(TURNS):
-            ingests.append(_timed(lambda: self._ingest(self.folder / "root", self.files)))
-            rewrites.append(_timed(lambda: rewrite(self.files, self.folder / "rewritten")))
-            shutil.rmtree(self.folder / "rewritten")
-            stages.append(_timed(lambda: self._stage1(self.folder / "root")))
-            ducks.append(self._duckdb(self.folder / "root"))
-            tenths.append(self._both(tenth))
-            seconds = (
-                f"ingest {ingests[-1]:.1f} s, pyarrow {rewrites[-1]:.1f} s, stage1 {stages[-1]:.1f} s, DuckDB {ducks[-1]:.1f} s"
-            )
-            _say(f"turn {turn + 1}: {seconds}; a tenth {tenths[-1]:.2f} s")
-            if turn < TURNS - 1:
-                shutil.rmtree(self.folder / "root")
-        ingest, stage1 = statistics.median(ingests), statistics.median(stages)
+        turns = [self._turn(keep_root=turn == TURNS - 1) for turn in range(TURNS)]
+        ingest, stage1, pyarrow, duck, tenth = (
+            statistics.median(turn[name] for turn in turns) for name in ("ingest", "stage1", "pyarrow", "duckdb", "tenth")
+        )
         self.speed = self.rows / (ingest + stage1)
         figures = {
             "ingest_rows_per_s": self.rows / ingest,
             "stage1_rows_per_s": self.rows / stage1,
-            "pyarrow_rows_per_s": self.rows / statistics.median(rewrites),
-            "duckdb_rows_per_s": self.rows / statistics.median(ducks),
+            "pyarrow_rows_per_s": self.rows / pyarrow,
+            "duckdb_rows_per_s": self.rows / duck,
             "seconds_of_all": ingest + stage1,
-            "seconds_of_a_tenth": statistics.median(tenths),
+            "seconds_of_a_tenth": tenth,
         }
+        share = min(self.rows, len(self.tenth) * FILE_ROWS) / self.rows
         ratios = {
-            "ingest_vs_pyarrow": statistics.median(b / a for a, b in zip(ingests, rewrites, strict=True)),
-            "stage1_vs_duckdb": statistics.median(b / a for a, b in zip(stages, ducks, strict=True)),
-            "linearity": statistics.median(
-                (a + b) / self.rows / (seconds / min(self.rows, len(tenth) * FILE_ROWS))
-                for a, b, seconds in zip(ingests, stages, tenths, strict=True)
-            ),
+            "ingest_vs_pyarrow": statistics.median(turn["pyarrow"] / turn["ingest"] for turn in turns),
+            "stage1_vs_duckdb": statistics.median(turn["duckdb"] / turn["stage1"] for turn in turns),
+            "linearity": statistics.median((turn["ingest"] + turn["stage1"]) * share / turn["tenth"] for turn in turns),
         }
         return figures, ratios
+
+    def _turn(self, *, keep_root: bool) -> dict[str, float]:
+        """Seconds of each job and each peer, one after the other."""
+        root, rewritten = self.folder / "root", self.folder / "rewritten"
+        seconds = {"ingest": _timed(lambda: self._ingest(root, self.files))}
+        seconds["pyarrow"] = _timed(lambda: rewrite(self.files, rewritten))
+        shutil.rmtree(rewritten)
+        seconds["stage1"] = _timed(lambda: self._stage1(root))
+        seconds["duckdb"] = self._duckdb(root)
+        seconds["tenth"] = self._both(self.tenth)
+        _say(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
+        if not keep_root:
+            shutil.rmtree(root)
+        return seconds
 
     def start(self) -> tuple[dict[str, float], dict[str, float]]:
         """Both jobs on one row."""

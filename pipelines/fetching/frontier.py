@@ -1,9 +1,10 @@
 """The URL frontier of a chunk: which URL is requested next, within the limits of every host.
 
-Each host has a queue of its own, and the hosts that may be asked now stand in one ring; a worker takes the first host of the
-ring and one URL of it, and the host goes to the end of the ring if it may take another request. A host that has to pause and a
-URL that waits for its retry lie in two heaps ordered by time, and return to the ring when their time has come. One queue of URLs
-in their published order was not enough: where the files of one site lie side by side, all workers wait for the same slow host.
+Each host has a queue of its own, and the hosts that can take a request now stand in one ring; a worker takes the first host of
+the ring and one URL of it, and the host goes to the end of the ring if it may take another request. A host that has to pause and
+a URL that waits for its retry lie in two heaps ordered by time, and return to the ring when their time has come. One queue of
+URLs in their published order was not enough: where the files of one site lie side by side, all workers wait for the same slow
+host.
 
 Every host has a circuit breaker: after `breaker` failures in a row it is open, and the host is left alone for `OPEN_SECONDS`;
 then one request probes the host, and its success closes the breaker. A host whose probes fail `MAX_PROBES` times is down for

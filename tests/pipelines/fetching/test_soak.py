@@ -14,6 +14,6 @@ from tests import ROOT
 def test_a_hundred_thousand_urls_with_the_faults_of_the_web() -> None:
     command = [sys.executable, "-m", "tests.support.soak", "100000"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["urls"] == 100_000 and found["peak_mib"] < 1024
-    assert found["wrong"] == {}
+    counts = json.loads(done.stdout.splitlines()[-1])
+    assert counts["urls"] == 100_000 and counts["peak_mib"] < 1024
+    assert counts["wrong"] == {}

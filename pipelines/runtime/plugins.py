@@ -1,12 +1,12 @@
 """Plugins: modules of one's own that add rules, sources, scores and captioners without a fork.
 
 A recipe names them, `plugins = ["my_lab.rules"]`, and each defines one or more of the lists in `KINDS`, of the same objects that
-ours are. A plugin lies in the folder where the job is started, or on PYTHONPATH; one of several modules is a package.
+ours are. A plugin lies in the folder where the job is started, or on PYTHONPATH.
 
 Ray's workers know neither that folder nor what the driver has imported. So the pickle of a task carries the plugins themselves,
-a zip of their files: unpickling it on a worker imports them there, before any function of theirs is looked up. Pickling their
-functions by value was not enough: it fails on cached functions, and the worker's own lists of sources and scores would lack them.
-A plugin that is installed (in site-packages) is not carried; it has to be installed on the workers too.
+a zip of their files and of what they import from beside them: unpickling it on a worker imports them there, before any function
+of theirs is looked up. Pickling their functions by value was not enough: it fails on cached functions, and the worker's own lists
+of sources and scores would lack them. A plugin in site-packages is not carried; it has to be installed on the workers too.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ KINDS = ("STAGE1_RULES", "STAGE2_RULES", "SOURCES", "SCORES", "CAPTIONERS")
 T = TypeVar("T")
 
 _loaded: dict[str, ModuleType] = {}  # the plugins of this process, in the order of recipes
+_carried: set[str] = set()  # the top-level modules and packages that workers need for them
 
 
 def load_plugins(names: Sequence[str]) -> None:
@@ -43,6 +44,7 @@ def _import(name: str) -> ModuleType:
     here = str(Path.cwd())
     if not {"", here} & set(sys.path):
         sys.path.append(here)  # last: nothing that lies there shadows what is installed
+    before = set(sys.modules)
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -55,7 +57,10 @@ def _import(name: str) -> ModuleType:
         cause = " ".join(str(error).split())[:200]
         raise RequestError(f"plugins: {name!r} cannot be imported ({type(error).__name__}: {cause}); mend it") from None
     if not any(hasattr(module, kind) for kind in KINDS):
-        raise RequestError(f"plugins: {name!r} ({_location(module)}) defines nothing; it may define {', '.join(KINDS)}")
+        raise RequestError(f"plugins: {name!r} ({_location(name)}) defines nothing; it may define {', '.join(KINDS)}")
+    top = name.partition(".")[0]
+    beside = {other.partition(".")[0] for other in sys.modules.keys() - before}
+    _carried.update({top} | {other for other in beside if _location(other).parent == _location(top).parent})
     return module
 
 
@@ -124,11 +129,10 @@ def _unpickle(names: Sequence[str], archive: bytes, call: bytes) -> Callable[...
 
 
 def _archive() -> bytes:
-    """The files of the plugins' top-level packages, but those that are installed, as a zip."""
+    """The files of the modules and packages to carry, but those that are installed, as a zip."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
-        for name in sorted({name.partition(".")[0] for name in _loaded}):
-            top = _location(sys.modules[name])
+        for top in map(_location, sorted(_carried)):
             if "site-packages" not in top.parts:
                 files = [top] if top.is_file() else [file for file in sorted(top.rglob("*")) if file.is_file()]
                 for file in files:
@@ -137,6 +141,7 @@ def _archive() -> bytes:
     return data.getvalue()
 
 
-def _location(module: ModuleType) -> Path:
-    """The module's file, or its folder where it is a package."""
-    return Path(next(iter(module.__path__)) if hasattr(module, "__path__") else module.__file__ or "")
+def _location(name: str) -> Path:
+    """The file of an imported module, or its folder where it is a package."""
+    module = sys.modules[name]
+    return Path(next(iter(module.__path__), "") if hasattr(module, "__path__") else getattr(module, "__file__", None) or "")

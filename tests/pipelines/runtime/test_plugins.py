@@ -20,12 +20,11 @@ LAB = {
     "__init__.py": "",
     "words.txt": "spam\n",
     "helpers.py": """
-from functools import lru_cache
 from pathlib import Path
+from beside import words_of
 
-@lru_cache
 def blocked():
-    return Path(__file__).with_name("words.txt").read_text().split()
+    return words_of(Path(__file__).with_name("words.txt"))
 """,
     "everything.py": """
 import hashlib
@@ -106,6 +105,13 @@ CAPTIONERS = [
 ]
 """,
 }
+BESIDE = """
+from functools import lru_cache
+
+@lru_cache
+def words_of(path):
+    return path.read_text().split()
+"""
 RECIPE = """
 plugins = ["my_lab.everything"]
 
@@ -125,11 +131,12 @@ gpus = 0
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    """A folder with a plugin package, its recipe, and a file of its source."""
+    """A folder with a plugin package, a module that it imports, its recipe, and a file of its source."""
     folder = tmp_path / "lab"
     (folder / "my_lab").mkdir(parents=True)
     for name, text in LAB.items():
         (folder / "my_lab" / name).write_text(text)
+    (folder / "beside.py").write_text(BESIDE)
     (folder / "recipe.toml").write_text(RECIPE)
     (folder / "corpus.csv").write_text("link,words\nhttp://a/1,a red fox\nhttp://spam/2,cheap foxes\n")
     return folder
@@ -182,6 +189,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Writes a module and returns how a recipe names it; forgets all plugins afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(plugins, "_carried", set())
     monkeypatch.setattr(sys, "path", [*sys.path])
 
     def write(text: str) -> str:

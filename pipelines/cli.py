@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 from types import ModuleType
 
 from infra.compat.errors import RequestError, nearest
@@ -19,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         sys.stdout.write(_help())
+        return
+    if name == "--version":
+        sys.stdout.write(f"pairmill {version('pairmill')}\n")
         return
     try:
         module = load_job(name)

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     what = "a share for all sources, or source=share (default: the paper's)"
     parser.add_argument("--target", action="append", default=[], metavar="SHARE", help=what)
     parser.add_argument("--policy", default=TOGETHER, metavar="together|RULE", help="scale all factors, or fit one of them")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the current recipe with the thresholds found")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the current recipe with the fitted thresholds")
     parser.add_argument("--compare", metavar="FILE", help="another recipe: say what it would change, and fit nothing")
     options = parser.parse_args(argv)
     settings = recipe_of(options).stage1_rules()
@@ -50,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if options.policy not in (TOGETHER, *names):
         raise RequestError(f"--policy {options.policy!r} is no factor; {nearest(options.policy, [TOGETHER, *names])}")
     targets = _targets(options.target, known.totals)
-    found = {source: _fit(known, source, settings, target, options.policy) for source, target in targets.items()}
+    fits = {source: _fit(known, source, settings, target, options.policy) for source, target in targets.items()}
     if options.out:
-        _write_recipe(options.out, options.recipe, settings, found)
-    return {"sources": found, "recipe": str(options.out) if options.out else None, "failed": {}}
+        _write_recipe(options.out, options.recipe, settings, fits)
+    return {"sources": fits, "recipe": str(options.out) if options.out else None, "failed": {}}
 
 
 class Known:
@@ -77,8 +77,8 @@ class Known:
             select {", ".join(["sample_id", *(f'"{column}"' for column in columns)])} from manifest
             where source = $source and hash(sample_id) % $one_in = 0
         """
-        found = self.connection.sql(query, params={"source": source, "one_in": one_in}).to_arrow_table()
-        return found, max(1, round(self.totals[source] / one_in)), one_in
+        table = self.connection.sql(query, params={"source": source, "one_in": one_in}).to_arrow_table()
+        return table, max(1, round(self.totals[source] / one_in)), one_in
 
 
 def _targets(given: Sequence[str], totals: Mapping[str, int]) -> dict[str, float]:
@@ -139,12 +139,12 @@ def _show(rows: Sequence[Mapping[str, Any]], fit: Fit) -> None:
     sys.stderr.write("\n".join([*lines, f"  all together keep {fit.kept:.2%} then", ""]))
 
 
-def _write_recipe(out: Path, current: str | None, settings: Sequence[RuleSetting], found: Mapping[str, Any]) -> None:
-    """The current recipe with the thresholds found, per source."""
+def _write_recipe(out: Path, current: str | None, settings: Sequence[RuleSetting], fits: Mapping[str, Any]) -> None:
+    """Writes the current recipe with the fitted thresholds of each source."""
     import tomli_w
 
     document = load_recipe(current).model_dump(exclude_unset=True)
-    for source, result in found.items():
+    for source, result in fits.items():
         for name, value in result.get("thresholds", {}).items():
             (threshold,) = next(setting for setting in settings if setting.rule.name == name).rule.thresholds
             section = document.setdefault("stage1", {})

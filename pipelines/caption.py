@@ -22,11 +22,11 @@ from pipelines.manifest.selection import DISTINCT
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.cache import had, missing_results, refuse_to_void
+from pipelines.runtime.cache import cached_results, missing_results, require_same_settings
 from pipelines.runtime.picture_chunks import Finished, StoredPicture, compute_in_chunks, pending_samples
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import require_gpus, start_ray
-from pipelines.runtime.step import Made, Step, run_step
+from pipelines.runtime.step import PartResult, Step, run_step
 from pipelines.sources import sources
 
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     model = dict(captioner_named(settings.captioner).provenance(uri))
     for source in sorted({part.source for part in parts}):
         own = [part for part in parts if part.source == source]
-        refuse_to_void(storage, own, "captions", _result_settings(settings, model, source), redo=options.redo)
+        require_same_settings(storage, own, "captions", _result_settings(settings, model, source), redo=options.redo)
     load = partial(load_captioner, uri, settings.model_dump_json())
     if not settings.gpus:
         load()  # a model that does not load is a wrong request, not a thousand failed parts
@@ -88,11 +88,11 @@ def _result_settings(settings: CaptionSettings, model: dict[str, str], source: s
 
 def _caption(
     storage: Storage, part: Part, reporter: Reporter, *, settings: CaptionSettings, uri: str, model: dict[str, str]
-) -> Made:
+) -> PartResult:
     from pipelines.captioning.chunks import caption_chunk, load_captioner
 
     result_settings = _result_settings(settings, model, part.source)
-    cached = had(storage, part, "captions", result_settings)
+    cached = cached_results(storage, part, "captions", result_settings)
     pending = pending_samples(storage, part, cached, DISTINCT)
     reporter(part.rows - len(pending))
     describe, questions = load_captioner(uri, settings.model_dump_json()), settings.prompt_for(part.source)
@@ -106,7 +106,7 @@ def _caption(
     chunk_rows = settings.chunk
     table, paths = compute_in_chunks(storage, part, "captions", cached, pending, chunk_rows, result_settings, compute, reporter)
     footer = {"pairmill.caption": json.dumps(result_settings, sort_keys=True, ensure_ascii=False)}
-    return Made(table.replace_schema_metadata(footer), _counts(table), settings=result_settings, spent=paths)
+    return PartResult(table.replace_schema_metadata(footer), _counts(table), settings=result_settings, temporary_files=paths)
 
 
 def _counts(table: pa.Table) -> dict[str, int]:

@@ -44,23 +44,23 @@ def _sample_id(text: str) -> int:
 
 def explain(storage: Storage, connection: duckdb.DuckDBPyConnection, sample_id: int) -> dict[str, dict[str, Any]]:
     """What every family says of a sample: family → column → value, without NULLs. RequestError when no family knows it."""
-    found: dict[str, dict[str, Any]] = {}
+    rows_by_family: dict[str, dict[str, Any]] = {}
     exports = [
         name for (name,) in connection.sql("select view_name from duckdb_views() where view_name like 'shards_%'").fetchall()
     ]
     for family in (*FAMILIES, *sorted(exports)):
         row = _row(connection, family, sample_id)
         if row is not None:
-            found[family] = row
-    if not found:
+            rows_by_family[family] = row
+    if not rows_by_family:
         raise RequestError(
             f'no sample or reject has the id {sample_id}; `pairmill sql "select sample_id from samples"` lists them'
         )
     copies = connection.sql(f"select list(sample_id order by sample_id) from dedup where duplicate_of = {sample_id}").fetchall()
     if copies and copies[0][0]:
-        found.setdefault("dedup", {})["copied_by"] = copies[0][0]
-    source = {**found.get("rejects", {}), **found.get("samples", {})}.get("source")
-    return {"source row": _origin(storage, source, sample_id), **found}
+        rows_by_family.setdefault("dedup", {})["copied_by"] = copies[0][0]
+    source = {**rows_by_family.get("rejects", {}), **rows_by_family.get("samples", {})}.get("source")
+    return {"source row": _origin(storage, source, sample_id), **rows_by_family}
 
 
 def _row(connection: duckdb.DuckDBPyConnection, family: str, sample_id: int) -> dict[str, Any] | None:

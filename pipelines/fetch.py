@@ -19,7 +19,7 @@ from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.cache import refuse_to_void
+from pipelines.runtime.cache import require_same_settings
 from pipelines.runtime.runner import start_ray
 from pipelines.runtime.step import Outcome, Step, run_step
 from pipelines.sources.img2dataset import NAME as IMG2DATASET
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     run = FetchOptions(recipe_of(options).fetch, parse_classes(options.retry), options.engine)
     storage = Storage(options.root)
     parts = command_line.selected_parts(storage, options.only)
-    refuse_to_void(storage, parts, "fetch", run.settings.result_settings(), redo=options.redo)
+    require_same_settings(storage, parts, "fetch", run.settings.result_settings(), redo=options.redo)
     _require_usable(run.settings, run.engine)
     start_ray(options.address)
     return command_line.summary(run_fetch(storage, parts, run))

@@ -18,7 +18,7 @@ from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
-from pipelines.runtime.step import Made, Outcome, Step, run_step
+from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from pipelines.sources import source_named
 from pipelines.sources.files import expand, inspect, read_rows
 from pipelines.sources.samples import to_samples
@@ -105,7 +105,7 @@ def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSet
 
 def _ingest(
     storage: Storage, part: Part, reporter: Reporter, *, source: str, uris: Mapping[int, str], settings: IngestSettings
-) -> Made:
+) -> PartResult:
     schema = source_named(source)
     rows = read_rows(uris[part.file], schema, part.first_row, part.rows)
     result = to_samples(rows, schema, part, settings)

@@ -19,11 +19,11 @@ from pipelines.manifest.selection import WITH_PICTURE
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.cache import had, missing_results, refuse_to_void
+from pipelines.runtime.cache import cached_results, missing_results, require_same_settings
 from pipelines.runtime.picture_chunks import Finished, StoredPicture, compute_in_chunks, pending_samples
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import require_gpus, start_ray
-from pipelines.runtime.step import Made, Step, run_step
+from pipelines.runtime.step import PartResult, Step, run_step
 from pipelines.scoring import provenance
 from pipelines.scoring.settings import ScoreSettings
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     storage = Storage(options.root)
     parts = command_line.selected_parts(storage, options.only)
     models = provenance(settings)
-    refuse_to_void(storage, parts, "scores", models, redo=options.redo)
+    require_same_settings(storage, parts, "scores", models, redo=options.redo)
     load = partial(load_scores, settings.model_dump_json(), tuple(models))
     if not settings.gpus:
         load()  # a model that does not load is a wrong request, not a thousand failed parts
@@ -64,10 +64,10 @@ def check(recipe: Recipe) -> None:
     provenance(recipe.score)
 
 
-def _score(storage: Storage, part: Part, reporter: Reporter, *, settings: ScoreSettings, models: dict[str, Any]) -> Made:
+def _score(storage: Storage, part: Part, reporter: Reporter, *, settings: ScoreSettings, models: dict[str, Any]) -> PartResult:
     from pipelines.scoring.chunks import footer, load_scores, score_chunk
 
-    cached = had(storage, part, "scores", models)
+    cached = cached_results(storage, part, "scores", models)
     for name in models.keys() - set(cached.column_names):  # of scores of one's own, in a part without results
         cached = cached.append_column(name, pa.nulls(len(cached), pa.float32()))
     pending = pending_samples(storage, part, cached, WITH_PICTURE, ["caption"])
@@ -80,7 +80,7 @@ def _score(storage: Storage, part: Part, reporter: Reporter, *, settings: ScoreS
 
     scored, paths = compute_in_chunks(storage, part, "scores", cached, pending, settings.chunk, models, compute, reporter)
     scored = scored.replace_schema_metadata(footer(models))
-    return Made(scored, _counts(scored, models), settings=models, spent=paths)
+    return PartResult(scored, _counts(scored, models), settings=models, temporary_files=paths)
 
 
 def _counts(table: pa.Table, models: dict[str, Any]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
-from pipelines.runtime.step import Made, Step, run_step
+from pipelines.runtime.step import PartResult, Step, run_step
 from pipelines.runtime.verdicts import describe, inputs_of, verdict_counts
 
 FAMILY = "stage1"
@@ -44,12 +44,14 @@ def stage1_step(recipe: Recipe) -> Step:
     return Step(FAMILY, inputs, lambda part: settings, partial(_judge, rules=rules, columns=columns))
 
 
-def _judge(storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[RuleSetting], columns: Sequence[str]) -> Made:
+def _judge(
+    storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[RuleSetting], columns: Sequence[str]
+) -> PartResult:
     table = read_columns(storage, part, columns)
     keep, reasons = evaluate(table, rules, part.source)
     reporter(part.rows)
     verdicts = pa.table({"sample_id": table["sample_id"], "keep": keep, "reasons": reasons})
-    return Made(verdicts, verdict_counts(keep, reasons))
+    return PartResult(verdicts, verdict_counts(keep, reasons))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
-from pipelines.runtime.step import Made, Step, run_step
+from pipelines.runtime.step import PartResult, Step, run_step
 from pipelines.runtime.verdicts import describe, inputs_of, verdict_counts
 
 FAMILY = "stage2"
@@ -53,7 +53,7 @@ def stage2_step(recipe: Recipe) -> Step:
 
 def _judge(
     storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[RuleSetting], columns: Sequence[str], counts: bool
-) -> Made:
+) -> PartResult:
     table = read_columns(storage, part, dict.fromkeys(["caption", *columns]))
     pictures = read_counts(storage, part, table["sample_id"]) if counts else pa.nulls(len(table), pa.int32())
     keep, reasons = evaluate(table.append_column(PICTURES, pictures), rules, part.source)
@@ -61,7 +61,7 @@ def _judge(
     reporter(part.rows)
     computed = {"language": language, "language_confidence": confidence, PICTURES: pictures}
     verdicts = pa.table({"sample_id": table["sample_id"], "keep": keep, "reasons": reasons, **computed})
-    return Made(verdicts, verdict_counts(keep, reasons))
+    return PartResult(verdicts, verdict_counts(keep, reasons))
 
 
 if __name__ == "__main__":

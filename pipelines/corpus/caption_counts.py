@@ -21,8 +21,8 @@ from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
-from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
-from pipelines.runtime.step import Made, Outcome, Step, run_step
+from pipelines.runtime.shuffle import keys_between, rows_of_part, search_buckets
+from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 
 FAMILY = "caption_counts"
 LEAST = 4  # pictures: fewer are no repetition, and not worth a row
@@ -39,14 +39,14 @@ def count_captions(storage: Storage, parts: Sequence[Part]) -> Outcome:
     search = partial(_count, storage=storage, parts=parts)
     count = -(-sum(part.rows for part in parts) // BUCKET_ROWS)
     depends_on = {"content": content_digest(_count, packages=["filters", __name__]), "keys": fingerprint_of(keys)}
-    buckets, failed = run_buckets(storage, FAMILY, count, depends_on, search)
+    buckets, failed = search_buckets(storage, FAMILY, count, depends_on, search)
     if failed:
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
     work = partial(_gather, buckets=list(buckets))
     return run_step(storage, Step("caption_counts", ("samples",), lambda part: {"buckets": buckets}, work), parts)
 
 
-def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
+def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> PartResult:
     samples = storage.read_parquet(part.path("samples"), ["sample_id", "url", "caption"])
     hashes = {
         "key": hash_rows(xxhash.xxh3_64_intdigest, "", caption_key(samples["caption"])),
@@ -55,7 +55,7 @@ def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
     }
     reporter(part.rows)
     # Sorted by key, so that a bucket reads one run of rows of each part.
-    return Made(pa.table(hashes).sort_by([("key", "ascending"), ("sample_id", "ascending")]))
+    return PartResult(pa.table(hashes).sort_by([("key", "ascending"), ("sample_id", "ascending")]))
 
 
 def _count(low: int, high: int, *, storage: Storage, parts: Sequence[Part]) -> pa.Table:
@@ -81,11 +81,11 @@ def pictures_of(keys: np.ndarray, pictures: np.ndarray, ids: np.ndarray) -> pa.T
     return counts.sort_by("sample_id")
 
 
-def _gather(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str]) -> Made:
+def _gather(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str]) -> PartResult:
     ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
-    counts = rows_home(storage, buckets, ids)
+    counts = rows_of_part(storage, buckets, ids)
     reporter(part.rows)
-    return Made(counts)
+    return PartResult(counts)
 
 
 def read_counts(storage: Storage, part: Part, ids: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -31,8 +31,8 @@ from pipelines.manifest.selection import WITH_PICTURE, columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.picture_chunks import STORED, distinct_pictures
 from pipelines.runtime.progress import Reporter
-from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
-from pipelines.runtime.step import Made, Outcome, Step, run_step
+from pipelines.runtime.shuffle import keys_between, rows_of_part, search_buckets
+from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 
 INPUTS = ("samples", "fetch", "stage1")
 Match = tuple[int, int]  # index of the evaluation item, Hamming distance
@@ -49,7 +49,7 @@ def run_dedup(
     content = content_digest(_search, packages=["filters", __name__])
     depends_on = {"content": content, "keys": fingerprint_of(keys), "distance": settings.distance}
     search = partial(_search, storage=storage, parts=parts, settings=settings)
-    buckets, failed = run_buckets(storage, "copies", settings.buckets, depends_on, search)
+    buckets, failed = search_buckets(storage, "copies", settings.buckets, depends_on, search)
     if failed:
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
     common: Mapping[str, Any] = {
@@ -67,13 +67,13 @@ def _candidates(storage: Storage, part: Part, columns: Sequence[str]) -> pa.Tabl
     return table.filter(mask_of(table, WITH_PICTURE)).select(["sample_id", *columns])
 
 
-def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
+def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> PartResult:
     table = _candidates(storage, part, ["caption", PICTURE_HASH.column])
     keys = hash_rows(xxhash.xxh3_64_intdigest, "", caption_key(table["caption"]))
     hashes = pa.table({"key": keys, "sample_id": table["sample_id"], "phash": table[PICTURE_HASH.column]})
     reporter(part.rows)
     # Sorted by key, so that a bucket reads one run of rows of each part.
-    return Made(hashes.sort_by([("key", "ascending"), ("sample_id", "ascending")]))
+    return PartResult(hashes.sort_by([("key", "ascending"), ("sample_id", "ascending")]))
 
 
 def _search(low: int, high: int, *, storage: Storage, parts: Sequence[Part], settings: DedupSettings) -> pa.Table:
@@ -101,11 +101,11 @@ def _gather(
     settings: DedupSettings,
     sets: Sequence[evaluation_sets.EvalSet],
     buckets: Sequence[str],
-) -> Made:
+) -> PartResult:
     """The family `dedup` of a part: its copies out of all buckets, and its evaluation pictures."""
     samples = storage.read_parquet(part.path("samples"), ["sample_id"])
     ids = samples["sample_id"].to_numpy()
-    copies = rows_home(storage, buckets, ids)
+    copies = rows_of_part(storage, buckets, ids)
     copy_rows = locate(copies["sample_id"].to_numpy(), ids)
     matches = _eval_matches(storage, part, settings, evaluation_sets.load(storage, sets))
     match_rows = locate(matches["sample_id"].to_numpy(), ids)
@@ -119,7 +119,7 @@ def _gather(
         }
     )
     reporter(part.rows)
-    return Made(table, {"copies": len(copies), "eval_matches": len(matches)})
+    return PartResult(table, {"copies": len(copies), "eval_matches": len(matches)})
 
 
 def _eval_matches(storage: Storage, part: Part, settings: DedupSettings, items: pa.Table) -> pa.Table:

@@ -12,7 +12,7 @@ from pipelines.manifest.parts import Part
 from pipelines.manifest.selection import DISTINCT, FILTERED, columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
-from pipelines.runtime.step import Made
+from pipelines.runtime.step import PartResult
 from sharding.order import mix
 
 TRAIN, HELD_OUT = "train", "heldout"
@@ -23,7 +23,7 @@ CAPTION_SALT = 0x63617074  # and so is the draw for the caption of a mixture
 COLUMNS = ("url", "caption", "source", "language", "width", "height", "tar", "tar_offset", "tar_length", "synthetic_caption")
 
 
-def plan_part(storage: Storage, part: Part, reporter: Reporter, *, settings: ExportSettings, stage: int) -> Made:
+def plan_part(storage: Storage, part: Part, reporter: Reporter, *, settings: ExportSettings, stage: int) -> PartResult:
     """The kept samples of a part, in the order of the export: the family `export_<name>`."""
     kept_by = DISTINCT if stage == 1 else FILTERED
     table = _with_chosen_caption(read_columns(storage, part, dict.fromkeys([*COLUMNS, *columns_of(kept_by)])), settings)
@@ -35,7 +35,7 @@ def plan_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Exp
     plan = plan.append_column("split", pa.array(np.where(held_out, HELD_OUT, TRAIN)))
     reporter(part.rows)
     counts = {"kept": len(kept), HELD_OUT: int(held_out.sum()), TRAIN: int((~held_out).sum())}
-    return Made(plan.sort_by([("order", "ascending"), ("sample_id", "ascending")]), counts)
+    return PartResult(plan.sort_by([("order", "ascending"), ("sample_id", "ascending")]), counts)
 
 
 def _with_chosen_caption(table: pa.Table, settings: ExportSettings) -> pa.Table:

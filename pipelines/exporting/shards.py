@@ -28,7 +28,7 @@ from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
-from pipelines.runtime.step import Made, Outcome, Step, run_step
+from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from sharding.index import Shard, summary_bytes
 from sharding.layout import SUMMARY, index_file, shard_name, split_of, tar_file
 from sharding.sample import Sample, sample_json
@@ -166,7 +166,7 @@ def _rows_between(storage: Storage, path: str, low: int, high: int, split: str) 
         return pq.read_table(handle, filters=bounds & (pc.field("split") == split))
 
 
-def _rows_of_part(storage: Storage, part: Part, reporter: Reporter, *, out: Storage, shards: Sequence[str]) -> Made:
+def _rows_of_part(storage: Storage, part: Part, reporter: Reporter, *, out: Storage, shards: Sequence[str]) -> PartResult:
     """The family `shards_<name>` of a part: which of its samples lie in which shard, at which row."""
     ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
     low, high = (pa.scalar(int(edge), pa.uint64()) for edge in (ids.min(initial=2**64 - 1), ids.max(initial=0)))
@@ -180,4 +180,4 @@ def _rows_of_part(storage: Storage, part: Part, reporter: Reporter, *, out: Stor
     empty = pa.schema([("sample_id", pa.uint64()), ("position", pa.int32()), ("shard", pa.string()), ("split", pa.string())])
     table = pa.concat_tables([empty.empty_table(), *tables]).sort_by("sample_id")
     reporter(part.rows)
-    return Made(table, {"exported": len(table)})
+    return PartResult(table, {"exported": len(table)})

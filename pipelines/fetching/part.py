@@ -18,9 +18,9 @@ from pipelines.manifest.parts import Part, read_files
 from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
-from pipelines.runtime.cache import commit_once, had
+from pipelines.runtime.cache import cached_results, commit_once
 from pipelines.runtime.progress import Reporter
-from pipelines.runtime.step import Made
+from pipelines.runtime.step import PartResult
 from pipelines.sources import source_named
 from pipelines.sources.img2dataset import NAME as IMG2DATASET
 
@@ -37,14 +37,14 @@ class FetchOptions:
     engine: str = ENGINES[0]
 
 
-def fetch_part(storage: Storage, part: Part, reporter: Reporter, *, options: FetchOptions) -> Made:
+def fetch_part(storage: Storage, part: Part, reporter: Reporter, *, options: FetchOptions) -> PartResult:
     """The family `fetch` of a part; the images are in tars below `images/`, one a chunk."""
     settings = options.settings
     if part.source == IMG2DATASET:
         return _use_output_of_img2dataset(storage, part, reporter, settings)
     deadline = time.monotonic() + settings.part_seconds
     samples = read_columns(storage, part, ["url", "image_hash", "stage1_reasons"])
-    cached = had(storage, part, "fetch", settings.result_settings())
+    cached = cached_results(storage, part, "fetch", settings.result_settings())
     plan = make_plan(samples, cached, options.retry)
     reporter(part.rows - int(plan.samples_per_url[plan.requested].sum()))
     chunk_files = []
@@ -72,7 +72,7 @@ def samples_without_result(storage: Storage, part: Part) -> int:
     return int(plan.samples_per_url[plan.requested].sum())
 
 
-def _use_output_of_img2dataset(storage: Storage, part: Part, reporter: Reporter, settings: FetchSettings) -> Made:
+def _use_output_of_img2dataset(storage: Storage, part: Part, reporter: Reporter, settings: FetchSettings) -> PartResult:
     """The family `fetch` of a part whose source is a file that img2dataset wrote; nothing is requested."""
     from pipelines.fetching.img2dataset_output import read_output
 
@@ -103,9 +103,9 @@ def _fetch_chunk(
     return commit_once(storage, part, "fetch", [requests.keys, options.settings.result_settings(), options.retry], make)
 
 
-def _result(ids: np.ndarray, rows: pa.Table, settings: FetchSettings, chunk_files: list[str]) -> Made:
+def _result(ids: np.ndarray, rows: pa.Table, settings: FetchSettings, chunk_files: list[str]) -> PartResult:
     counts = {row["values"]: row["counts"] for row in pc.value_counts(rows["status"]).to_pylist()}
     errors = pc.value_counts(rows["error"].drop_null()).to_pylist()
     counts |= {f"reason.{row['values']}": row["counts"] for row in errors}
     table = rows.add_column(0, "sample_id", pa.array(ids))
-    return Made(table, counts, settings=settings.result_settings(), spent=chunk_files)
+    return PartResult(table, counts, settings=settings.result_settings(), temporary_files=chunk_files)

@@ -11,8 +11,8 @@ ROOMS = ("manifest", "receipts")
 
 def old_folders(storage: Storage) -> list[str]:
     """The folders below a root that are not of this version's layout."""
-    found = [path for room in ROOMS for path in storage.glob(f"{room}/*/*")]
-    return [path for path in found if "=" not in path.rpartition("/")[2]]
+    folders = [path for room in ROOMS for path in storage.glob(f"{room}/*/*")]
+    return [path for path in folders if "=" not in path.rpartition("/")[2]]
 
 
 def upgrade(storage: Storage) -> None:

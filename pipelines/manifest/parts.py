@@ -57,7 +57,7 @@ def read_files(storage: Storage, source: str) -> list[SourceFile]:
     return [SourceFile(**file) for file in _registered(storage, source)["files"]]
 
 
-def register_files(storage: Storage, source: str, found: Iterable[SourceFile], part_rows: int = PART_ROWS) -> list[SourceFile]:
+def register_files(storage: Storage, source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS) -> list[SourceFile]:
     """Adds files to a source, append only: a known URI keeps its ordinal, a new one takes the next.
 
     A source is cut into parts of one size for good; RequestError when it was registered with another.
@@ -67,11 +67,11 @@ def register_files(storage: Storage, source: str, found: Iterable[SourceFile], p
         raise RequestError(
             f"{source} was ingested in parts of {known['part_rows']} rows; give --set ingest.part_rows={known['part_rows']}"
         )
-    files = {file.uri: file for file in (SourceFile(**file) for file in known["files"])}
-    for file in found:
-        ordinal = files[file.uri].ordinal if file.uri in files else len(files)
-        files[file.uri] = SourceFile(file.uri, ordinal, file.rows, file.size, file.stamp)
-    ordered = sorted(files.values(), key=lambda file: file.ordinal)
+    by_uri = {file.uri: file for file in (SourceFile(**file) for file in known["files"])}
+    for file in files:
+        ordinal = by_uri[file.uri].ordinal if file.uri in by_uri else len(by_uri)
+        by_uri[file.uri] = SourceFile(file.uri, ordinal, file.rows, file.size, file.stamp)
+    ordered = sorted(by_uri.values(), key=lambda file: file.ordinal)
     document = {"source": source, "part_rows": part_rows, "files": [asdict(file) for file in ordered]}
     storage.write_json(_registry(source), document)
     return ordered
@@ -83,8 +83,8 @@ def _registry(source: str) -> str:
 
 def _registered(storage: Storage, source: str) -> dict[str, Any]:
     path = _registry(source)
-    found: dict[str, Any] = storage.read_json(path) if storage.exists(path) else {"part_rows": PART_ROWS, "files": []}
-    return found
+    registered: dict[str, Any] = storage.read_json(path) if storage.exists(path) else {"part_rows": PART_ROWS, "files": []}
+    return registered
 
 
 def parts_of(source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS) -> list[Part]:

@@ -59,7 +59,7 @@ class Storage:
         return f"{self.base}/{path}"
 
     def require_writable(self) -> None:
-        """Raises RequestError when nothing can be written under the root; clears what writers killed long ago left behind."""
+        """Raises RequestError when nothing can be written under the root; removes old temporary files."""
         probe = f".tmp/{uuid.uuid4().hex}"
         try:
             self.write(probe, b"")
@@ -109,7 +109,7 @@ class Storage:
         return data
 
     def read_many(self, paths: Sequence[str]) -> list[bytes | None]:
-        """The bytes at each path, None where there are none; asked in parallel."""
+        """The bytes at each path, None where there are none; read in parallel."""
 
         def read(path: str) -> bytes | None:
             try:

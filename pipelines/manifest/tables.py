@@ -98,7 +98,7 @@ FAMILIES: dict[str, pa.Schema] = {
 # Families that take columns beyond those above, all of one type: a score of one's own is a column of `scores`.
 OPEN = {"scores": pa.float32()}
 
-# What one phase of a step leaves for the next: kept beside the manifest, not in it.
+# Intermediate results of a step that has several phases: kept beside the manifest, not in it.
 INTERNAL: dict[str, pa.Schema] = {
     "export": pa.schema(
         [
@@ -137,7 +137,7 @@ def field_of(family: str, column: str) -> pa.Field:
 
 
 def is_internal(family: str) -> bool:
-    """Whether the family is a phase's notes for the next one, and no part of the manifest."""
+    """Whether the family holds intermediate results and is no part of the manifest."""
     return family.startswith("export_") or family in INTERNAL
 
 

@@ -1,4 +1,4 @@
-"""What costly steps share: results are kept per sample, committed in chunks, and never voided by accident."""
+"""What costly steps share: results are cached per sample, committed in chunks, and replaced only with --redo."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import schema_of
 
 
-def had(storage: Storage, part: Part, family: str, settings: Mapping[str, Any]) -> pa.Table:
-    """The results this part has from earlier runs with the same settings, a row per sample."""
+def cached_results(storage: Storage, part: Part, family: str, settings: Mapping[str, Any]) -> pa.Table:
+    """The results of a part from earlier runs with the same settings, a row per sample."""
     receipt = read_receipts(storage, family, [part]).get(part)
     if receipt is not None and dict(receipt.settings) != dict(settings):
         return schema_of(family).empty_table()
@@ -34,26 +34,29 @@ def missing_results(storage: Storage, part: Part, family: str, conditions: Seque
     return int(np.isin(selected, cached, invert=True).sum())
 
 
-def commit_once(storage: Storage, part: Part, family: str, request: Any, make: Callable[[str], pa.Table]) -> tuple[str, bool]:
-    """Makes and commits one chunk, unless that was done before a kill; (where its table lies, whether it was made now).
+def commit_once(storage: Storage, part: Part, family: str, request: Any, compute: Callable[[str], pa.Table]) -> tuple[str, bool]:
+    """Computes and commits one chunk, unless a run that was killed did; (path of its table, whether it was computed now).
 
-    `request` is JSON that names the chunk: what is asked, of which samples, with which settings. `make` gets that name.
+    `request` is JSON that identifies the chunk: what is computed, for which samples, with which settings. `compute` gets the name
+    derived from it.
     """
     name = digest_of(json.dumps(request).encode())[:16]
     path = f"partial/{family}/{part.source}/{part.name}/{name}.parquet"
     if storage.exists(path):
         return path, False
-    storage.write_parquet(path, make(name))
+    storage.write_parquet(path, compute(name))
     return path, True
 
 
-def refuse_to_void(storage: Storage, parts: Sequence[Part], family: str, settings: Mapping[str, Any], *, redo: bool) -> None:
-    """Raises RequestError when results were paid for with other settings, unless they are to be paid for again."""
+def require_same_settings(
+    storage: Storage, parts: Sequence[Part], family: str, settings: Mapping[str, Any], *, redo: bool
+) -> None:
+    """Raises RequestError when cached results come from other settings, unless --redo replaces them."""
     receipts = read_receipts(storage, family, parts)
     other = [part for part, receipt in receipts.items() if dict(receipt.settings) != dict(settings)]
     if other and not redo:
-        was = ", ".join(f"{name}={value}" for name, value in receipts[other[0]].settings.items())
+        earlier = ", ".join(f"{name}={value}" for name, value in receipts[other[0]].settings.items())
         raise RequestError(
-            f"{len(other)} parts ({other[0]} …) have results of {family} made with {was}; "
-            "keep these settings, or give --redo to pay again"
+            f"{len(other)} parts ({other[0]} …) have results of {family} made with {earlier}; "
+            "keep these settings, or give --redo to replace them"
         )

@@ -1,7 +1,7 @@
-"""An exchange by hash: keys that parts wrote are searched bucket by bucket, and each part takes its own rows home.
+"""Hash shuffle: keys that parts wrote are searched bucket by bucket, and the results are scattered back to their parts.
 
-Hashes travel between parts, never rows. A bucket is an even share of the 64-bit keys; its result is a file below `partial/`,
-named by a fingerprint of all that it depends on, sorted by sample_id.
+Only hashes are shuffled, never rows. A bucket is an even range of the 64-bit keys; its result is a file below `partial/`, named
+by a fingerprint of all that it depends on, sorted by sample_id.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
 
 
-def run_buckets(
+def search_buckets(
     storage: Storage,
     name: str,
     count: int,
     depends_on: Mapping[str, Any],
     search: Callable[[int, int], pa.Table],
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Searches the buckets whose result is not there; (path of each result → digest, bucket → cause of failure).
+    """Searches the buckets that have no result yet; (path of each result → digest, bucket → cause of failure).
 
     `search` maps the lowest and highest key of a bucket to a table with a `sample_id`, sorted by it. Results of other keys or
     settings under the same name are removed.
@@ -40,10 +40,10 @@ def run_buckets(
 
     def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
         low, high = (place * (1 << 64) // count for place in (item["bucket"], item["bucket"] + 1))
-        found = search(low, high - 1)
-        storage.write_parquet(item["target"], found)
+        rows = search(low, high - 1)
+        storage.write_parquet(item["target"], rows)
         reporter(1)
-        return {"rows": len(found)}
+        return {"rows": len(rows)}
 
     results = run_items(todo, work, name=name, unit="buckets", total=len(todo))
     failed = {label: error for label, _, error in results if error}
@@ -59,8 +59,8 @@ def keys_between(storage: Storage, path: str, low: int, high: int) -> pa.Table:
     return _between(storage, path, "key", low, high)
 
 
-def rows_home(storage: Storage, paths: Sequence[str], ids: np.ndarray) -> pa.Table:
-    """The rows of the bucket results that are of a part's samples, given its ids in order: sorted by sample_id."""
+def rows_of_part(storage: Storage, paths: Sequence[str], ids: np.ndarray) -> pa.Table:
+    """The rows of bucket results that belong to a part, given its sample ids in order: sorted by sample_id."""
     low, high = int(ids.min(initial=2**64 - 1)), int(ids.max(initial=0))
     return pa.concat_tables([_between(storage, path, "sample_id", low, high) for path in paths]).sort_by("sample_id")
 

@@ -26,21 +26,21 @@ from pipelines.runtime.runner import run_items
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a step made of a part.
+class PartResult:
+    """What a step computed for a part.
 
-    table     the step's own family
-    others    further families by name (rejects of ingest)
-    counts    add up over parts
-    settings  what a costly step's results were paid for with; kept in the receipt
-    spent     files that hold nothing the tables do not, removed once the receipt stands
+    table            the step's own family
+    counts           add up over parts
+    other_families   further families by name (rejects of ingest)
+    settings         those that a costly step's results depend on; kept in the receipt
+    temporary_files  files whose content is in the tables, removed once the receipt is written
     """
 
     table: pa.Table
     counts: Mapping[str, int] = field(default_factory=dict)
-    others: Mapping[str, pa.Table] = field(default_factory=dict)
+    other_families: Mapping[str, pa.Table] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    spent: Sequence[str] = ()
+    temporary_files: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Step:
     family    what it writes; also the step's name in receipts
     inputs    the families it reads: their digests are in the fingerprint, so it runs again when they change
     settings  JSON values it depends on, in the fingerprint too; may depend on the part
-    work      (storage, part, reporter) -> Made
+    work      (storage, part, reporter) -> PartResult
     content   further functions and values that decide the columns. An edit of these, of `work`, or of functions of their modules
               or of `filters` that they call makes parts stale by itself
     missing   of a costly step, whose results are kept per sample and are never stale: (storage, part) -> how many samples of the
@@ -65,7 +65,7 @@ class Step:
     family: str
     inputs: tuple[str, ...]
     settings: Callable[[Part], Mapping[str, Any]]
-    work: Callable[[Storage, Part, Reporter], Made]
+    work: Callable[[Storage, Part, Reporter], PartResult]
     content: tuple[Any, ...] = ()
     missing: Callable[[Storage, Part], int] | None = None
     cpus: float = 1.0
@@ -88,7 +88,7 @@ def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Pa
     """The fingerprint each part's receipt would carry if the step were done now; a part not yet ingested has none."""
     content = "" if step.missing else _content_of(step)
     inputs = {family: read_receipts(storage, family, parts) for family in step.inputs}
-    able = [part for part in parts if part in inputs["samples"]] if "samples" in inputs else parts
+    ingested = [part for part in parts if part in inputs["samples"]] if "samples" in inputs else parts
     return {
         part: fingerprint_of(
             {
@@ -99,7 +99,7 @@ def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Pa
                 "inputs": {family: receipts[part].digest if part in receipts else None for family, receipts in inputs.items()},
             }
         )
-        for part in able
+        for part in ingested
     }
 
 
@@ -115,15 +115,17 @@ def _content_of(step: Step) -> str:
 def run_step(
     storage: Storage, step: Step, parts: Sequence[Part], again: Callable[[Receipt], bool] = lambda receipt: False
 ) -> Outcome:
-    """Does the step on every part that is not done, or is to be done `again`; says what all parts now hold."""
-    wanted = fingerprints(storage, step, parts)
+    """Does the step on every part that is not done, or that `again` selects; counts are over all parts."""
+    current = fingerprints(storage, step, parts)
     receipts = read_receipts(storage, step.family, parts)
-    done = {part: receipt for part, receipt in receipts.items() if receipt.fingerprint == wanted.get(part) and not again(receipt)}
-    pending = [part for part in wanted if part not in done]
+    done = {
+        part: receipt for part, receipt in receipts.items() if receipt.fingerprint == current.get(part) and not again(receipt)
+    }
+    pending = [part for part in current if part not in done]
     if pending:
         storage.require_writable()
     outcome = Outcome(parts=len(parts), ran=len(pending))
-    outcome.failed |= {str(part): "its samples are not made; run `pairmill ingest`" for part in parts if part not in wanted}
+    outcome.failed |= {str(part): "it is not ingested; run `pairmill ingest`" for part in parts if part not in current}
     for receipt in done.values():
         outcome.counts.update(receipt.counts)
 
@@ -131,7 +133,7 @@ def run_step(
         part = Part(**item["part"])
         return asdict(_do_part(storage, step, part, item["fingerprint"], reporter))
 
-    items = [{"label": str(part), "part": asdict(part), "fingerprint": wanted[part]} for part in pending]
+    items = [{"label": str(part), "part": asdict(part), "fingerprint": current[part]} for part in pending]
     total = sum(part.rows for part in pending)
     for label, result, error in run_items(
         items,
@@ -153,10 +155,10 @@ def run_step(
 
 def _do_part(storage: Storage, step: Step, part: Part, fingerprint: str, reporter: Reporter) -> Receipt:
     started = time.monotonic()
-    made = step.work(storage, part, reporter)
-    for family, table in made.others.items():
+    result = step.work(storage, part, reporter)
+    for family, table in result.other_families.items():
         storage.write_parquet(part.path(family), conform(table, family))
-    data = storage.write_parquet(part.path(step.family), conform(made.table, step.family))
+    data = storage.write_parquet(part.path(step.family), conform(result.table, step.family))
     receipt = Receipt(
         family=step.family,
         source=part.source,
@@ -164,12 +166,12 @@ def _do_part(storage: Storage, step: Step, part: Part, fingerprint: str, reporte
         fingerprint=fingerprint,
         digest=digest_of(data),
         rows_in=part.rows,
-        rows_out=len(made.table),
-        counts=dict(made.counts),
-        settings=dict(made.settings),
+        rows_out=len(result.table),
+        counts=dict(result.counts),
+        settings=dict(result.settings),
         seconds=round(time.monotonic() - started, 3),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_receipt(storage, part, receipt)
-    storage.remove(made.spent)
+    storage.remove(result.temporary_files)
     return receipt

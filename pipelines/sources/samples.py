@@ -14,13 +14,13 @@ from filters.duplicates.hashes import hash_rows
 from filters.text.words import count_words
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part
-from pipelines.runtime.step import Made
+from pipelines.runtime.step import PartResult
 from pipelines.sources.files import Rows
 from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Source
 
 
-def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings) -> Made:
+def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings) -> PartResult:
     """Published rows as the tables `samples` and `rejects`: together they hold each row of the part exactly once."""
     ids = sample_ids(source.ordinal, part.file, part.first_row, part.rows)
     table = source.published(rows.table, settings)
@@ -49,7 +49,7 @@ def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings)
     rejects = sorted([*rows.rejects, *no_url])
     reasons = {f"reason.{name}": sum(reason == name for _, reason, _ in rejects) for _, name, _ in rejects}
     counts = {"read": part.rows, "samples": len(samples), "rejected": len(rejects), **reasons}
-    return Made(samples, counts, others={"rejects": _rejects_table(rejects, ids)})
+    return PartResult(samples, counts, other_families={"rejects": _rejects_table(rejects, ids)})
 
 
 def _without_nul(captions: pa.ChunkedArray) -> pa.ChunkedArray:

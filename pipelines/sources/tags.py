@@ -30,8 +30,8 @@ from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
-from pipelines.runtime.shuffle import keys_between, rows_home, run_buckets
-from pipelines.runtime.step import Made, Outcome, Step, run_step
+from pipelines.runtime.shuffle import keys_between, rows_of_part, search_buckets
+from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from pipelines.sources.files import stamp_of
 from pipelines.sources.laion import SCORES
 
@@ -81,7 +81,7 @@ def join_tags(storage: Storage, source: str, tables: Sequence[SourceFile], parts
     failed = _sort_tables(storage, ordered)
     buckets: dict[str, str] = {}
     if not failed:
-        buckets, failed = run_buckets(storage, f"tagged/{source}", count, depends_on, search)
+        buckets, failed = search_buckets(storage, f"tagged/{source}", count, depends_on, search)
     if failed:
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
     storage.remove(set(storage.glob(f"partial/tag_tables/{source}/*.parquet")) - set(ordered))
@@ -97,12 +97,12 @@ def laion_hash(urls: pa.ChunkedArray, captions: pa.ChunkedArray) -> np.ndarray:
     return hash_rows(lambda pair: mmh3.hash64(pair, signed=False)[0], "", urls, captions)
 
 
-def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> Made:
+def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> PartResult:
     # Where a source writes captions of its own, LAION's hash is over the page's text.
     table = storage.read_parquet(part.path("samples"), ["sample_id", "url", "caption", "alt_text"])
     keys = laion_hash(table["url"], pc.coalesce(table["alt_text"], table["caption"]))
     reporter(part.rows)
-    return Made(
+    return PartResult(
         pa.table({"key": keys, "sample_id": table["sample_id"]}).sort_by([("key", "ascending"), ("sample_id", "ascending")])
     )
 
@@ -155,9 +155,9 @@ def _search(low: int, high: int, *, storage: Storage, parts: Sequence[Part], tab
     return tagged.filter(reduce(pc.or_, map(pc.is_valid, best.values()))).sort_by("sample_id")
 
 
-def _gather(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str], models: dict[str, str]) -> Made:
+def _gather(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequence[str], models: dict[str, str]) -> PartResult:
     samples = storage.read_parquet(part.path("samples"), ["sample_id"])
-    tagged = rows_home(storage, buckets, samples["sample_id"].to_numpy()).select(["sample_id", *TAGS])
+    tagged = rows_of_part(storage, buckets, samples["sample_id"].to_numpy()).select(["sample_id", *TAGS])
     reporter(part.rows)
     footer = {"pairmill.score_models": json.dumps(models, sort_keys=True)}
-    return Made(tagged.replace_schema_metadata(footer), {"tagged": len(tagged)})
+    return PartResult(tagged.replace_schema_metadata(footer), {"tagged": len(tagged)})

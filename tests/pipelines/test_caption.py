@@ -129,7 +129,7 @@ def test_another_prompt_is_refused_unless_it_is_to_be_paid_for(manifest: Storage
     run(manifest, model)
     before = captions_of(manifest)
     other = ("--set", 'caption.prompt="red green"')
-    with pytest.raises(RequestError, match="or give --redo to pay again"):
+    with pytest.raises(RequestError, match="or give --redo to replace them"):
         run(manifest, model, *other)
     run(manifest, model, *other, "--redo")
     assert captions_of(manifest)[0][2] == "red green" and captions_of(manifest)[0] != before[0]

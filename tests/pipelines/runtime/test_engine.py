@@ -15,7 +15,7 @@ from pipelines.manifest.tables import FAMILIES, conform
 from pipelines.recipe import load_recipe
 from pipelines.runtime.progress import duration, progress_line
 from pipelines.runtime.runner import run_items, start_ray
-from pipelines.runtime.step import Made, Step, fingerprints, run_step
+from pipelines.runtime.step import PartResult, Step, fingerprints, run_step
 
 
 def write_log(storage: Storage, part: Part) -> None:
@@ -23,13 +23,13 @@ def write_log(storage: Storage, part: Part) -> None:
     storage.write(path, (storage.read(path) if storage.exists(path) else b"") + b"x")
 
 
-def keep_all(storage: Storage, part: Part, reporter) -> Made:
+def keep_all(storage: Storage, part: Part, reporter) -> PartResult:
     write_log(storage, part)
     if part.file == 2 and not storage.exists("mended"):
         raise ValueError("part 2 is broken")
     ids = pa.array(range(part.first_row, part.first_row + part.rows), pa.uint64())
     reporter(part.rows)
-    return Made(pa.table({"sample_id": ids, "keep": [True] * part.rows, "reasons": [[]] * part.rows}), {"kept": part.rows})
+    return PartResult(pa.table({"sample_id": ids, "keep": [True] * part.rows, "reasons": [[]] * part.rows}), {"kept": part.rows})
 
 
 def step(setting: int = 0) -> Step:

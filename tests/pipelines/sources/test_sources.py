@@ -138,7 +138,7 @@ def test_headerless_tsv_with_opposite_columns_tabs_and_quotes(tmp_path: Path, so
     result = to_samples(read_rows(str(path), origin, 0, rows), origin, Part(source, 0, 0, rows), IngestSettings())
     assert result.table["caption"].to_pylist() == captions
     assert result.table["url"].to_pylist() == [f"http://a/{i}" for i in range(5)]
-    assert result.others["rejects"]["reason"].to_pylist() == ["wrong_field_count", "invalid_utf8"]
+    assert result.other_families["rejects"]["reason"].to_pylist() == ["wrong_field_count", "invalid_utf8"]
 
 
 def test_sbu_is_a_json_of_parallel_arrays(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_sbu_is_a_json_of_parallel_arrays(tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     result = to_samples(read_rows(str(path), origin, 0, 3), origin, Part("sbu", 0, 0, 3), IngestSettings())
     assert result.table["caption"].to_pylist() == ["a\nfox", ""]
-    assert result.others["rejects"]["reason"].to_pylist() == ["no_url"]
+    assert result.other_families["rejects"]["reason"].to_pylist() == ["no_url"]
     path.write_text(json.dumps(document | {"captions": ["a"]}))
     with pytest.raises(RequestError, match="arrays of unequal length"):
         inspect(str(path), origin)
@@ -197,7 +197,7 @@ def test_wukong_csv_keeps_the_place_of_broken_rows(tmp_path: Path) -> None:
     assert result.table["sample_id"].to_pylist() == [ids[0], ids[3]]
     assert result.table["caption"].to_pylist() == ["红色, 狐狸\n第二行", "猫"]
     assert result.table["caption_words"].to_pylist() == [7, 1]
-    assert result.others["rejects"].select(["sample_id", "reason"]).to_pylist() == [
+    assert result.other_families["rejects"].select(["sample_id", "reason"]).to_pylist() == [
         {"sample_id": ids[1], "reason": "wrong_field_count"},
         {"sample_id": ids[2], "reason": "invalid_utf8"},
     ]
@@ -213,7 +213,7 @@ def test_every_row_is_a_sample_or_a_reject_exactly_once(rows: list) -> None:
     columns = {"URL": pa.array([url for url, _ in rows], pa.string()), "TEXT": pa.array([text for _, text in rows], pa.string())}
     sizes = pa.nulls(len(rows), pa.int32())
     result = ingested("laion2b-en", pa.table({**columns, "WIDTH": sizes, "HEIGHT": sizes}))
-    ids = result.table["sample_id"].to_pylist() + result.others["rejects"]["sample_id"].to_pylist()
+    ids = result.table["sample_id"].to_pylist() + result.other_families["rejects"]["sample_id"].to_pylist()
     assert sorted(ids) == sample_ids(1, 3, 10, len(rows)).tolist()
     assert result.counts["read"] == result.counts["samples"] + result.counts["rejected"] == len(rows)
 

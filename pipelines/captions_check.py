@@ -1,4 +1,4 @@
-"""captions-check [FILE]: which stage-2 rules fire on captions of yours, with the numbers behind them.
+"""captions-check [FILE]: which stage-2 rules fire on your captions, with the numbers behind them.
 
 One caption a line, or JSON lines with `caption` and optionally `language`; from FILE or standard input. Nothing is written and no
 manifest is needed.
@@ -45,27 +45,27 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     return None if options.format == "json" else counts
 
 
-def check(asked: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting]) -> list[dict[str, Any]]:
+def check(lines: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting]) -> list[dict[str, Any]]:
     """(caption, language or None) → caption, language, keep, reasons and values of each."""
-    captions = pa.chunked_array([[caption for caption, _ in asked]], pa.string())
+    captions = pa.chunked_array([[caption for caption, _ in lines]], pa.string())
     table = columns_of(captions)
     rules = applicable(rules, table.column_names)
     keep, reasons = evaluate(table, rules, "")
-    # Whose language is given is not asked again.
-    unknown = pa.chunked_array([["" if given else caption for caption, given in asked]], pa.string())
-    found, confidence = (column.to_pylist() for column in identify(unknown))
+    # A given language is not identified.
+    unknown = pa.chunked_array([["" if given else caption for caption, given in lines]], pa.string())
+    identified, confidence = (column.to_pylist() for column in identify(unknown))
     values = {"characters": table["caption_chars"].to_pylist(), "words": table["caption_words"].to_pylist()}
     values |= {setting.rule.name: setting.rule.measure(table).to_pylist() for setting in rules if setting.rule.measure}
     values["language_confidence"] = confidence
     return [
         {
             "caption": caption,
-            "language": given or found[row],
+            "language": given or identified[row],
             "keep": keep[row].as_py(),
             "reasons": reasons[row].as_py(),
             "values": {name: round(column[row], 3) for name, column in values.items() if column[row] is not None},
         }
-        for row, (caption, given) in enumerate(asked)
+        for row, (caption, given) in enumerate(lines)
     ]
 
 

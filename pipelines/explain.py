@@ -1,4 +1,4 @@
-"""explain SAMPLE_ID: the whole story of one pair: where it came from, scores, reasons, fetch, copies, shard."""
+"""explain SAMPLE_ID: everything known about one sample: its source row, scores, reasons, download, duplicates, shard."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ FAMILIES = ("samples", "tags", "rejects", "fetch", "scores", "stage1", "stage2",
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Prints the story; the last line of stdout is the same as JSON."""
+    """Prints what every family holds of the sample; its counts are the same as JSON."""
     parser = command_line.parser("explain", __doc__ or "")
     parser.add_argument("sample_id", type=_sample_id, metavar="SAMPLE_ID", help="decimal, or the 16 hex digits of a shard's key")
     options = parser.parse_args(argv)
     storage = Storage(options.root)
     command_line.require_parts(storage)
-    story = explain(storage, connect(options.root), options.sample_id)
-    for family, row in story.items():
+    families = explain(storage, connect(options.root), options.sample_id)
+    for family, row in families.items():
         sys.stdout.write(f"{family}\n")
         for name, value in row.items():
             sys.stdout.write(f"  {name:<18} {printable(str(value))}\n")
-    return story
+    return families
 
 
 def _sample_id(text: str) -> int:
     try:
         return int(text, 16) if len(text) == 16 else int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no sample id; give a number, or 16 hex digits") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no sample ID; give a number, or 16 hex digits") from None
 
 
 def explain(storage: Storage, connection: duckdb.DuckDBPyConnection, sample_id: int) -> dict[str, dict[str, Any]]:
-    """What every family says of a sample: family → column → value, without NULLs. RequestError when no family knows it."""
-    rows_by_family: dict[str, dict[str, Any]] = {}
+    """The rows of a sample: family → column → value, without NULLs. RequestError when no family has one."""
+    rows: dict[str, dict[str, Any]] = {}
     exports = [
         name for (name,) in connection.sql("select view_name from duckdb_views() where view_name like 'shards_%'").fetchall()
     ]
     for family in (*FAMILIES, *sorted(exports)):
         row = _row(connection, family, sample_id)
         if row is not None:
-            rows_by_family[family] = row
-    if not rows_by_family:
+            rows[family] = row
+    if not rows:
         raise RequestError(
             f'no sample or reject has the id {sample_id}; `pairmill sql "select sample_id from samples"` lists them'
         )
     copies = connection.sql(f"select list(sample_id order by sample_id) from dedup where duplicate_of = {sample_id}").fetchall()
     if copies and copies[0][0]:
-        rows_by_family.setdefault("dedup", {})["copied_by"] = copies[0][0]
-    source = {**rows_by_family.get("rejects", {}), **rows_by_family.get("samples", {})}.get("source")
-    return {"source row": _origin(storage, source, sample_id), **rows_by_family}
+        rows.setdefault("dedup", {})["copied_by"] = copies[0][0]
+    source = {**rows.get("rejects", {}), **rows.get("samples", {})}.get("source")
+    return {"source row": _origin(storage, source, sample_id), **rows}
 
 
 def _row(connection: duckdb.DuckDBPyConnection, family: str, sample_id: int) -> dict[str, Any] | None:

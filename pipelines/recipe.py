@@ -2,6 +2,10 @@
 
     plugins = ["my_lab.rules"]    # modules of one's own: pipelines/runtime/plugins.py
 
+    [[sources]]                   # what `pairmill run`, and `ingest` without arguments, read
+    name = "laion2b-en"
+    files = ["laion2b-en/*.parquet"]
+
     [stage1.clip_similarity]
     min = 0.28
     missing = "keep"
@@ -10,8 +14,8 @@
 The class of each section lies beside the step that reads it (`fetching/settings.py`, …); rules keep their own thresholds
 (`filters`). `--set section.key=value` overrides, and so do the options of a job.
 
-Relative paths in a recipe are relative to the recipe's folder, so that a recipe can lie beside its data; those of `--set` and of
-options are relative to the working folder.
+Relative paths in a recipe (the `Location`s of its settings) are relative to the recipe's folder, so that a recipe can lie beside
+its data; those of `--set` and of options are relative to the working folder.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ def require(folder: Path, corpus: Path | None) -> None:
         raise RequestError(f"--root {folder} cannot be made ({error.strerror}); name a folder that can") from None
     marker = folder / MARKER
     if marker.exists() and json.loads(marker.read_text())["made_from"] != _made_from(corpus):
-        was = json.loads(marker.read_text())["made_from"]
-        cause = "another corpus" if was["corpus"] != _made_from(corpus)["corpus"] else "an earlier version"
-        raise RequestError(f"{folder} holds the demo of {cause} ({was['corpus']}); name another --root, or remove it")
+        earlier = json.loads(marker.read_text())["made_from"]["corpus"]
+        cause = "another corpus" if earlier != _made_from(corpus)["corpus"] else "an earlier version"
+        raise RequestError(f"{folder} holds the demo of {cause} ({earlier}); name another --root, or remove it")
 
 
 def _made_from(corpus: Path | None) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def _made_from(corpus: Path | None) -> dict[str, Any]:
 
 
 def build(folder: Path, corpus: Path | None, clip: str) -> dict[str, Any]:
-    """Makes the web below `folder`, unless it is there; counts it. Publishers score by the CLIP in the ONNX folder `clip`."""
+    """Makes the web below `folder`, unless it is there; counts it. The CLIP in the ONNX folder `clip` gives the similarities."""
     require(folder, corpus)
     marker = folder / MARKER
     if marker.exists():
@@ -56,7 +56,7 @@ def build(folder: Path, corpus: Path | None, clip: str) -> dict[str, Any]:
     for picture in held_out:
         target = folder / "eval" / f"{picture.key.replace('/', '_')}.{extension(picture)}"
         target.parent.mkdir(exist_ok=True)
-        # Held-out pictures stay on the web too: only the planted links lead there.
+        # Held-out pictures are on the web too: the planted links lead there, and no others.
         shutil.copyfile(folder / "pictures" / rendered[picture.key][0], target)
     counts = {
         "made_from": _made_from(corpus),

@@ -54,7 +54,7 @@ PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp")
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and what is said of it.
+    """A picture with its sentences.
 
     key        its path on the demo web, without ending
     file       where its pixels come from; for an emoji the font
@@ -82,16 +82,18 @@ def debian_packages(cache: Path) -> Path:
         raise RequestError("the demo's pictures come from Debian packages, and there is no apt-get here; give --corpus DIR")
     work = cache / f"debian.{os.getpid()}"
     work.mkdir(parents=True, exist_ok=True)
-    # Refreshing the lists needs root on most machines; where it is refused the lists that are there must do.
+    # Refreshing the package lists needs root on most machines; without it the present lists are used.
     subprocess.run(["apt-get", "-qq", "update"], cwd=work, capture_output=True, timeout=300, check=False)
     for package in PACKAGES:
-        got = subprocess.run(["apt-get", "-qq", "download", package], cwd=work, capture_output=True, timeout=900, check=False)
-        found = sorted(work.glob(f"{package}_*.deb"))
-        if not found:
-            cause = (got.stderr.decode(errors="replace").strip().splitlines() or ["no package came"])[-1]
+        download = subprocess.run(
+            ["apt-get", "-qq", "download", package], cwd=work, capture_output=True, timeout=900, check=False
+        )
+        archives = sorted(work.glob(f"{package}_*.deb"))
+        if not archives:
+            cause = (download.stderr.decode(errors="replace").strip().splitlines() or ["no package came"])[-1]
             raise RequestError(f"apt-get download {package} failed ({cause}); refresh apt's lists, or give --corpus DIR")
-        subprocess.run(["dpkg-deb", "-x", str(found[0]), str(work / "tree")], check=True, timeout=300)
-        found[0].unlink()
+        subprocess.run(["dpkg-deb", "-x", str(archives[0]), str(work / "tree")], check=True, timeout=300)
+        archives[0].unlink()
     (work / "tree" / ".complete").touch()
     shutil.rmtree(unpacked, ignore_errors=True)
     (work / "tree").rename(unpacked)
@@ -139,14 +141,14 @@ def load_emoji(font: Path, folders: list[Path]) -> list[Picture]:
 
 
 def _annotations(folders: list[Path], locale: str) -> Iterator[tuple[str, str]]:
-    name, keywords = dict[str, str](), dict[str, str]()
+    names, keywords = dict[str, str](), dict[str, str]()
     for folder in folders:
         path = folder / f"{locale}.xml"
         if path.exists():
             for node in ElementTree.parse(path).iter("annotation"):
-                into = name if node.get("type") == "tts" else keywords
-                into[node.get("cp", "")] = (node.text or "").strip()
-    for text, said in name.items():
-        words = [word.strip() for word in keywords.get(text, "").split("|") if word.strip() not in ("", said, "↑↑↑")]
-        if said and said != "↑↑↑":
-            yield text, f"{said}: {', '.join(words)}" if words else said
+                target = names if node.get("type") == "tts" else keywords
+                target[node.get("cp", "")] = (node.text or "").strip()
+    for text, title in names.items():
+        words = [word.strip() for word in keywords.get(text, "").split("|") if word.strip() not in ("", title, "↑↑↑")]
+        if title and title != "↑↑↑":
+            yield text, f"{title}: {', '.join(words)}" if words else title

@@ -1,4 +1,4 @@
-"""Captions that are none, made up from parts so that no two runs of a kind look alike. Each takes a random generator."""
+"""Random texts that are no captions: boilerplate, placeholders, code, gibberish; each a function of a random generator."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ WORDS = [
 def boilerplate(chance: random.Random) -> str:
     """Menus, error pages, notices, shop furniture."""
     menu = f" {chance.choice('|»>/')} ".join(["Home", *chance.sample(MENU[1:], chance.randint(2, 4))])
-    code, said = chance.choice(
+    code, phrase = chance.choice(
         ((404, "Not Found"), (403, "Forbidden"), (500, "Internal Server Error"), (503, "Service Unavailable"))
     )
     return chance.choice(
         (
             menu,
-            f"{code} {said}",
-            f"Error {code}: {said} - nginx/1.{chance.randint(10, 25)}",
+            f"{code} {phrase}",
+            f"Error {code}: {phrase} - nginx/1.{chance.randint(10, 25)}",
             f"This website uses cookies {chance.choice(('to improve your experience', 'for statistics', '- learn more'))}",
             f"© {chance.randint(2001, 2021)} {chance.choice(('Acme Ltd', 'Example Media', 'Foto Huber'))}. All rights reserved.",
             f"Click to enlarge {chance.choice(WORDS)} {chance.randint(1, 99)}",

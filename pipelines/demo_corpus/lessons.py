@@ -37,7 +37,7 @@ from sharding.layout import SUMMARY, shard_name
 from sharding.sample import Sample, sample_json
 from sharding.writer import write_shard
 
-ASKED_LANGUAGES = ("en", "zh", "de", "fr", "es", "pt", "it", "ru")
+PROMPT_LANGUAGES = ("en", "zh", "de", "fr", "es", "pt", "it", "ru")
 PROMPTS = 100
 SHARD = 5_000
 SEED = 0
@@ -62,8 +62,8 @@ def base(locale: str) -> str:
 def prompts(stamps: Sequence[Picture], emoji: Sequence[Picture], rendered: Container[str]) -> list[Prompt]:
     """A hundred stamps, a language each. The noun is the name Unicode gives the thing, where the stamp's own sentence uses it."""
     names = {dict(picture.sentences)["en"].partition(": ")[0].lower(): dict(picture.sentences) for picture in emoji}
-    able = [prompt for picture in stamps if (prompt := _prompt(picture, names)) is not None]
-    shuffled = rng("prompts", SEED).sample(able, len(able))
+    candidates = [prompt for picture in stamps if (prompt := _prompt(picture, names)) is not None]
+    shuffled = rng("prompts", SEED).sample(candidates, len(candidates))
     by_key = {picture.key: picture for picture in stamps}
     chosen = [prompt for prompt in shuffled if prompt.key in rendered and _is_new(prompt, by_key[prompt.key])][:PROMPTS]
     return sorted(chosen, key=lambda prompt: prompt.key)
@@ -71,9 +71,9 @@ def prompts(stamps: Sequence[Picture], emoji: Sequence[Picture], rendered: Conta
 
 def _is_new(prompt: Prompt, picture: Picture) -> bool:
     """Is the sentence one that no other language has word for word?"""
-    said = [(base(locale), sentence) for locale, sentence in picture.sentences if prompt.noun in sentence.lower()]
-    elsewhere = {sentence for language, sentence in said if language != prompt.language}
-    return not any(sentence in elsewhere for language, sentence in said if language == prompt.language)
+    with_noun = [(base(locale), sentence) for locale, sentence in picture.sentences if prompt.noun in sentence.lower()]
+    elsewhere = {sentence for language, sentence in with_noun if language != prompt.language}
+    return not any(sentence in elsewhere for language, sentence in with_noun if language == prompt.language)
 
 
 def _prompt(picture: Picture, names: Mapping[str, Mapping[str, str]]) -> Prompt | None:
@@ -85,26 +85,26 @@ def _prompt(picture: Picture, names: Mapping[str, Mapping[str, str]]) -> Prompt 
     nouns = {}
     for locale, sentence in picture.sentences:
         noun = translated.get(base(locale), "").partition(": ")[0].lower()
-        if base(locale) in ASKED_LANGUAGES and noun and noun in sentence.lower():
+        if base(locale) in PROMPT_LANGUAGES and noun and noun in sentence.lower():
             nouns[base(locale)] = noun
     language = rng("asked", SEED, picture.key).choice(sorted(nouns)) if nouns else ""
     return Prompt(picture.key, language, nouns[language]) if nouns else None
 
 
 def sentences(picture: Picture, languages: Sequence[str], *, names_only: bool) -> Iterator[tuple[str, str]]:
-    """(locale, sentence), each sentence once; emoji without their keywords where only names are wanted."""
-    said = set()
+    """(locale, sentence), each sentence once; with `names_only` emoji without their keywords."""
+    seen = set()
     for locale, sentence in picture.sentences:
         text = sentence.partition(": ")[0] if names_only and picture.text else sentence
-        if text not in said and (not languages or base(locale) in languages):
-            said.add(text)
+        if text not in seen and (not languages or base(locale) in languages):
+            seen.add(text)
             yield locale, text
 
 
 def lessons(
     pictures: Sequence[Picture],
     images: Mapping[str, bytes],
-    asked: Sequence[Prompt],
+    held_out: Sequence[Prompt],
     languages: Sequence[str] = (),
     *,
     names_only: bool = False,
@@ -114,15 +114,15 @@ def lessons(
 
     With `talks` the json's `also` holds the picture's sentences in the other languages that may be taught.
     """
-    held = {(prompt.key, prompt.language): prompt.noun for prompt in asked}
+    held = {(prompt.key, prompt.language): prompt.noun for prompt in held_out}
     splits: dict[str, list[Lesson]] = {"train": []}
     examined: dict[tuple[str, str], Lesson] = {}
     for picture in pictures:
         if picture.key not in images:
             continue
-        said = list(sentences(picture, languages, names_only=names_only))
-        taught = [(locale, text) for locale, text in said if (picture.key, base(locale)) not in held] if talks else []
-        for locale, text in said:
+        described = list(sentences(picture, languages, names_only=names_only))
+        taught = [(locale, text) for locale, text in described if (picture.key, base(locale)) not in held] if talks else []
+        for locale, text in described:
             about: dict[str, object] = {"key": picture.key, "language": locale}
             if talks:
                 about["also"] = [[other, words] for other, words in taught if base(other) != base(locale)]
@@ -166,7 +166,7 @@ def main(argv: Iterable[str] | None = None) -> None:
     parser.add_argument("--languages", default="", help="only these, comma-separated (default: all)")
     parser.add_argument("--names-only", action="store_true", help="emoji by name, without their keywords; only those of one sign")
     parser.add_argument(
-        "--talks", action="store_true", help="with each sample what may be said of its picture in other languages"
+        "--talks", action="store_true", help="with each sample the sentences of its picture in other languages that may be taught"
     )
     options = parser.parse_args(list(argv) if argv is not None else None)
     tree = debian_packages(cache_folder())
@@ -176,15 +176,15 @@ def main(argv: Iterable[str] | None = None) -> None:
     shown = [picture for picture in emoji if not options.names_only or len(picture.text.replace("\ufe0f", "")) == 1]
     pictures = [*stamps, *shown]
     images = _images(pictures)
-    asked = prompts(stamps, emoji, images)
+    held_out = prompts(stamps, emoji, images)
     languages = [language for language in options.languages.split(",") if language]
-    splits = lessons(pictures, images, asked, languages, names_only=options.names_only, talks=options.talks)
+    splits = lessons(pictures, images, held_out, languages, names_only=options.names_only, talks=options.talks)
     options.out.mkdir(parents=True, exist_ok=True)
     ids = {"train": 0, "heldout": len(splits["train"])}
     shards = {split: write_shards(rows, split, ids[split], options.out) for split, rows in splits.items()}
     (options.out / SUMMARY).write_bytes(summary_bytes(shards, {"languages": languages, "names_only": options.names_only}))
     counts = {split: len(rows) for split, rows in splits.items()}
-    sys.stdout.write(json.dumps(counts | {"prompts": len(asked)}, sort_keys=True) + "\n")
+    sys.stdout.write(json.dumps(counts | {"prompts": len(held_out)}, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Which rows are published where, and which are planted defects. A function of the pictures and a seed, nothing else.
 
-Good rows are never altered: a defect is a row of its own, made from a good one. Rows of one picture lie in one file; copies lie
-in a source's last file, so that what they copy has the smaller sample_id.
+Good rows are never altered: a defect is a row of its own, a changed copy of a good one. Rows of one picture lie in one file;
+copies lie in a source's last file, so that what they copy has the smaller sample_id.
 """
 
 from __future__ import annotations
@@ -70,8 +70,10 @@ Rendered = Mapping[str, tuple[str, int, int]]  # key → path, width, height
 
 def hold_out(pictures: Sequence[Picture], rendered: Rendered, seed: int) -> list[Picture]:
     """The evaluation set: pictures that are published nowhere but as planted copies. Photographs and drawings, no emoji."""
-    able = [picture for picture in pictures if picture.key in rendered and not picture.text]
-    return sorted(rng("eval", seed).sample(able, min(EVAL_PICTURES, len(able) // 10)), key=lambda picture: picture.key)
+    candidates = [picture for picture in pictures if picture.key in rendered and not picture.text]
+    return sorted(
+        rng("eval", seed).sample(candidates, min(EVAL_PICTURES, len(candidates) // 10)), key=lambda picture: picture.key
+    )
 
 
 def source_of(locale: str, key: str) -> str:
@@ -96,10 +98,10 @@ def good_rows(pictures: Sequence[Picture], rendered: Rendered) -> list[Row]:
     folded = iter(caption_key(sentences).to_pylist())
     for picture in pictures:
         path, width, height = rendered[picture.key]
-        said = set()
+        seen = set()
         for (locale, sentence), words in zip(picture.sentences, folded, strict=False):
-            if words not in said:
-                said.add(words)
+            if words not in seen:
+                seen.add(words)
                 source = source_of(locale, picture.key)
                 file = rng("file", picture.key).randrange(FILES[source])
                 rows.append(Row(source, file, url_of(source, path), path, sentence, locale, width, height))

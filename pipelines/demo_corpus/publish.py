@@ -1,8 +1,7 @@
 """Writes the plan's rows as metadata in the published schemas, and what is true of them as truth.parquet.
 
-The publishers' similarities are what the small CLIP of `infra/models` says of each picture and caption, COYO's unsafe scores what
-OpenNSFW says of the picture, as at COYO itself. Watermark, aesthetic and LAION's unsafe scores are drawn at random: of the
-classifiers that made them no weights are to be had. The report says so.
+Published similarities are those of the small CLIP of `infra/models`; COYO's unsafe scores are OpenNSFW's, as in COYO itself.
+Watermark, aesthetic and LAION's unsafe scores are random: the weights of their classifiers could not be had. The report says so.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ UNKNOWN = 0.02  # the share of rows a publisher gives no scores for
 
 @dataclass(frozen=True)
 class Judged:
-    """What models say of the rows: similarity of each (picture, caption), unsafe probability of each picture of COYO's."""
+    """Scores by models: similarity of each (picture, caption), unsafe probability of each picture in COYO's rows."""
 
     similar: dict[tuple[str, str], float]
     unsafe: dict[str, float]
@@ -78,18 +77,18 @@ def similarities(rows: Sequence[Row], pictures: Path, clip: OnnxClip) -> dict[tu
     """The similarity of every (picture, caption) of the rows, by the model; each picture and caption goes through it once."""
     files = sorted({row.picture for row in rows})
     captions = sorted({row.caption for row in rows}, key=lambda caption: (len(caption), caption))  # little padding
-    images = np.concatenate([clip.embed_pictures([_open(pictures / name) for name in some]) for some in _batches(files)])
-    texts = np.concatenate([clip.embed_captions(some) for some in _batches(captions)])
+    images = np.concatenate([clip.embed_pictures([_open(pictures / name) for name in batch]) for batch in _batches(files)])
+    texts = np.concatenate([clip.embed_captions(batch) for batch in _batches(captions)])
     place = {name: i for i, name in enumerate(files)}, {caption: i for i, caption in enumerate(captions)}
-    found = similarity(images[[place[0][row.picture] for row in rows]], texts[[place[1][row.caption] for row in rows]])
-    return {(row.picture, row.caption): float(value) for row, value in zip(rows, found, strict=True)}
+    values = similarity(images[[place[0][row.picture] for row in rows]], texts[[place[1][row.caption] for row in rows]])
+    return {(row.picture, row.caption): float(value) for row, value in zip(rows, values, strict=True)}
 
 
 def unsafe_probabilities(rows: Sequence[Row], pictures: Path, open_nsfw: Any) -> dict[str, float]:
     """OpenNSFW's probability for every picture that COYO's rows show, each once."""
     files = sorted({row.picture for row in rows if row.source == "coyo"})
-    found = [unsafe(open_nsfw, [_open(pictures / name) for name in some]) for some in _batches(files)]
-    return dict(zip(files, np.concatenate([np.zeros(0), *found]).tolist(), strict=True))
+    probabilities = [unsafe(open_nsfw, [_open(pictures / name) for name in batch]) for batch in _batches(files)]
+    return dict(zip(files, np.concatenate([np.zeros(0), *probabilities]).tolist(), strict=True))
 
 
 def _batches(items: list[str]) -> Iterator[list[str]]:

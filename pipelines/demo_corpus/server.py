@@ -1,8 +1,7 @@
 """Serves the demo's pictures on 127.0.0.1, and misbehaves under the path prefixes that name a defect.
 
 `python -m pipelines.demo_corpus.server FOLDER` prints its port on the first line of stdout. When its stdin closes it goes on for
-half a minute: the web does not go down because a mill was killed, and workers that outlive their driver for a moment must not
-find every link dead.
+half a minute: workers that outlive a killed driver for a moment must not record every link as dead.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SLOW_SECONDS = 60.0
 LINGER_SECONDS = 30.0
-END = "end"  # said on stdin by a caller that needs the web no more
+END = "end"  # written to stdin by a caller that needs the web no more
 LOG = web.AppKey("log", dict[str, int])
 FOLDER = web.AppKey("folder", Path)
 
@@ -76,16 +75,16 @@ def _tiny(path: Path) -> bytes:
 
 
 async def log(request: web.Request) -> web.StreamResponse:
-    """How often each address was asked for, as JSON."""
+    """How often each address was requested, as JSON."""
     return web.json_response(request.app[LOG])
 
 
 @web.middleware
 async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Counts requests by host and path."""
-    asked = request.app[LOG]
+    requests = request.app[LOG]
     key = f"{request.host.partition(':')[0]}{request.path}"
-    asked[key] = asked.get(key, 0) + 1
+    requests[key] = requests.get(key, 0) + 1
     return await handler(request)
 
 
@@ -100,15 +99,15 @@ def application(folder: Path) -> web.Application:
 
 
 async def serve(folder: Path) -> None:
-    """Serves until half a minute after stdin closes, or until it is told to end."""
+    """Serves until half a minute after stdin closes, or at once when `END` comes first."""
     runner = web.AppRunner(application(folder), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     sys.stdout.write(f"{runner.addresses[0][1]}\n")
     sys.stdout.flush()
-    last_words = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    if last_words != END:
+    last_line = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    if last_line != END:
         await asyncio.sleep(LINGER_SECONDS)
     await runner.cleanup()
 

@@ -36,19 +36,19 @@ LEAST = {"latin": 3, "cyrillic": 1}
 
 def words(pictures: Iterable[Picture]) -> dict[str, set[str]]:
     """The folded words of each language."""
-    found: dict[str, set[str]] = {}
+    by_language: dict[str, set[str]] = {}
     for picture in pictures:
         for locale, sentence in picture.sentences:
-            found.setdefault(base(locale), set()).update(map(folded, re.findall(r"[^\W\d_]+", sentence)))
-    return found
+            by_language.setdefault(base(locale), set()).update(map(folded, re.findall(r"[^\W\d_]+", sentence)))
+    return by_language
 
 
-def seen(alphabet: str, spoken: Iterable[set[str]], least: int) -> np.ndarray:
+def frequent_trigrams(alphabet: str, vocabularies: Iterable[set[str]], least: int) -> np.ndarray:
     """bool[(A + 1)³]: whether `least` words have each trigram of an alphabet of A letters; 0 stands for a word's edge."""
     number = {letter: place for place, letter in enumerate(EDGE + alphabet)}
     counts: Counter[tuple[int, int, int]] = Counter()
-    for language in spoken:
-        for word in language:
+    for vocabulary in vocabularies:
+        for word in vocabulary:
             if len(word) > 2 and all(letter in number for letter in word):
                 letters = [0, *(number[letter] for letter in word), 0]
                 counts.update(set(zip(letters, letters[1:], letters[2:], strict=False)))
@@ -62,9 +62,11 @@ def main() -> None:
     """Prints a line an alphabet: its name and the packed bits, compressed, in base 64."""
     tree = debian_packages(cache_folder())
     pictures = [*load_folder(tree / STAMPS, "stamps"), *load_emoji(tree / FONT, [tree / folder for folder in ANNOTATIONS])]
-    spoken = words(pictures)
+    vocabularies = words(pictures)
     for name, alphabet in ALPHABETS.items():
-        bits = np.packbits(seen(alphabet, (spoken[language] for language in LANGUAGES[name].split()), LEAST[name]))
+        bits = np.packbits(
+            frequent_trigrams(alphabet, (vocabularies[language] for language in LANGUAGES[name].split()), LEAST[name])
+        )
         packed = base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode()
         sys.stdout.write(f"{name} {packed}\n")
 

@@ -27,7 +27,7 @@ CHAIN = {
     ),
     "fetch": Job("download, check and resize the images", "pairmill stage1, for sizes as measured and failed downloads", "fetch"),
     "score": Job(
-        "score the images by models of yours (similarity, aesthetic, unsafe, watermark)",
+        "score the images by models of your choice (similarity, aesthetic, unsafe, watermark)",
         "pairmill stage1, to judge by these scores",
         "models,fetch",
     ),
@@ -52,6 +52,6 @@ QUESTIONS = {
         "find the stage-1 thresholds that give a retention, without running any job",
         "pairmill stage1 with the recipe written by --out",
     ),
-    "captions-check": Job("show which caption rules drop captions of yours", "pairmill stage2 applies these rules to a manifest"),
+    "captions-check": Job("show which caption rules drop your captions", "pairmill stage2 applies these rules to a manifest"),
 }
 JOBS = CHAIN | WHOLE | QUESTIONS

@@ -15,7 +15,8 @@ S = TypeVar("S", bound=Section)
 class ScoreSettings(Section):
     """Which models score the pictures. A model not named does not score; checkpoints are safetensors, by path or URI.
 
-    clip_model  an open_clip model, the .json of one, or "onnx": then the checkpoint is a folder of trainer_bridge.export_onnx
+    clip_model  an open_clip model, the .json of one (by a path from the working folder), or "onnx": then the checkpoint is a
+                folder of trainer_bridge.export_onnx
     by_score    settings of scores that have a class of their own for them, as a plugin's: by_score.<score>.<setting>
     gpus        of a worker; 0 runs on a core
     workers     how many hold the models; 0: as many as the cluster's GPUs (or cores) allow

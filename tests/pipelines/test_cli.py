@@ -44,7 +44,8 @@ def run_at_terminal(*arguments: str) -> tuple[int, list[str]]:
                 shown += os.read(terminal, 4096)
             except OSError:  # the other end is closed
                 break
-        return process.wait(TIME_LIMIT), shown.decode().splitlines()
+        lines = shown.decode().replace("\x1b[0m", "").splitlines()  # a library resets the terminal's colours at its end
+        return process.wait(TIME_LIMIT), [line for line in lines if line]
 
 
 def files(folder: Path) -> None:

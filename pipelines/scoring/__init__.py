@@ -37,6 +37,7 @@ def provenance(settings: ScoreSettings) -> dict[str, Any]:
     for name in settings.by_score:
         if name not in known:
             raise RequestError(f"score.by_score.{name} is no score; {nearest(name, known)}")
+        settings.own(name, known[name].settings)
     made_by = {name: score.provenance(settings) for name, score in known.items()}
     chosen = {name: dict(models) for name, models in made_by.items() if models is not None}
     if not chosen:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from infra.compat.settings import Section
 from pipelines.manifest.precedence import PRECEDENCE
 from pipelines.manifest.tables import FAMILIES
 from pipelines.scoring.settings import ScoreSettings
@@ -49,12 +50,14 @@ class Score:
     load            (settings, device) -> a function Batch[N] -> float32[N], NaN where there is no score; done once per worker.
                     RequestError when the model does not load
     reads_captions  whether a batch holds a caption for each picture. If not, each distinct picture is scored once
+    settings        the class of its own settings, `score.by_score.<name>`, which `ScoreSettings.own` reads; none by default
     """
 
     name: str
     provenance: Callable[[ScoreSettings], Mapping[str, Any] | None]
     load: Callable[[ScoreSettings, str], Scorer]
     reads_captions: bool = False
+    settings: type[Section] = Section
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or (self.name in PRECEDENCE and self.name not in FAMILIES["scores"].names):

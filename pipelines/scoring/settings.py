@@ -37,6 +37,8 @@ class ScoreSettings(Section):
 
     def own(self, score: str, kind: type[S]) -> S:
         """The settings below `by_score` of one score, as its class has them; RequestError when they are wrong."""
+        if score in self.by_score and not kind.model_fields:
+            raise RequestError(f"score.by_score.{score}: this score has no settings of its own; leave them out")
         try:
             return kind.model_validate(self.by_score.get(score, {}))
         except ValidationError as error:

@@ -204,6 +204,8 @@ def test_wrong_requests_are_one_line(manifest: Storage, model: Path, ray_session
         run(manifest, Path("nowhere"))
     with pytest.raises(RequestError, match=r"'coio' is no source; did you mean 'coyo'"):
         run(manifest, model, "--set", 'caption.sources=["coio"]')
+    with pytest.raises(RequestError, match=r"caption\.captioner = 'intern' is no captioner; did you mean 'internvl'"):
+        run(manifest, model, "--set", "caption.captioner=intern")
     if not torch.cuda.is_available():
         with pytest.raises(RequestError, match=r"no GPU that Ray sees; set caption\.gpus=0"):
             run(manifest, model, "--set", "caption.gpus=1")

@@ -168,6 +168,8 @@ def test_a_run_made_again_gives_the_same_bytes_and_a_committed_chunk_is_not_made
         ({"watermark_model": "resnet10x"}, "did you mean 'resnet10t'"),
         ({"watermark_checkpoint": "HEAD"}, "holds no fc.weight"),
         ({"watermark_class": "7"}, "has 2 classes"),
+        ({"by_score.unsaf.floor": "1"}, r"score\.by_score\.unsaf is no score; did you mean 'unsafe'"),
+        ({"by_score.unsafe.floor": "1"}, r"score\.by_score\.unsafe: this score has no settings of its own"),
     ],
 )
 def test_a_wrong_model_is_one_line_and_nothing_is_written(

@@ -81,7 +81,12 @@ def load_brightness(settings, device):
     return lambda batch: np.array([np.asarray(picture).mean() / 255 * scale for picture in batch.pictures], np.float32)
 
 SCORES = [
-    Score("brightness", lambda settings: settings.own("brightness", Brightness).model_dump(), load_brightness),
+    Score(
+        "brightness",
+        lambda settings: settings.own("brightness", Brightness).model_dump(),
+        load_brightness,
+        settings=Brightness,
+    ),
     Score(
         "caption_density",
         lambda settings: {"model": "characters a pixel"},

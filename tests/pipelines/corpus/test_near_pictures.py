@@ -18,7 +18,7 @@ from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
-from sharding.writer import ShardWriter
+from sharding.tar import TarWriter
 from tests.conftest import draw
 
 # (picture, JPEG quality, caption) of each sample; those of part 1 begin at 4
@@ -56,7 +56,7 @@ def manifest(tmp_path: Path) -> Storage:
     Path(storage.full("images")).mkdir(parents=True)
     bodies = [jpeg(number, quality) for number, quality, _ in SAMPLES]
     with Path(storage.full("images/a.tar")).open("wb") as handle:
-        writer = ShardWriter(handle)
+        writer = TarWriter(handle)
         places = [writer.add(str(i), {"jpg": body})["jpg"] for i, body in enumerate(bodies)]
         writer.close()
     first = 0

@@ -152,4 +152,4 @@ def conform(table: pa.Table, family: str) -> pa.Table:
         table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
         for field in fields
     ]
-    return pa.table(columns, schema=pa.schema(fields, table.schema.metadata))
+    return pa.table(columns, schema=pa.schema(fields).with_metadata(table.schema.metadata))

@@ -9,24 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from pipelines.demo import METADATA
+from pipelines.demo import write_recipe
 from pipelines.demo_corpus.server import END
 from tests.support.s3 import Faults, bucket, environment, faulty
 
-# All jobs of a run in one process, so that Ray starts once.
-CHAIN = """
-import json, sys
-from importlib import import_module
-for job, arguments in json.loads(sys.argv[1]):
-    counts = import_module(f"pipelines.{job}").main(arguments)
-    assert not counts.get("failed"), (job, counts["failed"])
-"""
 COMPARED = ("manifest", "images", "receipts")
 
 
@@ -46,22 +37,19 @@ def s3(s3_server: int) -> int:
 
 
 def chain(web: Path, site: int, root: str, out: str) -> list[str]:
-    """The command that runs every job from ingest to export."""
-    recipe = str(files("pipelines.demo_corpus") / "recipe.toml")
-    common = ["--root", root, "--recipe", recipe, "--set", "stage1.clip_similarity.enabled=false"]
-    jobs = []
-    for source, pattern in METADATA.items():
-        jobs.append(("ingest", [*common, source, *sorted(map(str, (web / "metadata" / source).glob(pattern)))]))
-    for job, arguments in (
-        ("stage1", []),
-        ("fetch", ["--set", f'fetch.connect_to."pictures.test"="127.0.0.1:{site}"', "--set", "fetch.chunk=20"]),
-        ("stage1", []),
-        ("dedup", ["--against", f"demo={web / 'eval'}"]),
-        ("stage2", []),
-        ("export", ["--stage", "2", "--out", out, "--set", "export.samples_per_shard=100"]),
-    ):
-        jobs.append((job, [*common, *arguments]))
-    return [sys.executable, "-c", CHAIN, json.dumps(jobs)]
+    """The command that runs the demo's recipe from ingest to export, without models."""
+    recipe = write_recipe(web, corpus=web)
+    settings = {
+        'fetch.connect_to."pictures.test"': f"127.0.0.1:{site}",
+        "fetch.chunk": 20,
+        "score.clip_model": "",
+        "score.clip_checkpoint": "",
+        "caption.model": "",
+        "export.out": out,
+        "export.samples_per_shard": 100,
+    }
+    overrides = [word for name, value in settings.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+    return [sys.executable, "-m", "pipelines.run", "--root", root, "--recipe", str(recipe), *overrides]
 
 
 def run(command: list[str], more: dict[str, str]) -> None:

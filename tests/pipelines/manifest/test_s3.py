@@ -41,7 +41,8 @@ def chain(web: Path, site: int, root: str, out: str) -> list[str]:
     recipe = write_recipe(web, corpus=web)
     settings = {
         'fetch.connect_to."pictures.test"': f"127.0.0.1:{site}",
-        "fetch.chunk": 20,
+        "fetch.chunk": 60,
+        "fetch.first_byte_timeout": 5.0,
         "score.clip_model": "",
         "score.clip_checkpoint": "",
         "caption.model": "",

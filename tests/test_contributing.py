@@ -78,7 +78,14 @@ def house(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("checklist", checklists(), ids=lambda checklist: checklist.name)
+QUICK = {"A rule"}  # the others start Ray as often, and run in CI's second half
+PARAMETERS = [
+    pytest.param(checklist, id=checklist.name, marks=[] if checklist.name in QUICK else pytest.mark.slow)
+    for checklist in checklists()
+]
+
+
+@pytest.mark.parametrize("checklist", PARAMETERS)
 def test_a_checklist_does_what_it_says(checklist: Checklist, house: Path) -> None:
     for file, after, text in checklist.files:
         path = house / file

@@ -146,6 +146,7 @@ def test_a_person_at_a_terminal_sees_a_table_and_what_to_run_next(ingested: Path
     assert status == 0 and len(shown) == 1 and json.loads(shown[0])["dropped"] == 1
 
 
+@pytest.mark.slow
 def test_jobs_with_tables_of_their_own_end_in_a_sentence_at_a_terminal_and_in_json_elsewhere(ingested: Path) -> None:
     captions = ingested.parent / "captions.txt"
     captions.write_text("A red fox in the snow\n")

@@ -245,6 +245,7 @@ def kill_at_line(command: list[str], number: int, seconds: float) -> bool:
     return running
 
 
+@pytest.mark.slow
 def test_kill_anywhere_leaves_the_same_bytes(undisturbed, corpus: Path, tmp_path: Path) -> None:
     chance, root, kills = random.Random(1), tmp_path / "root", 0
     for line in sorted(chance.sample(range(2, JOB_LINES), 5)):

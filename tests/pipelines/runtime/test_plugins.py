@@ -152,6 +152,7 @@ def job(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(2000)
 def test_one_of_each_kind_works_on_rays_workers(lab: Path) -> None:
     pictured(lab / "root")

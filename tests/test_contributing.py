@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests import ROOT
+from tests.support.checklists import Checklist, checklists
 from tests.support.pictured import PART, pictured
 
 LIMIT = 600  # seconds for the commands of one checklist, some ten times what they take
-SECTION = re.compile(r"^### (.+?)\n(.*?)(?=^### |\Z)", re.M | re.S)
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
-PLACE = re.compile(r'^# (\S+?)(?:, after "(.+)")?\n')
 ROOMS = ("pipelines", "filters", "sharding", "trainer_bridge", "infra")
 META = {
     "URL": ["http://a.test/1.jpg", "http://a.test/a-rather-long-name.jpg"],
@@ -29,33 +25,6 @@ META = {
     "HEIGHT": [480, 480],
     "similarity": [0.3, 0.3],
 }
-
-
-class Checklist(NamedTuple):
-    """A section of CONTRIBUTING.md: (file, line to insert after, text) of each block, the commands, the words they print."""
-
-    name: str
-    files: list[tuple[str, str, str]]
-    commands: str
-    words: list[str]
-
-
-def checklists() -> list[Checklist]:
-    """The sections below "Checklists"."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Checklists")[2]
-    found = []
-    for name, body in SECTION.findall(text):
-        files, commands = [], ""
-        for language, block in BLOCK.findall(body):
-            if language == "sh":
-                commands = block
-                continue
-            place = PLACE.match(block)
-            assert place, f"a block of {name!r} does not begin with its file"
-            files.append((place[1], place[2] or "", block[place.end() :]))
-        words = re.findall(r"`([^`]+)`", next(line for line in body.splitlines() if line.startswith("→")))
-        found.append(Checklist(name, files, commands, words))
-    return found
 
 
 @pytest.fixture

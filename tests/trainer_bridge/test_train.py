@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from infra.compat.errors import RequestError
 from sharding import Sample, sample_json
 from tests import ROOT
+from tests.support.checklists import checklists
 from tests.support.shards import write_dataset
 from trainer_bridge.checkpoints.model_folders import save_contrastive
 from trainer_bridge.data.tokenizer import train_tokenizer
@@ -195,80 +196,6 @@ def assert_frozen(stage: str, start: Path, trained: Path, summary: dict) -> None
         assert torch.equal(kernel, before["image_tower.patches.weight"])
 
 
-NEW_STAGE = {
-    "trainer_bridge/models/mean_colour.py": '''
-"""Predicts the mean colour of a picture."""
-from torch import Tensor, nn
-
-
-class MeanColour(nn.Module):
-    def __init__(self, side: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(3 * side * side, 3)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.linear(pixels.flatten(1))
-''',
-    "trainer_bridge/stages/colour.py": '''
-"""Learns the mean colour of pictures."""
-import torch
-from pydantic import Field
-from safetensors.torch import load_file, save_file
-
-from trainer_bridge.data.transforms import decode, normalise, whole
-from trainer_bridge.models.mean_colour import MeanColour
-from trainer_bridge.stages.settings import Experiment, OneRate
-from trainer_bridge.stages.stage import Stage, parameter_groups
-
-
-class ColourExperiment(Experiment):
-    side: int = Field(ge=1)
-    optimizer: OneRate
-
-
-class ColourStage(Stage):
-    experiment_type = ColourExperiment
-
-    def __init__(self, experiment, dataset, start, out):
-        self.experiment, self.model = experiment, MeanColour(experiment.side)
-
-    def transform(self, image, rng):
-        return whole(decode(image, self.experiment.side), self.experiment.side)
-
-    def parameters(self):
-        return parameter_groups(self.model.named_parameters(), {"": self.experiment.optimizer.lr}, 0.0)
-
-    def losses(self, engine, batch, device):
-        pixels = normalise(batch.pixels.to(device))
-        return {"colour": (engine(pixels) - pixels.mean(dim=(2, 3))).square().mean()}
-
-    def save(self, folder, state):
-        folder.mkdir()
-        save_file(state, folder / "colour.safetensors")
-
-    @classmethod
-    def wrote(cls, folder):
-        return (folder / "colour.safetensors").exists()
-
-    @classmethod
-    def evaluate(cls, folder, dataset, split):
-        return {"outputs": len(load_file(folder / "colour.safetensors")["linear.bias"])}
-''',
-    "trainer_bridge/configs/colour.toml": """
-side = 8
-[data]
-batch = 4
-[optimizer]
-lr = 0.01
-warmup = 1
-steps = 2
-[run]
-micro_batch = 4
-precision = "fp32"
-""",
-}
-
-
 def test_a_new_stage_is_three_files(shards: Path, tmp_path: Path) -> None:
     house, out = tmp_path / "house", tmp_path / "out"
     house.mkdir()
@@ -277,8 +204,10 @@ def test_a_new_stage_is_three_files(shards: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "infra" / "compat", house / "infra" / "compat")
     if (ROOT / "infra" / "__init__.py").exists():
         shutil.copy(ROOT / "infra" / "__init__.py", house / "infra")
-    for path, text in NEW_STAGE.items():
-        (house / path).write_text(text.lstrip())
+    (stage,) = [checklist for checklist in checklists() if checklist.name == "A training stage"]
+    assert len(stage.files) == 3
+    for path, _, text in stage.files:
+        (house / path).write_text(text)
     trainer = [sys.executable, "-m", "trainer_bridge.train"]
     config = house / "trainer_bridge" / "configs" / "colour.toml"
     request = ["--stage", "colour", "--config", str(config), "--shards", str(shards), "--out", str(out)]

@@ -50,6 +50,10 @@ class Rule:
     missing: str = "keep"
     measure: Measure | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.columns, str):
+            raise TypeError(f"rule {self.name!r} has columns={self.columns!r}; write a tuple, ({self.columns!r},)")
+
 
 @dataclass(frozen=True)
 class RuleSetting:

@@ -43,20 +43,20 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     settings = recipe_of(options).stage1_rules()
     storage = Storage(options.root)
     command_line.require_parts(storage)
-    known = Known(options.root)
+    manifest = SampledManifest(options.root)
     if options.compare:
-        return _compare(known, settings, load_recipe(options.compare).stage1_rules())
+        return _compare(manifest, settings, load_recipe(options.compare).stage1_rules())
     names = [setting.rule.name for setting in scalable(settings)]
     if options.policy not in (TOGETHER, *names):
         raise RequestError(f"--policy {options.policy!r} is no factor; {nearest(options.policy, [TOGETHER, *names])}")
-    targets = _targets(options.target, known.totals)
-    fits = {source: _fit(known, source, settings, target, options.policy) for source, target in targets.items()}
+    targets = _targets(options.target, manifest.totals)
+    fits = {source: _fit(manifest, source, settings, target, options.policy) for source, target in targets.items()}
     if options.out:
         _write_recipe(options.out, options.recipe, settings, fits)
     return {"sources": fits, "recipe": str(options.out) if options.out else None, "failed": {}}
 
 
-class Known:
+class SampledManifest:
     """What the manifest knows of each source: how many rows were read, and the columns that rules read."""
 
     def __init__(self, root: str) -> None:
@@ -74,7 +74,7 @@ class Known:
         """(samples of the source, or one in so many of them; the rows read that these stand for; one in how many)."""
         one_in = -(-self.totals[source] // MOST)
         query = f"""
-            select {", ".join(["sample_id", *(f'"{column}"' for column in columns)])} from manifest
+            select {", ".join(f'"{column}"' for column in dict.fromkeys(["sample_id", *columns]))} from manifest
             where source = $source and hash(sample_id) % $one_in = 0
         """
         table = self.connection.sql(query, params={"source": source, "one_in": one_in}).to_arrow_table()
@@ -101,11 +101,11 @@ def _targets(given: Sequence[str], totals: Mapping[str, int]) -> dict[str, float
     return targets
 
 
-def _fit(known: Known, source: str, settings: Sequence[RuleSetting], target: float, policy: str) -> dict[str, Any]:
-    table, total, one_in = known.table(source, required_columns(settings))
+def _fit(manifest: SampledManifest, source: str, settings: Sequence[RuleSetting], target: float, policy: str) -> dict[str, Any]:
+    table, total, one_in = manifest.table(source, required_columns(settings))
     now = kept_share(table, settings, source, total)
-    result: dict[str, Any] = {"rows": known.totals[source], "one_in": one_in, "target": target, "kept_now": now}
-    sys.stderr.write(f"\n{source}: {known.totals[source]:,} rows, {now:.1%} kept now, {target:.1%} wanted{_drawn(one_in)}\n")
+    result: dict[str, Any] = {"rows": manifest.totals[source], "one_in": one_in, "target": target, "kept_now": now}
+    sys.stderr.write(f"\n{source}: {manifest.totals[source]:,} rows, {now:.1%} kept now, {target:.1%} wanted{_drawn(one_in)}\n")
     try:
         if policy == TOGETHER:
             fit = scale_together(table, settings, source, target, total)
@@ -158,17 +158,17 @@ def _write_recipe(out: Path, current: str | None, settings: Sequence[RuleSetting
     load_recipe(str(out))
 
 
-def _compare(known: Known, settings: Sequence[RuleSetting], others: Sequence[RuleSetting]) -> dict[str, Any]:
+def _compare(manifest: SampledManifest, settings: Sequence[RuleSetting], others: Sequence[RuleSetting]) -> dict[str, Any]:
     """What changes from the current rules to others: samples that stay, leave or come back, and reasons by rule."""
     changes = {}
-    for source in known.totals:
-        table, total, one_in = known.table(source, required_columns([*settings, *others]))
+    for source in manifest.totals:
+        table, total, one_in = manifest.table(source, required_columns([*settings, *others]))
         (keep, reasons), (keep_then, reasons_then) = (evaluate(table, rules, source) for rules in (settings, others))
         counted = pa.table({"now": keep, "then": keep_then}).group_by(["now", "then"]).aggregate([([], "count_all")]).to_pylist()
         moved = {(row["now"], row["then"]): row["count_all"] * one_in for row in counted}
         by_rule = {name: (_count(reasons, name) * one_in, _count(reasons_then, name) * one_in) for name in _names(settings)}
         changes[source] = {
-            "rows": known.totals[source],
+            "rows": manifest.totals[source],
             "one_in": one_in,
             "kept_now": kept_share(table, settings, source, total),
             "kept_then": kept_share(table, others, source, total),

@@ -41,6 +41,7 @@ from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.precedence import PRECEDENCE, require_columns
 from pipelines.reporting.settings import ReportSettings
 from pipelines.runtime.plugins import any_defines, load_plugins, with_plugins
+from pipelines.runtime.verdicts import inputs_of
 from pipelines.scoring import scores
 from pipelines.scoring.settings import ScoreSettings
 from pipelines.sources import sources
@@ -85,7 +86,8 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
 
 def load_recipe(path: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in the file at `path` with `section.key=value` overrides; RequestError says what is wrong where."""
-    recipe = _validated(read_toml(path, "recipe"), f"recipe {path}", Path(path).resolve().parent) if path else Recipe()
+    where, folder = (f"recipe {path}", Path(path).resolve().parent) if path else ("the default recipe", None)
+    recipe = _validated(read_toml(path, "recipe") if path else {}, where, folder)
     if not overrides:
         return recipe
     document = recipe.model_dump(exclude_unset=True)
@@ -109,8 +111,8 @@ def _validated(document: Mapping[str, Any], where: str, folder: Path | None = No
 def _load_plugins(recipe: Recipe) -> None:
     """Loads the recipe's plugins and sets all rules; RequestError or ValueError when that cannot be done."""
     load_plugins(recipe.plugins)
-    recipe.stage1_rules()
-    recipe.stage2_rules()
+    inputs_of(recipe.stage1_rules(), "stage1")
+    inputs_of(recipe.stage2_rules(), "stage2")
     for kind, members in (("SOURCES", sources), ("SCORES", scores), ("CAPTIONERS", captioners)):
         if any_defines(kind):
             members()

@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("query", metavar="QUERY", help='e.g. "select source, count(*) from manifest group by 1"')
     parser.add_argument("--root", default=root, required=root is None, metavar="URI", help="the manifest (or PAIRMILL_ROOT)")
     parser.add_argument("--format", choices=FORMATS, default="table")
+    parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     options = parser.parse_args(argv)
     try:
         answer(options.root, options.query, options.format)

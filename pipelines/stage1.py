@@ -24,7 +24,6 @@ from pipelines.runtime.step import PartResult, Step, run_step
 from pipelines.runtime.verdicts import describe, inputs_of, verdict_counts
 
 FAMILY = "stage1"
-MAY_READ = ("samples", "tags", "fetch", "scores")  # dedup and what follows look at this stage's verdicts
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -38,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def stage1_step(recipe: Recipe) -> Step:
-    """The step that judges a part by the recipe's rules; RequestError for a rule on a column that is not there yet."""
+    """The step that judges a part by the recipe's rules."""
     rules = recipe.stage1_rules()
-    settings, (inputs, columns) = describe(rules), inputs_of(rules, FAMILY, MAY_READ)
+    settings, (inputs, columns) = describe(rules), inputs_of(rules, FAMILY)
     return Step(FAMILY, inputs, lambda part: settings, partial(_judge, rules=rules, columns=columns))
 
 

@@ -27,7 +27,6 @@ from pipelines.runtime.step import PartResult, Step, run_step
 from pipelines.runtime.verdicts import describe, inputs_of, verdict_counts
 
 FAMILY = "stage2"
-MAY_READ = ("samples", "tags", "fetch", "scores", "stage1", "dedup", "captions")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -45,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def stage2_step(recipe: Recipe) -> Step:
-    """The step that judges a part's captions by the recipe's rules; RequestError for a rule on a column that is not there yet."""
+    """The step that judges a part's captions by the recipe's rules."""
     rules = recipe.stage2_rules()
-    settings, (inputs, columns) = describe(rules), inputs_of(rules, FAMILY, MAY_READ, computed={PICTURES: COUNTS})
+    settings, (inputs, columns) = describe(rules), inputs_of(rules, FAMILY)
     return Step(FAMILY, inputs, lambda part: settings, partial(_judge, rules=rules, columns=columns, counts=COUNTS in inputs))
 
 

@@ -1,8 +1,8 @@
 """status: for each family and source, parts and rows done and to do, the rate so far and the time that is left.
 
-A part of a pure step is stale where its receipt is not the one that the recipe, the rules and the part's inputs would give now: a
-run of the job makes it again. A costly step (fetch, score, caption) is never stale: its results are kept per sample, and what
-counts is how many samples have none yet. The JSON also holds the settings that these results came from.
+A part of a pure step is stale where its inputs, and for the two filters the recipe and the rules, are no longer those of its
+receipt: a run of the job computes it again. A costly step (fetch, score, caption) is never stale: its results are cached per
+sample, and its rows are the samples that have a result or should have one. The JSON also holds the settings of these results.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.cache import missing_results
 from pipelines.runtime.progress import duration
-from pipelines.runtime.step import Step, fingerprints
+from pipelines.runtime.step import Step, fingerprints, input_digests
 from pipelines.stage1 import stage1_step
 from pipelines.stage2 import stage2_step
 
@@ -88,19 +88,22 @@ def steps_of(recipe: Recipe) -> Steps:
 def status_of(storage: Storage, family: str, source: str, parts: Sequence[Part], steps: Steps) -> dict[str, Any]:
     """Counts for one family of one source; `rate` in rows per second of one worker.
 
-    `stale` counts parts, None where the step's settings are not known; `to_do` counts rows: of a costly step those without a
-    result, of others those of parts that are not done or stale.
+    `stale` counts parts, None for a costly step; `to_do` counts rows: of a costly step those without a result, of others those of
+    parts that are not done or stale.
     """
     receipts = read_receipts(storage, family, parts)
     seconds = sum(receipt.seconds for receipt in receipts.values())
     settings = {json.dumps(receipt.settings, sort_keys=True) for receipt in receipts.values() if receipt.settings}
     rows_done = sum(part.rows for part in receipts)
-    stale = _stale(storage, steps.pure[family], parts, receipts) if family in steps.pure else None
+    rows, stale = sum(part.rows for part in parts), None
     if family in steps.missing:
-        # What no job was ever asked to do for a source is not to be done: scores and captions are optional.
+        # Scores and captions are optional: where there are none at all for a source, none are to do.
         todo = _missing(storage, parts, steps.missing[family]) if receipts or family in ALWAYS else 0
+        rows_done = sum(receipt.rows_out for receipt in receipts.values())
+        rows = rows_done + todo
     else:
-        todo = sum(part.rows for part in parts if part not in receipts or part in (stale or ()))
+        stale = _stale(storage, family, steps, parts, receipts)
+        todo = sum(part.rows for part in parts if part not in receipts or part in stale)
     return {
         "family": family,
         "source": source,
@@ -108,16 +111,27 @@ def status_of(storage: Storage, family: str, source: str, parts: Sequence[Part],
         "parts_done": len(receipts),
         "stale": None if stale is None else len(stale),
         "result_settings": [json.loads(document) for document in sorted(settings)],
-        "rows": sum(part.rows for part in parts),
+        "rows": rows,
         "rows_done": rows_done,
         "to_do": todo,
         "rate": round(rows_done / seconds, 1) if seconds else None,
     }
 
 
-def _stale(storage: Storage, step: Step, parts: Sequence[Part], receipts: Mapping[Part, Receipt]) -> set[Part]:
-    current = fingerprints(storage, step, parts) if receipts else {}
-    return {part for part, receipt in receipts.items() if receipt.fingerprint != current.get(part)}
+def _stale(storage: Storage, family: str, steps: Steps, parts: Sequence[Part], receipts: Mapping[Part, Receipt]) -> set[Part]:
+    """The parts that a run of the job would compute again, as far as the recipe and the receipts tell."""
+    if family in steps.pure:
+        current = fingerprints(storage, steps.pure[family], parts) if receipts else {}
+        return {part for part, receipt in receipts.items() if receipt.fingerprint != current.get(part)}
+    # What is exported was chosen by the plan of the export, whose inputs are those of the shards.
+    plans = read_receipts(storage, family.replace("shards_", "export_", 1), parts)
+    families = sorted({name for receipt in plans.values() for name in receipt.inputs})
+    inputs = input_digests(storage, families, list(receipts))
+    return {
+        part
+        for part, plan in plans.items()
+        if any(inputs.get(part, {}).get(name) != digest for name, digest in plan.inputs.items())
+    }
 
 
 def _missing(storage: Storage, parts: Sequence[Part], missing: Missing) -> int:

@@ -12,6 +12,6 @@ class RequestError(Exception):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A clause naming the known name that `name` was meant to be, or listing all when nothing is near."""
-    known = sorted(known)
+    known = sorted(set(known))
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"

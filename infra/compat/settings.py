@@ -46,7 +46,7 @@ def first_fault(error: ValidationError, kind: type[BaseModel]) -> str:
     *sections, name = first["loc"]
     where = ".".join(map(str, first["loc"]))
     if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg'].lower()}"
+        return f"{where}: {first['msg'].lower()}".replace("valid tuple", "list")
     section = kind
     for inner in sections:
         if isinstance(inner, str):  # a number is a place in a tuple of sections

@@ -69,10 +69,10 @@ def read_family(storage: Storage, part: Part, family: str, columns: Sequence[str
     )
 
 
-def locate(have: np.ndarray, wanted: np.ndarray) -> pa.Array:
-    """For each wanted id its index in the sorted ids `have`, NULL where it is absent: int64[len(wanted)]."""
-    if len(have) == 0:
-        return pa.nulls(len(wanted), pa.int64())
-    index = np.searchsorted(have, wanted)
-    index[index == len(have)] = 0
-    return pa.array(index, mask=have[index] != wanted)
+def locate(sorted_ids: np.ndarray, ids: np.ndarray) -> pa.Array:
+    """For each of ids uint64[N] its index in `sorted_ids`, NULL where it is absent: int64[N]."""
+    if len(sorted_ids) == 0:
+        return pa.nulls(len(ids), pa.int64())
+    index = np.searchsorted(sorted_ids, ids)
+    index[index == len(sorted_ids)] = 0
+    return pa.array(index, mask=sorted_ids[index] != ids)

@@ -15,7 +15,11 @@ from pipelines.manifest.storage import Storage
 
 @dataclass(frozen=True)
 class Receipt:
-    """The account of one step on one part. `digest` is that of the family's bytes; counts add up over parts."""
+    """The account of one step on one part.
+
+    `digest` is that of the family's bytes, `inputs` those of the families that were read; counts add up over parts. `seconds` are
+    of all runs where results are cached, else of the last.
+    """
 
     family: str
     source: str
@@ -26,6 +30,7 @@ class Receipt:
     rows_out: int
     counts: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
     seconds: float = 0.0
     finished_at: str = ""
 

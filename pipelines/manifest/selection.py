@@ -1,7 +1,7 @@
-"""Which samples are still in, written once, for Arrow and for SQL.
+"""Which samples no filter has dropped so far, defined once, for Arrow and for SQL.
 
-A filter that has not judged a sample has nothing against it: NULL counts as kept. Only a picture has to be there. Jobs that must
-not go on without a verdict (export) ask for the receipts of the filters instead.
+A sample that a filter has not judged yet counts as kept: NULL is no reason to drop it. Only a picture must exist. A job that must
+not run before the filters (export) checks their receipts instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONDITIONS = {
     "stage2": ("stage2_keep", "coalesce(stage2_keep, true)"),
 }
 
-TO_DOWNLOAD = ("factors",)  # stage 1 has nothing against them but that their download failed
+TO_DOWNLOAD = ("factors",)  # dropped by no factor; a failed download is no reason not to try
 WITH_PICTURE = ("downloaded", "stage1")  # those that are compared and scored
 DISTINCT = (
     *WITH_PICTURE,

@@ -33,7 +33,7 @@ TYPES = {
     "bool": "BOOLEAN",
 }
 MEMORY = 6_000_000_000  # bytes
-# Columns of `samples` that the folders and the ids of every family tell as well.
+# Columns that every family has: its own sample_id, and the source in the name of its folder.
 IN_EVERY_FAMILY = {"sample_id", "source"}
 ALIASES = {family: f"f{place}" for place, family in enumerate(["samples", *precedence.FAMILIES])}
 

@@ -59,6 +59,10 @@ def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any] | None],
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         counts = body(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)
     except RequestError as error:
         sys.stderr.write(f"pairmill {job}: {error}\n")
         sys.exit(WRONG_REQUEST)

@@ -53,7 +53,7 @@ def _import(name: str) -> ModuleType:
         raise RequestError(
             f"plugins: there is no module {name!r}; start the job in the folder that holds it, or set PYTHONPATH"
         ) from None
-    except Exception as error:  # whatever the module raises
+    except (Exception, SystemExit) as error:  # whatever the module raises
         cause = " ".join(str(error).split())[:200]
         raise RequestError(f"plugins: {name!r} cannot be imported ({type(error).__name__}: {cause}); mend it") from None
     if not any(hasattr(module, kind) for kind in KINDS):

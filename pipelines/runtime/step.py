@@ -24,6 +24,9 @@ from pipelines.manifest.tables import conform
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
 
+# Modules whose code is part of the content of every step that calls it.
+FOLLOWED = ("filters", "pipelines.manifest.join", "pipelines.manifest.selection")
+
 
 @dataclass(frozen=True)
 class PartResult:
@@ -86,9 +89,21 @@ class Outcome:
 
 def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Part, str]:
     """The fingerprint each part's receipt would carry if the step were done now; a part not yet ingested has none."""
+    return _fingerprints(step, input_digests(storage, step.inputs, parts))
+
+
+def input_digests(storage: Storage, families: Sequence[str], parts: Sequence[Part]) -> dict[Part, dict[str, str | None]]:
+    """Family → digest of each part's inputs, None where one is not made; without the parts that are not ingested."""
+    receipts = {family: read_receipts(storage, family, parts) for family in families}
+    ingested = [part for part in parts if part in receipts["samples"]] if "samples" in receipts else parts
+    return {
+        part: {family: of_family[part].digest if part in of_family else None for family, of_family in receipts.items()}
+        for part in ingested
+    }
+
+
+def _fingerprints(step: Step, inputs: Mapping[Part, Mapping[str, str | None]]) -> dict[Part, str]:
     content = "" if step.missing else _content_of(step)
-    inputs = {family: read_receipts(storage, family, parts) for family in step.inputs}
-    ingested = [part for part in parts if part in inputs["samples"]] if "samples" in inputs else parts
     return {
         part: fingerprint_of(
             {
@@ -96,27 +111,28 @@ def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Pa
                 "content": content,
                 "part": asdict(part),
                 "settings": step.settings(part),
-                "inputs": {family: receipts[part].digest if part in receipts else None for family, receipts in inputs.items()},
+                "inputs": inputs[part],
             }
         )
-        for part in ingested
+        for part in inputs
     }
 
 
 def _content_of(step: Step) -> str:
-    """The digest of what decides the columns of a pure step: its work and further content, what these call in their modules, and
-    in `filters`.
+    """The digest of what decides the columns of a pure step: its work and further content, what these call in their modules, in
+    `filters`, and where the manifest is joined and samples are selected.
     """
     work = step.work.func if isinstance(step.work, partial) else step.work
     modules = {value.__module__ for value in (work, *step.content) if hasattr(value, "__module__")}
-    return content_digest(work, *step.content, packages={"filters", *modules})
+    return content_digest(work, *step.content, packages={*FOLLOWED, *modules})
 
 
 def run_step(
     storage: Storage, step: Step, parts: Sequence[Part], again: Callable[[Receipt], bool] = lambda receipt: False
 ) -> Outcome:
     """Does the step on every part that is not done, or that `again` selects; counts are over all parts."""
-    current = fingerprints(storage, step, parts)
+    inputs = input_digests(storage, step.inputs, parts)
+    current = _fingerprints(step, inputs)
     receipts = read_receipts(storage, step.family, parts)
     done = {
         part: receipt for part, receipt in receipts.items() if receipt.fingerprint == current.get(part) and not again(receipt)
@@ -131,9 +147,9 @@ def run_step(
 
     def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
         part = Part(**item["part"])
-        return asdict(_do_part(storage, step, part, item["fingerprint"], reporter))
+        return asdict(_do_part(storage, step, part, item["fingerprint"], item["inputs"], reporter))
 
-    items = [{"label": str(part), "part": asdict(part), "fingerprint": current[part]} for part in pending]
+    items = [{"label": str(part), "part": asdict(part), "fingerprint": current[part], "inputs": inputs[part]} for part in pending]
     total = sum(part.rows for part in pending)
     for label, result, error in run_items(
         items,
@@ -153,8 +169,11 @@ def run_step(
     return outcome
 
 
-def _do_part(storage: Storage, step: Step, part: Part, fingerprint: str, reporter: Reporter) -> Receipt:
+def _do_part(
+    storage: Storage, step: Step, part: Part, fingerprint: str, inputs: Mapping[str, str | None], reporter: Reporter
+) -> Receipt:
     started = time.monotonic()
+    earlier = read_receipts(storage, step.family, [part]).get(part) if step.missing else None
     result = step.work(storage, part, reporter)
     for family, table in result.other_families.items():
         storage.write_parquet(part.path(family), conform(table, family))
@@ -169,7 +188,8 @@ def _do_part(storage: Storage, step: Step, part: Part, fingerprint: str, reporte
         rows_out=len(result.table),
         counts=dict(result.counts),
         settings=dict(result.settings),
-        seconds=round(time.monotonic() - started, 3),
+        inputs=dict(inputs),
+        seconds=round(time.monotonic() - started + (earlier.seconds if earlier else 0.0), 3),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_receipt(storage, part, receipt)

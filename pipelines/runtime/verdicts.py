@@ -9,33 +9,38 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.rules import RuleSetting, required_columns
+from filters.stage2 import PICTURES
 from infra.compat.errors import RequestError
 from pipelines.manifest.precedence import families_of, places_of
 
+# The families that the rules of a stage may read: what is known before it, whatever is done first.
+MAY_READ = {
+    "stage1": ("samples", "tags", "fetch", "scores"),
+    "stage2": ("samples", "tags", "fetch", "scores", "stage1", "dedup", "captions"),
+}
+# Columns that a stage works out itself → the family of intermediate results they come from.
+COMPUTED: dict[str, dict[str, str]] = {"stage1": {}, "stage2": {PICTURES: "caption_counts"}}
+
 
 def describe(rules: Sequence[RuleSetting]) -> Mapping[str, Any]:
-    """Rule settings and the content of the rules as plain JSON values, by rule name."""
-    return {setting.rule.name: setting.describe() for setting in rules}
+    """What verdicts depend on, as plain JSON values: each rule's settings and content, and where each column is taken from."""
+    columns = {column: places_of(column) for column in required_columns(rules)}
+    return {"rules": {setting.rule.name: setting.describe() for setting in rules}, "columns": columns}
 
 
-def inputs_of(
-    rules: Sequence[RuleSetting], stage: str, may_read: Sequence[str], computed: Mapping[str, str] | None = None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def inputs_of(rules: Sequence[RuleSetting], stage: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(families, columns of the manifest) that the enabled rules of a stage read: a rule's `columns` are what is read.
 
-    `computed` maps columns that the stage works out itself to the family of intermediate results they come from. RequestError for
-    a column that the manifest does not have, or that is only known after the stage.
+    RequestError for a column that is only known after the stage.
     """
-    computed = computed or {}
-    required = required_columns(rules)
+    computed, required = COMPUTED[stage], required_columns(rules)
     columns = tuple(column for column in required if column not in computed)
     for column in columns:
-        later = {family for family, _ in places_of(column)} - set(may_read)
-        if later:
+        if {family for family, _ in places_of(column)} - set(MAY_READ[stage]):
             (name, *_) = [setting.rule.name for setting in rules if setting.enabled and column in setting.rule.columns]
             raise RequestError(
-                f"rule {name!r} of {stage} reads {column}, which {sorted(later)[0]} writes later; let it read columns of "
-                f"{', '.join(may_read)}, or disable it"
+                f"rule {name!r} of {stage} reads {column}, which is not known before {stage}; let it read columns of "
+                f"{', '.join(MAY_READ[stage])}, or disable it"
             )
     families = [family for family in families_of(columns) if family != "samples"]
     return ("samples", *families, *(computed[column] for column in required if column in computed)), columns

@@ -1,7 +1,9 @@
 """An edited rule is never served from old verdicts: exactly the parts of the step that it belongs to go stale."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,10 +12,11 @@ import pytest
 
 from filters import stage1, stage2
 from filters.rules import Rule, below, column, matches
-from pipelines import ingest
+from infra.compat.errors import RequestError
+from pipelines import calibrate, dedup, ingest, status
 from pipelines import stage1 as stage1_job
 from pipelines import stage2 as stage2_job
-from pipelines.manifest import connect
+from pipelines.manifest import connect, precedence
 from pipelines.manifest.parts import Part, all_parts
 from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
@@ -126,3 +129,35 @@ def test_the_next_run_judges_by_the_edited_rule(finished, monkeypatch) -> None:
         assert stage2_job.main(["--root", finished.root])["dropped"] == 4
         assert kept() == sorted({*CAPTIONS} - {"Sofa, blue velvet"})
     assert stage2_job.main(["--root", finished.root])["dropped"] == 0 and stale(finished)["stage2"] == set()
+
+
+def test_another_precedence_of_a_column_that_rules_read_makes_verdicts_stale(
+    finished: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(precedence.PRECEDENCE, "width", (("samples", "width"),))
+    assert stale(finished) == {"stage1": set(all_parts(finished)), "stage2": set()}
+
+
+def test_a_rule_on_a_column_that_comes_later_is_refused_by_every_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    added(stage1, replace(stage1.RULES[0], columns=("shard",)))(monkeypatch)
+    with pytest.raises(RequestError, match=r"rule 'new\.rule' of stage1 reads shard, which is not known before stage1"):
+        load_recipe()
+
+
+def test_calibrate_reads_any_column(finished: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    added(stage1, replace(stage1.RULES[0], columns=("clip_similarity", "sample_id")))(monkeypatch)
+    counts = calibrate.main(["--root", finished.root, "--target", "0.5", "--policy", "clip_similarity"])
+    assert {row["rows"] for row in counts["sources"].values()} == {6}
+
+
+def test_status_shows_stale_parts_of_every_pure_step(finished: Storage, tmp_path: Path) -> None:
+    root = shutil.copytree(finished.root, tmp_path / "root")
+    dedup.main(["--root", str(root)])
+    assert status_of_dedup(root) == [(0, 0), (0, 0)]
+    stage1_job.main(["--root", str(root), "--set", "stage1.clip_similarity.min=0.305"])
+    assert status_of_dedup(root) == [(2, 6), (2, 6)]
+
+
+def status_of_dedup(root: Path) -> list[tuple[int, int]]:
+    rows = status.main(["--root", str(root)])["status"]
+    return [(row["stale"], row["to_do"]) for row in rows if row["family"] == "dedup"]

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     recipe = recipe_of(options)
     storage = Storage(options.root)
     parts = command_line.require_parts(storage)
-    made = {path.split("/")[1] for path in storage.glob("manifest/*/*")}
+    made = {path.split("/")[1] for path in storage.glob("manifest/*/source=*")}
     families = [*ALWAYS, *sorted(made - {"rejects", *ALWAYS})]
     rows = [
         status_of(storage, family, source, own, steps_of(recipe))

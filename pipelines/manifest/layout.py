@@ -10,9 +10,12 @@ ROOMS = ("manifest", "receipts")
 
 
 def old_folders(storage: Storage) -> list[str]:
-    """The folders below a root that are not of this version's layout."""
-    folders = [path for room in ROOMS for path in storage.glob(f"{room}/*/*")]
-    return [path for path in folders if "=" not in path.rpartition("/")[2]]
+    """The folders below a root that hold files in an earlier version's layout.
+
+    Files, as an object store may keep a folder that was emptied, and list it as its own content.
+    """
+    folders = [path for room in ROOMS for path in storage.glob(f"{room}/*/*") if "=" not in path.rpartition("/")[2]]
+    return [path for path in folders if storage.glob(f"{path}/*.*")]
 
 
 def upgrade(storage: Storage) -> None:

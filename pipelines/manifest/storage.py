@@ -141,12 +141,14 @@ class Storage:
         return sorted(found[len(self.base) + 1 :] for found in self.fs.glob(self.full(pattern)))
 
     def move(self, folder: str, target: str) -> None:
-        """Moves a folder and all below it: by one rename on a folder, file by file elsewhere; one that is gone is no error."""
+        """Moves a folder of files: by one rename on a folder, file by file elsewhere; one that is gone is no error."""
         with suppress(FileNotFoundError):
             if self.is_local:
                 Path(self.full(folder)).rename(self.full(target))
             else:
-                self.fs.mv(self.full(folder), self.full(target), recursive=True)
+                for path in self.glob(f"{folder}/*.*"):
+                    self.fs.cp_file(self.full(path), self.full(target + path.removeprefix(folder)))
+                    self.fs.rm_file(self.full(path))
 
     def remove(self, paths: Iterable[str]) -> None:
         """Deletes the files; one that is gone already is no error."""

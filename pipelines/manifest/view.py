@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from infra.compat.errors import RequestError
 from pipelines.manifest import precedence, query_columns
+from pipelines.manifest.layout import old_folders
 from pipelines.manifest.precedence import PRECEDENCE, SHARDS, families_of, places_of
 from pipelines.manifest.query_columns import VIEW
 from pipelines.manifest.score_columns import read_score_columns
@@ -73,12 +74,11 @@ class ManifestView:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, storage: Storage) -> None:
         self.connection, self.storage = connection, storage
-        folders = [path.split("/") for path in storage.glob("manifest/*/*")]
-        if any("=" not in source for _, _, source in folders):
+        if old_folders(storage):
             raise RequestError(
                 f"{storage.root} was written by an earlier version; run `pairmill status` once, which moves its folders"
             )
-        self.present = {family for _, family, _ in folders}
+        self.present = {path.split("/")[1] for path in storage.glob("manifest/*/source=*")}
         latest = storage.read_json("exports/latest.json")["family"] if storage.exists("exports/latest.json") else SHARDS
         self.shards = latest if latest in self.present else SHARDS
         self.more_scores = read_score_columns(storage)

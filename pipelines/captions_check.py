@@ -92,7 +92,7 @@ def _record(text: str, where: str) -> tuple[str, str | None]:
         return text, None
     caption, language = record["caption"], record.get("language")
     if not isinstance(caption, str) or not isinstance(language, str | None):
-        raise RequestError(f"{where}: caption and language must be text; mend the line")
+        raise RequestError(f"{where}: caption and language must be text; fix the line")
     # JSON can escape half a character, which is no text.
     return caption.encode("utf-8", "replace").decode(), language
 

@@ -131,9 +131,9 @@ class _Walk:
             reduced = value.__reduce_ex__(2)
             return [reduced] if isinstance(reduced, str) else [*map(_listed, reduced)]
         except Exception as error:  # a class may raise anything
-            mend = "use plain values, functions, arrays or paths, or keep what decides nothing in an infra.compat.content.State"
+            fix = "use plain values, functions, arrays or paths, or keep what decides nothing in an infra.compat.content.State"
             where = " → ".join(self.names) or "the value itself"
-            raise RequestError(f"{where}: the content of a {type(value).__name__} cannot be read ({error}); {mend}") from None
+            raise RequestError(f"{where}: the content of a {type(value).__name__} cannot be read ({error}); {fix}") from None
 
     def visit_definition(self, value: FunctionType | type) -> None:
         """A function or class: by its name where it is a library's, else its source and what that reads; once."""

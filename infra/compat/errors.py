@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class RequestError(Exception):
-    """The request is wrong; the message says what, where and the mend, in one line. Jobs end with exit status 2."""
+    """The request is wrong; the message says what, where, and how to fix it, in one line. Jobs end with exit status 2."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

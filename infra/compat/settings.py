@@ -41,7 +41,7 @@ def read_toml(path: str, what: str) -> dict[str, Any]:
 
 def first_fault(error: ValidationError, kind: type[BaseModel]) -> str:
     """The first fault that validation of a `kind` met, unknown settings first: where, what is wrong, and the nearest name."""
-    # A misspelt setting may be missing under its right name too; the misspelling is what to mend.
+    # A misspelt setting may be missing under its right name too; the misspelling is what to fix.
     first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     *sections, name = first["loc"]
     where = ".".join(map(str, first["loc"]))

@@ -87,7 +87,7 @@ def _hash_set(storage: Storage, name: str, uri: str) -> EvalSet:
     total = sum(len(item["files"]) for item in items)
     for label, _, error in run_items(items, _Hasher(storage), name=f"hash {name}", unit="pictures", total=total):
         if error:
-            raise RequestError(f"--against {name}: {label}: {error}; mend the file or leave it out")
+            raise RequestError(f"--against {name}: {label}: {error}; repair the file or leave it out")
     return EvalSet(name, tuple(chunks), digest_of("".join(chunks).encode()))
 
 

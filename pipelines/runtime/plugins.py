@@ -55,7 +55,7 @@ def _import(name: str) -> ModuleType:
         ) from None
     except (Exception, SystemExit) as error:  # whatever the module raises
         cause = " ".join(str(error).split())[:200]
-        raise RequestError(f"plugins: {name!r} cannot be imported ({type(error).__name__}: {cause}); mend it") from None
+        raise RequestError(f"plugins: {name!r} cannot be imported ({type(error).__name__}: {cause}); fix it") from None
     if not any(hasattr(module, kind) for kind in KINDS):
         raise RequestError(f"plugins: {name!r} ({_location(name)}) defines nothing; it may define {', '.join(KINDS)}")
     top = name.partition(".")[0]

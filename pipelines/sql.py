@@ -51,7 +51,7 @@ def answer(root: str, query: str, format: str) -> None:
             shown = io.StringIO()
             with contextlib.redirect_stdout(shown):
                 relation.show(max_rows=1000)
-            # Captions are strangers' text: nothing in them may steer a terminal.
+            # Captions are untrusted text: nothing in them may control a terminal.
             sys.stdout.write(printable(shown.getvalue()))
             return
         _write(relation.to_arrow_table(), format)

@@ -16,6 +16,7 @@ from pipelines.runtime.step import Outcome
 from pipelines.runtime.terminal import closing_sentence, counts_table
 
 DONE, SOME_FAILED, WRONG_REQUEST = 0, 1, 2
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 
 
 def parser(job: str, description: str, *, by_part: bool = False) -> Parser:
@@ -60,9 +61,9 @@ def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any] | None],
     try:
         counts = body(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output, as `head`, has enough
+    except BrokenPipeError:  # as where `head` has read enough; never 0, as another pipe may have broken
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
+        sys.exit(BROKEN_PIPE)
     except RequestError as error:
         sys.stderr.write(f"pairmill {job}: {error}\n")
         sys.exit(WRONG_REQUEST)

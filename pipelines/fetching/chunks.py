@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from pipelines.fetching import event_loop
 from pipelines.fetching.client import Client, Response, session
 from pipelines.fetching.decoding import Decoder
 from pipelines.fetching.errors import HOST_DOWN, OUT_OF_TIME, RETRYABLE, status_of
@@ -81,7 +82,7 @@ def fetch_chunk(
     NoNetwork when hardly any host was reached: the errors would describe this machine, not the URLs.
     """
     spool = Spool()
-    results = asyncio.run(_fetch_all(requests, settings, seconds, spool, finished))
+    results = event_loop.run(_fetch_all(requests, settings, seconds, spool, finished))
     unreached = sum(result.error in OFFLINE_ERRORS for result in results)
     if len(results) >= OFFLINE_URLS and unreached > OFFLINE_SHARE * len(results):
         raise NoNetwork(f"no host was reached for {unreached} of {len(results)} URLs; is this machine online?")

@@ -11,6 +11,7 @@ from pipelines.images.settings import ImageSettings
 class FetchSettings(ImageSettings):
     """How images are downloaded; how they are checked and stored is `ImageSettings`. Times are seconds, sizes bytes.
 
+    connect_timeout, first_byte_timeout, total_timeout  counted while this process listens, so that a busy one blames no host
     robots            request robots.txt of each origin, and obey it
     honour_opt_out    obey X-Robots-Tag (noai, noimageai, noindex, noimageindex, noml) and tdm-reservation
     blocked_domains   path or URI of a file of domains that are never requested, one a line
@@ -32,7 +33,7 @@ class FetchSettings(ImageSettings):
     ports: tuple[int, ...] = (80, 443)
     connect_to: dict[str, str] = Field(default_factory=dict)
     connect_timeout: float = Field(5.0, gt=0)
-    first_byte_timeout: float = Field(10.0, gt=0)
+    first_byte_timeout: float = Field(5.0, gt=0)
     total_timeout: float = Field(30.0, gt=0)
     retries: int = Field(1, ge=0)
     redirects: int = Field(5, ge=0)

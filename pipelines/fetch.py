@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from pipelines.fetching.errors import parse_classes
+from pipelines.fetching.errors import INTERRUPTED, parse_classes
 from pipelines.fetching.part import ENGINES, FetchOptions, fetch_part, samples_without_result
 from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.parts import Part
+from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help=engine)
     parser.add_argument("--redo", action="store_true", help="fetch again what was stored with other resize settings")
     options = parser.parse_args(argv)
-    run = FetchOptions(recipe_of(options).fetch, parse_classes(options.retry), options.engine)
+    run = FetchOptions(recipe_of(options).fetch, parse_classes(f"{INTERRUPTED},{options.retry}"), options.engine)
     storage = Storage(options.root)
     parts = command_line.selected_parts(storage, options.only)
     require_same_settings(storage, parts, "fetch", run.settings.result_settings(), redo=options.redo)
@@ -67,9 +68,18 @@ def check(recipe: Recipe) -> None:
 
 
 def run_fetch(storage: Storage, parts: Sequence[Part], options: FetchOptions) -> Outcome:
-    """Runs the step; a part that is done runs again when it holds an error to retry."""
+    """Runs the step; a part that is done runs again when it holds an error to retry, and failed where URLs are `interrupted`."""
     retried = [f"reason.{error}" for error in options.retry]
-    return run_step(storage, fetch_step(options), parts, again=lambda receipt: any(receipt.counts.get(name) for name in retried))
+    outcome = run_step(
+        storage, fetch_step(options), parts, again=lambda receipt: any(receipt.counts.get(name) for name in retried)
+    )
+    if outcome.counts[f"reason.{INTERRUPTED}"]:
+        for part, receipt in read_receipts(storage, "fetch", parts).items():
+            if count := receipt.counts.get(f"reason.{INTERRUPTED}"):
+                outcome.failed[str(part)] = (
+                    f"a fault ended it before {count} samples (see the log of its worker); run fetch again"
+                )
+    return outcome
 
 
 def fetch_step(options: FetchOptions) -> Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ import pyarrow as pa
 from pipelines.fetching import event_loop
 from pipelines.fetching.client import Client, Response, session
 from pipelines.fetching.decoding import Decoder
-from pipelines.fetching.errors import HOST_DOWN, OUT_OF_TIME, RETRYABLE, status_of
+from pipelines.fetching.errors import HOST_DOWN, INTERRUPTED, OUT_OF_TIME, RETRYABLE, class_of, status_of
 from pipelines.fetching.frontier import Frontier
 from pipelines.fetching.plan import Requests
 from pipelines.fetching.settings import FetchSettings
 from pipelines.images.identify import RejectedImage
+from pipelines.images.prepare import StoredImage
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from sharding.tar import TarWriter
@@ -99,6 +101,11 @@ def table_of(results: Sequence[Result]) -> pa.Table:
 async def _fetch_all(
     requests: Requests, settings: FetchSettings, seconds: float, spool: Spool, finished: Callable[[int], None]
 ) -> list[Result]:
+    """A result per URL; raises OSError when the spool cannot be written.
+
+    An exception of `_fetch` ends its URL alone. One of the frontier or of `finished` is a fault of ours that may hold for every
+    URL: it ends the chunk at once, and the URLs that have no result by then are `interrupted`.
+    """
     results: list[Result | None] = [None] * len(requests.urls)
     frontier = Frontier([host_of(url) for url in requests.urls], settings)
     with Decoder(settings) as decoder:
@@ -110,8 +117,9 @@ async def _fetch_all(
                     frontier.finish(index, HOST_DOWN, retryable=False, retry_after=None)
                     finished(index)
                     continue
-                response = await client.get(requests.urls[index], partial(frontier.set_delay, index))
-                results[index] = await _store(response, index, requests.hashes[index], spool, decoder)
+                url, expected_hash = requests.urls[index], requests.hashes[index]
+                response, image = await _fetch(client, url, expected_hash, partial(frontier.set_delay, index), decoder)
+                results[index] = _store(response, image, index, spool)
                 retryable = response.error in RETRYABLE
                 if frontier.finish(index, response.error, retryable=retryable, retry_after=response.retry_after):
                     finished(index)
@@ -119,13 +127,16 @@ async def _fetch_all(
         async with session(settings) as http:
             client = Client(http, settings)
             workers = [asyncio.create_task(worker(client)) for _ in range(min(settings.concurrency, len(requests.urls)))]
-            _, late = await asyncio.wait(workers, timeout=max(0.0, seconds))
+            _, late = await asyncio.wait(workers, timeout=max(0.0, seconds), return_when=asyncio.FIRST_EXCEPTION)
             for task in late:
                 task.cancel()
-            for outcome in await asyncio.gather(*workers, return_exceptions=True):
-                if isinstance(outcome, Exception):
-                    raise outcome
-    return [result or Result("failed", OUT_OF_TIME) for result in results]
+            outcomes = await asyncio.gather(*workers, return_exceptions=True)
+    faults = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    if faults:
+        if isinstance(faults[0], OSError):
+            raise faults[0]
+        sys.stderr.write(f"fetch: a fault ended a chunk, the rest of which is {INTERRUPTED}: {_first_line(faults[0])}\n")
+    return [result or Result("failed", INTERRUPTED if faults else OUT_OF_TIME) for result in results]
 
 
 def host_of(url: str) -> str:
@@ -136,13 +147,32 @@ def host_of(url: str) -> str:
         return ""
 
 
-async def _store(response: Response, index: int, expected_hash: str | None, spool: Spool, decoder: Decoder) -> Result:
+async def _fetch(
+    client: Client, url: str, expected_hash: str | None, set_delay: Callable[[float], None], decoder: Decoder
+) -> tuple[Response, StoredImage | str]:
+    """The end of a request, and the image or the error class of its body; whatever a URL raises has a class."""
+    response = None
+    try:
+        response = await client.get(url, set_delay)
+        return response, response.error or await decoder.decode(response.body, expected_hash)
+    except RejectedImage as rejected:
+        assert response is not None
+        return response, rejected.error
+    except Exception as error:
+        fault = class_of(error)
+        sys.stderr.write(f"fetch: {url!r:.500} is {fault}: {_first_line(error)}\n")
+        return response or Response(fault), fault
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
+
+
+def _store(response: Response, image: StoredImage | str, index: int, spool: Spool) -> Result:
     if response.error is not None:
         return Result(status_of(response.error), response.error, response.http_status)
-    try:
-        image = await decoder.decode(response.body, expected_hash)
-    except RejectedImage as rejected:
-        return Result("failed", rejected.error, response.http_status, bytes=len(response.body))
+    if isinstance(image, str):
+        return Result("failed", image, response.http_status, bytes=len(response.body))
     spool.add(index, image.data, image.extension)
     return Result(
         status="ok",

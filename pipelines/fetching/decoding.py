@@ -2,7 +2,8 @@
 
 Bodies are collected while the sockets have something to give; once a turn of the event loop brings no new one, all of them are
 decoded in a row, on the thread of the loop. Images that could take longer than some milliseconds go to a thread instead, so that
-no host waits for them. Where cores are idle, threads take images of the row too: at its end a job has the machine to itself.
+no host waits for them; each of these first takes the memory it needs out of `decode_memory`, in the order in which they came.
+Where cores are idle, threads take images of the row too: at its end a job has the machine to itself.
 
 Simpler ways were measured. Decoding each image as it comes makes requests and decoding evict each other's data from the
 processor's caches, which costs a sixth of the time; handing each to a thread pool and taking it back costs a tenth.
@@ -14,8 +15,9 @@ import asyncio
 import gc
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,11 +25,40 @@ from typing import Any
 from pipelines.fetching.settings import FetchSettings
 from pipelines.images.decode import keep_freed_memory
 from pipelines.images.identify import IdentifiedImage, identify
-from pipelines.images.prepare import StoredImage, prepare, prepare_all
+from pipelines.images.prepare import StoredImage, memory_needed, prepare, prepare_all
 
 THREADS = 2
 LOADAVG = Path("/proc/loadavg")  # fourth field: runnable threads / all threads (proc_loadavg(5))
 MAX_ROW = 32  # images, a tenth of a second: too short for the timeout of any request
+
+
+class Memory:
+    """A number of bytes, of which each image reserves what it needs while it is decoded; first come, first served."""
+
+    def __init__(self, size: int) -> None:
+        self.free = size
+        self.queue: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def reserved(self, size: int) -> AsyncIterator[None]:
+        """Waits until `size` bytes, no more than there are in all, are free, and holds them."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.queue.append((size, turn))
+        self._serve()
+        try:
+            await turn
+            yield
+        finally:
+            if turn.done() and not turn.cancelled():
+                self.free += size
+            self._serve()
+
+    def _serve(self) -> None:
+        while self.queue and (self.queue[0][1].cancelled() or self.queue[0][0] <= self.free):
+            size, turn = self.queue.popleft()
+            if not turn.cancelled():
+                self.free -= size
+                turn.set_result(None)
 
 
 class Decoder:
@@ -37,6 +68,7 @@ class Decoder:
         keep_freed_memory()
         self.settings = settings
         self.pool = ThreadPoolExecutor(THREADS, "decode")
+        self.memory = Memory(settings.decode_memory)
         self.waiting: list[tuple[bytes, str | None, asyncio.Future[StoredImage | IdentifiedImage]]] = []
 
     def __enter__(self) -> Decoder:
@@ -55,7 +87,10 @@ class Decoder:
         future: asyncio.Future[StoredImage | IdentifiedImage] = loop.create_future()
         self.waiting.append((body, expected_hash, future))
         image = await future
-        return image if isinstance(image, StoredImage) else await loop.run_in_executor(self.pool, prepare, image, self.settings)
+        if isinstance(image, StoredImage):
+            return image
+        async with self.memory.reserved(min(memory_needed(image), self.settings.decode_memory)):
+            return await loop.run_in_executor(self.pool, prepare, image, self.settings)
 
     def _decode_row(self, already_waiting: int) -> None:
         if already_waiting < len(self.waiting) < MAX_ROW:
@@ -75,7 +110,11 @@ class Decoder:
                 quick.append((image, future))
             else:
                 future.set_result(image)
-        results = prepare_all([image for image, _ in quick], self.settings, self._map)
+        results: Sequence[StoredImage | Exception]
+        try:
+            results = prepare_all([image for image, _ in quick], self.settings, self._map)
+        except Exception as error:  # memory, of the row as a whole
+            results = [error] * len(quick)
         for (_, future), result in zip(quick, results, strict=True):
             if isinstance(result, Exception):
                 future.set_exception(result)

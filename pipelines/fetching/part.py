@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.fetching.errors import INTERRUPTED
 from pipelines.fetching.plan import Requests, make_plan
 from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.ids import sample_ids
@@ -33,7 +34,7 @@ class FetchOptions:
     """The settings of a run, the error classes it retries, and the engine that downloads."""
 
     settings: FetchSettings
-    retry: tuple[str, ...] = ()
+    retry: tuple[str, ...] = (INTERRUPTED,)
     engine: str = ENGINES[0]
 
 
@@ -68,7 +69,9 @@ def samples_without_result(storage: Storage, part: Part) -> int:
     """How many samples whose image is to be downloaded have no result yet."""
     if part.source == IMG2DATASET:
         return 0 if part in read_receipts(storage, "fetch", [part]) else part.rows
-    plan = make_plan(read_columns(storage, part, ["url", "stage1_reasons"]), read_family(storage, part, "fetch", ["error"]), ())
+    plan = make_plan(
+        read_columns(storage, part, ["url", "stage1_reasons"]), read_family(storage, part, "fetch", ["error"]), (INTERRUPTED,)
+    )
     return int(plan.samples_per_url[plan.requested].sum())
 
 

@@ -58,11 +58,13 @@ def decode(image: IdentifiedImage, needed: tuple[int, int]) -> np.ndarray:
         opened = open_image(image.body)
     try:
         opened.load()
+        return np.asarray(flatten(opened))
     except OSError:
         raise RejectedImage("truncated") from None
-    except Exception:
+    except MemoryError:
+        raise
+    except Exception:  # Pillow's decoders and conversions raise many kinds
         raise RejectedImage("unsupported_image") from None
-    return np.asarray(flatten(opened))
 
 
 def upright_transpose(image: Image.Image | None) -> Image.Transpose | None:

@@ -13,11 +13,13 @@ from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH
 from pipelines.images.decode import SIDEWAYS, decode, upright_transpose
-from pipelines.images.identify import FORMATS, IdentifiedImage
+from pipelines.images.identify import FORMATS, IdentifiedImage, RejectedImage
 from pipelines.images.resize import resized
-from pipelines.images.settings import ImageSettings
+from pipelines.images.settings import MAX_SIDE, ImageSettings
 
 SIDE = PICTURE_HASH.side
+# Bytes that decoding takes for a pixel, at the peak: the decoder's own buffers, the image and its copies (measured, rounded up).
+JPEG_COST, COST, TRANSPARENT_COST = 10, 20, 32
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
@@ -81,12 +83,28 @@ class _Resized:
 def _resize_or_error(settings: ImageSettings, image: IdentifiedImage) -> _Resized | Exception:
     try:
         return _resize(image, settings)
+    except StopIteration as error:  # no future can hold one
+        return RuntimeError(repr(error))
     except Exception as error:
         return error
 
 
+def memory_needed(image: IdentifiedImage) -> int:
+    """How many bytes decoding an image takes, at most."""
+    opened, cost = image.opened, COST
+    if image.format == "JPEG" and (opened is None or opened.mode in ("RGB", "L")):
+        cost = JPEG_COST
+    elif opened is not None and (opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info):
+        cost = TRANSPARENT_COST
+    return image.width * image.height * cost
+
+
 def _resize(image: IdentifiedImage, settings: ImageSettings) -> _Resized:
+    if memory_needed(image) > settings.decode_memory:
+        raise RejectedImage("too_many_pixels")
     target = target_size(image.width, image.height, settings) if settings.resize != "keep" else (1, 1)
+    if max(target) > MAX_SIDE:
+        raise RejectedImage("unsupported_image")
     # The perceptual hash needs more pixels than it averages, however small the stored image.
     needed = max(target[0], 2 * SIDE), max(target[1], 2 * SIDE)
     pixels, transpose = decode(image, needed), upright_transpose(image.opened)

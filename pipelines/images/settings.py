@@ -8,20 +8,26 @@ from pydantic import Field
 
 from infra.compat.settings import Section
 
+MAX_SIDE = 65_500  # pixels of a JPEG that libjpeg writes
+
 
 class ImageSettings(Section):
     """Limits of what is decoded, and the form in which it is stored.
 
     max_pixels   width times height; larger images are not decoded
+    decode_memory  bytes that the images being decoded in one process may take together: large ones wait for each other, and one
+                 that alone needs more is refused (too_many_pixels). A pixel takes 10 bytes in a JPEG, 20 in other formats, 32
+                 with transparency
     resize       keep: the original bytes; the shorter or longer side at `size`; centre_crop and border: squares
-    size         pixels
+    size         pixels; an image that is still longer than a JPEG can be, 65 500, when scaled is unsupported_image
     quality      of the JPEGs that are written, 1 … 100
     verify_hash  reject an image whose bytes do not have the hash that its publisher gives
     """
 
     max_pixels: int = Field(100_000_000, ge=1)
+    decode_memory: int = Field(2 << 30, ge=1 << 20)
     resize: Literal["keep", "shorter_side", "longer_side", "centre_crop", "border"] = "shorter_side"
-    size: int = Field(512, ge=1)
+    size: int = Field(512, ge=1, le=MAX_SIDE)
     quality: int = Field(92, ge=1, le=100)
     verify_hash: bool = True
 

@@ -1,11 +1,15 @@
 """A chunk accounts for every URL, ends in time, and stores the image of each URL under its key."""
 
+import errno
 import hashlib
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from pipelines.fetching import chunks, decoding
 from pipelines.fetching.chunks import NoNetwork
+from pipelines.fetching.plan import Requests
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from tests.support import hostile_web
@@ -74,3 +78,55 @@ def test_a_chunk_of_a_machine_without_network_is_not_committed(tmp_path: Path) -
     with pytest.raises(NoNetwork, match="is this machine online"):
         fetch_urls(Storage(str(tmp_path)), [f"http://{i}.gone.test/x" for i in range(60)], settings)
     assert not (tmp_path / "images").exists()
+
+
+@pytest.mark.parametrize("raised, error", [(KeyError("of a library"), "internal_error"), (MemoryError(), "out_of_memory")])
+@pytest.mark.parametrize("owner, function", [(chunks.Client, "get"), (decoding, "identify"), (decoding, "prepare")])
+def test_an_exception_that_no_class_foresees_ends_one_url(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    owner: object,
+    function: str,
+    raised: Exception,
+    error: str,
+) -> None:
+    original, calls = getattr(owner, function), count()
+
+    def second_call_fails(*arguments: object) -> object:
+        if next(calls) == 1:
+            raise raised
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, function, second_call_fails)
+    with hostile_web.serve() as (port, _):
+        settings = patient(connect_to={"hostile.test": f"127.0.0.1:{port}"}, concurrency=1)
+        rows = fetch_urls(Storage(str(tmp_path)), [f"http://hostile.test/ok.png?{i}" for i in range(3)], settings)
+    assert [row["error"] for row in rows] == [None, error, None]
+    assert f"'http://hostile.test/ok.png?1' is {error}: {type(raised).__name__}" in capfd.readouterr().err
+
+
+def test_a_fault_ends_the_chunk_at_once_and_keeps_the_results(tmp_path: Path) -> None:
+    calls = count()
+
+    def finished(index: int) -> None:
+        if next(calls) == 1:
+            raise KeyError("a fault of ours")
+
+    with hostile_web.serve() as (port, _):
+        settings = patient(connect_to={"hostile.test": f"127.0.0.1:{port}"}, retries=0)
+        urls = [f"http://hostile.test/{name}" for name in ("ok.jpg", "404", "silent", "silent?1")]
+        requests = Requests(urls, [f"{i:016x}" for i in range(4)], [None] * 4)
+        table = chunks.fetch_chunk(Storage(str(tmp_path)), requests, "images/x.tar", settings, 86_400, finished)
+    assert table["error"].to_pylist() == [None, "http_404", "interrupted", "interrupted"]
+    assert table["tar"].to_pylist() == ["images/x.tar", None, None, None]
+
+
+def test_a_full_disk_is_no_fault_of_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def add(self: chunks.Spool, index: int, data: bytes, extension: str) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(chunks.Spool, "add", add)
+    with hostile_web.serve() as (port, _), pytest.raises(OSError, match="no space left"):
+        settings = patient(connect_to={"hostile.test": f"127.0.0.1:{port}"})
+        fetch_urls(Storage(str(tmp_path)), ["http://hostile.test/ok.jpg", "http://hostile.test/silent"], settings, seconds=86_400)

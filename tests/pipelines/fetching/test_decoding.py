@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 from pipelines.fetching import decoding
 from pipelines.fetching.decoding import Decoder
 from pipelines.fetching.settings import FetchSettings
+from pipelines.images import prepare
 from pipelines.images.identify import RejectedImage
 from pipelines.images.prepare import StoredImage
 from tests.support.images import encoded, smooth, stored_of
@@ -77,6 +79,26 @@ def test_idle_cores_are_counted_where_the_system_tells(tmp_path: Path) -> None:
             assert decoding.idle_cores() == idle
     with patch.object(decoding, "LOADAVG", tmp_path / "none"):
         assert decoding.idle_cores() == 0
+
+
+@pytest.mark.parametrize("body", [BODIES[0], BODIES[2]], ids=["quick", "slow"])
+@pytest.mark.parametrize("owner, function", [(prepare, "_resize"), (decoding, "prepare_all"), (decoding, "prepare")])
+@pytest.mark.parametrize("raised", [StopIteration("of a library"), MemoryError(), RecursionError()])
+def test_a_decoder_that_raises_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, owner: object, function: str, raised: Exception
+) -> None:
+    def fault(*arguments: object) -> object:
+        raise raised
+
+    async def results() -> list[BaseException | StoredImage]:
+        with Decoder(FetchSettings(size=32)) as decoder:
+            return await asyncio.wait_for(
+                asyncio.gather(*(decoder.decode(body, None) for _ in range(3)), return_exceptions=True), 60
+            )
+
+    if function == "_resize" or not isinstance(raised, StopIteration):
+        monkeypatch.setattr(owner, function, fault)
+    assert len(asyncio.run(results())) == 3
 
 
 def test_a_slow_image_leaves_the_event_loop_to_others() -> None:

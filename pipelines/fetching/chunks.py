@@ -21,6 +21,7 @@ from pipelines.fetching.errors import HOST_DOWN, INTERRUPTED, OUT_OF_TIME, RETRY
 from pipelines.fetching.frontier import Frontier
 from pipelines.fetching.plan import Requests
 from pipelines.fetching.settings import FetchSettings
+from pipelines.fetching.urls import request_url
 from pipelines.images.identify import RejectedImage
 from pipelines.images.prepare import StoredImage
 from pipelines.manifest.storage import Storage
@@ -140,9 +141,9 @@ async def _fetch_all(
 
 
 def host_of(url: str) -> str:
-    """The host of a URL in lower case; "" where it has none."""
+    """The host that a published URL is requested from; "" where it has none."""
     try:
-        return urlsplit(url).hostname or ""
+        return urlsplit(request_url(url)).hostname or ""
     except ValueError:
         return ""
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urljoin
 
 import aiohttp
 from yarl import URL
@@ -27,6 +26,7 @@ from pipelines.fetching.errors import http_error
 from pipelines.fetching.policy import PublicResolver, Refused, blocklist, check_url, opted_out, product_token
 from pipelines.fetching.robots import Robots
 from pipelines.fetching.settings import FetchSettings
+from pipelines.fetching.urls import redirect_url, request_url
 
 ROBOTS_BYTES = 1 << 20
 
@@ -82,14 +82,20 @@ class Client:
 
     async def check(self, url: str) -> str | None:
         """The robots.txt error of a URL that another program will request; raises Refused, or OSError where it has no address."""
-        self._check_policy(url)
-        await self.resolver.resolve(URL(url, encoded=True).host or "")
+        url = self._allowed(url)
+        await self.resolver.resolve(URL(url, encoded=True).raw_host or "")
         return (await self.robots.check(url))[0] if self.robots is not None else None
 
-    def _check_policy(self, url: str) -> None:
+    def _allowed(self, published: str) -> str:
+        """The URL to request for a published one; raises Refused when the policy forbids either."""
+        try:
+            url = request_url(published)
+        except ValueError:
+            raise Refused("bad_url") from None
         check_url(url, self.settings.ports, self.settings.connect_to)
-        if self.blocked.contains(url):
+        if self.blocked.contains(url) or (published != url and self.blocked.contains_hash(published)):
             raise Refused("blocked")
+        return url
 
     async def _robots_txt(self, url: str) -> tuple[str | None, int | None, bytes]:
         response = await self._with_error_class(self._follow_redirects(url, ROBOTS_BYTES, None))
@@ -121,19 +127,19 @@ class Client:
     async def _follow_redirects(self, url: str, limit: int, set_delay: Callable[[float], None] | None) -> Response:
         """`set_delay` is None for robots.txt itself, which no robots.txt forbids."""
         for _ in range(self.settings.redirects + 1):
-            self._check_policy(url)
+            url = self._allowed(url)
             if set_delay is not None and self.robots is not None:
                 error, delay = await self.robots.check(url)
                 if error is not None:
                     raise DownloadError(error)
                 set_delay(delay)
-            # Published URLs are already quoted; quoting again would request another image.
+            # Quoted by `request_url`; quoting again would request another image.
             async with self.http.get(URL(url, encoded=True), allow_redirects=False) as response:
                 if response.status not in (301, 302, 303, 307, 308):
                     return await _read(response, limit, self.settings.honour_opt_out and set_delay is not None, self.agent)
                 if "Location" not in response.headers:
                     raise DownloadError("bad_response", response.status)
-                url = urljoin(url, response.headers["Location"])
+                url = redirect_url(url, response.headers["Location"])
         raise DownloadError("redirect_limit")
 
 

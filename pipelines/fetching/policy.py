@@ -25,6 +25,38 @@ from infra.compat.errors import RequestError
 DNS_FAILURE_SECONDS = 300.0  # for so long a name that did not resolve is not looked up again
 OPT_OUT = {"noai", "noimageai", "noindex", "noimageindex", "noml", "none"}
 
+SPECIAL_IPV4 = [
+    ipaddress.IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # behind a provider's NAT
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local, cloud metadata
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocols
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # relays of 6to4
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, broadcast
+    )
+]
+IPV4_IN_IPV6 = [ipaddress.IPv6Network(network) for network in ("::ffff:0:0/96", "64:ff9b::/96")]  # mapped, NAT64
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+SPECIAL_IPV6 = [
+    ipaddress.IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocols: Teredo, benchmarks, ORCHID
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4, which leads to any IPv4 address
+        "3fff::/20",  # documentation
+    )
+]
+
 
 class Refused(OSError):
     """The policy forbids the request; `error` is the class. An OSError, as the connector expects of resolvers."""
@@ -56,18 +88,17 @@ def check_url(url: str, ports: tuple[int, ...], connect_to: Mapping[str, str]) -
 
 
 def is_public(address: str) -> bool:
-    """Whether an IPv4 or IPv6 address belongs to the public internet; IPv4 mapped or embedded in IPv6 counts as that IPv4."""
+    """Whether an IPv4 or IPv6 address belongs to the public internet.
+
+    IPv4 mapped into IPv6, or behind the well-known prefix of NAT64, counts as that IPv4. Of other IPv6 only global unicast does
+    that is not set aside for tunnels, protocols or documents. Source: IANA's special-purpose address registries.
+    """
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1] or _nat64(ip)
-        if embedded is not None:
-            return is_public(str(embedded))
-    return ip.is_global and not ip.is_multicast
-
-
-def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    inside = ip in ipaddress.ip_network("64:ff9b::/96")
-    return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if inside else None
+    if isinstance(ip, ipaddress.IPv4Address):
+        return not any(ip in network for network in SPECIAL_IPV4)
+    if any(ip in network for network in IPV4_IN_IPV6):
+        return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+    return ip in GLOBAL_UNICAST and not any(ip in network for network in SPECIAL_IPV6)
 
 
 def override(host: str, connect_to: Mapping[str, str]) -> str | None:
@@ -91,7 +122,11 @@ class Blocklist:
             labels = (urlsplit(url).hostname or "").rstrip(".").split(".")
             if any(".".join(labels[start:]) in self.domains for start in range(len(labels))):
                 return True
-        data = url.encode()
+        return self.contains_hash(url)
+
+    def contains_hash(self, url: str) -> bool:
+        """Whether the URL, written like this, is on the list."""
+        data = url.encode("utf-8", "surrogatepass")
         return bool(self.hashes) and not self.hashes.isdisjoint(
             (hashlib.md5(data, usedforsecurity=False).hexdigest(), hashlib.sha256(data).hexdigest())
         )

@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from urllib.parse import unquote
 
 from aiohttp import web
 from PIL import Image
@@ -103,6 +104,15 @@ async def paused(request: web.Request) -> web.StreamResponse:
     return web.Response(body=picture(), content_type="image/jpeg")
 
 
+def only_as(target: str) -> object:
+    """An image for the request target written like this, 400 for any other writing of it."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=picture(), status=200 if request.raw_path == target else 400)
+
+    return respond
+
+
 async def no_length(request: web.Request) -> web.StreamResponse:
     """A valid image in pieces, without a length."""
     response = web.StreamResponse()
@@ -126,6 +136,10 @@ BEHAVIOURS: dict[str, tuple[object, str | None]] = {
     "/paused": (paused, None),
     "/no-length": (no_length, None),
     "/polyglot": (fixed(picture() + b"<script>alert(1)</script>", Content_Type="text/html"), None),
+    "/ä b": (only_as("/%C3%A4%20b"), None),
+    "/%20c": (only_as("/%20c"), None),
+    "/to-raw": (redirect("/ä b#there"), None),
+    "/to-backslash": (redirect("\\ok.jpg"), None),
     "/pdf": (fixed(b"%PDF-1.4\n" + picture()), "not_an_image"),
     "/heic": (fixed(b"\0\0\0\x18ftypheic" + b"\0" * 64), "unsupported_image"),
     "/robots/no.jpg": (fixed(picture()), "robots"),
@@ -158,6 +172,12 @@ BEHAVIOURS: dict[str, tuple[object, str | None]] = {
     "/to-loopback": (redirect("http://127.0.0.1:80/x.jpg"), "refused_address"),
     "/to-loopback6": (redirect("http://[::1]/x.jpg"), "refused_address"),
     "/to-mapped": (redirect("http://[::ffff:127.0.0.1]/x.jpg"), "refused_address"),
+    "/to-compatible": (redirect("http://[::8.8.8.8]/x.jpg"), "refused_address"),
+    "/to-6to4": (redirect("http://[2002:808:808::1]/x.jpg"), "refused_address"),
+    "/to-site-local": (redirect("http://[fec0::1]/x.jpg"), "refused_address"),
+    "/to-local-nat64": (redirect("http://[64:ff9b:1::808:808]/x.jpg"), "refused_address"),
+    "/to-documentation": (redirect("http://[3fff::1]/x.jpg"), "refused_address"),
+    "/to-wide-digits": (redirect("http://１２７.0.0.1/x.jpg"), "refused_address"),
     "/to-metadata": (redirect("http://169.254.169.254/latest/meta-data"), "refused_address"),
     "/to-hex": (redirect("http://0x7f000001/x.jpg"), "refused_address"),
     "/to-decimal": (redirect("http://2130706433/x.jpg"), "bad_url"),
@@ -198,7 +218,7 @@ def serve() -> Iterator[tuple[int, Counter[str]]]:
     app[REQUEST_COUNTS] = request_counts = Counter()
     for path, (handler, _) in BEHAVIOURS.items():
         if "?" not in path:
-            app.router.add_get(path, handler)
+            app.router.add_get(unquote(path), handler)
     app.router.add_get("/robots.txt", fixed(ROBOTS))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     loop.run_until_complete(runner.setup())

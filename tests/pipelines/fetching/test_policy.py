@@ -2,9 +2,12 @@
 
 import asyncio
 import hashlib
+import ipaddress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
 from pipelines.fetching.policy import PublicResolver, Refused, blocklist, check_url, is_public, opted_out
@@ -24,6 +27,46 @@ def test_no_private_address_counts_as_public(address: str) -> None:
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8"])
 def test_public_addresses_do(address: str) -> None:
     assert is_public(address)
+
+
+# Blocks of IANA's special-purpose registries (RFC 6890 and its updates), multicast, and IPv6 that is not given out.
+SPECIAL = (
+    "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 "
+    "192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4 255.255.255.255/32 "
+    "::1/128 ::/128 ::/96 ::ffff:0:0:0/96 ::ffff:a00:0/104 64:ff9b::7f00:0/104 64:ff9b::c0a8:0/112 64:ff9b:1::/48 100::/64 "
+    "100:0:0:1::/64 2001::/23 2001::/32 2001:2::/48 2001:10::/28 2001:20::/28 2001:db8::/32 2002::/16 3fff::/20 4000::/3 "
+    "5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8"
+).split()
+GIVEN_OUT = "1.0.0.0/8 8.0.0.0/7 93.0.0.0/8 2400::/12 2600::/12 2800::/12 2a00::/12 2c00::/12 ::ffff:808:0/112 64:ff9b::808:0/112"
+
+
+def address_in(network: str) -> st.SearchStrategy:
+    """Addresses of a network, its first and last among them."""
+    block = ipaddress.ip_network(network)
+    first, last = int(block[0]), int(block[-1])
+    return st.builds(type(block[0]), st.one_of(st.sampled_from([first, last]), st.integers(first, last)))
+
+
+@settings(deadline=None, max_examples=1000)
+@given(st.sampled_from(SPECIAL).flatmap(address_in))
+def test_no_address_of_a_special_block_is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    assert not is_public(str(address))
+    host = f"[{address}]" if address.version == 6 else str(address)
+    with pytest.raises(Refused, match="refused_address"):
+        check_url(f"http://{host}/x", (80, 443), {})
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.sampled_from(GIVEN_OUT.split()).flatmap(address_in))
+def test_every_address_of_a_block_that_is_given_out_is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    assert is_public(str(address))
+
+
+@settings(deadline=None, max_examples=2000)
+@given(st.one_of(*map(address_in, ("0.0.0.0/0", "::/0", "2000::/3", "2001::/16"))))
+def test_what_is_public_is_global_to_python_too(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    if is_public(str(address)):
+        assert address.is_global and not address.is_multicast
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """The decoder gives what each image alone gives, and never blocks the event loop for long."""
 
 import asyncio
+import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from unittest.mock import patch
@@ -15,10 +18,14 @@ from pipelines.fetching import decoding
 from pipelines.fetching.decoding import Decoder
 from pipelines.fetching.settings import FetchSettings
 from pipelines.images import prepare
+from pipelines.images.decode import KEPT_BYTES
 from pipelines.images.identify import RejectedImage
 from pipelines.images.prepare import StoredImage
+from tests import ROOT
 from tests.support.images import encoded, smooth, stored_of
+from tests.support.mutants import flat_webp
 
+KEPT = (1 + decoding.THREADS) * KEPT_BYTES  # what malloc keeps for each thread that decodes
 BODIES = [
     encoded(smooth(300, 200), "JPEG"),
     encoded(smooth(300, 200), "JPEG", progressive=True),
@@ -112,3 +119,61 @@ def test_a_slow_image_leaves_the_event_loop_to_others() -> None:
             return count
 
     assert asyncio.run(rounds()) > 20
+
+
+def decoded_at_once(memory: int, paths: list[Path]) -> dict:
+    """How each file ended and by how many bytes a process grew that decoded all at once."""
+    command = [sys.executable, "-m", "tests.support.decode_at_once", str(memory), *map(str, paths)]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, cwd=ROOT, timeout=600).stdout)
+
+
+def test_large_images_that_come_at_once_share_the_memory(tmp_path: Path) -> None:
+    image, memory, paths = Image.new("RGB", (3500, 3500)), 256 << 20, []
+    for format, copies in {"WEBP": 4, "PNG": 2, "GIF": 2, "TIFF": 2, "AVIF": 2}.items():
+        options = {"TIFF": {"compression": "tiff_deflate"}, "AVIF": {"speed": 10}}.get(format, {})
+        path = tmp_path / format
+        path.write_bytes(encoded(image, format, **options))
+        paths += [path] * copies
+    (tmp_path / "too large").write_bytes(encoded(Image.new("L", (3700, 3700)), "PNG"))
+    outcome = decoded_at_once(memory, [*paths, tmp_path / "too large"])
+    assert outcome["endings"] == [f"image/{path.name.lower()}" for path in paths] + ["too_many_pixels"]
+    assert outcome["grown"] < memory + KEPT
+
+
+@pytest.mark.slow
+def test_webps_of_a_hundred_megapixels_that_come_at_once_share_the_memory(tmp_path: Path) -> None:
+    bomb, memory = tmp_path / "bomb", FetchSettings().decode_memory
+    bomb.write_bytes(flat_webp(10_000))
+    assert bomb.stat().st_size < 100
+    outcome = decoded_at_once(memory, [bomb] * 5)
+    assert outcome["endings"] == ["image/webp"] * 5 and outcome["grown"] < memory + KEPT
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(1, 100), st.integers(0, 3), st.booleans()), max_size=12))
+def test_reservations_never_exceed_the_memory_and_all_get_their_turn(waits: list[tuple[int, int, bool]]) -> None:
+    async def reserve() -> None:
+        memory, held, peak, ended = decoding.Memory(100), 0, 0, 0
+
+        async def hold(size: int, turns: int) -> None:
+            nonlocal held, peak, ended
+            async with memory.reserved(size):
+                held += size
+                peak = max(peak, held)
+                try:
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                finally:
+                    held -= size
+            ended += 1
+
+        tasks = [asyncio.ensure_future(hold(size, turns)) for size, turns, _ in waits]
+        await asyncio.sleep(0)
+        for task, (_, _, cancelled) in zip(tasks, waits, strict=True):
+            if cancelled:
+                task.cancel()
+        results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
+        assert peak <= 100 and memory.free == 100 and not memory.queue
+        assert ended == sum(result is None for result in results) >= sum(not cancelled for *_, cancelled in waits)
+
+    asyncio.run(reserve())

@@ -17,8 +17,9 @@ import pyarrow as pa
 from pipelines.fetching import event_loop
 from pipelines.fetching.client import Client, Response, session
 from pipelines.fetching.decoding import Decoder
-from pipelines.fetching.errors import HOST_DOWN, INTERRUPTED, OUT_OF_TIME, RETRYABLE, class_of, status_of
+from pipelines.fetching.errors import HOST_DOWN, INTERNAL_ERROR, INTERRUPTED, OUT_OF_MEMORY, OUT_OF_TIME, RETRYABLE, status_of
 from pipelines.fetching.frontier import Frontier
+from pipelines.fetching.isolated import IsolatedDecoder
 from pipelines.fetching.plan import Requests
 from pipelines.fetching.settings import FetchSettings
 from pipelines.fetching.urls import request_url
@@ -30,6 +31,7 @@ from sharding.tar import TarWriter
 
 # When so large a share of so many URLs fails like this, the machine is offline; dead links alone never come to it.
 OFFLINE_ERRORS, OFFLINE_URLS, OFFLINE_SHARE = ("dns", "connect"), 50, 0.98
+AnyDecoder = Decoder | IsolatedDecoder
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
 
 
@@ -77,7 +79,13 @@ class Spool:
 
 
 def fetch_chunk(
-    storage: Storage, requests: Requests, tar: str, settings: FetchSettings, seconds: float, finished: Callable[[int], None]
+    storage: Storage,
+    requests: Requests,
+    tar: str,
+    settings: FetchSettings,
+    seconds: float,
+    finished: Callable[[int], None],
+    new_decoder: Callable[[FetchSettings], AnyDecoder] = Decoder,
 ) -> pa.Table:
     """Requests every URL and stores the images in `tar`, in the order of the URLs; after `seconds` the rest is out_of_time.
 
@@ -85,7 +93,7 @@ def fetch_chunk(
     NoNetwork when hardly any host was reached: the errors would describe this machine, not the URLs.
     """
     spool = Spool()
-    results = event_loop.run(_fetch_all(requests, settings, seconds, spool, finished))
+    results = event_loop.run(_fetch_all(requests, settings, seconds, spool, finished, new_decoder))
     unreached = sum(result.error in OFFLINE_ERRORS for result in results)
     if len(results) >= OFFLINE_URLS and unreached > OFFLINE_SHARE * len(results):
         raise NoNetwork(f"no host was reached for {unreached} of {len(results)} URLs; is this machine online?")
@@ -100,7 +108,12 @@ def table_of(results: Sequence[Result]) -> pa.Table:
 
 
 async def _fetch_all(
-    requests: Requests, settings: FetchSettings, seconds: float, spool: Spool, finished: Callable[[int], None]
+    requests: Requests,
+    settings: FetchSettings,
+    seconds: float,
+    spool: Spool,
+    finished: Callable[[int], None],
+    new_decoder: Callable[[FetchSettings], AnyDecoder],
 ) -> list[Result]:
     """A result per URL; raises OSError when the spool cannot be written.
 
@@ -109,7 +122,7 @@ async def _fetch_all(
     """
     results: list[Result | None] = [None] * len(requests.urls)
     frontier = Frontier([host_of(url) for url in requests.urls], settings)
-    with Decoder(settings) as decoder:
+    with new_decoder(settings) as decoder:
 
         async def worker(client: Client) -> None:
             while (index := await frontier.next_url()) is not None:
@@ -149,19 +162,19 @@ def host_of(url: str) -> str:
 
 
 async def _fetch(
-    client: Client, url: str, expected_hash: str | None, set_delay: Callable[[float], None], decoder: Decoder
+    client: Client, url: str, expected_hash: str | None, set_delay: Callable[[float], None], decoder: AnyDecoder
 ) -> tuple[Response, StoredImage | str]:
     """The end of a request, and the image or the error class of its body; whatever a URL raises has a class."""
-    response = None
+    response: Response | None = None
     try:
         response = await client.get(url, set_delay)
         return response, response.error or await decoder.decode(response.body, expected_hash)
-    except RejectedImage as rejected:
-        assert response is not None
-        return response, rejected.error
     except Exception as error:
-        fault = class_of(error)
-        sys.stderr.write(f"fetch: {url!r:.500} is {fault}: {_first_line(error)}\n")
+        if isinstance(error, RejectedImage):
+            fault = error.error
+        else:  # neither client nor decoder should raise it
+            fault = OUT_OF_MEMORY if isinstance(error, MemoryError) else INTERNAL_ERROR
+            sys.stderr.write(f"fetch: {url!r:.500} is {fault}: {_first_line(error)}\n")
         return response or Response(fault), fault
 
 

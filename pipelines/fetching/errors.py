@@ -7,7 +7,7 @@ from infra.compat.errors import RequestError, nearest
 REFUSED = ("bad_url", "refused_port", "refused_address", "blocked", "robots", "opt_out")
 HOST_DOWN, OUT_OF_TIME = "host_down", "out_of_time"
 INTERRUPTED = "interrupted"  # a fault of ours ended the chunk before the URL's turn; the next run requests it again
-INTERNAL_ERROR, OUT_OF_MEMORY = "internal_error", "out_of_memory"
+INTERNAL_ERROR, OUT_OF_MEMORY, DECODER_CRASH = "internal_error", "out_of_memory", "decoder_crash"
 ERRORS = (
     *REFUSED,
     "dns",
@@ -29,6 +29,7 @@ ERRORS = (
     INTERRUPTED,
     INTERNAL_ERROR,
     OUT_OF_MEMORY,
+    DECODER_CRASH,
     "too_large",
     "empty",
     "hash_mismatch",
@@ -45,11 +46,6 @@ ALL_FAILED = "failed"  # in --retry: every class but the refusals
 def status_of(error: str | None) -> str:
     """The column `status`: `ok`, `refused` (by our policy or by the host's robots.txt or headers) or `failed`."""
     return "ok" if error is None else "refused" if error in REFUSED else "failed"
-
-
-def class_of(error: Exception) -> str:
-    """The class of an exception that no decoder and no client should raise: the URL's fault or ours, it ends this URL alone."""
-    return OUT_OF_MEMORY if isinstance(error, MemoryError) else INTERNAL_ERROR
 
 
 def http_error(status: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -96,12 +97,16 @@ def _fetch_chunk(
 ) -> tuple[str, bool]:
     """Fetches a chunk unless it is committed already; (where its table lies, whether it was fetched now)."""
     from pipelines.fetching import chunks, img2dataset
-
-    fetch_chunk = img2dataset.fetch_chunk if options.engine == IMG2DATASET else chunks.fetch_chunk
+    from pipelines.fetching.decoding import Decoder
+    from pipelines.fetching.isolated import IsolatedDecoder, marked
 
     def make(name: str) -> pa.Table:
         tar = f"images/{part.source}/{part.name}/{name}.tar"
-        return fetch_chunk(storage, requests, tar, options.settings, deadline - time.monotonic(), finished)
+        with marked(storage, f"partial/fetch/{part.source}/{part.name}/{name}.begun") as died_before:
+            decoder = IsolatedDecoder if died_before else Decoder
+            engine = partial(chunks.fetch_chunk, new_decoder=decoder)
+            fetch_chunk = img2dataset.fetch_chunk if options.engine == IMG2DATASET else engine
+            return fetch_chunk(storage, requests, tar, options.settings, deadline - time.monotonic(), finished)
 
     return commit_once(storage, part, "fetch", [requests.keys, options.settings.result_settings(), options.retry], make)
 

@@ -8,6 +8,7 @@ index.py    the index of a shard; the dataset's summary with checksums
 reader.py   samples by (shard, row), on any fsspec URI
 order.py    which sample comes at which position of which epoch
 verify.py   shards that are missing or changed
+decode.py   the bytes of a picture → upright 8-bit sRGB, the same for everything that looks at pictures
 
 Write with `write_shard` and `summary_bytes`; read with `read_dataset`, `ShardReader` and `Order`.
 """

@@ -8,7 +8,6 @@ is matched by picture hash, then confirmed on pixels. Only samples that stage 1 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
-from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH, caption_key, hash_rows
 from filters.duplicates.index import keep_first, nearest, pairs_within
@@ -33,6 +31,7 @@ from pipelines.runtime.picture_chunks import STORED, distinct_pictures
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.shuffle import keys_between, rows_of_part, search_buckets
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
+from sharding.decode import decode_picture
 
 INPUTS = ("samples", "fetch", "stage1")
 Match = tuple[int, int]  # index of the evaluation item, Hamming distance
@@ -161,5 +160,5 @@ def _near_items(hashes: np.ndarray, items: np.ndarray, distance: int) -> tuple[d
 
 def _confirm(data: bytes, near_items: Sequence[Match], thumbnails: Sequence[np.ndarray], bound: float) -> Match | None:
     """The nearest item whose thumbnail is within `bound` (mean absolute difference, 0 … 1) of the picture's."""
-    own = evaluation_sets.thumbnail(Image.open(io.BytesIO(data))).ravel()
+    own = evaluation_sets.thumbnail(decode_picture(data)).ravel()
     return next((match for match in near_items if np.abs(thumbnails[match[0]] / 255.0 - own).mean() <= bound), None)

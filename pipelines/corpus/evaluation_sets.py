@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,12 +12,13 @@ import pyarrow as pa
 from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH
+from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
-from pipelines.images.decode import flatten
 from pipelines.manifest.receipts import digest_of, fingerprint_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
+from sharding.decode import decode_picture
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 CHUNK = 500
@@ -35,8 +35,8 @@ class EvalSet:
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
-    """A picture as float32[16, 16, 3] in 0 … 1: near hashes are confirmed on it."""
-    small = flatten(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    """An RGB picture as float32[16, 16, 3] in 0 … 1: near hashes are confirmed on it."""
+    small = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32) / 255.0
 
 
@@ -97,7 +97,8 @@ def _target(fs: fsspec.AbstractFileSystem, name: str, files: list[str]) -> str:
     """
     infos = [(file, fs.info(file)) for file in files]
     stamps = [[file, str(info.get("ETag") or (info.get("size"), info.get("mtime")))] for file, info in infos]
-    return f"evalsets/{name}/{fingerprint_of({'files': stamps, 'hash': PICTURE_HASH.column})}.parquet"
+    decoder = content_digest(decode_picture, packages=["sharding"])
+    return f"evalsets/{name}/{fingerprint_of({'files': stamps, 'hash': PICTURE_HASH.column, 'decoder': decoder})}.parquet"
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ class _Hasher:
         greys, thumbnails = [], []
         for file in item["files"]:
             with fsspec.open(file, "rb") as handle:
-                image = Image.open(io.BytesIO(handle.read()))
-                greys.append(np.asarray(flatten(image).convert("L").resize((PICTURE_HASH.side,) * 2, Image.Resampling.BOX)))
+                image = decode_picture(handle.read())
+            greys.append(np.asarray(image.convert("L").resize((PICTURE_HASH.side,) * 2, Image.Resampling.BOX)))
             thumbnails.append((thumbnail(image) * 255).astype(np.uint8).tobytes())
             reporter(1)
         table = pa.table(

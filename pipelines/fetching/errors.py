@@ -36,6 +36,7 @@ ERRORS = (
     "not_an_image",
     "unsupported_image",
     "truncated",
+    "corrupt_image",
     "too_many_pixels",
     "too_many_scans",
 )

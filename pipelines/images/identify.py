@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pipelines.images.jpeg_header import plain_size
+from pipelines.images.containers import error_class
+from pipelines.images.jpeg_header import PlainHeader, plain_header
 from pipelines.images.settings import ImageSettings
 
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked instead, before decoding
@@ -18,7 +19,6 @@ QUICK_PIXELS = 4_000_000
 # Each scan of a progressive JPEG passes over all pixels but may take hardly any bytes, so that a small file can be very slow to
 # decode; real ones have ten scans or so.
 START_OF_SCAN, MAX_SCANS = b"\xff\xda", 100
-HEIF_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 with contextlib.suppress(ImportError):  # with pillow-heif installed, images of phones are read too
     import pillow_heif
 
@@ -32,6 +32,7 @@ class IdentifiedImage:
 
     format  Pillow's name of it; a JPEG that holds further images, as phones write them, is a JPEG
     width, height  as stored, before the EXIF orientation is applied
+    profile  of its colours (ICC), None where it has none
     opened  by Pillow; None for a plain JPEG, whose header is read by `jpeg_header`
     """
 
@@ -40,6 +41,7 @@ class IdentifiedImage:
     format: str
     width: int
     height: int
+    profile: bytes | None
     opened: Image.Image | None
 
     @property
@@ -69,11 +71,12 @@ def identify(body: bytes, settings: ImageSettings, expected_hash: str | None = N
     sha256 = hashlib.sha256(body).hexdigest()
     if expected_hash and settings.verify_hash and expected_hash.lower() not in (sha256, _md5(body)):
         raise RejectedImage("hash_mismatch")
-    size, opened, format = plain_size(body), None, "JPEG"
-    if size is None:
+    header, opened, format = plain_header(body), None, "JPEG"
+    if header is None:
         opened = open_image(body)
-        size, format = opened.size, "JPEG" if opened.format == "MPO" else opened.format or ""
-    image = IdentifiedImage(body, sha256, format, *size, opened)
+        header = PlainHeader(*opened.size, opened.info.get("icc_profile"))
+        format = "JPEG" if opened.format == "MPO" else opened.format or ""
+    image = IdentifiedImage(body, sha256, format, header.width, header.height, header.profile, opened)
     if image.width * image.height > settings.max_pixels:
         raise RejectedImage("too_many_pixels")
     if image.is_progressive and body.count(START_OF_SCAN) > MAX_SCANS:
@@ -86,8 +89,7 @@ def open_image(body: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(body), formats=list(FORMATS))
     except Exception:  # Pillow's parsers raise many kinds
-        is_heif = body[4:8] == b"ftyp" and body[8:12] in HEIF_BRANDS
-        raise RejectedImage("unsupported_image" if is_heif else "not_an_image") from None
+        raise RejectedImage(error_class(body)) from None
 
 
 def _md5(body: bytes) -> str:

@@ -12,10 +12,11 @@ import simplejpeg
 from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH
-from pipelines.images.decode import SIDEWAYS, decode, upright_transpose
+from pipelines.images.decode import decode
 from pipelines.images.identify import FORMATS, IdentifiedImage, RejectedImage
 from pipelines.images.resize import resized
 from pipelines.images.settings import MAX_SIDE, ImageSettings
+from sharding.decode import SIDEWAYS, upright_transpose
 
 SIDE = PICTURE_HASH.side
 # Bytes that decoding takes for a pixel, at the peak: the decoder's own buffers, the image and its copies (measured, rounded up).

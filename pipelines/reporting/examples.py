@@ -7,11 +7,10 @@ import io
 from typing import Any
 
 import duckdb
-from PIL import Image
 
-from pipelines.images.decode import flatten
 from pipelines.manifest.storage import Storage
 from pipelines.reporting.query import rows_of
+from sharding.decode import decode_picture
 
 SIDE = 128  # pixels of a thumbnail
 EXAMPLES, BILINGUAL_EXAMPLES = 18, 5
@@ -77,7 +76,7 @@ def _example(storage: Storage, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _thumbnail(data: bytes) -> str:
-    image = flatten(Image.open(io.BytesIO(data)))
+    image = decode_picture(data)
     image.thumbnail((SIDE, SIDE))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=80)

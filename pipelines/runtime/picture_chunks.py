@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -12,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from pipelines.images.decode import flatten
 from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part
 from pipelines.manifest.selection import columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.cache import commit_once
 from pipelines.runtime.progress import Reporter
+from sharding.decode import decode_picture
 
 AHEAD = 3  # batches being read and decoded while one is worked on
 
@@ -58,7 +57,7 @@ def distinct_pictures(samples: pa.Table) -> tuple[list[StoredPicture], list[int]
 
 def read_pictures(storage: Storage, pictures: Sequence[StoredPicture]) -> list[Image.Image]:
     """The pictures, RGB; OSError or ValueError when one cannot be read and decoded."""
-    return [flatten(Image.open(io.BytesIO(storage.read_range(*picture)))) for picture in pictures]
+    return [decode_picture(storage.read_range(*picture)) for picture in pictures]
 
 
 def decode_ahead(

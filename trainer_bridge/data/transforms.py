@@ -1,26 +1,13 @@
-"""Encoded images → pixels: uint8[3, size, size] RGB. The random crop is a function of the generator passed in."""
+"""Decoded images → pixels: uint8[3, size, size] RGB. The random crop is a function of the generator passed in."""
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-import simplejpeg
 import torch
 from PIL import Image
 from torch import Tensor
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as InternViT uses them
-
-
-def decode(data: bytes, at_least: int) -> Image.Image:
-    """The picture as RGB, a JPEG at the smallest DCT scale with both sides ≥ `at_least`; ValueError when it cannot be decoded."""
-    try:
-        if data[:2] == b"\xff\xd8":
-            return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least))
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"not a picture: {error}") from None
 
 
 def random_resized_crop(image: Image.Image, size: int, least_area: float, rng: np.random.Generator) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,13 @@ import torch
 from PIL import Image
 
 from infra.compat.torchvision_operators import define_missing_operators
+from sharding.decode import decode_picture
 from sharding.index import Dataset
 from sharding.sample import Sample
 from trainer_bridge.checkpoints.hugging_face import load_internvl
 from trainer_bridge.data.chat_tokenizer import encode_conversations
 from trainer_bridge.data.conversations import DESCRIBE, Conversation, Turn, language_of, pivot_of, question
-from trainer_bridge.data.transforms import decode, normalise, whole
+from trainer_bridge.data.transforms import normalise, whole
 from trainer_bridge.evaluation.retrieval import first_samples
 from trainer_bridge.models.internvl import ChatLoss
 from trainer_bridge.models.losses import IGNORED
@@ -64,7 +64,7 @@ def describe(model: Any, processor: Any, images: Sequence[bytes], locales: Seque
     processor.tokenizer.padding_side = "left"
     descriptions: list[tuple[str, str]] = []
     for start in range(0, len(images), BATCH):
-        pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in images[start : start + BATCH]]
+        pictures = [decode_picture(data) for data in images[start : start + BATCH]]
         languages = [language_of(locale) for locale in locales[start : start + BATCH]]
         histories: list[list[Turn]] = [[] for _ in pictures]
         for answer_languages in ([pivot_of(language) for language in languages], languages):
@@ -103,7 +103,7 @@ def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
         batch = samples[start : start + BATCH]
         conversations = [_describing(sample) for sample in batch]
         ids, attention, labels = encode_conversations(processor.tokenizer, conversations, model.config.image_seq_length, 1 << 20)
-        pixels = normalise(torch.stack([torch.from_numpy(whole(decode(sample.image, side), side)) for sample in batch]))
+        pixels = normalise(torch.stack([torch.from_numpy(whole(decode_picture(sample.image, side), side)) for sample in batch]))
         tokens = int((labels[:, 1:] != IGNORED).sum())
         with torch.inference_mode():
             total += chat_loss(ids, attention, labels, pixels).item() * tokens

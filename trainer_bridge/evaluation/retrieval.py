@@ -10,11 +10,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from sharding.decode import decode_picture
 from sharding.index import Dataset
 from sharding.reader import ShardReader
 from sharding.sample import Sample
 from trainer_bridge.data.tokenizer import encode
-from trainer_bridge.data.transforms import decode, normalise, whole
+from trainer_bridge.data.transforms import normalise, whole
 from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.models.qllama import GenerativeModel
 
@@ -47,7 +48,7 @@ def retrieval(
         return model.encode_text(*encode(tokenizer, captions, config.text.length, config.text.prefix))
 
     with torch.inference_mode():
-        pixels = torch.stack([torch.from_numpy(whole(decode(samples[i].image, size), size)) for i in first_rows.tolist()])
+        pixels = torch.stack([torch.from_numpy(whole(decode_picture(samples[i].image, size), size)) for i in first_rows.tolist()])
         images = torch.cat([model.encode_image(normalise(piece)) for piece in pixels.split(256)])
         captions = [sample.text for sample in samples]
         texts = torch.cat([features(captions[i : i + 256]) for i in range(0, len(captions), 256)])

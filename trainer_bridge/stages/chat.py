@@ -15,6 +15,7 @@ from torch import distributed as dist
 
 from infra.compat.settings import Section
 from infra.compat.torchvision_operators import define_missing_operators
+from sharding.decode import decode_picture
 from sharding.index import Dataset
 from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, load_language_model, save_internvl
 from trainer_bridge.checkpoints.model_folders import load_contrastive
@@ -34,7 +35,7 @@ from trainer_bridge.data.conversations import (
     stored_conversation,
 )
 from trainer_bridge.data.loader import Batch
-from trainer_bridge.data.transforms import decode, normalise, whole
+from trainer_bridge.data.transforms import normalise, whole
 from trainer_bridge.evaluation.captioning import evaluate_captioning
 from trainer_bridge.models.internvl import (
     ChatConfig,
@@ -92,7 +93,7 @@ class ChatStage(Stage):
 
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], the whole picture."""
-        return whole(decode(image, self.side), self.side)
+        return whole(decode_picture(image, self.side), self.side)
 
     def parameters(self) -> list[dict[str, Any]]:
         """The modules that `model.train` names."""

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from sharding.decode import decode_picture
 from sharding.index import Dataset
 from trainer_bridge.checkpoints.model_folders import (
     TOKENIZER,
@@ -22,7 +23,7 @@ from trainer_bridge.checkpoints.model_folders import (
 )
 from trainer_bridge.data.loader import Batch
 from trainer_bridge.data.tokenizer import encode, load_tokenizer, train_tokenizer
-from trainer_bridge.data.transforms import decode, normalise, random_resized_crop
+from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.retrieval import retrieval
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
 from trainer_bridge.models.losses import clip_loss
@@ -67,7 +68,7 @@ class ContrastiveStage(Stage):
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""
         size = self.experiment.model.image.image_size
-        return random_resized_crop(decode(image, size), size, self.experiment.data.least_area, rng)
+        return random_resized_crop(decode_picture(image, size), size, self.experiment.data.least_area, rng)
 
     def parameters(self) -> list[dict[str, Any]]:
         """Two learning rates: the image side's and the rest's."""

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sharding.decode import decode_picture
 from sharding.index import Dataset
 from trainer_bridge.checkpoints.model_folders import load_contrastive, load_generative, read_config, save_generative
 from trainer_bridge.data.loader import Batch
 from trainer_bridge.data.tokenizer import END, encode
-from trainer_bridge.data.transforms import decode, normalise, random_resized_crop
+from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.retrieval import retrieval
 from trainer_bridge.models.losses import clip_loss, token_loss
 from trainer_bridge.models.qllama import GenerativeConfig, GenerativeModel, Tokens
@@ -44,7 +45,7 @@ class GenerativeStage(Stage):
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""
         size = self.model.stage1.config.image.image_size
-        return random_resized_crop(decode(image, size), size, self.experiment.data.least_area, rng)
+        return random_resized_crop(decode_picture(image, size), size, self.experiment.data.least_area, rng)
 
     def parameters(self) -> list[dict[str, Any]]:
         """Queries, cross-attention, second pooling head, ITM head and logit scale."""

@@ -1,0 +1,138 @@
+"""The bytes of a picture → upright 8-bit sRGB: one decoder for fetching, scoring, captioning, evaluation sets, reports, training.
+
+Transparency is laid over white, of an animation the first frame is taken, the EXIF orientation is applied, colours of another
+space (Adobe RGB, Display P3, CMYK with a profile) become sRGB, and numbers of more than 8 bits are scaled by their type. It lies
+in this room because fetching and training both stand on it.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageCms
+
+ORIENTATION = 0x0112
+BITS_PER_SAMPLE = 258  # of TIFF
+# The orientation's value → the transposition that makes the picture upright (EXIF 2.32, table 6).
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = {UPRIGHT[value] for value in (5, 6, 7, 8)}
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+PROFILES = 32  # transforms that a process keeps
+UNSEEN_DIFFERENCE = 2  # levels: a profile that moves no colour further is sRGB by another name
+
+
+def decode_picture(data: bytes, at_least: int = 0) -> Image.Image:
+    """The picture, RGB and upright; a JPEG at the smallest DCT scale with both sides ≥ `at_least` (0: whole).
+
+    ValueError when it cannot be decoded.
+    """
+    try:
+        opened = Image.open(io.BytesIO(data))
+        if at_least and data[:2] == b"\xff\xd8" and opened.mode in ("RGB", "L"):
+            pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least)
+            image = to_srgb_pixels(Image.fromarray(pixels), opened.info.get("icc_profile"))
+        else:
+            opened.load()
+            image = to_srgb(opened)
+        transpose = upright_transpose(opened)  # after load, which turns TIFFs itself
+        return image if transpose is None else image.transpose(transpose)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's parsers raise many kinds
+        raise ValueError(f"not a picture: {error}") from None
+
+
+def upright_transpose(image: Image.Image | None) -> Image.Transpose | None:
+    """The transposition that makes the picture upright, by its EXIF orientation; None where there is none, or a broken tag."""
+    if image is None or ("exif" not in image.info and "xmp" not in image.info and image.format == "JPEG"):
+        return None  # Pillow's getexif takes longer to find the same
+    try:
+        return UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # Pillow's parsers raise many kinds
+        return None
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """A loaded picture of any mode as 8-bit sRGB, not yet upright."""
+    profile = image.info.get("icc_profile")
+    if image.mode in DEEP_MODES:
+        return to_srgb_pixels(_eight_bits(image), profile)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = to_srgb_pixels(image.convert("RGBA"), profile)
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    if image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("RGB")
+    return to_srgb_pixels(image, profile)
+
+
+def to_srgb_pixels(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB, RGBA, L or CMYK in the colour space of an ICC profile as RGB (RGBA) in sRGB. A broken profile counts as none."""
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    if not profile:
+        return image if image.mode == mode else image.convert(mode)
+    # Grey that was decoded as RGB has the profile of grey.
+    transform = _transform(profile, image.mode, mode)
+    if transform is None:
+        return image if image.mode == mode else image.convert(mode)
+    converted = ImageCms.applyTransform(image, transform)
+    return converted if converted is not None else image
+
+
+def is_srgb(profile: bytes | None) -> bool:
+    """Whether RGB with this profile can be taken as it is: it has none, or one that says sRGB, or a broken one."""
+    return not profile or _transform(profile, "RGB", "RGB") is None
+
+
+@lru_cache(PROFILES)
+def _transform(profile: bytes, mode: str, target: str) -> Any:
+    """The transform of pixels of a mode to sRGB; None where it would change nothing, or the profile is not one of that mode."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, target)
+        colours = _colours(mode)
+        moved = np.asarray(ImageCms.applyTransform(colours, transform), dtype=np.int16)
+        plain = np.asarray(colours.convert(target), dtype=np.int16)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+    return transform if np.abs(moved - plain).max() > UNSEEN_DIFFERENCE else None
+
+
+def _colours(mode: str) -> Image.Image:
+    """Colours from the whole space, by which two transforms are told apart."""
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    levels = np.linspace(0, 255, 6).astype(np.uint8)
+    grid = np.stack(np.meshgrid(*[levels] * channels, indexing="ij"), -1).reshape(1, -1, channels)
+    return Image.fromarray(grid[..., 0] if channels == 1 else grid, mode)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits scaled by its type: integers by their largest, floats from 0 … 1. A transparent grey is white."""
+    values = np.asarray(image).astype(np.float64)
+    scaled = np.nan_to_num(values / _largest(image), nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        scaled[values == transparent] = 255
+    return Image.fromarray(scaled.round().astype(np.uint8))
+
+
+def _largest(image: Image.Image) -> float:
+    """The number that means white."""
+    if image.mode == "F":
+        return 1.0
+    if image.mode == "I" and image.format == "TIFF":
+        bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (32,))
+        return float(2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1)
+    return 65535.0  # PNG's

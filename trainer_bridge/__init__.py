@@ -47,7 +47,6 @@ _MODULES = {
     "Loader": "data.loader",
     "Experiment": "stages.settings",
     "Stage": "stages",
-    "decode": "data.transforms",
     "evaluate_model": "evaluate",
     "find_stages": "stages",
     "load_contrastive": "checkpoints.model_folders",

@@ -6,8 +6,11 @@ plan.py                a part's samples → the distinct URLs to request
 policy.py              which URLs and addresses may be requested: ports, public addresses, blocklists, opt-out headers
 robots.py              robots.txt of each origin, cached
 client.py              one URL → bytes or an error class: timeouts, redirects, connections to public addresses only
+event_loop.py          whose timeouts count only the time in which it listened
+urls.py                published URLs as they are requested
 frontier.py            which URL is requested next: limits per host, retries, a circuit breaker per host
 decoding.py            decodes downloaded images without delaying the requests
+isolated.py            the same in a child process, where a decoder crashed before
 chunks.py              up to 10 000 URLs → one tar and one table
 part.py                a part in chunks, merged with its cached results
 img2dataset.py         the engine img2dataset, as a process of its own

@@ -12,12 +12,13 @@ processor's caches, which costs a sixth of the time; handing each to a thread po
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +29,7 @@ from pipelines.images.identify import IdentifiedImage, identify
 from pipelines.images.prepare import StoredImage, memory_needed, prepare, prepare_all
 
 THREADS = 2
+LARGE = 256 << 20  # bytes; what malloc keeps of an image that took more is missed by the next one
 LOADAVG = Path("/proc/loadavg")  # fourth field: runnable threads / all threads (proc_loadavg(5))
 MAX_ROW = 32  # images, a tenth of a second: too short for the timeout of any request
 
@@ -39,7 +41,7 @@ class Memory:
         self.free = size
         self.queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def reserved(self, size: int) -> AsyncIterator[None]:
         """Waits until `size` bytes, no more than there are in all, are free, and holds them."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,7 +92,7 @@ class Decoder:
         if isinstance(image, StoredImage):
             return image
         async with self.memory.reserved(min(memory_needed(image), self.settings.decode_memory)):
-            return await loop.run_in_executor(self.pool, prepare, image, self.settings)
+            return await loop.run_in_executor(self.pool, self._prepare_slow, image)
 
     def _decode_row(self, already_waiting: int) -> None:
         if already_waiting < len(self.waiting) < MAX_ROW:
@@ -121,6 +123,14 @@ class Decoder:
             else:
                 future.set_result(result)
 
+    def _prepare_slow(self, image: IdentifiedImage) -> StoredImage:
+        try:
+            return prepare(image, self.settings)
+        finally:
+            if memory_needed(image) > LARGE and image.opened is not None:
+                image.opened.close()  # the pixels, which would go only when the loop lets go of the image
+                return_freed_memory()
+
     def _map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """`function` of each item, in their order; this thread and those of idle cores each take the next item when free."""
         results: list[Any] = [None] * len(items)
@@ -140,6 +150,12 @@ class Decoder:
             if not thread.cancel():  # one that could not start, because slow images hold the pool, is not waited for
                 thread.result()
         return results
+
+
+def return_freed_memory() -> None:
+    """Gives to the system what malloc keeps of all threads; undoes `keep_freed_memory` for once."""
+    with contextlib.suppress(AttributeError, OSError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def idle_cores() -> int:

@@ -20,6 +20,7 @@ from pipelines.fetching.frontier import Frontier
 from pipelines.fetching.plan import Requests
 from pipelines.fetching.settings import FetchSettings
 from pipelines.images.identify import RejectedImage
+from pipelines.manifest.pictures import checksum_of
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from sharding.tar import TarWriter
@@ -45,6 +46,8 @@ class Result:
     tar: str | None = None
     offset: int | None = None
     length: int | None = None
+    stored_checksum: int | None = None
+    tar_stamp: str | None = None
 
 
 class NoNetwork(Exception):
@@ -167,5 +170,6 @@ def write_tar(storage: Storage, spool: Spool, keys: Sequence[str], tar: str, res
             extension, data = spool.read(index)
             ((offset, length),) = writer.add(keys[index], {extension: data}).values()
             results[index].tar, results[index].offset, results[index].length = tar, offset, length
+            results[index].stored_checksum = checksum_of(data)
         writer.close()
     storage.adopt(Path(local.name), tar)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra.compat.errors import RequestError
+from pipelines.exporting.claim import claim
 from pipelines.exporting.settings import ExportSettings
 from pipelines.exporting.shards import run_export
 from pipelines.manifest.storage import Storage
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--out", metavar="URI", help="where the shards go: a folder or any fsspec URI (default: the recipe's)")
     parser.add_argument("--name", help="the export's name, letters and digits (default: the recipe's, else stage1 or stage2)")
+    parser.add_argument("--force", action="store_true", help="replace shards in --out that this export did not write")
     options = parser.parse_args(argv)
     chosen = {name: value for name in ("stage", "out", "name") if (value := getattr(options, name)) is not None}
     settings = recipe_of(options).export.model_copy(update=chosen)
@@ -34,8 +36,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         raise RequestError("no place for the shards; give --out, or set export.out in the recipe")
     parts, out = command_line.require_parts(storage), Storage(settings.out)
     out.require_writable()
+    claimed = claim(storage, name, out, force=options.force)
     start_ray(options.address)
-    return command_line.summary(run_export(storage, parts, settings, name, settings.stage, out))
+    return command_line.summary(run_export(storage, parts, settings, name, settings.stage, claimed))
 
 
 def check(recipe: Recipe) -> None:

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 from pipelines.fetching.errors import INTERRUPTED, parse_classes
-from pipelines.fetching.part import ENGINES, FetchOptions, fetch_part, samples_without_result
+from pipelines.fetching.part import ENGINES, FetchOptions, fetch_part, samples_without_result, tar_has_changed
 from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.parts import Part
-from pipelines.manifest.receipts import read_receipts
+from pipelines.manifest.receipts import Receipt, read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
@@ -68,11 +68,18 @@ def check(recipe: Recipe) -> None:
 
 
 def run_fetch(storage: Storage, parts: Sequence[Part], options: FetchOptions) -> Outcome:
-    """Runs the step; a part that is done runs again when it holds an error to retry, and failed where URLs are `interrupted`."""
+    """Runs the step; a part that is done runs again when it holds an error to retry, or img2dataset's tar is another one now.
+
+    A part failed where URLs are `interrupted`.
+    """
     retried = [f"reason.{error}" for error in options.retry]
-    outcome = run_step(
-        storage, fetch_step(options), parts, again=lambda receipt: any(receipt.counts.get(name) for name in retried)
-    )
+    adopted = [part for part in parts if part.source == IMG2DATASET]
+    changed = {part.name for part in adopted if tar_has_changed(storage, part)}
+
+    def again(receipt: Receipt) -> bool:
+        return (receipt.source == IMG2DATASET and receipt.part in changed) or any(receipt.counts.get(name) for name in retried)
+
+    outcome = run_step(storage, fetch_step(options), parts, again=again)
     if outcome.counts[f"reason.{INTERRUPTED}"]:
         for part, receipt in read_receipts(storage, "fetch", parts).items():
             if count := receipt.counts.get(f"reason.{INTERRUPTED}"):

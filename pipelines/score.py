@@ -14,13 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.manifest.parts import Part
+from pipelines.manifest.pictures import StoredPicture
 from pipelines.manifest.score_columns import register_score_columns
 from pipelines.manifest.selection import WITH_PICTURE
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.cache import cached_results, missing_results, require_same_settings
-from pipelines.runtime.picture_chunks import Finished, StoredPicture, compute_in_chunks, pending_samples
+from pipelines.runtime.picture_chunks import Finished, compute_in_chunks, pending_samples
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import require_gpus, start_ray
 from pipelines.runtime.step import PartResult, Step, run_step

@@ -3,6 +3,7 @@
 dataset.json                   splits → shards: name, samples, bytes, sha256
 train-000000.tar               the samples of a shard
 train-000000.index.parquet     where each sample lies in the tar
+receipts/train-000000.json     what an export wrote the shard from
 """
 
 from __future__ import annotations
@@ -32,3 +33,8 @@ def tar_file(shard: str) -> str:
 def index_file(shard: str) -> str:
     """The file that holds a shard's index."""
     return f"{shard}.index.parquet"
+
+
+def receipt_file(shard: str) -> str:
+    """The file that says what a shard was written from."""
+    return f"receipts/{shard}.json"

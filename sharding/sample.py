@@ -17,6 +17,15 @@ IMAGE_ENDINGS = {
     b"II*\0": "tif",
     b"MM\0*": "tif",
 }
+# of ISO media files
+BRANDS = {
+    b"avif": "avif",
+    b"avis": "avif",
+    b"heic": "heic",
+    b"heix": "heic",
+    b"hevc": "heic",
+    b"mif1": "heic",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,19 @@ def sample_json(sample_id: int, metadata: Mapping[str, Any]) -> bytes:
 
 
 def ending_of(member: str, data: bytes) -> str:
-    """The file ending of a member's name in the tar; that of an image is chosen by its first bytes."""
+    """The file ending of a member's name in the tar; an image's is chosen by its first bytes, ValueError for others."""
     if member != "image":
         return {"text": "txt", "json": "json"}[member]
-    return next((ending for magic, ending in IMAGE_ENDINGS.items() if data.startswith(magic)), "avif")
+    ending = image_ending(data)
+    if ending is None:
+        raise ValueError(f"an image does not begin with {data[:16]!r}")
+    return ending
+
+
+def image_ending(data: bytes) -> str | None:
+    """The file ending of an image, by its first bytes; None where they are no known image's."""
+    if data[4:8] == b"ftyp":
+        return BRANDS.get(data[8:12])
+    if data.startswith(b"RIFF") and data[8:12] != b"WEBP":
+        return None
+    return next((ending for magic, ending in IMAGE_ENDINGS.items() if data.startswith(magic)), None)

@@ -10,8 +10,9 @@ import pyarrow as pa
 from pipelines.captioning import captioner_named
 from pipelines.captioning.captioner import Caption, Describe
 from pipelines.captioning.settings import CaptionSettings
+from pipelines.manifest.pictures import StoredPicture
 from pipelines.manifest.storage import Storage
-from pipelines.runtime.picture_chunks import Finished, StoredPicture, decode_ahead
+from pipelines.runtime.picture_chunks import Finished, decode_ahead
 
 UNREADABLE = Caption(None, 0, "unreadable")
 

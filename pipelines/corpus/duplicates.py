@@ -24,10 +24,11 @@ from pipelines.corpus import evaluation_sets
 from pipelines.corpus.settings import DedupSettings
 from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part
+from pipelines.manifest.pictures import STORED, ChangedPicture, StoredPicture, read_stored
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.selection import WITH_PICTURE, columns_of, mask_of
 from pipelines.manifest.storage import Storage
-from pipelines.runtime.picture_chunks import STORED, distinct_pictures
+from pipelines.runtime.picture_chunks import distinct_pictures
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.shuffle import keys_between, rows_of_part, search_buckets
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
@@ -131,7 +132,7 @@ def _eval_matches(storage: Storage, part: Part, settings: DedupSettings, items: 
     near_of = {picture: near_items[int(row)] for picture, row in zip(picture_of, hash_of, strict=True)}
     thumbnails = [np.frombuffer(raw, np.uint8) for raw in items["thumbnail"].to_pylist()]
     confirmed = [
-        _confirm(storage.read_range(*picture), near_of[index], thumbnails, settings.eval_pixel_error)
+        _confirm(storage, picture, near_of[index], thumbnails, settings.eval_pixel_error)
         for index, picture in enumerate(pictures)
     ]
     matches = [confirmed[index] for index in picture_of]
@@ -158,7 +159,13 @@ def _near_items(hashes: np.ndarray, items: np.ndarray, distance: int) -> tuple[d
     return near_items, hash_of
 
 
-def _confirm(data: bytes, near_items: Sequence[Match], thumbnails: Sequence[np.ndarray], bound: float) -> Match | None:
+def _confirm(
+    storage: Storage, picture: StoredPicture, near_items: Sequence[Match], thumbnails: Sequence[np.ndarray], bound: float
+) -> Match | None:
     """The nearest item whose thumbnail is within `bound` (mean absolute difference, 0 … 1) of the picture's."""
+    try:
+        data = read_stored(storage, picture)
+    except ChangedPicture:  # another picture lies there now; it is not exported
+        return None
     own = evaluation_sets.thumbnail(decode_picture(data)).ravel()
     return next((match for match in near_items if np.abs(thumbnails[match[0]] / 255.0 - own).mean() <= bound), None)

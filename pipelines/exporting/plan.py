@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.exporting.pictures import ENDING_OF_MIME
 from pipelines.exporting.settings import ExportSettings
 from pipelines.manifest.join import read_columns
 from pipelines.manifest.parts import Part
+from pipelines.manifest.pictures import STORED
+from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.selection import DISTINCT, FILTERED, columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.step import PartResult
+from pipelines.sources.img2dataset import NAME as IMG2DATASET
 from sharding.order import mix
 
 TRAIN, HELD_OUT = "train", "heldout"
@@ -20,7 +26,9 @@ HOLDOUT_SALT = 0x686F6C64  # the draw for the split is another than the draw for
 CAPTION_SALT = 0x63617074  # and so is the draw for the caption of a mixture
 
 
-COLUMNS = ("url", "caption", "source", "language", "width", "height", "tar", "tar_offset", "tar_length", "synthetic_caption")
+TYPES = "pictures."  # begins the names of counts by the type of picture, as the ending of its files
+
+COLUMNS = ("url", "caption", "source", "language", "width", "height", "mime", "synthetic_caption", *STORED)
 
 
 def plan_part(storage: Storage, part: Part, reporter: Reporter, *, settings: ExportSettings, stage: int) -> PartResult:
@@ -35,7 +43,19 @@ def plan_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Exp
     plan = plan.append_column("split", pa.array(np.where(held_out, HELD_OUT, TRAIN)))
     reporter(part.rows)
     counts = {"kept": len(kept), HELD_OUT: int(held_out.sum()), TRAIN: int((~held_out).sum())}
+    counts |= {f"{TYPES}{ending}": count for ending, count in _types(storage, part, kept).items()}
     return PartResult(plan.sort_by([("order", "ascending"), ("sample_id", "ascending")]), counts)
+
+
+def _types(storage: Storage, part: Part, kept: pa.Table) -> dict[str, int]:
+    """How many of the kept pictures are stored in which type, by its ending; none of those of unknown type."""
+    receipt = read_receipts(storage, "fetch", [part]).get(part)
+    as_fetched = part.source == IMG2DATASET or receipt is None or receipt.settings.get("resize", "keep") == "keep"
+    mimes = pc.value_counts(kept["mime"].drop_null()).to_pylist()
+    counts: Counter[str] = Counter()
+    for row in mimes:
+        counts[ENDING_OF_MIME[row["values"]] if as_fetched else "jpg"] += row["counts"]
+    return counts
 
 
 def _with_chosen_caption(table: pa.Table, settings: ExportSettings) -> pa.Table:

@@ -15,6 +15,8 @@ class ExportSettings(Section):
     stage            1: what stage 1 keeps; 2: what both stages keep
     out              where the shards go: a folder or any fsspec URI
     name             the export's name, lower-case letters and digits; "": stage1 or stage2
+    pictures         stored: as they are, all of one type, as most readers need it; jpg, png or webp: those of another type are
+                     encoded anew; mixed: as they are, of any type
     synthetic_share  of a mixture's captions are synthetic, drawn by sample
     """
 
@@ -24,5 +26,6 @@ class ExportSettings(Section):
     samples_per_shard: int = Field(5_000, ge=1)
     holdout: float = Field(0.0, ge=0, lt=1)
     seed: int = 0
+    pictures: Literal["stored", "jpg", "png", "webp", "mixed"] = "stored"
     captions: Literal["original", "synthetic", "mixture"] = "original"
     synthetic_share: float = Field(0.5, ge=0, le=1)

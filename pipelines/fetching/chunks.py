@@ -25,6 +25,7 @@ from pipelines.fetching.settings import FetchSettings
 from pipelines.fetching.urls import request_url
 from pipelines.images.identify import RejectedImage
 from pipelines.images.prepare import StoredImage
+from pipelines.manifest.pictures import checksum_of
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from sharding.tar import TarWriter
@@ -51,6 +52,8 @@ class Result:
     tar: str | None = None
     offset: int | None = None
     length: int | None = None
+    stored_checksum: int | None = None
+    tar_stamp: str | None = None
 
 
 class NoNetwork(Exception):
@@ -212,5 +215,6 @@ def write_tar(storage: Storage, spool: Spool, keys: Sequence[str], tar: str, res
             extension, data = spool.read(index)
             ((offset, length),) = writer.add(keys[index], {extension: data}).values()
             results[index].tar, results[index].offset, results[index].length = tar, offset, length
+            results[index].stored_checksum = checksum_of(data)
         writer.close()
     storage.adopt(Path(local.name), tar)

@@ -18,8 +18,9 @@ from pipelines.fetching.errors import http_error, status_of
 from pipelines.fetching.settings import FetchSettings
 from pipelines.images.identify import RejectedImage, identify
 from pipelines.images.prepare import prepare
+from pipelines.manifest.pictures import checksum_of
 from pipelines.manifest.tables import FAMILIES
-from pipelines.sources.files import parquet_rows
+from pipelines.sources.files import parquet_rows, stamp_of
 
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
 COLUMNS_READ = ("key", "status", "error_message", "sha256", "original_width", "original_height")
@@ -41,15 +42,29 @@ def read_output(uri: str, first_row: int, rows: int, settings: FetchSettings, fi
     """
     table = parquet_rows(uri, first_row, rows).table
     downloads = table.select([name for name in COLUMNS_READ if name in table.column_names]).to_pylist()
-    tar = uri.removesuffix(".parquet") + ".tar"
+    tar = tar_of(uri)
     unchanged = settings.model_copy(update={"resize": "keep"})
+    stamp = stamp_of_tar(uri)
     with fsspec.open(tar, "rb") as handle:
         members = _image_members(handle)
         results = []
         for number, download in enumerate(downloads):
-            results.append(_fetch_columns(download, members.get(str(download["key"])), tar, handle, unchanged))
+            row = _fetch_columns(download, members.get(str(download["key"])), tar, handle, unchanged)
+            results.append(row | {"tar_stamp": stamp})
             finished(number)
     return pa.table({field.name: pa.array([row.get(field.name) for row in results], field.type) for field in COLUMNS})
+
+
+def tar_of(uri: str) -> str:
+    """The tar beside one of img2dataset's Parquet files."""
+    return uri.removesuffix(".parquet") + ".tar"
+
+
+def stamp_of_tar(uri: str) -> str:
+    """Size of the tar beside one of img2dataset's Parquet files, and when it was written; FileNotFoundError without one."""
+    fs, path = fsspec.core.url_to_fs(tar_of(uri))
+    info = fs.info(path)
+    return f"{info['size']} {stamp_of(info)}"
 
 
 def _image_members(handle: Any) -> dict[str, tuple[int, int]]:
@@ -90,6 +105,7 @@ def _fetch_columns(
         "tar": tar,
         "offset": offset,
         "length": length,
+        "stored_checksum": checksum_of(body),
     }
 
 

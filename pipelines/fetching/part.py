@@ -69,11 +69,23 @@ def fetch_part(storage: Storage, part: Part, reporter: Reporter, *, options: Fet
 def samples_without_result(storage: Storage, part: Part) -> int:
     """How many samples whose image is to be downloaded have no result yet."""
     if part.source == IMG2DATASET:
-        return 0 if part in read_receipts(storage, "fetch", [part]) else part.rows
+        is_done = part in read_receipts(storage, "fetch", [part]) and not tar_has_changed(storage, part)
+        return 0 if is_done else part.rows
     plan = make_plan(
         read_columns(storage, part, ["url", "stage1_reasons"]), read_family(storage, part, "fetch", ["error"]), (INTERRUPTED,)
     )
     return int(plan.samples_per_url[plan.requested].sum())
+
+
+def tar_has_changed(storage: Storage, part: Part) -> bool:
+    """Whether the tar that img2dataset wrote beside a part's file is another one than when the part was fetched, or gone."""
+    from pipelines.fetching.img2dataset_output import stamp_of_tar
+
+    stamps = pc.unique(read_family(storage, part, "fetch", ["tar_stamp"])["tar_stamp"].drop_null()).to_pylist()
+    try:
+        return bool(stamps) and stamp_of_tar(read_files(storage, part.source)[part.file].uri) not in stamps
+    except FileNotFoundError:
+        return True
 
 
 def _use_output_of_img2dataset(storage: Storage, part: Part, reporter: Reporter, settings: FetchSettings) -> PartResult:

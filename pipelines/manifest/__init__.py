@@ -15,6 +15,7 @@ receipts.py       what a step did to a part
 score_columns.py  the columns of `scores` beyond those that every manifest has
 precedence.py     which value wins where several families know it
 selection.py      which samples are still in
+pictures.py       where a picture's bytes lie, and that they are still those that were fetched
 join.py           the columns of one part, from its families
 view.py           the manifest as SQL
 query_columns.py  which columns of the view a query uses

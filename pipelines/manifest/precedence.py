@@ -32,6 +32,7 @@ PRECEDENCE: dict[str, tuple[Place, ...]] = {
     **_own("fetch", "status", "error", prefix="fetch_"),
     **_own("fetch", "http_status", "bytes", "mime", "sha256", "phash", "tar"),
     **_own("fetch", "offset", "length", prefix="tar_"),
+    **_own("fetch", "stored_checksum", "tar_stamp"),
     **_own("stage1", "keep", "reasons", prefix="stage1_"),
     **_own("stage2", "keep", "reasons", prefix="stage2_"),
     **_own("stage2", "language", prefix="caption_"),
@@ -40,6 +41,7 @@ PRECEDENCE: dict[str, tuple[Place, ...]] = {
     **_own("dedup", "distance", prefix="eval_"),
     **_own("captions", "synthetic_caption"),
     **_own(SHARDS, "shard", "position", "split"),
+    **_own(SHARDS, "error", prefix="export_"),
 }
 
 

@@ -29,6 +29,7 @@ REPEATING = [
     "error",
     "mime",
     "tar",
+    "tar_stamp",
     "shard",
     "split",
     "eval_match",

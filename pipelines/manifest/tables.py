@@ -51,6 +51,8 @@ FAMILIES: dict[str, pa.Schema] = {
             ("tar", pa.string()),
             ("offset", pa.int64()),
             ("length", pa.int64()),
+            ("stored_checksum", pa.uint64()),  # of the bytes in the tar: the first 64 bits of their sha256
+            ("tar_stamp", pa.string()),  # of a tar that we did not write: changes when it is written again
         ]
     ),
     "scores": pa.schema(
@@ -92,7 +94,15 @@ FAMILIES: dict[str, pa.Schema] = {
             ("finish_reason", pa.string()),
         ]
     ),
-    "shards": pa.schema([("sample_id", pa.uint64()), ("shard", pa.string()), ("position", pa.int32()), ("split", pa.string())]),
+    "shards": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("shard", pa.string()),
+            ("position", pa.int32()),
+            ("split", pa.string()),
+            ("error", pa.string()),
+        ]
+    ),
 }
 
 # Families that take columns beyond those above, all of one type: a score of one's own is a column of `scores`.
@@ -115,6 +125,8 @@ INTERNAL: dict[str, pa.Schema] = {
             ("tar", pa.string()),
             ("offset", pa.int64()),
             ("length", pa.int64()),
+            ("stored_checksum", pa.uint64()),
+            ("mime", pa.string()),
         ]
     ),
     "tag_keys": pa.schema([("key", pa.uint64()), ("sample_id", pa.uint64())]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part
+from pipelines.manifest.pictures import STORED, StoredPicture, read_stored
 from pipelines.manifest.selection import columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.cache import commit_once
@@ -22,15 +23,6 @@ from sharding.decode import decode_picture
 AHEAD = 3  # batches being read and decoded while one is worked on
 
 
-class StoredPicture(NamedTuple):
-    """Where a picture's bytes lie."""
-
-    tar: str
-    offset: int
-    length: int
-
-
-STORED = ("tar", "tar_offset", "tar_length")  # the columns of the manifest that say so
 Finished = Callable[[int, int], None]  # called with first, last when pictures first … last - 1 are done
 Compute = Callable[[pa.Table, list[StoredPicture], list[int], Finished], pa.Table]
 
@@ -57,7 +49,7 @@ def distinct_pictures(samples: pa.Table) -> tuple[list[StoredPicture], list[int]
 
 def read_pictures(storage: Storage, pictures: Sequence[StoredPicture]) -> list[Image.Image]:
     """The pictures, RGB; OSError or ValueError when one cannot be read and decoded."""
-    return [decode_picture(storage.read_range(*picture)) for picture in pictures]
+    return [decode_picture(read_stored(storage, picture)) for picture in pictures]
 
 
 def decode_ahead(

@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from pipelines.manifest.pictures import StoredPicture
 from pipelines.manifest.storage import Storage
-from pipelines.runtime.picture_chunks import Finished, StoredPicture, decode_ahead, read_pictures
+from pipelines.runtime.picture_chunks import Finished, decode_ahead, read_pictures
 from pipelines.scoring import scores
 from pipelines.scoring.clip import load_embedder
 from pipelines.scoring.score import Batch, Scorer

@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, register_files
+from pipelines.manifest.pictures import checksum_of
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
@@ -44,6 +45,7 @@ def pictured(root: Path) -> Storage:
             {
                 "sample_id": ids,
                 "status": ["failed" if i is None else "ok" for i in shown],
+                "stored_checksum": pa.array([None if i is None else checksum_of(bodies[i]) for i in shown], pa.uint64()),
                 "tar": pa.array([None if i is None else "images/a.tar" for i in shown]),
                 "offset": pa.array([offset for offset, _ in place], pa.int64()),
                 "length": pa.array([length for _, length in place], pa.int64()),

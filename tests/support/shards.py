@@ -7,6 +7,8 @@ from pathlib import Path
 from sharding import Dataset, Sample, read_dataset, summary_bytes, write_shard
 from sharding.layout import SUMMARY, shard_name
 
+IMAGE = b"\xff\xd8\xff image %d"  # begins as a JPEG does
+
 
 def write_dataset(folder: Path, splits: Mapping[str, Sequence[Sequence[Sample]]]) -> Dataset:
     """The dataset in `folder` with these samples, by split and shard."""
@@ -19,7 +21,7 @@ def write_dataset(folder: Path, splits: Mapping[str, Sequence[Sequence[Sample]]]
 
 
 def numbered_dataset(folder: Path, sizes: Sequence[int]) -> Dataset:
-    """Training shards of these sizes, whose samples are numbered through: image b"image 0", text "caption 0", json b"{}"."""
+    """Training shards of these sizes, whose samples are numbered through: image IMAGE % 0, text "caption 0", json b"{}"."""
     numbers = iter(range(sum(sizes)))
-    shards = [[Sample(n, b"image %d" % n, f"caption {n}", b"{}") for n in islice(numbers, size)] for size in sizes]
+    shards = [[Sample(n, IMAGE % n, f"caption {n}", b"{}") for n in islice(numbers, size)] for size in sizes]
     return write_dataset(folder, {"train": shards})

@@ -14,7 +14,10 @@ from pipelines.demo_corpus.corpus import cache_folder
 PEERS = {
     "data-juicer": ["py-data-juicer==1.6.1", "aiohttp"],
     "img2dataset": ["img2dataset==1.47.0"],
+    "readers": ["datasets==5.2.0", "megatron-energon==7.4.1", "webdataset==1.0.2"],  # of WebDataset shards
 }
+# Environments that see our own packages too, of which they need the large ones (torch, ray).
+ON_TOP_OF_OURS = {"readers"}
 
 
 def peer(name: str) -> Path:
@@ -23,6 +26,11 @@ def peer(name: str) -> Path:
     python, complete = folder / "bin" / "python", folder / ".complete"
     if not complete.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+    if name in ON_TOP_OF_OURS:
+        (packages,) = folder.glob("lib/python3*/site-packages")
+        ours = [path for path in sys.path if path.endswith("site-packages")]
+        (packages / "ours.pth").write_text("\n".join(ours))  # at each call: ours may have moved
+    if not complete.exists():
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS[name]], check=True, stdout=sys.stderr)
         complete.touch()
     return python

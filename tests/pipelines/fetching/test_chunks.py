@@ -33,7 +33,8 @@ def test_stored_images_are_those_of_their_url(tmp_path: Path) -> None:
 
 def test_the_fetch_schema_has_the_columns_of_the_contract() -> None:
     assert FAMILIES["fetch"].names == (
-        "sample_id status error http_status bytes mime sha256 phash width height tar offset length".split()
+        "sample_id status error http_status bytes mime sha256 phash width height tar offset length "
+        "stored_checksum tar_stamp".split()
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.shards import numbered_dataset
+from tests.support.shards import IMAGE, numbered_dataset
 from trainer_bridge.data.loader import Loader
 
 
@@ -20,7 +20,7 @@ def test_the_sequence_of_samples_does_not_depend_on_stops_or_world_size(
     batch, steps = 8, 7
 
     def transform(image: bytes, generator: np.random.Generator) -> np.ndarray:
-        return np.array([[[int(image.split()[1]), int(generator.integers(1 << 30))]]])
+        return np.array([[[int(image.split()[-1]), int(generator.integers(1 << 30))]]])
 
     def sequence(first: int, last: int, world: int) -> list:
         ranks = [Loader(dataset, "train", batch, transform, seed, rank, world) for rank in range(world)]
@@ -39,7 +39,7 @@ def test_batches_are_those_of_load_and_a_fault_is_counted(tmp_path: Path) -> Non
     dataset = numbered_dataset(tmp_path, [16])
 
     def transform(image: bytes, generator: np.random.Generator) -> np.ndarray:
-        if image == b"image 3":
+        if image == IMAGE % 3:
             raise ValueError("not a picture")
         return np.zeros((3, 2, 2), np.uint8)
 

@@ -1,0 +1,55 @@
+"""The bytes of a picture as they are exported: checked, of a known type, and encoded anew on request."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.images.identify import FORMATS
+from pipelines.manifest.pictures import ChangedPicture, StoredPicture, read_stored
+from pipelines.manifest.storage import Storage
+from sharding.decode import decode_picture
+from sharding.sample import image_ending
+
+ENDING_OF_MIME = {f"image/{name.lower()}": ending for name, ending in FORMATS.items()}
+# JPEG at the quality that fetch stores by default; WebP at the same, at which it is as good.
+ENCODERS: dict[str, dict[str, Any]] = {
+    "jpg": {"format": "JPEG", "quality": 92},
+    "png": {"format": "PNG"},
+    "webp": {"format": "WEBP", "quality": 92},
+}
+
+
+class LostPicture(Exception):
+    """A picture that cannot be exported; its text is the reason."""
+
+
+def read_picture(storage: Storage, row: Mapping[str, Any], pictures: str, types: Sequence[str]) -> bytes:
+    """The picture of a row of the plan, for the setting `pictures`; `types` are the allowed endings, any if empty.
+
+    Raises LostPicture: missing, changed, not_an_image, another_type or undecodable.
+    """
+    try:
+        data = read_stored(storage, StoredPicture(row["tar"], row["offset"], row["length"], row["stored_checksum"]))
+    except FileNotFoundError:
+        raise LostPicture("missing") from None
+    except ChangedPicture:
+        raise LostPicture("changed") from None
+    ending = image_ending(data)
+    if ending is None:
+        raise LostPicture("not_an_image")
+    if pictures in ENCODERS and ending != pictures:
+        return _encoded(data, pictures)
+    if types and ending not in types:
+        raise LostPicture("another_type")
+    return data
+
+
+def _encoded(data: bytes, ending: str) -> bytes:
+    encoded = io.BytesIO()
+    try:
+        decode_picture(data).save(encoded, **ENCODERS[ending])
+    except ValueError:
+        raise LostPicture("undecodable") from None
+    return encoded.getvalue()

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import tarfile
 from itertools import permutations
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def test_members_in_any_order_are_read_back(order: tuple[str, ...], tmp_path: Pa
     (tmp_path / SUMMARY).write_bytes(summary_bytes({"train": [shard]}, {}))
     reader = ShardReader(read_dataset(str(tmp_path)), "train")
     assert [reader.read(0, row) for row in (2, 0, 1)] == [samples[row] for row in (2, 0, 1)]
+
+
+@pytest.mark.parametrize("order", permutations(MEMBERS), ids="-".join)
+def test_one_tuple_decides_the_order_of_members(order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("sample", "reader", "writer"):
+        monkeypatch.setattr(f"sharding.{module}.MEMBERS", order)
+    dataset = numbered_dataset(tmp_path, [2])
+    with tarfile.open(tmp_path / tar_file("train-000000")) as tar:
+        endings = [name.partition(".")[2] for name in tar.getnames()]
+    assert endings == [{"image": "avif", "text": "txt", "json": "json"}[member] for member in order] * 2
+    assert ShardReader(dataset, "train").read(0, 1) == Sample(1, b"image 1", "caption 1", b"{}")
 
 
 sample_lists = st.lists(

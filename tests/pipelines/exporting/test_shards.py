@@ -3,9 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from pipelines import export
+from pipelines.exporting import shards
+from pipelines.manifest.storage import Storage
 from sharding import ShardReader, faults, read_dataset
-from tests.support.pictured import pictured
+from tests.support.pictured import PART, pictured
+from tests.support.shards import numbered_dataset
 
 
 def exported(root: str, out: Path, samples_per_shard: int) -> dict:
@@ -35,3 +40,29 @@ def test_a_smaller_export_removes_the_shards_of_a_larger_one(tmp_path: Path, ray
     for sample in samples:
         metadata = json.loads(sample.json)
         assert metadata["sample_id"] == sample.sample_id and metadata["source"] == "coyo"
+
+
+def test_an_edit_of_what_writes_shards_writes_them_again(
+    tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, out = pictured(tmp_path / "root"), tmp_path / "shards"
+
+    def modified() -> list[int]:
+        exported(storage.root, out, 2)
+        return [path.stat().st_mtime_ns for path in sorted(out.glob("*.tar"))]
+
+    before = modified()
+    assert modified() == before
+    monkeypatch.setattr("sharding.sample.MEMBERS", ("json", "image", "text"))
+    assert not set(modified()) & set(before)
+
+
+def test_files_of_any_name_are_scattered_back_to_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("sharding.index", "sharding.writer", "pipelines.exporting.shards"):
+        monkeypatch.setattr(f"{module}.index_file", lambda shard: f"{shard}.places")
+    storage = pictured(tmp_path / "root")
+    (tmp_path / "out").mkdir()
+    numbered_dataset(tmp_path / "out", [2])
+    out = Storage(str(tmp_path / "out"))
+    result = shards._rows_of_part(storage, PART, lambda rows: None, out=out, shards=["train-000000"])
+    assert result.counts == {"exported": 0} and result.table.num_rows == 0

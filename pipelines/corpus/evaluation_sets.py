@@ -13,6 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH
+from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
 from pipelines.images.decode import flatten
 from pipelines.manifest.receipts import digest_of, fingerprint_of
@@ -38,6 +39,11 @@ def thumbnail(image: Image.Image) -> np.ndarray:
     """A picture as float32[16, 16, 3] in 0 … 1: near hashes are confirmed on it."""
     small = flatten(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32) / 255.0
+
+
+def thumbnail_bytes(image: Image.Image) -> bytes:
+    """The thumbnail of a picture as it is stored: uint8[16, 16, 3]."""
+    return (thumbnail(image) * 255).astype(np.uint8).tobytes()
 
 
 def hash_sets(storage: Storage, against: Mapping[str, str]) -> list[EvalSet]:
@@ -97,7 +103,8 @@ def _target(fs: fsspec.AbstractFileSystem, name: str, files: list[str]) -> str:
     """
     infos = [(file, fs.info(file)) for file in files]
     stamps = [[file, str(info.get("ETag") or (info.get("size"), info.get("mtime")))] for file, info in infos]
-    return f"evalsets/{name}/{fingerprint_of({'files': stamps, 'hash': PICTURE_HASH.column})}.parquet"
+    content = content_digest(PICTURE_HASH, thumbnail_bytes, packages=["filters", __name__])
+    return f"evalsets/{name}/{fingerprint_of({'files': stamps, 'content': content})}.parquet"
 
 
 @dataclass(frozen=True)
@@ -105,17 +112,17 @@ class _Hasher:
     storage: Storage
 
     def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
-        greys, thumbnails = [], []
+        hashes, thumbnails = [], []
         for file in item["files"]:
             with fsspec.open(file, "rb") as handle:
                 image = Image.open(io.BytesIO(handle.read()))
-                greys.append(np.asarray(flatten(image).convert("L").resize((PICTURE_HASH.side,) * 2, Image.Resampling.BOX)))
-            thumbnails.append((thumbnail(image) * 255).astype(np.uint8).tobytes())
+                hashes.append(PICTURE_HASH.of_images([flatten(image)]))
+            thumbnails.append(thumbnail_bytes(image))
             reporter(1)
         table = pa.table(
             {
                 "item": [file.rpartition("/")[2] for file in item["files"]],
-                "hash": pa.array(PICTURE_HASH.of(np.stack(greys))),
+                "hash": np.concatenate(hashes),
                 "thumbnail": pa.array(thumbnails, pa.binary()),
             }
         )

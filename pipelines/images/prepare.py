@@ -11,13 +11,13 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from filters.duplicates.hashes import PICTURE_HASH
+from filters.duplicates.hashes import FETCHED_HASH
 from pipelines.images.decode import SIDEWAYS, decode, upright_transpose
 from pipelines.images.identify import FORMATS, IdentifiedImage
 from pipelines.images.resize import resized
 from pipelines.images.settings import ImageSettings
 
-SIDE = PICTURE_HASH.side
+SIDE = FETCHED_HASH.side
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
@@ -51,7 +51,7 @@ def prepare_all(images: Sequence[IdentifiedImage], settings: ImageSettings, mapp
     """
     resized_images = list(mapped(partial(_resize_or_error, settings), images))
     squares = [result.square for result in resized_images if isinstance(result, _Resized)]
-    hashes = iter(PICTURE_HASH.of(np.stack(squares) @ LUMA).tolist() if squares else [])
+    hashes = iter(FETCHED_HASH.of(np.stack(squares) @ LUMA).tolist() if squares else [])
     return [
         result
         if isinstance(result, Exception)

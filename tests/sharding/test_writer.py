@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import subprocess
+import sys
 import tarfile
 from itertools import permutations
 from pathlib import Path
@@ -16,6 +18,7 @@ from sharding import Sample, ShardReader, ShardWriter, faults, read_dataset, sum
 from sharding.index import index_bytes
 from sharding.layout import SUMMARY, index_file, shard_name, split_of, tar_file
 from sharding.sample import MEMBERS, ending_of
+from tests import ROOT
 from tests.support.shards import numbered_dataset, write_dataset
 
 
@@ -130,3 +133,13 @@ def test_verify_finds_a_changed_byte_and_a_missing_shard(tmp_path: Path) -> None
     (tmp_path / "train-000002.tar").unlink()
     by_shard = dict(faults(dataset.uri))
     assert set(by_shard) == {"train-000001", "train-000002"} and by_shard["train-000002"] == "missing"
+
+
+@pytest.mark.slow
+def test_a_script_that_reads_shards_ends_with_status_0(tmp_path: Path) -> None:
+    numbered_dataset(tmp_path, [2])
+    code = (
+        "import sys; from sharding import ShardReader, read_dataset; ShardReader(read_dataset(sys.argv[1]), 'train').read(0, 1)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    assert {subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300).returncode for _ in range(40)} == {0}

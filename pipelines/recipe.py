@@ -101,6 +101,9 @@ def _validated(document: Mapping[str, Any], where: str, folder: Path | None = No
     try:
         recipe = Recipe.model_validate(document, context={"folder": folder})
         _load_plugins(recipe)
+        if recipe.score.by_score:  # the classes of these settings are known once the plugins are
+            kinds = {name: score.settings for name, score in scores().items()}
+            recipe = recipe.model_copy(update={"score": recipe.score.located(kinds, folder)})
     except ValidationError as error:
         raise RequestError(f"{where}: {first_fault(error, Recipe)}") from None
     except ValueError as error:

@@ -38,3 +38,13 @@ def index_file(shard: str) -> str:
 def receipt_file(shard: str) -> str:
     """The file that says what a shard was written from."""
     return f"receipts/{shard}.json"
+
+
+def shard_of(file: str) -> str | None:
+    """The shard whose tar or index a file is called like; None for any other name."""
+    for file_of in (tar_file, index_file):
+        before, after = file_of("*").split("*")
+        name = file.removeprefix(before).removesuffix(after)
+        if file == file_of(name) and split_of(name) is not None:
+            return name
+    return None

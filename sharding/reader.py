@@ -30,8 +30,8 @@ class ShardReader:
         start = min(offset for offset, _ in spans.values())
         handle.seek(start)
         data = handle.read(max(offset + length for offset, length in spans.values()) - start)
-        image, text, json = (bytes(data[offset - start :][:length]) for offset, length in map(spans.__getitem__, MEMBERS))
-        return Sample(entry["sample_id"], image, text.decode(), json)
+        members = {member: data[offset - start :][:length] for member, (offset, length) in spans.items()}
+        return Sample(entry["sample_id"], members["image"], members["text"].decode(), members["json"])
 
     def _open(self, shard: int) -> tuple[pa.Table, fsspec.spec.AbstractBufferedFile]:
         if shard not in self.open:

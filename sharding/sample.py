@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MEMBERS = ("image", "text", "json")
+MEMBERS = ("image", "text", "json")  # in the order of our tars; readers go by the index and can read any order
 IMAGE_ENDINGS = {
     b"\xff\xd8\xff": "jpg",
     b"\x89PNG": "png",
@@ -38,8 +38,9 @@ class Sample:
     json: bytes
 
     def members(self) -> dict[str, bytes]:
-        """The bytes of each member, in the order of our tars. (Readers go by the index and can read any order.)"""
-        return {"image": self.image, "text": self.text.encode(), "json": self.json}
+        """The bytes of each member, in the order of `MEMBERS`."""
+        data = {"image": self.image, "text": self.text.encode(), "json": self.json}
+        return {member: data[member] for member in MEMBERS}
 
 
 def sample_json(sample_id: int, metadata: Mapping[str, Any]) -> bytes:

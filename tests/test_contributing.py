@@ -14,6 +14,7 @@ import pytest
 
 from tests import ROOT
 from tests.support.checklists import Checklist, checklists
+from tests.support.packages import unnamed_modules
 from tests.support.pictured import PART, pictured
 
 LIMIT = 600  # seconds for the commands of one checklist, some ten times what they take
@@ -65,6 +66,7 @@ def test_a_checklist_does_what_it_says(checklist: Checklist, house: Path) -> Non
         else:
             assert not path.exists(), f"{file} is there already"
         path.write_text(text, encoding="utf-8")
+    assert [module for room in ROOMS for module in unnamed_modules(house / room)] == []
     environment = os.environ | {
         "PATH": f"{house / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(house),

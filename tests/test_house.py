@@ -1,15 +1,14 @@
 """The house: what rooms offer can be imported and is documented, and packages say what is in them."""
 
-import ast
 import importlib
 import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests import ROOT
+from tests.support.packages import unnamed_modules
 
 ROOMS = ["filters", "infra", "pipelines", "sharding", "trainer_bridge"]
 
@@ -27,18 +26,8 @@ def test_public_names_can_be_imported_and_are_documented(room: str) -> None:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_package_names_its_modules(room: str) -> None:
-    """One line each, beginning with the name: `reader.py   …`, `data/   …`."""
-    for package in sorted((ROOT / room).rglob("__init__.py")):
-        lines = (ast.get_docstring(ast.parse(package.read_text())) or "").splitlines()
-        named = {line.split()[0] for line in lines if line.strip()}
-        missing = {name for name in contents(package.parent) if name not in named}
-        assert not missing, f"the docstring of {package.relative_to(ROOT)} has no line for {', '.join(sorted(missing))}"
-
-
-def contents(folder: Path) -> list[str]:
-    """The modules and packages in a package's folder."""
-    modules = [path.name for path in folder.glob("*.py") if not path.name.startswith("_")]
-    return [*modules, *(f"{path.parent.name}/" for path in folder.glob("*/__init__.py"))]
+    """One line each, beginning with the name: `reader.py   …`, `data/   …`; `*.py` for those that anybody may add."""
+    assert list(unnamed_modules(ROOT / room)) == []
 
 
 def test_the_trainers_names_load_torch_only_when_used() -> None:

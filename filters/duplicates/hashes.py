@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from PIL import Image
 
 SIDE, LOW = 32, 8
 BATCH = 1 << 14  # rows: their text fits in the processor's cache
@@ -39,7 +40,7 @@ def perceptual_hashes(greys: np.ndarray) -> np.ndarray:
 class PictureHash:
     """A hash of a picture's looks: a small Hamming distance where two pictures look alike.
 
-    column  of the manifest that holds it
+    column  of the manifest that holds it; "" where none does: then it is computed from the stored pictures
     side    of the grey squares it is computed from, in pixels
     of      grey[N, side, side] (any real dtype) -> uint64[N]
     """
@@ -48,8 +49,14 @@ class PictureHash:
     side: int
     of: Callable[[np.ndarray], np.ndarray]
 
+    def of_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """The hashes of N RGB pictures of any size: uint64[N]."""
+        size = (self.side, self.side)
+        return self.of(np.stack([np.asarray(image.convert("L").resize(size, Image.Resampling.BOX)) for image in images]))
 
-PICTURE_HASH = PictureHash("phash", SIDE, perceptual_hashes)  # the one that near pictures are searched by
+
+FETCHED_HASH = PictureHash("phash", SIDE, perceptual_hashes)  # fetch computes it of every picture
+PICTURE_HASH = FETCHED_HASH  # near pictures are searched by it
 
 
 def caption_key(captions: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -3,9 +3,9 @@
 To add a captioner: write a module here, or a plugin, with `CAPTIONERS`; `caption.captioner` chooses one by name.
 
 captioner.py  what a captioner is
-internvl.py   InternVL in the Hugging Face layout, by transformers
 chunks.py     a chunk of pictures → captions
 settings.py   settings of `caption`
+*.py          a kind of model, as its first line says
 """
 
 from __future__ import annotations

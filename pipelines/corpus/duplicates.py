@@ -28,13 +28,14 @@ from pipelines.manifest.pictures import STORED, ChangedPicture, StoredPicture, r
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.selection import WITH_PICTURE, columns_of, mask_of
 from pipelines.manifest.storage import Storage
-from pipelines.runtime.picture_chunks import distinct_pictures
+from pipelines.runtime.picture_chunks import decode_ahead, distinct_pictures
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.shuffle import keys_between, rows_of_part, search_buckets
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from sharding.decode import decode_picture
 
 INPUTS = ("samples", "fetch", "stage1")
+HASH_BATCH = 256  # pictures decoded at once to be hashed
 Match = tuple[int, int]  # index of the evaluation item, Hamming distance
 
 
@@ -58,7 +59,9 @@ def run_dedup(
         "eval": [settings.eval_distance, settings.eval_pixel_error],
     }
     work = partial(_gather, settings=settings, sets=sets, buckets=list(buckets))
-    return run_step(storage, Step("dedup", INPUTS, lambda part: common, work), parts)
+    outcome = run_step(storage, Step("dedup", INPUTS, lambda part: common, work), parts)
+    outcome.counts["reason.no_hash"] = hashed.counts["reason.no_hash"]
+    return outcome
 
 
 def _candidates(storage: Storage, part: Part, columns: Sequence[str]) -> pa.Table:
@@ -68,12 +71,26 @@ def _candidates(storage: Storage, part: Part, columns: Sequence[str]) -> pa.Tabl
 
 
 def _hash_part(storage: Storage, part: Part, reporter: Reporter) -> PartResult:
-    table = _candidates(storage, part, ["caption", PICTURE_HASH.column])
+    table = _candidates(storage, part, ["caption", *([PICTURE_HASH.column] if PICTURE_HASH.column else STORED)])
     keys = hash_rows(xxhash.xxh3_64_intdigest, "", caption_key(table["caption"]))
-    hashes = pa.table({"key": keys, "sample_id": table["sample_id"], "phash": table[PICTURE_HASH.column]})
+    hashes = pa.table({"key": keys, "sample_id": table["sample_id"], "phash": _picture_hashes(storage, table)})
     reporter(part.rows)
     # Sorted by key, so that a bucket reads one run of rows of each part.
-    return PartResult(hashes.sort_by([("key", "ascending"), ("sample_id", "ascending")]))
+    hashes = hashes.filter(pc.is_valid(hashes["phash"])).sort_by([("key", "ascending"), ("sample_id", "ascending")])
+    return PartResult(hashes, {"reason.no_hash": len(table) - len(hashes)})
+
+
+def _picture_hashes(storage: Storage, table: pa.Table) -> pa.Array | pa.ChunkedArray:
+    """The hash of each row's picture, uint64[N]: of the manifest, or else of the stored pictures. NULL where there is none."""
+    if PICTURE_HASH.column:
+        return table[PICTURE_HASH.column]
+    pictures, picture_of = distinct_pictures(table)
+    hashes, is_known = np.zeros(len(pictures), np.uint64), np.zeros(len(pictures), bool)
+    for indices, images in decode_ahead(storage, pictures, HASH_BATCH):
+        if images:
+            hashes[indices], is_known[indices] = PICTURE_HASH.of_images(images), True
+    rows = np.asarray(picture_of, dtype=np.int64)
+    return pa.array(hashes[rows], mask=~is_known[rows])
 
 
 def _search(low: int, high: int, *, storage: Storage, parts: Sequence[Part], settings: DedupSettings) -> pa.Table:
@@ -124,8 +141,10 @@ def _gather(
 
 def _eval_matches(storage: Storage, part: Part, settings: DedupSettings, items: pa.Table) -> pa.Table:
     """sample_id, set, item, distance of samples that show one of the evaluation items, confirmed on pixels; in order."""
-    table = _candidates(storage, part, [PICTURE_HASH.column, *STORED])
-    near_items, hash_of = _near_items(table[PICTURE_HASH.column].to_numpy(), items["hash"].to_numpy(), settings.eval_distance)
+    keys = storage.read_parquet(part.path("copy_keys"), ["sample_id", "phash"]).sort_by("sample_id")
+    table = _candidates(storage, part, STORED)
+    table = table.filter(pc.is_in(table["sample_id"], keys["sample_id"].combine_chunks()))  # both in the order of sample_id
+    near_items, hash_of = _near_items(keys["phash"].to_numpy(), items["hash"].to_numpy(), settings.eval_distance)
     is_near = np.isin(hash_of, list(near_items))
     suspects, hash_of = table.filter(pa.array(is_near)), hash_of[is_near]
     pictures, picture_of = distinct_pictures(suspects)

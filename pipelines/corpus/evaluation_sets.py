@@ -40,6 +40,11 @@ def thumbnail(image: Image.Image) -> np.ndarray:
     return np.asarray(small, dtype=np.float32) / 255.0
 
 
+def thumbnail_bytes(image: Image.Image) -> bytes:
+    """The thumbnail of a picture as it is stored: uint8[16, 16, 3]."""
+    return (thumbnail(image) * 255).astype(np.uint8).tobytes()
+
+
 def hash_sets(storage: Storage, against: Mapping[str, str]) -> list[EvalSet]:
     """Hashes the pictures of each set, name → URI (a folder, or a pattern of picture files); hashes are cached under the root."""
     return [_hash_set(storage, name, uri) for name, uri in against.items()]
@@ -97,8 +102,8 @@ def _target(fs: fsspec.AbstractFileSystem, name: str, files: list[str]) -> str:
     """
     infos = [(file, fs.info(file)) for file in files]
     stamps = [[file, str(info.get("ETag") or (info.get("size"), info.get("mtime")))] for file, info in infos]
-    decoder = content_digest(decode_picture, packages=["sharding"])
-    return f"evalsets/{name}/{fingerprint_of({'files': stamps, 'hash': PICTURE_HASH.column, 'decoder': decoder})}.parquet"
+    content = content_digest(PICTURE_HASH, thumbnail_bytes, decode_picture, packages=["filters", "sharding", __name__])
+    return f"evalsets/{name}/{fingerprint_of({'files': stamps, 'content': content})}.parquet"
 
 
 @dataclass(frozen=True)
@@ -106,17 +111,17 @@ class _Hasher:
     storage: Storage
 
     def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
-        greys, thumbnails = [], []
+        hashes, thumbnails = [], []
         for file in item["files"]:
             with fsspec.open(file, "rb") as handle:
                 image = decode_picture(handle.read())
-            greys.append(np.asarray(image.convert("L").resize((PICTURE_HASH.side,) * 2, Image.Resampling.BOX)))
-            thumbnails.append((thumbnail(image) * 255).astype(np.uint8).tobytes())
+            hashes.append(PICTURE_HASH.of_images([image]))
+            thumbnails.append(thumbnail_bytes(image))
             reporter(1)
         table = pa.table(
             {
                 "item": [file.rpartition("/")[2] for file in item["files"]],
-                "hash": pa.array(PICTURE_HASH.of(np.stack(greys))),
+                "hash": np.concatenate(hashes),
                 "thumbnail": pa.array(thumbnails, pa.binary()),
             }
         )

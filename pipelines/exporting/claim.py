@@ -7,7 +7,6 @@ that is called like a shard beyond these numbers is somebody else's, even where 
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from typing import Any
 
 from infra.compat.errors import RequestError
 from pipelines.manifest.storage import Storage
-from sharding.layout import SUMMARY, index_file, receipt_file, shard_name, split_of, tar_file
+from sharding.layout import SUMMARY, index_file, receipt_file, shard_name, shard_of, split_of, tar_file
 
 NOTE = "receipts/export.json"
 LATEST = "exports/latest.json"
 FILES = (tar_file, index_file, receipt_file)
-SHARD_FILE = re.compile(r"(?P<shard>.+?)(?:\.tar|\.index\.parquet)")
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def claim(storage: Storage, name: str, out: Storage, *, force: bool) -> Claim:
         )
     shards = dict(note["shards"]) if note else {}
     for file in foreign:
-        split, _, number = (_shard_of(file) or "").rpartition("-")
+        split, _, number = (shard_of(file) or "").rpartition("-")
         if split:
             shards[split] = max(shards.get(split, 0), int(number) + 1)
     token = note["token"] if note else uuid.uuid4().hex
@@ -123,15 +121,10 @@ def _counts(shards: Iterable[str]) -> dict[str, int]:
 
 def _foreign(out: Storage, own: Mapping[str, int]) -> list[str]:
     """The files that are called like those of a dataset and are not among the export's own shards."""
-    files = [file for file in out.glob("*") if file == SUMMARY or _shard_of(file)]
+    files = [file for file in out.glob("*") if file == SUMMARY or shard_of(file)]
     if own:
-        return [file for file in files if file != SUMMARY and not _is_own(_shard_of(file) or "", own)]
+        return [file for file in files if file != SUMMARY and not _is_own(shard_of(file) or "", own)]
     return files
-
-
-def _shard_of(file: str) -> str | None:
-    match = SHARD_FILE.fullmatch(file)
-    return match["shard"] if match and split_of(match["shard"]) else None
 
 
 def _is_own(shard: str, own: Mapping[str, int]) -> bool:

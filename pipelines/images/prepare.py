@@ -11,14 +11,14 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from filters.duplicates.hashes import PICTURE_HASH
+from filters.duplicates.hashes import FETCHED_HASH
 from pipelines.images.decode import decode
 from pipelines.images.identify import FORMATS, IdentifiedImage, RejectedImage
 from pipelines.images.resize import resized
 from pipelines.images.settings import MAX_SIDE, ImageSettings
 from sharding.decode import SIDEWAYS, upright_transpose
 
-SIDE = PICTURE_HASH.side
+SIDE = FETCHED_HASH.side
 # Bytes that decoding takes for a pixel, at the peak: the decoder's own buffers, the image and its copies (measured, rounded up).
 JPEG_COST, COST, TRANSPARENT_COST = 10, 20, 32
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
@@ -54,7 +54,7 @@ def prepare_all(images: Sequence[IdentifiedImage], settings: ImageSettings, mapp
     """
     resized_images = list(mapped(partial(_resize_or_error, settings), images))
     squares = [result.square for result in resized_images if isinstance(result, _Resized)]
-    hashes = iter(PICTURE_HASH.of(np.stack(squares) @ LUMA).tolist() if squares else [])
+    hashes = iter(FETCHED_HASH.of(np.stack(squares) @ LUMA).tolist() if squares else [])
     return [
         result
         if isinstance(result, Exception)

@@ -4,12 +4,10 @@ To add a score: write a module here, or a plugin, with `SCORES`. Its name is the
 
 score.py        what a score is
 clip.py         CLIP similarity, by an open_clip model or one in ONNX; the embeddings that other scores read
-aesthetic.py    aesthetic score, by a linear head on CLIP's embedding
-unsafe.py       unsafe probability, by OpenNSFW
-watermark.py    watermark probability, by a timm classifier
 checkpoints.py  weights by path or URI, with their sha256; never a pickle
 chunks.py       pictures of a chunk, decoded ahead of the models → scores
 settings.py     settings of `score`
+*.py            a score, as its first line says
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ class Score:
     load            (settings, device) -> a function Batch[N] -> float32[N], NaN where there is no score; done once per worker.
                     RequestError when the model does not load
     reads_captions  whether a batch holds a caption for each picture. If not, each distinct picture is scored once
-    settings        the class of its own settings, `score.by_score.<name>`, which `ScoreSettings.own` reads; none by default
+    settings        the class of its own settings, `score.by_score.<name>`, which `ScoreSettings.own` reads; none by default.
+                    A path among them is a `Location`: in a recipe it is relative to the recipe's folder
     """
 
     name: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
@@ -35,14 +37,25 @@ class ScoreSettings(Section):
     gpus: float = Field(0.0, ge=0)
     workers: int = Field(0, ge=0)
 
-    def own(self, score: str, kind: type[S]) -> S:
-        """The settings below `by_score` of one score, as its class has them; RequestError when they are wrong."""
+    def own(self, score: str, kind: type[S], folder: Path | None = None) -> S:
+        """The settings below `by_score` of one score, as its class has them, relative paths relative to `folder`.
+
+        RequestError when they are wrong.
+        """
         if score in self.by_score and not kind.model_fields:
             raise RequestError(f"score.by_score.{score}: this score has no settings of its own; leave them out")
         try:
-            return kind.model_validate(self.by_score.get(score, {}))
+            return kind.model_validate(self.by_score.get(score, {}), context={"folder": folder})
         except ValidationError as error:
             raise RequestError(f"score.by_score.{score}: {first_fault(error, kind)}") from None
+
+    def located(self, kinds: Mapping[str, type[Section]], folder: Path | None) -> ScoreSettings:
+        """The same settings, the paths below `by_score` relative to `folder`; `kinds` are the classes of scores by name."""
+        by_score = {
+            score: self.own(score, kinds[score], folder).model_dump(exclude_unset=True) if score in kinds else values
+            for score, values in self.by_score.items()
+        }
+        return self.model_copy(update={"by_score": by_score})
 
     def names_a_model(self) -> bool:
         """Whether a model was chosen; `unsafe` is on by default, so it counts only where it was set."""

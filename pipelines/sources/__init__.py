@@ -3,19 +3,12 @@
 To add a source: write a module here, or a plugin, with `SOURCES`. Ordinals go into every sample_id: a number once given is never
 given again.
 
-source.py        what a source is, and the columns it has to give
-conceptual.py    CC3M and CC12M
-coyo.py          COYO-700M
-datacomp.py      DataComp's CommonPool
-img2dataset.py   what img2dataset wrote
-laion.py         LAION-2B, English and multilingual
-laion_coco.py    LAION-COCO
-sbu.py           SBU Captions
-wukong.py        Wukong
-files.py         reading published files, in each format
-samples.py       published rows → samples and rejects
-tags.py          published tag tables, joined by LAION's hash
-settings.py      settings of `ingest`
+source.py    what a source is, and the columns it has to give
+files.py     reading published files, in each format
+samples.py   published rows → samples and rejects
+tags.py      published tag tables, joined by LAION's hash
+settings.py  settings of `ingest`
+*.py         a published schema, as its first line says
 """
 
 from __future__ import annotations

@@ -88,10 +88,10 @@ def _records(uri: str, source: Source) -> tuple[list[str], Iterator[list[str | N
     """The column names and the records of a text format; undecodable bytes come as lone surrogates."""
     if source.format == "json":
         return _json_records(uri, source)
-    newline = "" if source.format == "csv" else "\n"
+    newline = "\n" if source.columns else ""
     handle = io.TextIOWrapper(fsspec.open(uri, "rb").open(), encoding="utf-8-sig", errors="surrogateescape", newline=newline)
-    if source.format == "csv":
-        rows = csv.reader(handle)
+    if not source.columns:
+        rows = csv.reader(handle, delimiter="\t" if source.format == "tsv" else ",")
         return next(rows, []), (list(row) for row in rows)
     return list(source.columns), _tsv_records(handle, url_first=source.columns[0] == "url")
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from infra.compat.errors import RequestError
 from pipelines.sources.settings import IngestSettings
 
 Columns = Mapping[str, pa.Array | pa.ChunkedArray]
 
+TEXT = (pa.string(), pa.large_string())
+NUMBER = r"^[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?$"
 PUBLISHED: dict[str, pa.DataType] = {
     "url": pa.string(),
     "caption": pa.string(),
@@ -40,7 +43,7 @@ class Source:
     format    how its files are written
     required  columns without which a file is not of this source
     convert   (raw table[N], settings) -> published columns by our names, each of length N; what it leaves out is NULL
-    columns   the names of a headerless file's columns, in order
+    columns   url and caption, in the order of a tsv without a header; empty where the file names its columns
     models    the model behind each published score, for the file's footer; may depend on the settings
     """
 
@@ -76,12 +79,18 @@ class Source:
 def _cast(column: pa.Array | pa.ChunkedArray | None, kind: pa.DataType, rows: int) -> pa.Array | pa.ChunkedArray:
     if column is None:
         return pa.nulls(rows, kind)
+    if column.type in TEXT and (pa.types.is_floating(kind) or pa.types.is_signed_integer(kind)):
+        column = _numbers(column)
     # Types drift between mirrors: sizes come as floats, with NaN or values past 2**31 among them.
     if pa.types.is_signed_integer(kind) and not column.type.equals(kind):
-        import pyarrow.compute as pc
-
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_finite(column), column, None)
         in_range = pc.and_(pc.greater_equal(column, 0), pc.less(column, 2**31))
         return pc.if_else(in_range, column, None).cast(kind, safe=False)
     return column.cast(kind, safe=False)
+
+
+def _numbers(text: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Text as float64[N], NULL where it is no number: what a csv or tsv gives."""
+    trimmed = pc.ascii_trim_whitespace(text)
+    return pc.if_else(pc.match_substring_regex(trimmed, NUMBER), trimmed, None).cast(pa.float64())

@@ -2,6 +2,9 @@
 
 import hashlib
 import io
+import subprocess
+import sys
+import tarfile
 from itertools import permutations
 from pathlib import Path
 
@@ -15,7 +18,8 @@ from sharding import Sample, ShardReader, ShardWriter, faults, read_dataset, sum
 from sharding.index import index_bytes
 from sharding.layout import SUMMARY, index_file, shard_name, split_of, tar_file
 from sharding.sample import MEMBERS, ending_of
-from tests.support.shards import numbered_dataset, write_dataset
+from tests import ROOT
+from tests.support.shards import IMAGE, numbered_dataset, write_dataset
 
 
 @pytest.mark.parametrize("order", permutations(MEMBERS), ids="-".join)
@@ -35,6 +39,18 @@ def test_members_in_any_order_are_read_back(order: tuple[str, ...], tmp_path: Pa
 
 
 IMAGES = st.binary(max_size=1500).map(lambda data: b"\xff\xd8\xff" + data)
+
+
+@pytest.mark.parametrize("order", permutations(MEMBERS), ids="-".join)
+def test_one_tuple_decides_the_order_of_members(order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("sample", "reader", "writer"):
+        monkeypatch.setattr(f"sharding.{module}.MEMBERS", order)
+    dataset = numbered_dataset(tmp_path, [2])
+    with tarfile.open(tmp_path / tar_file("train-000000")) as tar:
+        endings = [name.partition(".")[2] for name in tar.getnames()]
+    assert endings == [{"image": "jpg", "text": "txt", "json": "json"}[member] for member in order] * 2
+    assert ShardReader(dataset, "train").read(0, 1) == Sample(1, IMAGE % 1, "caption 1", b"{}")
+
 
 sample_lists = st.lists(
     st.builds(Sample, st.integers(0, 2**64 - 1), IMAGES, st.text(max_size=200), st.binary(max_size=600)),
@@ -120,3 +136,13 @@ def test_verify_finds_a_changed_byte_and_a_missing_shard(tmp_path: Path) -> None
     (tmp_path / "train-000002.tar").unlink()
     by_shard = dict(faults(dataset.uri))
     assert set(by_shard) == {"train-000001", "train-000002"} and by_shard["train-000002"] == "missing"
+
+
+@pytest.mark.slow
+def test_a_script_that_reads_shards_ends_with_status_0(tmp_path: Path) -> None:
+    numbered_dataset(tmp_path, [2])
+    code = (
+        "import sys; from sharding import ShardReader, read_dataset; ShardReader(read_dataset(sys.argv[1]), 'train').read(0, 1)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    assert {subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300).returncode for _ in range(40)} == {0}

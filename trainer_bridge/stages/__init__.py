@@ -1,10 +1,8 @@
 """The alignment stages. A module here that defines a Stage is one, named after the module. Source: InternVL Table 20.
 
-stage.py         what a stage is, and what several share
-settings.py      the settings of every experiment
-contrastive.py   1: image and text towers, trained on the CLIP loss
-generative.py    2: QLLaMA's queries and cross-attention, trained on ITC + ITM + ITG around the frozen stage 1
-chat.py          3: InternViT → MLP → language model, trained on the answers of conversations
+stage.py     what a stage is, and what several share
+settings.py  the settings of every experiment
+*.py         a stage, as its first line says
 """
 
 import pkgutil

@@ -11,7 +11,8 @@ from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH, PictureHash
 from pipelines import dedup
-from pipelines.corpus import duplicates
+from pipelines.corpus import duplicates, evaluation_sets
+from pipelines.corpus.settings import DedupSettings
 from pipelines.manifest import connect
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, register_files
@@ -111,3 +112,43 @@ def test_near_pictures_are_searched_by_the_hash_that_is_chosen(manifest: Storage
     monkeypatch.setattr(duplicates, "PICTURE_HASH", PictureHash("image_phash", PICTURE_HASH.side, PICTURE_HASH.of))
     hashes = duplicates._hash_part(manifest, PARTS[0], lambda rows: None).table.sort_by("sample_id")
     assert hashes["phash"].to_pylist() == [7, 8, 9, 10]
+
+
+def test_a_picture_without_a_hash_is_compared_with_none(manifest: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "PICTURE_HASH", PictureHash("image_phash", PICTURE_HASH.side, PICTURE_HASH.of))
+    result = duplicates._hash_part(manifest, PARTS[0], lambda rows: None)
+    assert len(result.table) == 0 and result.counts == {"reason.no_hash": 4}  # the publisher gives none
+
+
+def darker_than_middle(greys: np.ndarray) -> np.ndarray:
+    """A hash that no column holds: which of 8 × 8 blocks are darker than the middle."""
+    blocks = greys.reshape(len(greys), 8, 2, 8, 2).mean(axis=(2, 4)).reshape(len(greys), 64)
+    return np.packbits(blocks < 128, axis=1).view(">u8").ravel().astype(np.uint64)
+
+
+DARK = PictureHash("", 16, darker_than_middle)
+
+
+def test_a_hash_that_the_manifest_lacks_is_computed_from_the_stored_pictures(
+    manifest: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (duplicates, evaluation_sets):
+        monkeypatch.setattr(module, "PICTURE_HASH", DARK)
+    part = PARTS[0]
+    keys = duplicates._hash_part(manifest, part, lambda rows: None).table
+    images = [Image.open(io.BytesIO(jpeg(number, quality))) for number, quality, _ in SAMPLES[:4]]
+    assert keys.sort_by("sample_id")["phash"].to_pylist() == DARK.of_images(images).tolist()
+    manifest.write_parquet(part.path("copy_keys"), keys)
+    items = pa.table({"set": ["shapes"], "item": ["cross.png"], "hash": DARK.of_images([picture(2)])})
+    items = items.append_column("thumbnail", [[evaluation_sets.thumbnail_bytes(picture(2))]])
+    matches = duplicates._eval_matches(manifest, part, DedupSettings(), items)
+    assert matches["sample_id"].to_pylist() == [int(sample_ids(4, 0, 3, 1)[0])]
+
+
+def test_another_hash_is_never_compared_with_cached_ones_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(2).save(tmp_path / "cross.png")
+    fs, files = evaluation_sets._image_files("shapes", str(tmp_path))
+    target = evaluation_sets._target(fs, "shapes", files)
+    assert evaluation_sets._target(fs, "shapes", files) == target
+    monkeypatch.setattr(evaluation_sets, "PICTURE_HASH", PictureHash("phash", 16, darker_than_middle))
+    assert evaluation_sets._target(fs, "shapes", files) != target

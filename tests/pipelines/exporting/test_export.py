@@ -7,10 +7,16 @@ import pytest
 
 from infra.compat.errors import RequestError
 from pipelines import export
+from pipelines.exporting import shards
+from pipelines.exporting.claim import claim
+from pipelines.exporting.settings import ExportSettings
+from pipelines.exporting.shards import run_export
 from pipelines.manifest import connect
+from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
 from sharding import ShardReader, faults, read_dataset
 from tests.support.pictured import PART, jpeg, pictured
+from tests.support.shards import numbered_dataset
 
 KEPT = {"red", "a red square", "green", "blue", ""}
 
@@ -103,3 +109,38 @@ def test_pictures_of_several_types_need_a_setting(tmp_path: Path, ray_session: N
     assert not list((tmp_path / "out").glob("*-*"))
     # The picture that is called a PNG is a JPEG: as JPEG all are exported as they are.
     assert exported(storage.root, tmp_path / "out", 10, "--set", "export.pictures=jpg")["exported"] == 5
+
+
+def test_an_edit_of_what_writes_shards_writes_them_again(
+    tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, out = pictured(tmp_path / "root"), tmp_path / "shards"
+    claimed = claim(storage, "stage1", Storage(str(out)), force=False)
+    settings = ExportSettings(samples_per_shard=6)
+    outcome = run_export(storage, [PART], settings, "stage1", 1, claimed)
+    assert outcome.counts["exported"] == 5
+
+    def written_again() -> bool:
+        before = (out / "train-000000.tar").stat().st_mtime_ns
+        run_export(storage, [PART], settings, "stage1", 1, claim(storage, "stage1", Storage(str(out)), force=False))
+        return (out / "train-000000.tar").stat().st_mtime_ns != before
+
+    # The picture that is none is looked for again, so the shard is written again: it is left out of this comparison.
+    fetched = storage.read_parquet(PART.path("fetch"))
+    status = ["failed" if number == 5 else value for number, value in enumerate(fetched["status"].to_pylist())]
+    storage.write_parquet(PART.path("fetch"), fetched.set_column(1, fetched.schema.field("status"), [status]))
+    write_receipt(storage, PART, Receipt("fetch", "coyo", PART.name, "f", "d2", 8, 8))
+    assert written_again() and not written_again()
+    monkeypatch.setattr("sharding.sample.MEMBERS", ("json", "image", "text"))
+    assert written_again()
+
+
+def test_files_of_any_name_are_scattered_back_to_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("sharding.index", "sharding.writer", "pipelines.exporting.shards"):
+        monkeypatch.setattr(f"{module}.index_file", lambda shard: f"{shard}.places")
+    storage = pictured(tmp_path / "root")
+    (tmp_path / "out").mkdir()
+    numbered_dataset(tmp_path / "out", [2])
+    out = Storage(str(tmp_path / "out"))
+    result = shards._rows_of_part(storage, PART, lambda rows: None, out=out, shards=["train-000000"], lost={})
+    assert result.counts == {"exported": 0, "lost": 0} and result.table.num_rows == 0

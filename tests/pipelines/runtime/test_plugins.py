@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import load_recipe
 from pipelines.runtime import plugins
+from pipelines.scoring import provenance
 from tests.support.pictured import pictured
 
 LAB = {
@@ -247,3 +249,26 @@ def test_rules_are_those_of_the_recipes_own_plugins(plugin) -> None:
     with_rule, without = load_recipe(None, [plugin(adds)]), load_recipe()
     names = [[setting.rule.name for setting in recipe.stage1_rules()] for recipe in (with_rule, without)]
     assert names[0] == [*names[1], "new.rule"]
+
+
+LOCATED = """
+from infra.compat.settings import Location, Section
+from pipelines.scoring.score import Score
+
+class Head(Section):
+    checkpoint: Location = ""
+
+SCORES = [Score("head", lambda settings: {"path": settings.own("head", Head).checkpoint}, None, settings=Head)]
+"""
+
+
+@pytest.mark.parametrize("overrides", [[], ["score.batch=3"]])
+def test_a_relative_path_of_a_scores_own_settings_starts_at_the_recipe(
+    plugin: Callable[[str], str], tmp_path: Path, overrides: list[str]
+) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    text = f'{plugin(LOCATED)}\n[score]\nunsafe = false\nby_score.head.checkpoint = "head.safetensors"\n'
+    (folder / "recipe.toml").write_text(text)
+    recipe = load_recipe(str(folder / "recipe.toml"), overrides)
+    assert provenance(recipe.score) == {"head": {"path": str(folder / "head.safetensors")}}

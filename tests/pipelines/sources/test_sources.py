@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from pipelines.sources import source_named
 from pipelines.sources.files import Rows, inspect, read_rows
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings
+from pipelines.sources.source import Source
 
 LAION = {"URL": ["http://a/1.jpg", "http://a/2.jpg"], "TEXT": ["A red fox", None], "WIDTH": [640, 300], "HEIGHT": [480, 200]}
 
@@ -297,3 +300,43 @@ def test_source_ordinals_are_unique() -> None:
 def test_words_are_counted_as_the_pattern_says(captions: list[str], skipped: int) -> None:
     column = pa.chunked_array([pa.array(captions, pa.string()).slice(skipped), pa.array(captions[:2], pa.string())])
     assert count_words(column).equals(pc.count_substring_regex(column, f"{ALONE}|{WITHIN}+").combine_chunks().cast(pa.int32()))
+
+
+SIZED = Source(
+    name="sized",
+    ordinal=250,
+    title="sized",
+    format="tsv",
+    required=frozenset({"link", "text"}),
+    convert=lambda raw, settings: {"url": raw["link"], "caption": raw["text"], "width": raw["w"], "aesthetic": raw["score"]},
+)
+
+
+@pytest.mark.parametrize("format, separator", [("tsv", "\t"), ("csv", ",")])
+def test_a_text_file_with_a_header_has_its_columns_by_name(tmp_path: Path, format: str, separator: str) -> None:
+    source, path = replace(SIZED, format=format), tmp_path / "sized.txt"
+    rows = [["w", "text", "link", "score"], ["640", "A fox", "http://a/1", "5.5"], ["", "A dog", "http://a/2", ""]]
+    path.write_text("".join(f"{separator.join(row)}\n" for row in rows))
+    assert inspect(str(path), source).rows == 2
+    table = to_samples(read_rows(str(path), source, 0, 2), source, Part("sized", 0, 0, 2), IngestSettings()).table
+    assert table.select(["url", "caption", "width", "aesthetic"]).to_pylist() == [
+        {"url": "http://a/1", "caption": "A fox", "width": 640, "aesthetic": 5.5},
+        {"url": "http://a/2", "caption": "A dog", "width": None, "aesthetic": None},
+    ]
+
+
+@given(
+    st.lists(
+        st.one_of(st.none(), st.text(max_size=12), st.integers(-(2**40), 2**40).map(str), st.floats(width=32).map(str)),
+        min_size=1,
+    )
+)
+def test_a_number_written_as_text_is_read_and_any_other_text_is_null(texts: list[str | None]) -> None:
+    raw = pa.table({name: pa.array(texts, pa.string()) for name in ("link", "text", "w", "score")})
+    table = SIZED.published(raw, IngestSettings())
+    for text, width, score in zip(texts, table["width"].to_pylist(), table["aesthetic"].to_pylist(), strict=True):
+        written = re.fullmatch(r"[ \t\n\r]*([-+]?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)[ \t\n\r]*", text or "")
+        number = float(written[1]) if written else None
+        in_range = number is not None and 0 <= number < 2**31
+        assert width == (int(number) if number is not None and in_range else None)
+        assert score == (pytest.approx(float(np.float32(number))) if number is not None else None)

@@ -67,7 +67,8 @@ def upright_transpose(image: Image.Image | None) -> Image.Transpose | None:
 def to_srgb(image: Image.Image) -> Image.Image:
     """A loaded picture of any mode as 8-bit sRGB, not yet upright."""
     profile = image.info.get("icc_profile")
-    if image.mode in DEEP_MODES:
+    # Pillow fails on the transparency of a GIF whose palette is a grey ramp, so grey is composed here.
+    if image.mode in DEEP_MODES or (image.mode == "L" and isinstance(image.info.get("transparency"), int)):
         return to_srgb_pixels(_eight_bits(image), profile)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = to_srgb_pixels(image.convert("RGBA"), profile)
@@ -119,7 +120,7 @@ def _colours(mode: str) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits scaled by its type: integers by their largest, floats from 0 … 1. A transparent grey is white."""
+    """Grey scaled by its type: integers by their largest, floats from 0 … 1. A transparent grey is white."""
     values = np.asarray(image).astype(np.float64)
     scaled = np.nan_to_num(values / _largest(image), nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255
     transparent = image.info.get("transparency")
@@ -130,8 +131,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _largest(image: Image.Image) -> float:
     """The number that means white."""
-    if image.mode == "F":
-        return 1.0
+    if image.mode in ("F", "L"):
+        return 1.0 if image.mode == "F" else 255.0
     if image.mode == "I" and image.format == "TIFF":
         bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (32,))
         return float(2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1)

@@ -49,7 +49,7 @@ def bilingual(connection: duckdb.DuckDBPyConnection, storage: Storage) -> list[d
     )
     return [
         {
-            "image": _thumbnail(storage.read_range(*row["place"].values())),
+            "image": _thumbnail(storage, *row["place"].values()),
             "captions": [dict(zip(("prompt", "alt", "synthetic"), caption.values(), strict=True)) for caption in row["captions"]],
         }
         for row in rows
@@ -72,11 +72,15 @@ def _example(storage: Storage, row: dict[str, Any]) -> dict[str, Any]:
     if row["duplicate_of"]:
         reasons.append(f"copy of {row['duplicate_of']}")
     shown = {name: row[name] for name in ("sample_id", "source", "language", "caption")}
-    return {**shown, "reasons": reasons, "image": _thumbnail(storage.read_range(row["tar"], row["offset"], row["length"]))}
+    return {**shown, "reasons": reasons, "image": _thumbnail(storage, row["tar"], row["offset"], row["length"])}
 
 
-def _thumbnail(data: bytes) -> str:
-    image = decode_picture(data)
+def _thumbnail(storage: Storage, tar: str, offset: int, length: int) -> str:
+    """A small JPEG as a data URL; "" where the stored picture is gone or cannot be decoded."""
+    try:
+        image = decode_picture(storage.read_range(tar, offset, length))
+    except (OSError, ValueError):
+        return ""
     image.thumbnail((SIDE, SIDE))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=80)

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from sharding.decode import decode_picture, is_srgb
 from tests.support.images import STANDARD, WIDE, encoded, grey_profile, rgb_profile, smooth, turned_exif
+from tests.support.mutants import grey_local_palette
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 FORMATS = {"JPEG": {"quality": 95, "subsampling": 0}, "PNG": {}, "WEBP": {"lossless": True}, "TIFF": {}, "AVIF": {"quality": 95}}
@@ -121,3 +122,7 @@ def test_every_mode_of_a_tiff_becomes_rgb(mode: str) -> None:
 def test_what_cannot_be_decoded_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match="not a picture"):
         decode_picture(body)
+
+
+def test_a_gif_with_a_grey_palette_and_transparency_is_decoded() -> None:
+    assert decode_picture(grey_local_palette()).getpixel((0, 0)) == (255, 255, 255)

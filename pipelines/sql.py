@@ -1,4 +1,7 @@
-"""sql "SELECT …": DuckDB over the manifest. Views: `manifest` (a row per sample) and one per family."""
+"""sql "SELECT …": DuckDB over the manifest. Views: `manifest` (a row per sample) and one per family.
+
+The view of the family fetch is `fetched` too: SQL reserves the word fetch, as it does offset, so these want double quotes.
+"""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _is_file(fs: fsspec.AbstractFileSystem, path: str) -> bool:
         return bool(fs.info(path)["type"] == "file")
     except FileNotFoundError as error:
         cause = error.__cause__  # over http every error is a missing file, and its cause says more
-        if getattr(cause, "status", 404) != 404 or isinstance(cause, OSError):
+        if cause is not None and (getattr(cause, "status", 404) != 404 or isinstance(cause, OSError)):
             raise cause from None
         return False
 

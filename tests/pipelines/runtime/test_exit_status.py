@@ -73,9 +73,7 @@ def ended(job: Any, arguments: list[str], capsys: pytest.CaptureFixture[str]) ->
     return lines[0].removeprefix(f"pairmill {name}: ")
 
 
-def test_a_scheme_that_is_unknown_or_lacks_its_package_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_scheme_that_is_unknown_or_lacks_its_package_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "pip install gcsfs" in ended(stage1, ["--root", "gs://bucket/root"], capsys)
     assert "pip install adlfs" in ended(sql, ["select 1", "--root", "abfs://bucket/root"], capsys)
     assert "scheme foo://" in ended(status, ["--root", "foo://root"], capsys)
@@ -83,9 +81,7 @@ def test_a_scheme_that_is_unknown_or_lacks_its_package_is_one_line(
 
 
 @pytest.mark.parametrize("status_code", [403, 404, 500])
-def test_a_server_that_refuses_a_file_is_quoted(
-    refusing: str, status_code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_refuses_a_file_is_quoted(refusing: str, status_code: int, capsys: pytest.CaptureFixture[str]) -> None:
     line = ended(ingest, ["--root", "/nowhere", "coyo", f"{refusing}/{status_code}.parquet"], capsys)
     assert ("no such file" in line) == (status_code == 404)
     assert status_code == 404 or f"answers {status_code}" in line

@@ -69,7 +69,7 @@ class Connection:
         """Runs a query over a narrower `manifest` if it binds there, else as it is: its errors are about the user's own words."""
         narrower = self._manifest.narrower(query) if isinstance(query, str) else None
         if narrower is not None:
-            with suppress(duckdb.ProgrammingError):  # raised before anything is read
+            with suppress(duckdb.ProgrammingError, duckdb.DataError):  # the query as it is raises them in its own words
                 return run(narrower, *arguments, **options)
         return run(query, *arguments, **options)
 

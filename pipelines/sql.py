@@ -1,4 +1,7 @@
-"""sql "SELECT …": DuckDB over the manifest. Views: `manifest` (a row per sample) and one per family."""
+"""sql "SELECT …": DuckDB over the manifest. Views: `manifest` (a row per sample) and one per family.
+
+The view of the family fetch is `fetched` too: SQL reserves the word fetch, as it does offset, so these want double quotes.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from infra.compat.errors import RequestError
+from pipelines.runtime.exit_status import DONE, failures_in_one_line
 from pipelines.runtime.parser import Parser
 from pipelines.runtime.terminal import printable
 
@@ -20,7 +24,7 @@ FORMATS = ("table", "json", "csv", "parquet")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Answers one query on stdout; returns the exit status."""
+    """Answers one query on stdout; returns the exit status, or ends the process with it."""
     parser = Parser(prog="pairmill sql", description=__doc__)
     root = os.environ.get("PAIRMILL_ROOT")
     parser.add_argument("query", metavar="QUERY", help='e.g. "select source, count(*) from manifest group by 1"')
@@ -28,12 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, default="table")
     parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     options = parser.parse_args(argv)
-    try:
+    with failures_in_one_line("sql"):
         answer(options.root, options.query, options.format)
-    except RequestError as error:
-        sys.stderr.write(f"pairmill sql: {error}\n")
-        return 2
-    return 0
+    return DONE
 
 
 def answer(root: str, query: str, format: str) -> None:
@@ -43,10 +44,14 @@ def answer(root: str, query: str, format: str) -> None:
     from pipelines.manifest import connect
     from pipelines.manifest.storage import Storage
 
-    if not Storage(root).glob("sources/*.json"):
+    storage = Storage(root)
+    if not storage.glob("sources/*.json"):
+        storage.require_readable()
         raise RequestError(f"--root {root} holds no manifest; run `pairmill ingest` first, or check the root")
     try:
         relation = connect(root).sql(query)
+        if relation is None:
+            raise RequestError("the query has no rows as its answer; write a SELECT")
         if format == "table":
             shown = io.StringIO()
             with contextlib.redirect_stdout(shown):

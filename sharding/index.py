@@ -12,6 +12,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from infra.compat.errors import RequestError
 from sharding.layout import SUMMARY, index_file
 from sharding.sample import MEMBERS
 
@@ -59,7 +60,10 @@ def summary_bytes(splits: dict[str, list[Shard]], about: dict[str, Any]) -> byte
 def read_dataset(uri: str) -> Dataset:
     """The dataset at `uri`, a folder or any fsspec URI; FileNotFoundError when there is no summary."""
     with fsspec.open(f"{uri.rstrip('/')}/{SUMMARY}", "rb") as handle:
-        document = json.loads(handle.read())
+        try:
+            document = json.loads(handle.read())
+        except ValueError as error:
+            raise RequestError(f"{uri}/{SUMMARY} is broken JSON ({error}); export it again") from None
     splits = {split: [Shard(**shard) for shard in shards] for split, shards in document["splits"].items()}
     return Dataset(uri.rstrip("/"), splits)
 
@@ -72,7 +76,11 @@ def index_bytes(rows: Sequence[dict[str, int]]) -> bytes:
 
 
 def read_index(uri: str, shard: str) -> pa.Table:
-    """A shard's index: a row per sample in the order of the tar."""
-    with fsspec.open(f"{uri}/{index_file(shard)}", "rb") as handle:
-        # With threads, one process in ten that ends soon after was aborted by pyarrow 26 as it ended (SIGABRT).
-        return pq.read_table(handle, use_threads=False)
+    """A shard's index: a row per sample in the order of the tar; RequestError when it is broken."""
+    path = f"{uri}/{index_file(shard)}"
+    try:
+        with fsspec.open(path, "rb") as handle:
+            # With threads, one process in ten that ends soon after was aborted by pyarrow 26 as it ended (SIGABRT).
+            return pq.read_table(handle, use_threads=False)
+    except pa.ArrowInvalid as error:
+        raise RequestError(f"{path} is broken parquet ({str(error).splitlines()[0]}); export it again") from None

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import fsspec
 import pyarrow as pa
 
+from infra.compat.errors import RequestError
 from sharding.index import Dataset, read_index
 from sharding.layout import tar_file
 from sharding.sample import MEMBERS, Sample
@@ -30,6 +31,9 @@ class ShardReader:
         start = min(offset for offset, _ in spans.values())
         handle.seek(start)
         data = handle.read(max(offset + length for offset, length in spans.values()) - start)
+        if len(data) < max(offset + length for offset, length in spans.values()) - start:
+            where = f"{self.uri}/{tar_file(self.shards[shard].name)}"
+            raise RequestError(f"{where} ends before the sample at row {row}; export it again, or copy it again")
         members = {member: data[offset - start :][:length] for member, (offset, length) in spans.items()}
         return Sample(entry["sample_id"], members["image"], members["text"].decode(), members["json"])
 

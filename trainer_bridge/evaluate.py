@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.compat.errors import RequestError
 from sharding.index import read_dataset
 from trainer_bridge.stages import find_stages
 
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     try:
         result = evaluate_model(options.checkpoint, options.shards, options.split)
-    except (ValueError, FileNotFoundError) as error:
+    except (RequestError, ValueError, OSError) as error:
         sys.stderr.write(f"trainer_bridge.evaluate: {error}\n")
         sys.exit(2)
     sys.stdout.write(json.dumps(result, sort_keys=True, ensure_ascii=False) + "\n")

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         experiment = load_experiment(options.config, stage_type.experiment_type)
         dataset = read_dataset(options.shards)
         dataset.shards("train")
-    except (RequestError, ValueError, FileNotFoundError) as error:
+    except (RequestError, ValueError, OSError) as error:
         _exit(error)
     device = deepspeed_engine.start()
     torch.manual_seed(experiment.data.seed)
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         stage = stage_type(experiment, dataset, options.start, options.out)
         train(stage, experiment, dataset, options.out, options.seconds, device)
-    except ValueError as error:
+    except (RequestError, ValueError) as error:
         _exit(error)
     finally:
         dist.destroy_process_group()

@@ -7,29 +7,21 @@ never a row.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
 VIEW = "manifest"
+WITH = re.compile(r"\s*with\s+(recursive\s+)?", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class ViewUse:
-    """How one query uses `manifest`.
+def used_columns(connection: duckdb.DuckDBPyConnection, query: str) -> frozenset[str] | None:
+    """The names that a query of the view mentions, in lower case, columns among them; None where it may use any column.
 
-    columns  the names the query mentions, in lower case; None when it may use any column
-    places   where in the query's UTF-8 bytes the view is named, and whether it is given another name there
+    None too for a query that does not name the view, and for one that is no SELECT that the parser can write down.
     """
-
-    columns: frozenset[str] | None
-    places: tuple[tuple[int, bool], ...]
-
-
-def use_of_view(connection: duckdb.DuckDBPyConnection, query: str) -> ViewUse | None:
-    """How the query uses the view; None when it does not name it, or is no SELECT that the parser can write down."""
     if VIEW not in query.lower():
         return None
     document = json.loads(connection.execute("select json_serialize_sql(?::varchar)", [query]).fetchall()[0][0])
@@ -42,17 +34,18 @@ def use_of_view(connection: duckdb.DuckDBPyConnection, query: str) -> ViewUse | 
     rows = [[(node["alias"] or VIEW).lower()] for node in tables]  # a table's name as a column is its whole row
     # ORDER BY ALL is written as a star, but uses only what is selected.
     sorting = {id(order["expression"]) for node in nodes for order in node.get("orders", [])}
-    star = any(
+    any_column = any(
         (node.get("class") == "STAR" and not (id(node) in sorting and node["expr"] is None))
+        or node.get("class") == "POSITIONAL_REFERENCE"
         or node.get("ref_type") == "NATURAL"
         or "PIVOT" in str(node.get("type"))
         or [name.lower() for name in node.get("column_names") or []] in rows
         for node in nodes
     )
+    if any_column:
+        return None
     names = {name.lower() for node in nodes if node.get("class") == "COLUMN_REF" for name in node["column_names"]}
-    names |= {name.lower() for node in nodes for name in node.get("using_columns", [])}
-    places = tuple((node["query_location"], bool(node["alias"])) for node in tables)
-    return ViewUse(None if star else frozenset(names), places)
+    return frozenset(names | {name.lower() for node in nodes for name in node.get("using_columns", [])})
 
 
 def _nodes(value: Any) -> Iterator[dict[str, Any]]:
@@ -66,13 +59,8 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(inner)
 
 
-def with_view(query: str, use: ViewUse, view: str) -> str:
-    """The query with `manifest` replaced by another view, which it goes on calling `manifest`."""
-    data = query.encode()
-    for place, has_alias in sorted(use.places, reverse=True):
-        quoted = data[place : place + 1] == b'"'
-        end = place + len(VIEW) + 2 * quoted
-        if data[place:end].decode(errors="replace").strip('"').lower() != VIEW:
-            return query
-        data = data[:place] + view.encode() + (b"" if has_alias else f" as {VIEW}".encode()) + data[end:]
-    return data.decode()
+def with_view(query: str, view: str) -> str:
+    """The query with `manifest` meaning another query: a table expression that hides the view, for this query alone."""
+    own = WITH.match(query)  # DuckDB loses the table expressions of a WITH below a WITH
+    start, rest = (own[0], f", {query[own.end() :]}") if own else ("with ", f" {query}")
+    return f"{start}{VIEW} as not materialized ({view}){rest}"

@@ -54,5 +54,15 @@ def read_receipts(storage: Storage, family: str, parts: Sequence[Part]) -> dict[
     """The receipts of a family for those parts that have one."""
     documents = storage.read_many([part.receipt_path(family) for part in parts])
     return {
-        part: Receipt(**json.loads(document)) for part, document in zip(parts, documents, strict=True) if document is not None
+        part: _receipt(storage, part.receipt_path(family), document)
+        for part, document in zip(parts, documents, strict=True)
+        if document is not None
     }
+
+
+def _receipt(storage: Storage, path: str, document: bytes) -> Receipt:
+    """The receipt in a document; RequestError when there is none in it."""
+    try:
+        return Receipt(**json.loads(document))
+    except (ValueError, TypeError) as error:  # no JSON, or other fields than a receipt's
+        raise storage.broken(path, "JSON of a receipt", error) from None

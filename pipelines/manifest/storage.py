@@ -73,6 +73,11 @@ class Storage:
                 if time.time() - stale.stat().st_mtime > STALE_SECONDS:
                     stale.unlink(missing_ok=True)
 
+    def require_readable(self) -> None:
+        """Raises the error of listing the root, which patterns pass over; no error where there is no root."""
+        with suppress(FileNotFoundError):
+            self.fs.ls(self.base, refresh=True)
+
     def write(self, path: str, data: bytes | pa.Buffer) -> None:
         """Puts `data` at `path`: by one rename on a folder, by one PUT elsewhere."""
         if not self.is_local:
@@ -159,7 +164,15 @@ class Storage:
 
     def read_json(self, path: str) -> Any:
         """The JSON document at `path`."""
-        return json.loads(self.read(path))
+        try:
+            return json.loads(self.read(path))
+        except ValueError as error:  # bytes that are not UTF-8 too
+            raise self.broken(path, "JSON", error) from None
+
+    def broken(self, path: str, kind: str, error: Exception) -> RequestError:
+        """The error for a file of ours that cannot be read."""
+        cause = " ".join(str(error).split())[:200]
+        return RequestError(f"{self.full(path)} is broken {kind} ({cause}); delete it and run the job that wrote it again")
 
     def write_json(self, path: str, document: Any) -> None:
         """Writes `document` as readable JSON with sorted keys."""
@@ -168,8 +181,15 @@ class Storage:
     def read_parquet(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The table at `path`, or those of the named columns that it has, in this order."""
         source = self.full(path) if self.is_local else io.BytesIO(self.read(path))
-        with pq.ParquetFile(source, memory_map=self.is_local) as file:
-            table = file.read(columns)
+        try:
+            with pq.ParquetFile(source, memory_map=self.is_local) as file:
+                table = file.read(columns)
+        except (pa.ArrowInvalid, EOFError) as error:
+            raise self.broken(path, "parquet", error) from None
+        except OSError as error:  # Arrow's error for bytes that do not unpack has no number
+            if error.errno is not None:
+                raise
+            raise self.broken(path, "parquet", error) from None
         return table if columns is None else table.select([name for name in columns if name in table.column_names])
 
     def write_parquet(self, path: str, table: pa.Table) -> pa.Buffer:

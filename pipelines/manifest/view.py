@@ -1,16 +1,18 @@
 """The manifest as SQL: one view per family, and `manifest`, a row per sample. Needs neither ray nor torch.
 
 `manifest` joins the families by sample_id and source: DuckDB reads only the columns that a query uses, and only the folders
-`source=…` that it allows. It would join families that a query does not use, so each query is given a view without them
-(`query_columns.py`). Where one family has a row for every sample, and nothing else is used but ids and sources, that family is
-read alone and nothing is joined.
+`source=…` that it allows. It would join families that a query does not use, so a query is run over a narrower `manifest`
+without them (`query_columns.py`): a table expression in front of it, which leaves nothing on the connection. Where one family
+has a row for every sample, and nothing else is used but ids and sources, that family is read alone and nothing is joined. A
+query that does not bind over the narrower one is run as it is.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import duckdb
@@ -33,6 +35,8 @@ TYPES = {
     "float": "FLOAT",
     "bool": "BOOLEAN",
 }
+# SQL reserves the word: as a table it would have to be quoted.
+SECOND_NAMES = {"fetch": ("fetched",)}
 MEMORY = 6_000_000_000  # bytes
 # Columns that every family has: its own sample_id, and the source in the name of its folder.
 IN_EVERY_FAMILY = {"sample_id", "source"}
@@ -53,24 +57,25 @@ class Connection:
 
     def sql(self, query: str, *arguments: Any, **options: Any) -> Any:
         """As DuckDB's."""
-        return self._connection.sql(self._narrowed(query), *arguments, **options)
+        return self._narrowed(self._connection.sql, query, arguments, options)
 
     query = sql
 
     def execute(self, query: str, *arguments: Any, **options: Any) -> Any:
         """As DuckDB's."""
-        return self._connection.execute(self._narrowed(query), *arguments, **options)
+        return self._narrowed(self._connection.execute, query, arguments, options)
 
-    def _narrowed(self, query: str) -> str:
-        # The parser runs on a cursor: on the connection itself it would end a result that is still being read.
-        use = query_columns.use_of_view(self._connection.cursor(), query) if isinstance(query, str) else None
-        if use is None or use.columns is None:
-            return query
-        return query_columns.with_view(query, use, self._manifest.narrowed(use.columns))
+    def _narrowed(self, run: Callable[..., Any], query: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Runs a query over a narrower `manifest` if it binds there, else as it is: its errors are about the user's own words."""
+        narrower = self._manifest.narrower(query) if isinstance(query, str) else None
+        if narrower is not None:
+            with suppress(duckdb.ProgrammingError, duckdb.DataError):  # the query as it is raises them in its own words
+                return run(narrower, *arguments, **options)
+        return run(query, *arguments, **options)
 
 
 class ManifestView:
-    """Makes `manifest` and narrower views of it on one connection."""
+    """The view `manifest` on one connection, and queries of it that join fewer families."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, storage: Storage) -> None:
         self.connection, self.storage = connection, storage
@@ -83,28 +88,25 @@ class ManifestView:
         self.shards = latest if latest in self.present else SHARDS
         self.more_scores = read_score_columns(storage)
         self.columns = {name: places_of(name) for name in (*PRECEDENCE, *self.more_scores)}
-        self.views: dict[str, str] = {}
 
     def make(self) -> None:
-        """The view of each family, and `manifest` whole."""
+        """The view of each family, a second one where SQL reserves its name, and `manifest` whole."""
         for family in sorted(set(FAMILIES) | self.present):
             # A reject has no row in `samples` that would name its source.
             text = self._family(family, with_source=family == "rejects")
-            self.connection.execute(f"create view {_quoted(family)} as {text}")
+            for name in (family, *SECOND_NAMES.get(family, ())):
+                self.connection.execute(f"create view {_quoted(name)} as {text}")
         self.connection.execute(f"create view {VIEW} as {self._joined(precedence.FAMILIES)}")
 
-    def narrowed(self, columns: Iterable[str]) -> str:
-        """The name of a view that has these columns of `manifest`, among others; made if need be. Unknown names are ignored."""
-        used = [column for column in columns if column in self.columns]
+    def narrower(self, query: str) -> str | None:
+        """The query over those families alone whose columns it uses; None where it may use all, or does not name the view."""
+        # On a cursor: on the connection itself it would end a result that is still being read.
+        names = query_columns.used_columns(self.connection.cursor(), query)
+        if names is None:
+            return None
+        used = [column for column in self.columns if column.lower() in names]
         families = families_of(used)
-        if families == precedence.FAMILIES:
-            return VIEW
-        text = self._alone(used, families) or self._joined(families)
-        if text not in self.views:
-            name = f"{VIEW}_{len(self.views)}"
-            self.connection.execute(f"create or replace temp view {name} as {text}")
-            self.views[text] = name
-        return self.views[text]
+        return query_columns.with_view(query, self._alone(used, families) or self._joined(families))
 
     def _alone(self, used: Sequence[str], families: Sequence[str]) -> str | None:
         """The view as a query of the one family that is used; None where it takes a join."""
@@ -112,10 +114,11 @@ class ManifestView:
             return None
         (family,) = families
         own = [name for name, places in self.columns.items() if {place[0] for place in places} == {family}]
-        if not set(used) <= {*own, *IN_EVERY_FAMILY} or self._rows(family) != self._rows("samples"):
+        table = self._table(family)
+        if not set(used) <= {*own, *IN_EVERY_FAMILY} or self._rows(table) != self._rows("samples"):
             return None
         columns = [f"{_quoted(column)} as {_quoted(name)}" for name in own for _, column in self.columns[name]]
-        return f"select {', '.join([*sorted(IN_EVERY_FAMILY), *columns])} from ({self._family(family, with_source=True)})"
+        return f"select {', '.join([*sorted(IN_EVERY_FAMILY), *columns])} from ({self._family(table, with_source=True)})"
 
     def _rows(self, family: str) -> dict[str, int]:
         """Rows of each part of a family that has any, by source and name of the part."""
@@ -123,7 +126,7 @@ class ManifestView:
         if pattern is None:
             return {}
         query = f"select file_name, num_rows from parquet_file_metadata({_text(pattern)})"
-        rows = self.connection.execute(query).fetchall()
+        rows = self.connection.cursor().execute(query).fetchall()
         return {"/".join(name.split("/")[-2:]): count for name, count in rows if count}
 
     def _joined(self, families: Sequence[str]) -> str:
@@ -134,9 +137,13 @@ class ManifestView:
         ]
         text = f"select {', '.join(columns)} from ({self._family('samples')}) {ALIASES['samples']}"
         for family in families:
-            table = self._family(self.shards if family == SHARDS else family, with_source=True)
+            table = self._family(self._table(family), with_source=True)
             text += f" left join ({table}) {ALIASES[family]} using (sample_id, source)"
         return text
+
+    def _table(self, family: str) -> str:
+        """The family by the name of its folder: that of the export made last for the shards."""
+        return self.shards if family == SHARDS else family
 
     def _family(self, family: str, *, with_source: bool = False) -> str:
         """A family as a query, with the source of each row on request; no rows where it was not made.

@@ -9,7 +9,8 @@ plugins.py        modules of one's own: rules, sources, scores, captioners; on R
 picture_chunks.py stored pictures read and decoded ahead of a model, in chunks that are committed one by one
 cache.py          results of costly steps, kept per sample
 progress.py       progress of long work on stderr
-command_line.py   options all jobs share, how counts are printed, exit status
+command_line.py   options all jobs share, how counts are printed
+exit_status.py    the exit status of a process, and one line for a failure that is no bug
 parser.py         an argument parser whose errors are one line
 submit.py         jobs submitted to a Ray job server
 flow.py           the jobs in order: what each does, what comes next

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from infra.compat.errors import RequestError, nearest
 from pipelines.manifest.parts import Part, all_parts
 from pipelines.manifest.storage import Storage
+from pipelines.runtime.exit_status import DONE, SOME_FAILED, failures_in_one_line
 from pipelines.runtime.parser import JSON, Parser, job_parser
 from pipelines.runtime.step import Outcome
 from pipelines.runtime.terminal import closing_sentence, counts_table
-
-DONE, SOME_FAILED, WRONG_REQUEST = 0, 1, 2
-BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 
 
 def parser(job: str, description: str, *, by_part: bool = False) -> Parser:
@@ -38,6 +36,7 @@ def require_parts(storage: Storage) -> list[Part]:
     """All parts of the manifest; RequestError when nothing was ingested."""
     parts = all_parts(storage)
     if not parts:
+        storage.require_readable()
         raise RequestError(f"--root {storage.root} holds no samples; run `pairmill ingest` first, or check the root")
     return parts
 
@@ -58,27 +57,20 @@ def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any] | None],
     A person at a terminal sees a table and a closing sentence; elsewhere, or with --json, the last line of stdout is JSON.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
+    with failures_in_one_line(job):
         counts = body(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # as where `head` has read enough; never 0, as another pipe may have broken
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(BROKEN_PIPE)
-    except RequestError as error:
-        sys.stderr.write(f"pairmill {job}: {error}\n")
-        sys.exit(WRONG_REQUEST)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\npairmill {job}: stopped; run it again to go on\n")
-        sys.exit(130)
-    if counts is None:
-        sys.exit(DONE)
-    if sys.stdout.isatty() and JSON not in arguments:
+        if counts is not None:
+            _print_counts(job, counts, as_table=sys.stdout.isatty() and JSON not in arguments)
+    sys.exit(SOME_FAILED if counts and counts.get("failed") else DONE)
+
+
+def _print_counts(job: str, counts: Mapping[str, Any], *, as_table: bool) -> None:
+    if as_table:
         sys.stdout.write(f"{counts_table(counts)}{closing_sentence(job, counts)}\n")
-    else:
-        if counts.get("failed"):
-            sys.stderr.write(f"{closing_sentence(job, counts)}\n")
-        sys.stdout.write(json.dumps(counts, sort_keys=True) + "\n")
-    sys.exit(SOME_FAILED if counts.get("failed") else DONE)
+        return
+    if counts.get("failed"):
+        sys.stderr.write(f"{closing_sentence(job, counts)}\n")
+    sys.stdout.write(json.dumps(counts, sort_keys=True) + "\n")
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from infra.compat.errors import RequestError
 from pipelines import HOME
 
 START_ATTEMPTS = 5
+CONNECT_SECONDS = 20.0
 NATIVE_LOG_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")
 
 
@@ -38,6 +40,7 @@ def init_ray(address: str | None, options: dict[str, Any]) -> None:
 
     Ray gives itself half a minute to start, which is not enough on a machine with much else to do: it is tried again.
     """
+    _require_listener(address or os.environ.get("RAY_ADDRESS"))
     for attempt in range(START_ATTEMPTS):
         try:
             with native_log_hidden():
@@ -50,6 +53,18 @@ def init_ray(address: str | None, options: dict[str, Any]) -> None:
                 raise RequestError(f"--address {address} cannot be joined ({cause}); name a running Ray cluster") from None
             if attempt == START_ATTEMPTS - 1:
                 raise RequestError(f"Ray does not start on this machine ({cause}); free memory and processors for it") from None
+
+
+def _require_listener(address: str | None) -> None:
+    """RequestError when nothing accepts connections at `host:port`, where Ray itself would try for many minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        cause = f"nothing answers there: {error}"
+        raise RequestError(f"--address {address} cannot be joined ({cause}); name a running Ray cluster") from None
 
 
 def job_config(address: str | None) -> JobConfig | None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from infra.compat.errors import RequestError
+from infra.compat.failures import failure_line
 from pipelines.runtime.plugins import carrying_plugins
 from pipelines.runtime.progress import Progress, Reporter
 
@@ -56,8 +57,9 @@ def run_items(
                     result = work(item, reporter)
                     return {"label": item["label"], "result": json.dumps(result), "error": "", "units": reporter.units}
                 except Exception as error:
-                    cause = f"{type(error).__name__}: {error}".splitlines()[0]
-                    if attempt == ATTEMPTS - 1:
+                    line = failure_line(error)
+                    cause = line or f"{type(error).__name__}: {error}".splitlines()[0]
+                    if line is None and attempt == ATTEMPTS - 1:
                         where = traceback.extract_tb(error.__traceback__)[-1]
                         cause += f" (at {where.name}, line {where.lineno})"
             return {"label": item["label"], "result": "null", "error": cause, "units": reporter.units}

@@ -40,11 +40,22 @@ def expand(patterns: Sequence[str]) -> list[str]:
     uris: dict[str, None] = {}
     for pattern in patterns:
         fs, path = fsspec.core.url_to_fs(pattern)
-        names = sorted(fs.glob(path)) if any(c in pattern for c in "*?[") else [path] if fs.isfile(path) else []
+        names = sorted(fs.glob(path)) if any(c in pattern for c in "*?[") else [path] if _is_file(fs, path) else []
         if not names:
             raise RequestError(f"no such file: {pattern}; name files, or a pattern in quotes")
         uris |= dict.fromkeys(fs.unstrip_protocol(name) for name in names)
     return list(uris)
+
+
+def _is_file(fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    """Whether there is a file; unlike fsspec's own, raises an error that is of another kind than a missing file."""
+    try:
+        return bool(fs.info(path)["type"] == "file")
+    except FileNotFoundError as error:
+        cause = error.__cause__  # over http every error is a missing file, and its cause says more
+        if cause is not None and (getattr(cause, "status", 404) != 404 or isinstance(cause, OSError)):
+            raise cause from None
+        return False
 
 
 def inspect(uri: str, source: Source) -> SourceFile:

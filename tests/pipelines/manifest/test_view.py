@@ -1,5 +1,10 @@
 """The view `manifest` costs what a query names: other families and other sources are not touched, and no answer changes."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
-from pipelines.manifest import connect
+from pipelines.manifest import connect, tables
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.join import read_columns
 from pipelines.manifest.parts import Part, SourceFile, all_parts, register_files
 from pipelines.manifest.precedence import PRECEDENCE
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform, schema_of
+from pipelines.manifest.view import SECOND_NAMES
 from pipelines.sources import source_named
 
 SOURCES = ("coyo", "laion2b-en", "wukong")
@@ -88,7 +94,7 @@ def test_a_query_of_one_family_and_the_sources_joins_nothing(storage: Storage) -
     query = "select source, stage1_reasons, count(*) from manifest group by all order by all"
 
     def plan(query: str) -> str:
-        return connection.sql(f"explain {connection._narrowed(query)}").fetchall()[0][1].lower()
+        return connection.sql(f"explain {connection._manifest.narrower(query)}").fetchall()[0][1].lower()
 
     assert "join" not in plan(query)
     assert "join" in plan(query.replace("stage1_reasons", "fetch_status"))
@@ -158,19 +164,119 @@ def rows_of(family: str, ids: np.ndarray) -> pa.Table:
     return pa.table(values | {"sample_id": ids} | ({"source": ["coyo"] * len(ids)} if family == "samples" else {}))
 
 
-@settings(deadline=None, max_examples=12)
-@given(
-    states=st.fixed_dictionaries(dict.fromkeys(("tags", *FAMILIES[1:]), st.sampled_from(list(STATES)))),
-    other=st.sampled_from(list(PRECEDENCE)),
-)
-def test_any_two_columns_are_those_of_the_plain_join(
-    states: dict[str, str], other: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+# `{a}` and `{b}` are columns; the last two lines do not bind.
+TWO_COLUMN_QUERIES = """
+select {a}, count(*) from manifest group by 1
+select {a} as x, {b} as {a} from manifest where {b} is not null order by x, {b}
+select count(distinct {a}) from manifest group by {b} having max({b}) is not null
+select M."{A}" from "MANIFEST" as M order by m.{b}
+with x as (select {a} from manifest) select * from x;
+with recursive x as (select {a} from manifest union all select {a} from x where false), y as (select 1) select * from x, y
+/* manifest */ with manifest as (select {a}, {b} from manifest) select {b} from manifest -- manifest
+with manifest as (select {a}, {b} from manifest) select {b} from manifest
+select x.{a}, y.{b} from manifest x join manifest y using (sample_id, {a})
+select x.{a} from (select {a}, {b} from manifest) x join manifest y on x.{b} = y.{b}
+select (select max({a}) from manifest) from manifest where {b} is not null
+select s.url from samples s where exists (select 1 from manifest m where m.sample_id = s.sample_id and m.{a} is null)
+select {a} from manifest natural join samples
+select f.status, {b} from fetched f join manifest using (sample_id)
+select * from manifest where {a} is null
+select * exclude ({a}) from manifest
+select * replace ({b} as {a}) from manifest
+select columns('{a}|{b}') from manifest
+select {a}, #2 from manifest
+select manifest.{a}, manifest from main.manifest
+from manifest select {a}
+(select {a} from manifest) union all select {b} from manifest
+select max({a}) over w from manifest window w as (partition by {b})
+select {a}, z.{b} from manifest m, lateral (select m.{b}) z
+select t.{a} from manifest t(first)
+select {a}, {b} from manifest; select {b} from manifest
+describe select {a} from manifest
+select {a}, nothing from manifest
+select {a} {b} from from manifest
+""".strip().splitlines()
+
+
+def root_of(states: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Storage, Part]:
+    """A manifest of one part of four samples, with each family in its state."""
     storage, part = Storage(str(tmp_path_factory.mktemp("root"))), Part("coyo", 0, 0, 4)
     ids = sample_ids(source_named("coyo").ordinal, 0, 0, 4)
     for family, state in {"samples": "whole", **states}.items():
         if state != "absent":
             storage.write_parquet(part.path(family), rows_of(family, ids[STATES[state]]))
+    return storage, part
+
+
+FAMILY_STATES = st.fixed_dictionaries(dict.fromkeys(("tags", "shards", *FAMILIES[1:]), st.sampled_from(list(STATES))))
+WHOLE = dict.fromkeys(FAMILIES[1:], "whole")
+COLUMNS = st.sampled_from(list(PRECEDENCE))
+
+
+@settings(deadline=None, max_examples=4)
+@given(states=FAMILY_STATES, a=COLUMNS, b=COLUMNS)
+def test_any_query_of_two_columns_is_that_of_the_plain_join(
+    states: dict[str, str], a: str, b: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    storage, _ = root_of(states, tmp_path_factory)
+    connection = connect(storage.root)
+    for number, query in enumerate(TWO_COLUMN_QUERIES):
+        method = "execute" if number % 2 else "sql"
+        query = query.format(a=a, b=b, A=a.upper())
+        assert answer_of(getattr(connection, method), query) == answer_of(getattr(connection._connection, method), query), query
+
+
+def answer_of(run: Callable[[str], Any], query: str) -> tuple[list[str], list[str]] | str:
+    """Names and sorted rows of an answer, or the error."""
+    try:
+        answer = run(query)
+        return [column[0] for column in answer.description], sorted(map(str, answer.fetchall()))
+    except duckdb.Error as error:
+        return str(error)
+
+
+def test_the_export_made_last_is_the_one_in_every_query(tmp_path: Path) -> None:
+    storage, part = Storage(str(tmp_path)), Part("coyo", 0, 0, 4)
+    ids = sample_ids(source_named("coyo").ordinal, 0, 0, 4)
+    for family, rows in {"samples": ids, "shards": ids, "shards_stage2": ids[:1]}.items():
+        storage.write_parquet(part.path(family), rows_of(family, rows))
+    storage.write_json("exports/latest.json", {"family": "shards_stage2"})
+    assert connect(storage.root).sql("select count(shard), count(*) from manifest").fetchall() == [(1, 4)]
+
+
+def test_an_error_names_the_words_of_the_query_and_ends_there(tmp_path_factory: pytest.TempPathFactory) -> None:
+    connection = connect(root_of(WHOLE, tmp_path_factory)[0].root)
+    with pytest.raises(duckdb.BinderException) as error:
+        connection.sql("select fetch_status, fetch_statuss from manifest")
+    assert "fetch_statuss" in str(error.value) and "read_parquet" not in str(error.value)
+    assert connection.sql("select count(fetch_status) from manifest").fetchall() == [(4,)]
+    relation = connection.execute("select sample_id from manifest")
+    connection._manifest.narrower("select stage1_keep from manifest")  # reads files, but not on this connection
+    assert len(relation.fetchall()) == 4
+
+
+def test_every_view_and_column_of_the_manifest_can_be_written_without_quotes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    connection = connect(root_of(WHOLE, tmp_path_factory)[0].root)
+    reserved = "select keyword_name from duckdb_keywords() where keyword_category = 'reserved'"
+    words = {word for (word,) in connection.execute(reserved).fetchall()}
+    assert set(PRECEDENCE) & words == set()
+    assert set(tables.FAMILIES) & words == set(SECOND_NAMES)
+    for family, names in SECOND_NAMES.items():
+        for name in names:
+            query = "select * from {} order by all"
+            assert name not in words
+            assert connection.sql(query.format(name)).fetchall() == connection.sql(query.format(f'"{family}"')).fetchall()
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    states=FAMILY_STATES,
+    other=COLUMNS,
+)
+def test_any_two_columns_are_those_of_the_plain_join(
+    states: dict[str, str], other: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    storage, part = root_of(states, tmp_path_factory)
     connection = connect(storage.root)
     every = ", ".join(f'"{name}"' for name in PRECEDENCE)
     plain = connection._connection.sql(f"select {every} from manifest order by sample_id").to_arrow_table()  # joins all

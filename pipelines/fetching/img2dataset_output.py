@@ -19,7 +19,7 @@ from pipelines.fetching.settings import FetchSettings
 from pipelines.images.identify import RejectedImage, identify
 from pipelines.images.prepare import prepare
 from pipelines.manifest.tables import FAMILIES
-from pipelines.sources.files import parquet_rows
+from pipelines.sources.parquet_files import parquet_rows
 
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
 COLUMNS_READ = ("key", "status", "error_message", "sha256", "original_width", "original_height")

@@ -13,6 +13,8 @@ laion_coco.py    LAION-COCO
 sbu.py           SBU Captions
 wukong.py        Wukong
 files.py         reading published files, in each format
+parquet_files.py parquet, with only the columns that are needed
+rows.py          a run of rows as read
 samples.py       published rows → samples and rejects
 tags.py          published tag tables, joined by LAION's hash
 settings.py      settings of `ingest`

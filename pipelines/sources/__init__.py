@@ -3,13 +3,15 @@
 To add a source: write a module here, or a plugin, with `SOURCES`. Ordinals go into every sample_id: a number once given is never
 given again.
 
-source.py        what a source is, and the columns it has to give
+source.py        what a source is: which published columns ours are read from
+published.py     our columns, and how their values are read
 conceptual.py    CC3M and CC12M
 coyo.py          COYO-700M
 datacomp.py      DataComp's CommonPool
 img2dataset.py   what img2dataset wrote
 laion.py         LAION-2B, English and multilingual
 laion_coco.py    LAION-COCO
+pairs.py         any table with a URL and a caption
 sbu.py           SBU Captions
 wukong.py        Wukong
 files.py         reading published files, in each format

@@ -18,7 +18,8 @@ files.py         reading published files, in each format
 parquet_files.py parquet, with only the columns that are needed
 rows.py          a run of rows as read
 samples.py       published rows → samples and rejects
-tags.py          published tag tables, joined by LAION's hash
+tag_tables.py    published tag tables: reading and checking one
+tags.py          tag tables joined to samples by LAION's hash
 settings.py      settings of `ingest`
 """
 

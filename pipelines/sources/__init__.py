@@ -3,12 +3,19 @@
 To add a source: write a module here, or a plugin, with `SOURCES`. Ordinals go into every sample_id: a number once given is never
 given again.
 
-source.py    what a source is, and the columns it has to give
-files.py     reading published files, in each format
-samples.py   published rows → samples and rejects
-tags.py      published tag tables, joined by LAION's hash
-settings.py  settings of `ingest`
-*.py         a published schema, as its first line says
+source.py         what a source is: which published columns ours are read from
+published.py      our columns, and how their values are read
+files.py          published files: format, columns, row count, and runs of rows
+parquet_files.py  parquet, with only the columns that are needed
+text_files.py     text formats, recognised by their first rows
+text_streams.py   bytes, compressed or not and in any usual encoding, as lines of text
+records.py        lines as records: csv, tsv, JSON
+rows.py           a run of rows as read
+samples.py        published rows → samples and rejects
+tag_tables.py     published tag tables: reading and checking one
+tags.py           tag tables joined to samples by LAION's hash
+settings.py       settings of `ingest`
+*.py              a published schema, as its first line says
 """
 
 from __future__ import annotations

@@ -1,0 +1,160 @@
+"""Lines of text as records: csv, tsv and JSON. A record that its format breaks is given with a reason, and costs no other.
+
+csv has one trap: a quote that never closes makes all lines behind it one record. So a record of several lines is believed only if it
+is written strictly and none of its lines could be a record of its own; else its first line is rejected, and reading goes on with the
+second.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+csv.field_size_limit(1 << 30)  # captions of 100 KB are data, not an error
+MOST_LINES, MOST_CHARACTERS = 1000, 1 << 20  # of one csv record
+UNCLOSED_QUOTE, WRONG_FIELD_COUNT, INVALID_JSON = "unclosed_quote", "wrong_field_count", "invalid_json"
+
+
+class Record(NamedTuple):
+    """The fields of a record, or of a broken one the text as the only field, and why."""
+
+    fields: list[str | None]
+    reason: str | None = None
+
+
+class _NeverCloses(Exception):
+    """A line behind an open quote is a record of its own."""
+
+
+class _Lines:
+    """Lines for csv's reader, which asks for further ones while a quote is open; remembers those of the record being read."""
+
+    def __init__(self, lines: Iterable[str], is_record: Callable[[str], bool]) -> None:
+        self.lines, self.is_record = iter(lines), is_record
+        self.returned, self.of_record, self.characters = deque[str](), list[str](), 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.returned.popleft() if self.returned else next(self.lines)
+        self.of_record.append(line)
+        if len(self.of_record) > 1:
+            self.characters += len(line)
+            too_long = len(self.of_record) > MOST_LINES or self.characters > MOST_CHARACTERS
+            if too_long or self.is_record(line):
+                raise _NeverCloses
+        return line
+
+    def start_record(self) -> None:
+        self.of_record, self.characters = [], 0
+
+    def give_back(self) -> str:
+        """Gives back all lines of the record but the first, which it returns."""
+        first, *others = self.of_record
+        self.returned.extendleft(reversed(others))
+        return first
+
+
+def csv_records(lines: Iterable[str], delimiter: str, fields: int, is_url: Callable[[list[str]], bool]) -> Iterator[Record]:
+    """The records of csv lines, a row each.
+
+    `fields` is how many a record has; `is_url` says of such a record whether its URL looks like one.
+    """
+
+    def is_record(line: str) -> bool:
+        try:
+            record = next(csv.reader([line], delimiter=delimiter, strict=True))
+        except (csv.Error, StopIteration):
+            return False
+        return len(record) == fields and is_url(record)
+
+    source = _Lines(lines, is_record)
+    reader = csv.reader(source, delimiter=delimiter)
+    while True:
+        source.start_record()
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except _NeverCloses:
+            yield Record([source.give_back()], UNCLOSED_QUOTE)
+            continue
+        if len(source.of_record) > 1 and not _is_strict(source.of_record, delimiter, fields):
+            yield Record([source.give_back()], UNCLOSED_QUOTE)
+        elif len(record) != fields:
+            yield Record([delimiter.join(record)], WRONG_FIELD_COUNT)
+        elif len(source.of_record) == 1 and _is_open(source.of_record[0], delimiter):
+            yield Record([source.of_record[0]], UNCLOSED_QUOTE)
+        else:
+            yield Record(list(record))
+
+
+def _is_strict(lines: list[str], delimiter: str, fields: int) -> bool:
+    """Whether the lines are one record of so many fields whose quotes close before a delimiter or the end."""
+    try:
+        records = list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return False
+    return len(records) == 1 and len(records[0]) == fields
+
+
+def _is_open(line: str, delimiter: str) -> bool:
+    """Whether the last line of a file has a quote that never closes."""
+    if '"' not in line or line.endswith(("\n", "\r")):
+        return False
+    try:
+        next(csv.reader([line], delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return "unexpected end of data" in str(error)
+    return False
+
+
+def tsv_records(lines: Iterable[str], *, url_first: bool) -> Iterator[Record]:
+    """The records of a tsv of two columns: a caption may hold tabs and a URL may not, so a line is split at the tab beside the URL.
+
+    Quotes mean nothing.
+    """
+    for line in lines:
+        text = line.rstrip("\r\n")
+        fields = text.split("\t", 1) if url_first else text.rsplit("\t", 1)
+        yield Record(list(fields)) if len(fields) == 2 else Record([text], WRONG_FIELD_COUNT)
+
+
+def json_line_records(lines: Iterable[str], names: list[str]) -> Iterator[Record]:
+    """The records of JSON lines: an object each, of which the named values are given; blank lines are none."""
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except ValueError:
+            values = None
+        if isinstance(values, dict):
+            yield Record([_text(values.get(name)) for name in names])
+        else:
+            yield Record([line.rstrip("\r\n")], INVALID_JSON)
+
+
+def object_records(objects: list[Any], names: list[str]) -> Iterator[Record]:
+    """The records of a JSON array of objects."""
+    for values in objects:
+        if isinstance(values, dict):
+            yield Record([_text(values.get(name)) for name in names])
+        else:
+            yield Record([json.dumps(values, ensure_ascii=False)], INVALID_JSON)
+
+
+def array_records(arrays: dict[str, list[Any]]) -> Iterator[Record]:
+    """The records of parallel arrays of equal length."""
+    for values in zip(*arrays.values(), strict=True):
+        yield Record([_text(value) for value in values])
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

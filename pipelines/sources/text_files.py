@@ -1,0 +1,251 @@
+"""Text formats on any fsspec URI: columns, row count, and a run of rows. What a file is, its first rows tell, not its name.
+
+JSON begins with a brace or a bracket. A table whose first line has the columns of the source is csv, separated by whatever separates
+them. One without such a line is believed only of a source that is published so (CC3M, CC12M), and only if one of its two columns
+holds URLs.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from infra.compat.content import State
+from infra.compat.errors import RequestError
+from pipelines.sources.records import (
+    Record,
+    array_records,
+    csv_records,
+    json_line_records,
+    object_records,
+    tsv_records,
+)
+from pipelines.sources.rows import Rows
+from pipelines.sources.settings import IngestSettings
+from pipelines.sources.source import Source
+from pipelines.sources.text_streams import HEAD, encoding_of, head_of, open_text, reading
+
+SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+URL = re.compile(r"\s*(?:https?:)?//\S+\s*", re.IGNORECASE)
+LOOK = 100  # rows that tell what a file is
+URL_SHARE, COLUMN_SHARE = 0.5, 0.9
+INVALID_UTF8 = "invalid_utf8"
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """What a text file is.
+
+    kind       csv: separated, with quotes; tsv: two columns beside one tab; lines, array, objects: JSON
+    columns    in the order of the fields of its records
+    separator  of csv
+    header     whether the first line names the columns
+    notice     what a person should know, "" if all is as published
+    """
+
+    kind: str
+    columns: tuple[str, ...]
+    separator: str = ""
+    header: bool = False
+    notice: str = ""
+
+
+def text_form(uri: str, source: Source, settings: IngestSettings) -> TextForm:
+    """What the file is; RequestError where it cannot be of the source."""
+    head = head_of(uri)
+    text = head.decode(encoding_of(head), "replace")
+    lines = _whole_lines(text, is_cut=len(head) >= HEAD)
+    start = text.lstrip("\ufeff \t\r\n")[:1]
+    if start in ("{", "["):
+        return _json_form(uri, source, settings, lines)
+    if not lines:
+        raise RequestError(f"{uri} has no rows; leave it out or fetch it again")
+    return _with_header(source, settings, lines) or _without_header(uri, source, settings, lines)
+
+
+def text_shape(uri: str, source: Source, settings: IngestSettings) -> tuple[TextForm, int]:
+    """The form of a text file and the number of its rows, broken ones too."""
+    form = text_form(uri, source, settings)
+    return form, reading(uri, lambda: sum(1 for _ in _records(uri, form)))
+
+
+def text_rows(uri: str, source: Source, first_row: int, rows: int, settings: IngestSettings) -> Rows:
+    """A run of rows of a text file; a broken one is a reject."""
+    form = text_form(uri, source, settings)
+    records = reading(uri, lambda: list(_run(uri, form, first_row, rows)))
+    sound, offsets, rejects = list[list[str | None]](), list[int](), list[tuple[int, str, str]]()
+    for offset, (fields, reason) in enumerate(records):
+        raw = ",".join(field or "" for field in fields)
+        if reason is None and not raw.isascii() and _is_damaged(raw):
+            reason = INVALID_UTF8
+        if reason is None:
+            sound.append(fields)
+            offsets.append(offset)
+        else:
+            rejects.append((offset, reason, printable(raw)))
+    columns = list(zip(*sound, strict=True)) or [()] * len(form.columns)
+    arrays = [pa.array(values, pa.string()) for values in columns]
+    return Rows(pa.table(arrays, names=list(form.columns)), offsets, rejects)
+
+
+def printable(raw: str) -> str:
+    """Text with its undecodable bytes as U+FFFD."""
+    return raw.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def _is_damaged(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" or character == "\ufffd" for character in text)
+
+
+_kept: dict[tuple[str, TextForm], tuple[int, Iterator[Record]]] = State()
+
+
+def _run(uri: str, form: TextForm, first_row: int, rows: int) -> Iterator[Record]:
+    """Records first_row … first_row + rows.
+
+    The trick: the reader of the part before goes on where it stopped, if this process read that part; else every part of a file
+    would read it from its start.
+    """
+    place, records = _kept.pop((uri, form), (0, None))
+    _kept.clear()
+    if records is None or place > first_row:
+        place, records = 0, _records(uri, form)
+    yield from islice(records, first_row - place, first_row - place + rows)
+    _kept[uri, form] = first_row + rows, records
+
+
+def _records(uri: str, form: TextForm) -> Iterator[Record]:
+    """All records of a file; they must be read to the end, or be dropped, before the file closes."""
+    with open_text(uri, "" if form.kind == "csv" else "\n") as lines:
+        if form.kind == "csv":
+            url = _url_place(form.columns)
+            if form.header:
+                next(csv.reader(lines, delimiter=form.separator))
+            yield from csv_records(lines, form.separator, len(form.columns), lambda fields: bool(URL.fullmatch(fields[url])))
+        elif form.kind == "tsv":
+            if form.header:
+                next(lines, None)
+            yield from tsv_records(lines, url_first=form.columns[0] == "url")
+        elif form.kind == "lines":
+            yield from json_line_records(lines, list(form.columns))
+        elif form.kind == "objects":
+            yield from object_records(_document(uri, lines.read()), list(form.columns))
+        else:
+            document = _document(uri, lines.read())
+            yield from array_records({name: document[name] for name in form.columns})
+
+
+def _url_place(columns: Sequence[str]) -> int:
+    return next((place for place, name in enumerate(columns) if "url" in name.lower()), 0)
+
+
+def _whole_lines(text: str, *, is_cut: bool) -> list[str]:
+    """The first lines; the last of a text that is cut is left out."""
+    lines = text.splitlines()
+    return (lines[:-1] if is_cut and len(lines) > 1 else lines)[: LOOK + 1]
+
+
+def _with_header(source: Source, settings: IngestSettings, lines: Sequence[str]) -> TextForm | None:
+    """The form of a table whose first line has the columns of the source; None where it has not."""
+    for separator in SEPARATORS:
+        names = next(csv.reader(lines[:1], delimiter=separator), [])
+        names = [name.strip().removeprefix("\ufeff") for name in names]
+        known = source.columns_read(names, settings)
+        if {"url", "caption"} <= known.keys() and not any(URL.fullmatch(name) for name in names):
+            usual = source.format == "csv" and separator == ","
+            notice = "" if usual else f"csv separated by {SEPARATORS[separator]}, with a header"
+            return TextForm("csv", tuple(names), separator, True, notice)
+    return None
+
+
+def _without_header(uri: str, source: Source, settings: IngestSettings, lines: Sequence[str]) -> TextForm:
+    if not source.columns:
+        source.require_columns(_fields_of(lines[0]), uri, settings)
+        raise RequestError(f"{uri} has no columns of {source.name} in its first line ({lines[0][:60]!r}); check the file")
+    rows = [line for line in lines if line.strip()]
+    separator = max(SEPARATORS, key=lambda sign: (sum(_url_at(line, sign) is not None for line in rows), sign == "\t"))
+    places = [_url_at(line, separator) for line in rows]
+    counts = [len(next(csv.reader([line], delimiter=separator), [])) if separator != "\t" else line.count("\t") + 1 for line in rows]
+    if sum(place is not None for place in places) < URL_SHARE * len(rows):
+        raise RequestError(
+            f"{uri}: no column of its first rows holds URLs ({rows[0][:60]!r}), so it is no {source.name} file; check SOURCE or the file"
+        )
+    usual_count = max(set(counts), key=counts.count)
+    if usual_count > 2 and counts.count(usual_count) >= COLUMN_SHARE * len(rows) and len(rows) > 2:
+        raise RequestError(
+            f"{uri} has {usual_count} columns separated by {SEPARATORS[separator]}, but {source.name} is published with "
+            f"{' and '.join(source.columns)} alone; name them in a first line, or use the source pairs"
+        )
+    url_first = sum(place == 0 for place in places) * 2 >= sum(place is not None for place in places)
+    columns = ("url", "caption") if url_first else ("caption", "url")
+    notices = [] if columns == source.columns else [f"{columns[0]} first and {columns[1]} second, unlike {source.name} as published"]
+    if separator != "\t":
+        notices.append(f"separated by {SEPARATORS[separator]}")
+    header = places[0] is None and [name.strip().lower() for name in rows[0].split(separator)] in _HEADERS
+    return TextForm("tsv" if separator == "\t" else "csv", columns, separator, header, ", ".join(notices))
+
+
+_HEADERS = [["url", "caption"], ["caption", "url"], ["image", "caption"], ["caption", "image"], ["link", "caption"]]
+
+
+def _fields_of(line: str) -> list[str]:
+    return max((next(csv.reader([line], delimiter=separator), []) for separator in SEPARATORS), key=len)
+
+
+def _url_at(line: str, separator: str) -> int | None:
+    """Whether the first (0) or another field (its place, from the end -1) is a URL; None where none is."""
+    fields = line.split(separator)
+    if separator != "\t" and '"' in line:
+        fields = next(csv.reader([line], delimiter=separator), [])
+    if len(fields) < 2:
+        return None
+    return 0 if URL.fullmatch(fields[0]) else -1 if any(map(URL.fullmatch, fields[1:])) else None
+
+
+def _json_form(uri: str, source: Source, settings: IngestSettings, lines: Sequence[str]) -> TextForm:
+    objects = [_object(line) for line in lines]
+    is_lines = objects[0] is not None and not all(isinstance(value, list) for value in objects[0].values())
+    if is_lines:
+        names = list(dict.fromkeys(name for values in objects if values for name in values))
+        source.require_columns(names, uri, settings)
+        chosen = sorted({column.in_file for column in source.columns_read(names, settings).values()})
+        return TextForm("lines", tuple(chosen), notice="" if source.format == "json" else "JSON lines")
+    with open_text(uri, "\n") as handle:
+        document = reading(uri, lambda: _document(uri, handle.read()))
+    if isinstance(document, list):
+        names = list(dict.fromkeys(name for values in document[:LOOK] if isinstance(values, dict) for name in values))
+        kind = "objects"
+    else:
+        names, kind = [name for name, values in document.items() if isinstance(values, list)], "array"
+    source.require_columns(names, uri, settings)
+    chosen = sorted({column.in_file for column in source.columns_read(names, settings).values()})
+    if kind == "array":
+        sizes = {name: len(document[name]) for name in chosen}
+        if len(set(sizes.values())) > 1:
+            raise RequestError(f"{uri} has arrays of unequal length ({sizes}); its rows cannot be told apart; fetch it again")
+    return TextForm(kind, tuple(chosen))
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _document(uri: str, text: str) -> Any:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise RequestError(f"{uri} is no JSON ({error}); check the file, or fetch it again") from None
+    if not isinstance(document, dict | list):
+        raise RequestError(f"{uri} is JSON, but neither an object nor an array; check the file")
+    return document

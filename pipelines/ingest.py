@@ -20,7 +20,8 @@ from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from pipelines.sources import source_named
-from pipelines.sources.files import expand, inspect, read_rows
+from pipelines.sources.files import inspect, read_rows
+from pipelines.sources.patterns import expand
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings, SourceSettings
 from pipelines.sources.source import Source

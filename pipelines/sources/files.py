@@ -35,18 +35,6 @@ class Rows:
     rejects: list[tuple[int, str, str]] = field(default_factory=list)
 
 
-def expand(patterns: Sequence[str]) -> list[str]:
-    """The files that paths and glob patterns name, each once; RequestError for one that names none."""
-    uris: dict[str, None] = {}
-    for pattern in patterns:
-        fs, path = fsspec.core.url_to_fs(pattern)
-        names = sorted(fs.glob(path)) if any(c in pattern for c in "*?[") else [path] if fs.isfile(path) else []
-        if not names:
-            raise RequestError(f"no such file: {pattern}; name files, or a pattern in quotes")
-        uris |= dict.fromkeys(fs.unstrip_protocol(name) for name in names)
-    return list(uris)
-
-
 def inspect(uri: str, source: Source) -> SourceFile:
     """The file as it will be registered (ordinal 0); RequestError when it cannot be of that source."""
     fs, path = fsspec.core.url_to_fs(uri)

@@ -41,9 +41,10 @@ def answer(root: str, query: str, format: str) -> None:
     import duckdb
 
     from pipelines.manifest import connect
+    from pipelines.manifest.parts import is_manifest
     from pipelines.manifest.storage import Storage
 
-    if not Storage(root).glob("sources/*.json"):
+    if not is_manifest(Storage(root)):
         raise RequestError(f"--root {root} holds no manifest; run `pairmill ingest` first, or check the root")
     try:
         relation = connect(root).sql(query)

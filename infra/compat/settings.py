@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -17,12 +18,23 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def absolute(path: str) -> str:
+    """A path without `~`, `.`, `..` and doubled slashes, from the working folder on; a URI with a scheme, or "", as it is.
+
+    Worked out where a job starts: Ray's workers have another working folder.
+    """
+    path = path.removeprefix("file://")
+    if not path or "://" in path:
+        return path
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 – a link keeps its name, which Path.resolve() would follow
+
+
 def located(value: str, info: ValidationInfo) -> str:
-    """A path or URI; a relative path is relative to the `folder` of the validation context, where that has one."""
+    """An absolute path, or URI; a relative path is relative to the `folder` of the validation context, where that has one."""
     folder = (info.context or {}).get("folder")
     if folder is None or not value or "://" in value or value.startswith(("/", "~")):
-        return value
-    return str(folder / value)
+        return absolute(value)
+    return absolute(str(folder / value))
 
 
 # A path or URI: in a settings file, relative to the file's folder.

@@ -1,13 +1,15 @@
-"""Which files a source has, and the parts they are cut into: the plan every job works from."""
+"""A source's files, and the parts they are cut into."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from infra.compat.errors import RequestError
+from infra.compat.errors import RequestError, nearest
 from pipelines.manifest.layout import upgrade
+from pipelines.manifest.registry import Record, identity_of, mark_removed, read_records, register
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import is_internal
 
@@ -52,41 +54,6 @@ class Part:
         return f"{self.source}/{self.name}"
 
 
-def read_files(storage: Storage, source: str) -> list[SourceFile]:
-    """The files of a source in order; none when it was never ingested."""
-    return [SourceFile(**file) for file in _registered(storage, source)["files"]]
-
-
-def register_files(storage: Storage, source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS) -> list[SourceFile]:
-    """Adds files to a source, append only: a known URI keeps its ordinal, a new one takes the next.
-
-    A source is cut into parts of one size for good; RequestError when it was registered with another.
-    """
-    known = _registered(storage, source)
-    if known["files"] and known["part_rows"] != part_rows:
-        raise RequestError(
-            f"{source} was ingested in parts of {known['part_rows']} rows; give --set ingest.part_rows={known['part_rows']}"
-        )
-    by_uri = {file.uri: file for file in (SourceFile(**file) for file in known["files"])}
-    for file in files:
-        ordinal = by_uri[file.uri].ordinal if file.uri in by_uri else len(by_uri)
-        by_uri[file.uri] = SourceFile(file.uri, ordinal, file.rows, file.size, file.stamp)
-    ordered = sorted(by_uri.values(), key=lambda file: file.ordinal)
-    document = {"source": source, "part_rows": part_rows, "files": [asdict(file) for file in ordered]}
-    storage.write_json(_registry(source), document)
-    return ordered
-
-
-def _registry(source: str) -> str:
-    return f"sources/{source}.json"
-
-
-def _registered(storage: Storage, source: str) -> dict[str, Any]:
-    path = _registry(source)
-    registered: dict[str, Any] = storage.read_json(path) if storage.exists(path) else {"part_rows": PART_ROWS, "files": []}
-    return registered
-
-
 def parts_of(source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS) -> list[Part]:
     """Cuts files into parts of at most `part_rows` rows; a part never spans two files."""
     return [
@@ -96,9 +63,77 @@ def parts_of(source: str, files: Iterable[SourceFile], part_rows: int = PART_ROW
     ]
 
 
+def read_files(storage: Storage, source: str) -> list[SourceFile]:
+    """The files of a source in order; none when it was never ingested."""
+    return [_file(record) for record in read_records(storage, _folder(source))]
+
+
+def register_files(
+    storage: Storage, source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS, heads: Mapping[str, str] | None = None
+) -> list[SourceFile]:
+    """Adds files to a source: a known one, however its URI is spelled, keeps its ordinal, a new one takes the next.
+
+    A source is cut into parts of one size for good; RequestError when it was registered with another. `heads` (URI → digest of
+    the first bytes) are kept, and a new file that looks like a known one is named on stderr.
+    """
+    known = read_records(storage, _folder(source))
+    for size in {record["part_rows"] for record in known} - {part_rows}:
+        raise RequestError(f"{source} was ingested in parts of {size} rows; give --set ingest.part_rows={size}")
+    records = [{**asdict(file), "part_rows": part_rows, "head": (heads or {}).get(file.uri, "")} for file in files]
+    for registered in register(storage, _folder(source), records):
+        _warn_of_copy(source, registered, known)
+    return read_files(storage, source)
+
+
+def _warn_of_copy(source: str, new: Record, known: Sequence[Record]) -> None:
+    if new["ordinal"] in {record["ordinal"] for record in known}:
+        return
+    for record in known:
+        same_head = not record.get("head") or record["head"] == new["head"]
+        if same_head and (record["size"], record["rows"]) == (new["size"], new["rows"]):
+            sys.stderr.write(
+                f"warning: {new['uri']} has the size, rows and first bytes of {record['uri']}, and its rows count once more; "
+                f"if it was moved or copied: pairmill ingest {source} --remove {shlex.quote(record['uri'])}\n"
+            )
+            return
+
+
+def remove_files(storage: Storage, source: str, uris: Iterable[str]) -> None:
+    """Takes files out of a source, whose parts are then no longer registered; RequestError, before any is, for an unknown one."""
+    records = {identity_of(record["uri"]): record for record in read_records(storage, _folder(source), removed=True)}
+    chosen = []
+    for uri in uris:
+        if identity_of(uri) not in records:
+            known = [record["uri"] for record in records.values() if not record.get("removed")]
+            raise RequestError(f"--remove {uri}: no file of {source}; {nearest(uri, known)}")
+        chosen.append(records[identity_of(uri)])
+    for record in chosen:
+        if not record.get("removed"):
+            mark_removed(storage, _folder(source), record)
+
+
+def _folder(source: str) -> str:
+    return f"sources/{source}"
+
+
+def _file(record: Record) -> SourceFile:
+    return SourceFile(record["uri"], record["ordinal"], record["rows"], record["size"], record["stamp"])
+
+
 def read_parts(storage: Storage, source: str) -> list[Part]:
     """The parts of a source, as it was ingested."""
-    return parts_of(source, read_files(storage, source), _registered(storage, source)["part_rows"])
+    records = read_records(storage, _folder(source))
+    return [part for record in records for part in parts_of(source, [_file(record)], record["part_rows"])]
+
+
+def is_manifest(storage: Storage) -> bool:
+    """Whether anything was ever ingested under a root."""
+    return bool(_sources(storage))
+
+
+def _sources(storage: Storage) -> list[str]:
+    paths = [*storage.glob("sources/*.json"), *storage.glob("sources/*/*.json")]
+    return sorted({path.removesuffix(".json").split("/")[1] for path in paths})
 
 
 def all_parts(storage: Storage) -> list[Part]:
@@ -107,5 +142,4 @@ def all_parts(storage: Storage) -> list[Part]:
     A manifest of an earlier version is brought to this one's layout first.
     """
     upgrade(storage)
-    sources = [path.removeprefix("sources/").removesuffix(".json") for path in storage.glob("sources/*.json")]
-    return [part for source in sources for part in read_parts(storage, source)]
+    return [part for source in _sources(storage) for part in read_parts(storage, source)]

@@ -26,6 +26,7 @@ from infra.compat.errors import RequestError
 from pipelines.manifest.join import locate
 from pipelines.manifest.parts import Part, SourceFile
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
+from pipelines.manifest.registry import read_records, register
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from pipelines.runtime.progress import Reporter
@@ -57,13 +58,9 @@ def inspect_tags(uri: str) -> SourceFile:
 
 
 def register_tags(storage: Storage, source: str, tables: Sequence[SourceFile]) -> list[SourceFile]:
-    """Adds tag tables to those of a source; returns all that were ever added, in order."""
-    path = f"tags/{source}.json"
-    known = [SourceFile(**file) for file in storage.read_json(path)["files"]] if storage.exists(path) else []
-    files = {file.uri: file for file in [*known, *tables]}
-    if tables:
-        storage.write_json(path, {"source": source, "files": [asdict(file) for file in files.values()]})
-    return list(files.values())
+    """Adds tag tables to those of a source; returns all that were ever added, in order (their own ordinals are all 0)."""
+    register(storage, f"tags/{source}", [asdict(table) for table in tables])
+    return [SourceFile(**{**record, "ordinal": 0}) for record in read_records(storage, f"tags/{source}")]
 
 
 def join_tags(storage: Storage, source: str, tables: Sequence[SourceFile], parts: Sequence[Part]) -> Outcome:

@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 
 from infra.compat.errors import RequestError
-from infra.compat.settings import absolute
+from infra.compat.paths import absolute
 from pipelines.manifest.parts import Part, SourceFile, read_parts, register_files, remove_files
 from pipelines.manifest.receipts import digest_of
 from pipelines.manifest.removal import remove_unregistered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -10,23 +9,13 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 
 from infra.compat.errors import RequestError, nearest
+from infra.compat.paths import absolute
 
 
 class Section(BaseModel):
     """A section of a settings file: unknown keys are refused, values do not change once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def absolute(path: str) -> str:
-    """A path without `~`, `.`, `..` and doubled slashes, from the working folder on; a URI with a scheme, or "", as it is.
-
-    Worked out where a job starts: Ray's workers have another working folder.
-    """
-    path = path.removeprefix("file://")
-    if not path or "://" in path:
-        return path
-    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 – a link keeps its name, which Path.resolve() would follow
 
 
 def located(value: str, info: ValidationInfo) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from filters.duplicates.hashes import PICTURE_HASH
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
-from infra.compat.settings import absolute
+from infra.compat.paths import absolute
 from pipelines.manifest.receipts import digest_of, fingerprint_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.compat.errors import RequestError
-from infra.compat.settings import absolute
+from infra.compat.paths import absolute
 
 # Columns whose values repeat; a dictionary on the others (URLs, captions, hashes) only costs time.
 REPEATING = [

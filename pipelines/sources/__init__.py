@@ -12,6 +12,7 @@ laion.py         LAION-2B, English and multilingual
 laion_coco.py    LAION-COCO
 sbu.py           SBU Captions
 wukong.py        Wukong
+patterns.py      which files paths, folders and patterns name
 files.py         reading published files, in each format
 samples.py       published rows → samples and rejects
 tags.py          published tag tables, joined by LAION's hash

@@ -16,7 +16,7 @@ from typing import Any
 import fsspec
 
 from infra.compat.errors import RequestError
-from infra.compat.settings import absolute
+from infra.compat.paths import absolute
 from pipelines.manifest.registry import identity_of
 
 MAGIC = re.compile(r"[*?\[]")

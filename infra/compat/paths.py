@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 
@@ -11,7 +12,12 @@ def absolute(path: str) -> str:
 
     Worked out where a job starts: Ray's workers have another working folder.
     """
-    path = path.removeprefix("file://")
+    path = re.sub("^file:(//)?(?=/)", "", path)
     if not path or "://" in path:
         return path
-    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 – a link keeps its name, which Path.resolve() would follow
+    # Path.expanduser() raises for a user that is not known.
+    parts = Path(re.sub("^/+", "/", os.path.expanduser(path))).parts  # noqa: PTH111
+    # What is above a link is above what it points to, so a path is resolved up to its last `..`; behind that links keep names.
+    end = max((place + 1 for place, part in enumerate(parts) if part == ".."), default=0)
+    above = Path(*parts[:end]).resolve() if end else Path.cwd()
+    return str(above.joinpath(*parts[end:]))

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 
 from infra.compat.errors import RequestError, nearest
 from pipelines.manifest.layout import upgrade
@@ -80,36 +81,56 @@ def register_files(
     for size in {record["part_rows"] for record in known} - {part_rows}:
         raise RequestError(f"{source} was ingested in parts of {size} rows; give --set ingest.part_rows={size}")
     records = [{**asdict(file), "part_rows": part_rows, "head": (heads or {}).get(file.uri, "")} for file in files]
-    for registered in register(storage, _folder(source), records):
-        _warn_of_copy(source, registered, known)
+    _warn_of_copies(source, register(storage, _folder(source), records), known)
     return read_files(storage, source)
 
 
-def _warn_of_copy(source: str, new: Record, known: Sequence[Record]) -> None:
-    if new["ordinal"] in {record["ordinal"] for record in known}:
-        return
-    for record in known:
-        same_head = not record.get("head") or record["head"] == new["head"]
-        if same_head and (record["size"], record["rows"]) == (new["size"], new["rows"]):
-            sys.stderr.write(
-                f"warning: {new['uri']} has the size, rows and first bytes of {record['uri']}, and its rows count once more; "
-                f"if it was moved or copied: pairmill ingest {source} --remove {shlex.quote(record['uri'])}\n"
-            )
-            return
+def _warn_of_copies(source: str, registered: Sequence[Record], known: Sequence[Record]) -> None:
+    """One line on stderr where new files have the size, rows and first bytes of known ones."""
+    ordinals = {record["ordinal"] for record in known}
+    by_shape = {_shape(record): record["uri"] for record in known}
+    copies = []
+    for record in registered:
+        if record["ordinal"] not in ordinals:
+            # An earlier version kept no digest of the first bytes.
+            original = by_shape.get(_shape(record)) or by_shape.get((*_shape(record)[:2], ""))
+            copies += [(record["uri"], original)] if original not in (None, record["uri"]) else []
+            by_shape.setdefault(_shape(record), record["uri"])
+    if copies:
+        (copy, original), more = copies[0], f", and {len(copies) - 1} more alike" if len(copies) > 1 else ""
+        sys.stderr.write(
+            f"warning: {copy} has the size, rows and first bytes of {original}{more}; their rows count twice; "
+            f"if they were moved or copied: pairmill ingest {source} --remove {shlex.quote(original)}\n"
+        )
 
 
-def remove_files(storage: Storage, source: str, uris: Iterable[str]) -> None:
-    """Takes files out of a source, whose parts are then no longer registered; RequestError, before any is, for an unknown one."""
+def _shape(record: Record) -> tuple[int, int, str]:
+    return record["size"], record["rows"], record.get("head", "")
+
+
+def remove_files(storage: Storage, source: str, names: Iterable[str]) -> None:
+    """Takes files out of a source, by path, pattern or folder; their parts are then no longer registered.
+
+    One that was taken out before is no error; RequestError for one that never was there, before any is taken out.
+    """
     records = {identity_of(record["uri"]): record for record in read_records(storage, _folder(source), removed=True)}
-    chosen = []
-    for uri in uris:
-        if identity_of(uri) not in records:
+    chosen: dict[int, Record] = {}
+    for name in names:
+        named = _named(records, identity_of(name))
+        if not named:
             known = [record["uri"] for record in records.values() if not record.get("removed")]
-            raise RequestError(f"--remove {uri}: no file of {source}; {nearest(uri, known)}")
-        chosen.append(records[identity_of(uri)])
-    for record in chosen:
+            raise RequestError(f"--remove {name}: no file of {source}; {nearest(name, known)}")
+        chosen |= {record["ordinal"]: record for record in named}
+    for record in chosen.values():
         if not record.get("removed"):
             mark_removed(storage, _folder(source), record)
+
+
+def _named(records: Mapping[str, Record], name: str) -> list[Record]:
+    """The records, by identity, of a file, else of a folder or pattern."""
+    if name in records:
+        return [records[name]]
+    return [record for own, record in records.items() if own.startswith(f"{name}/") or fnmatchcase(own, name)]
 
 
 def _folder(source: str) -> str:

@@ -87,6 +87,22 @@ def test_a_copy_of_a_known_file_is_named_in_one_line(tmp_path: Path, capsys: pyt
     assert message.count("\n") == 1 and "/meta/new" in message and "coyo --remove file:///meta/old" in message
 
 
+def test_files_are_removed_by_pattern_and_folder_and_a_moved_folder_is_one_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Storage(str(tmp_path))
+    register_files(storage, "coyo", [file(f"old/{number}.parquet", size=number) for number in range(9)])
+    register_files(storage, "coyo", [file(f"new/{number}.parquet", size=number) for number in range(9)])
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "and 8 more alike" in message
+    remove_files(storage, "coyo", ["/meta/old/[0-3].parquet"])
+    assert [one.ordinal for one in read_files(storage, "coyo")] == list(range(4, 18))
+    remove_files(storage, "coyo", ["/meta/./old/"])
+    assert [one.ordinal for one in read_files(storage, "coyo")] == list(range(9, 18))
+    again = [file(f"old/{number}.parquet", size=number) for number in range(2)]
+    assert [one.ordinal for one in register_files(storage, "coyo", again)] == [*range(9, 20)]
+
+
 def make_parts(storage: Storage) -> None:
     """Families, receipts and pictures of every registered part."""
     for part in all_parts(storage):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
+from infra.compat.paths import absolute
 from pipelines.sources.patterns import expand, natural
 
 FILES = (
@@ -91,6 +92,19 @@ def test_spellings_of_one_file_count_once(tmp_path: Path, monkeypatch: pytest.Mo
         assert expand([spelling]) == [f"file://{tmp_path}/data/a.csv"]
     assert expand(["link"]) == [f"file://{tmp_path}/link/a.csv"]  # a link keeps its name
     assert len(expand([*spellings, "link/*.csv"])) == 1
+
+
+def test_above_a_link_is_above_what_it_points_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "far" / "data").mkdir(parents=True)
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "link").symlink_to(tmp_path / "far" / "data")
+    for folder in ("far", "near"):
+        (tmp_path / folder / "a.csv").write_text(folder)
+    monkeypatch.chdir(tmp_path / "near")
+    (uri,) = expand(["link/../*.csv"])
+    assert fsspec.open(uri, "rt").open().read() == Path("link/../a.csv").read_text() == "far"
+    assert absolute("~nobody-of-that-name/x").startswith(str(tmp_path)) and absolute("//tmp/./x//y/") == "/tmp/x/y"
+    assert absolute("file:/x") == absolute("file:///x") == "/x" and absolute("s3://b//x") == "s3://b//x" and absolute("") == ""
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 import time
@@ -39,6 +40,7 @@ REPEATING = [
 REPEATING += ["reasons.list.element", "model", "prompt", "finish_reason"]
 
 STALE_SECONDS = 24 * 3600
+CREATE_RETRIES = 5
 
 
 class Storage:
@@ -85,16 +87,22 @@ class Storage:
 
     def create(self, path: str, data: bytes) -> bool:
         """Puts `data` at a path that has none, whole; False where it has other data. Of several writers one succeeds."""
-        try:
-            if self.is_local:
-                self._link(data, path)
-            else:
-                self.fs.pipe_file(self.full(path), data, mode="create")
-        except OSError:  # s3fs has no class of its own for a condition that did not hold
-            if not self.exists(path):
-                raise
-            return self.read(path) == data  # a response may be lost, and the request sent again
-        return True
+        for attempt in itertools.count():
+            try:
+                if self.is_local:
+                    self._link(data, path)
+                else:
+                    self.fs.pipe_file(self.full(path), data, mode="create")
+                return True
+            except OSError as error:  # s3fs has no class of its own for a condition that did not hold
+                self.fs.invalidate_cache()  # a listing from before the other's write would hide it
+                with suppress(FileNotFoundError):
+                    return self.read(path) == data  # a response may be lost, and the request sent again
+                # A store may refuse while another's write is under way that cannot be read yet, or fails.
+                if attempt == CREATE_RETRIES:
+                    raise error
+                time.sleep(0.1 * 2**attempt)
+        raise AssertionError  # count() does not end
 
     def _link(self, data: bytes, path: str) -> None:
         temporary, target = self._temporary(), Path(self.full(path))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -56,7 +58,8 @@ def natural(name: str) -> list[tuple[int, str]]:
 def _expand(pattern: str) -> list[str]:
     fs, path = fsspec.core.url_to_fs(pattern)
     members = [path] if fs.exists(path) else _without_braces(path)
-    named = {member: _data_files(fs, member) for member in members}
+    with ThreadPoolExecutor(16) as pool:
+        named = dict(zip(members, pool.map(partial(_data_files, fs), members), strict=True))
     missing = [fs.unstrip_protocol(member) for member, files in named.items() if not files]
     if missing and len(members) > 1:
         some = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.compat.errors import RequestError, nearest
+from infra.compat.paths import absolute
 from pipelines.captioning import captioner_named
 from pipelines.captioning.settings import CaptionSettings
 from pipelines.manifest.parts import Part
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
     settings = recipe_of(options).caption
     _require_sources(settings)
-    uri = options.model or settings.model
+    is_path = settings.captioner == "internvl"  # another captioner's model need not be one
+    uri = (absolute(options.model) if is_path and options.model else options.model) or settings.model
     if not uri:
         raise RequestError("no model; give --model, or set caption.model in the recipe")
     storage = Storage(options.root)

@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import fsspec
+
 from infra.compat.errors import RequestError
-from pipelines.manifest.parts import Part, SourceFile, read_parts, register_files
+from infra.compat.paths import absolute
+from pipelines.manifest.parts import Part, SourceFile, read_parts, register_files, remove_files
+from pipelines.manifest.receipts import digest_of
+from pipelines.manifest.removal import remove_unregistered
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
@@ -21,14 +26,17 @@ from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from pipelines.sources import source_named
-from pipelines.sources.files import Inspected, expand, inspect, read_rows
+from pipelines.sources.files import Inspected, inspect, read_rows
 from pipelines.sources.parquet_files import parquet_rows
+from pipelines.sources.patterns import expand
 from pipelines.sources.published import read_values
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings, SourceSettings
 from pipelines.sources.source import Source
 from pipelines.sources.tag_tables import inspect_tags
 from pipelines.sources.tags import join_tags, register_tags
+
+HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("files", nargs="*", metavar="FILES", help="paths, URIs, or patterns in quotes")
     what = "published tables of hash and pwatermark, punsafe or aesthetic, to be joined by LAION's hash"
     parser.add_argument("--join-tags", nargs="+", action="extend", default=[], metavar="FILE", help=what)
+    what = "unregister these files of SOURCE and remove all that was made of them; nothing is ingested"
+    parser.add_argument("--remove", nargs="+", action="extend", default=[], metavar="FILE", help=what)
     options = parser.parse_args(argv)
     recipe = recipe_of(options)
+    if options.remove:
+        if not options.source or options.files or options.join_tags:
+            parser.error("--remove takes a SOURCE, and nothing to ingest")
+        return _remove(Storage(options.root), source_named(options.source).name, options.remove)
     if options.source:
         if not options.files:
             parser.error("the following arguments are required: FILES")
@@ -70,6 +84,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         total.failed |= outcome.failed
         total.parts, total.ran = total.parts + outcome.parts, total.ran + outcome.ran
     return command_line.summary(total)
+
+
+def _remove(storage: Storage, source: str, files: Sequence[str]) -> dict[str, Any]:
+    """Takes files out of a source; their parts, receipts and pictures are removed, and counted."""
+    storage.require_writable()
+    remove_files(storage, source, [absolute(file) for file in files])
+    return {**remove_unregistered(storage, source), "failed": {}}
 
 
 def check(recipe: Recipe) -> None:
@@ -100,14 +121,23 @@ def _notices(source: str, inspected: Sequence[Inspected]) -> list[str]:
 def _ingest_source(storage: Storage, published: Published, settings: IngestSettings) -> Outcome:
     """Ingests a source's pending parts, and joins all tag tables that were ever named for it."""
     name = published.source.name
-    files = register_files(storage, name, published.files, settings.part_rows)
+    heads = {file.uri: _head(file.uri) for file in published.files}
+    files = register_files(storage, name, published.files, settings.part_rows, heads)
+    removed = remove_unregistered(storage, name)
     tag_tables, parts = register_tags(storage, name, published.tag_tables), read_parts(storage, name)
     outcome = run_step(storage, ingest_step(published.source, files, settings), parts)
+    outcome.counts.update(+removed)  # without those that are 0
     if tag_tables and not outcome.failed:
         tagged = join_tags(storage, name, tag_tables, parts)
         outcome.counts["tagged"], outcome.failed = tagged.counts["tagged"], tagged.failed
         outcome.counts["tag_rows_skipped"] = tagged.counts["tag_rows_skipped"]
     return outcome
+
+
+def _head(uri: str) -> str:
+    """The digest of a file's first bytes."""
+    with fsspec.open(uri, "rb") as handle:
+        return digest_of(handle.read(HEAD_BYTES))
 
 
 def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSettings) -> Step:

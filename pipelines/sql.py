@@ -42,10 +42,11 @@ def answer(root: str, query: str, format: str) -> None:
     import duckdb
 
     from pipelines.manifest import connect
+    from pipelines.manifest.parts import is_manifest
     from pipelines.manifest.storage import Storage
 
     storage = Storage(root)
-    if not storage.glob("sources/*.json"):
+    if not is_manifest(storage):
         storage.require_readable()
         raise RequestError(f"--root {root} holds no manifest; run `pairmill ingest` first, or check the root")
     try:

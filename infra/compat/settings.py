@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 
 from infra.compat.errors import RequestError, nearest
+from infra.compat.paths import absolute
 
 
 class Section(BaseModel):
@@ -18,11 +19,11 @@ class Section(BaseModel):
 
 
 def located(value: str, info: ValidationInfo) -> str:
-    """A path or URI; a relative path is relative to the `folder` of the validation context, where that has one."""
+    """An absolute path, or URI; a relative path is relative to the `folder` of the validation context, where that has one."""
     folder = (info.context or {}).get("folder")
     if folder is None or not value or "://" in value or value.startswith(("/", "~")):
-        return value
-    return str(folder / value)
+        return absolute(value)
+    return absolute(str(folder / value))
 
 
 # A path or URI: in a settings file, relative to the file's folder.

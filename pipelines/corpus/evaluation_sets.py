@@ -14,10 +14,12 @@ from PIL import Image
 from filters.duplicates.hashes import PICTURE_HASH
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
+from infra.compat.paths import absolute
 from pipelines.manifest.receipts import digest_of, fingerprint_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
+from pipelines.sources.patterns import matching
 from sharding.decode import decode_picture
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -63,7 +65,7 @@ def named_sets(requests: Sequence[str]) -> dict[str, str]:
         name, equals, uri = request.partition("=")
         if not (equals and uri):
             raise RequestError(f"--against {request!r} is not NAME=URI; e.g. --against flickr30k=/data/flickr30k/images")
-        sets[name] = uri
+        sets[name] = absolute(uri)
     return sets
 
 
@@ -72,8 +74,7 @@ def _image_files(name: str, uri: str) -> tuple[fsspec.AbstractFileSystem, list[s
     if not name.replace("-", "").replace("_", "").isalnum():
         raise RequestError(f"evaluation set {name!r}: a name has letters, digits, - and _ only; rename the set")
     fs, path = fsspec.core.url_to_fs(uri)
-    paths = fs.glob(path) if any(c in path for c in "*?[") else fs.find(path)
-    files = sorted(fs.unstrip_protocol(file) for file in paths if file.lower().endswith(ENDINGS))
+    files = sorted(fs.unstrip_protocol(file) for file in matching(fs, path) if file.lower().endswith(ENDINGS))
     if not files:
         raise RequestError(
             f"evaluation set {name}: no images ({', '.join(ENDINGS)}) under {uri}; name a folder that holds the set"

@@ -1,6 +1,6 @@
 """The manifest: a row for every input pair, kept or not, as families of Parquet parts under one root.
 
-    sources/<source>.json                             the source's files with their ordinals
+    sources/<source>/<ordinal>.json                   a registered file of the source
     manifest/<family>/source=<source>/<part>.parquet  sorted by sample_id
     receipts/<family>/source=<source>/<part>.json     what was done to make it
     images/<source>/<part>/<chunk>.tar                what fetch kept
@@ -10,7 +10,9 @@
 storage.py        whole-file reads and atomic writes, on a folder or any fsspec URI
 tables.py         families and their columns
 ids.py            sample ids
+registry.py       records of registered files, safe where several jobs register at once
 parts.py          the files of a source, and the parts they are cut into
+removal.py        parts that are no longer registered
 receipts.py       what a step did to a part
 score_columns.py  the columns of `scores` beyond those that every manifest has
 precedence.py     which value wins where several families know it

@@ -1,13 +1,16 @@
-"""Which files a source has, and the parts they are cut into: the plan every job works from."""
+"""A source's files, and the parts they are cut into."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from fnmatch import fnmatchcase
 
-from infra.compat.errors import RequestError
+from infra.compat.errors import RequestError, nearest
 from pipelines.manifest.layout import upgrade
+from pipelines.manifest.registry import Record, identity_of, mark_removed, read_records, register
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import is_internal
 
@@ -52,41 +55,6 @@ class Part:
         return f"{self.source}/{self.name}"
 
 
-def read_files(storage: Storage, source: str) -> list[SourceFile]:
-    """The files of a source in order; none when it was never ingested."""
-    return [SourceFile(**file) for file in _registered(storage, source)["files"]]
-
-
-def register_files(storage: Storage, source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS) -> list[SourceFile]:
-    """Adds files to a source, append only: a known URI keeps its ordinal, a new one takes the next.
-
-    A source is cut into parts of one size for good; RequestError when it was registered with another.
-    """
-    known = _registered(storage, source)
-    if known["files"] and known["part_rows"] != part_rows:
-        raise RequestError(
-            f"{source} was ingested in parts of {known['part_rows']} rows; give --set ingest.part_rows={known['part_rows']}"
-        )
-    by_uri = {file.uri: file for file in (SourceFile(**file) for file in known["files"])}
-    for file in files:
-        ordinal = by_uri[file.uri].ordinal if file.uri in by_uri else len(by_uri)
-        by_uri[file.uri] = SourceFile(file.uri, ordinal, file.rows, file.size, file.stamp)
-    ordered = sorted(by_uri.values(), key=lambda file: file.ordinal)
-    document = {"source": source, "part_rows": part_rows, "files": [asdict(file) for file in ordered]}
-    storage.write_json(_registry(source), document)
-    return ordered
-
-
-def _registry(source: str) -> str:
-    return f"sources/{source}.json"
-
-
-def _registered(storage: Storage, source: str) -> dict[str, Any]:
-    path = _registry(source)
-    registered: dict[str, Any] = storage.read_json(path) if storage.exists(path) else {"part_rows": PART_ROWS, "files": []}
-    return registered
-
-
 def parts_of(source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS) -> list[Part]:
     """Cuts files into parts of at most `part_rows` rows; a part never spans two files."""
     return [
@@ -96,9 +64,97 @@ def parts_of(source: str, files: Iterable[SourceFile], part_rows: int = PART_ROW
     ]
 
 
+def read_files(storage: Storage, source: str) -> list[SourceFile]:
+    """The files of a source in order; none when it was never ingested."""
+    return [_file(record) for record in read_records(storage, _folder(source))]
+
+
+def register_files(
+    storage: Storage, source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS, heads: Mapping[str, str] | None = None
+) -> list[SourceFile]:
+    """Adds files to a source: a known one, however its URI is spelled, keeps its ordinal, a new one takes the next.
+
+    A source is cut into parts of one size for good; RequestError when it was registered with another. `heads` (URI → digest of
+    the first bytes) are kept, and a new file that looks like a known one is named on stderr.
+    """
+    known = read_records(storage, _folder(source))
+    for size in {record["part_rows"] for record in known} - {part_rows}:
+        raise RequestError(f"{source} was ingested in parts of {size} rows; give --set ingest.part_rows={size}")
+    records = [{**asdict(file), "part_rows": part_rows, "head": (heads or {}).get(file.uri, "")} for file in files]
+    _warn_of_copies(source, register(storage, _folder(source), records), known)
+    return read_files(storage, source)
+
+
+def _warn_of_copies(source: str, registered: Sequence[Record], known: Sequence[Record]) -> None:
+    """One line on stderr where new files have the size, rows and first bytes of known ones."""
+    ordinals = {record["ordinal"] for record in known}
+    by_shape = {_shape(record): record["uri"] for record in known}
+    copies = []
+    for record in registered:
+        if record["ordinal"] not in ordinals:
+            # An earlier version kept no digest of the first bytes.
+            original = by_shape.get(_shape(record)) or by_shape.get((*_shape(record)[:2], ""))
+            copies += [(record["uri"], original)] if original not in (None, record["uri"]) else []
+            by_shape.setdefault(_shape(record), record["uri"])
+    if copies:
+        (copy, original), more = copies[0], f", and {len(copies) - 1} more alike" if len(copies) > 1 else ""
+        sys.stderr.write(
+            f"warning: {copy} has the size, rows and first bytes of {original}{more}; their rows count twice; "
+            f"if they were moved or copied: pairmill ingest {source} --remove {shlex.quote(original)}\n"
+        )
+
+
+def _shape(record: Record) -> tuple[int, int, str]:
+    return record["size"], record["rows"], record.get("head", "")
+
+
+def remove_files(storage: Storage, source: str, names: Iterable[str]) -> None:
+    """Takes files out of a source, by path, pattern or folder; their parts are then no longer registered.
+
+    One that was taken out before is no error; RequestError for one that never was there, before any is taken out.
+    """
+    records = {identity_of(record["uri"]): record for record in read_records(storage, _folder(source), removed=True)}
+    chosen: dict[int, Record] = {}
+    for name in names:
+        named = _named(records, identity_of(name))
+        if not named:
+            known = [record["uri"] for record in records.values() if not record.get("removed")]
+            raise RequestError(f"--remove {name}: no file of {source}; {nearest(name, known)}")
+        chosen |= {record["ordinal"]: record for record in named}
+    for record in chosen.values():
+        if not record.get("removed"):
+            mark_removed(storage, _folder(source), record)
+
+
+def _named(records: Mapping[str, Record], name: str) -> list[Record]:
+    """The records, by identity, of a file, else of a folder or pattern."""
+    if name in records:
+        return [records[name]]
+    return [record for own, record in records.items() if own.startswith(f"{name}/") or fnmatchcase(own, name)]
+
+
+def _folder(source: str) -> str:
+    return f"sources/{source}"
+
+
+def _file(record: Record) -> SourceFile:
+    return SourceFile(record["uri"], record["ordinal"], record["rows"], record["size"], record["stamp"])
+
+
 def read_parts(storage: Storage, source: str) -> list[Part]:
     """The parts of a source, as it was ingested."""
-    return parts_of(source, read_files(storage, source), _registered(storage, source)["part_rows"])
+    records = read_records(storage, _folder(source))
+    return [part for record in records for part in parts_of(source, [_file(record)], record["part_rows"])]
+
+
+def is_manifest(storage: Storage) -> bool:
+    """Whether anything was ever ingested under a root."""
+    return bool(_sources(storage))
+
+
+def _sources(storage: Storage) -> list[str]:
+    paths = [*storage.glob("sources/*.json"), *storage.glob("sources/*/*.json")]
+    return sorted({path.removesuffix(".json").split("/")[1] for path in paths})
 
 
 def all_parts(storage: Storage) -> list[Part]:
@@ -107,5 +163,4 @@ def all_parts(storage: Storage) -> list[Part]:
     A manifest of an earlier version is brought to this one's layout first.
     """
     upgrade(storage)
-    sources = [path.removeprefix("sources/").removesuffix(".json") for path in storage.glob("sources/*.json")]
-    return [part for source in sources for part in read_parts(storage, source)]
+    return [part for source in _sources(storage) for part in read_parts(storage, source)]

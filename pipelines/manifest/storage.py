@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 import time
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.compat.errors import RequestError
+from infra.compat.paths import absolute
 
 # Columns whose values repeat; a dictionary on the others (URLs, captions, hashes) only costs time.
 REPEATING = [
@@ -38,13 +40,14 @@ REPEATING = [
 REPEATING += ["reasons.list.element", "model", "prompt", "finish_reason"]
 
 STALE_SECONDS = 24 * 3600
+CREATE_RETRIES = 5
 
 
 class Storage:
     """Whole-file reads and atomic writes below a root. Paths are relative to it, with forward slashes."""
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/") or "/"
+        self.root = absolute(root).rstrip("/") or "/"
         self.fs, self.base = fsspec.core.url_to_fs(self.root)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -86,6 +89,34 @@ class Storage:
         temporary = self._temporary()
         temporary.write_bytes(data)
         self._land(temporary, path)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Puts `data` at a path that has none, whole; False where it has other data. Of several writers one succeeds."""
+        for attempt in itertools.count():
+            try:
+                if self.is_local:
+                    self._link(data, path)
+                else:
+                    self.fs.pipe_file(self.full(path), data, mode="create")
+                return True
+            except OSError as error:  # s3fs has no class of its own for a condition that did not hold
+                self.fs.invalidate_cache()  # a listing from before the other's write would hide it
+                with suppress(FileNotFoundError):
+                    return self.read(path) == data  # a response may be lost, and the request sent again
+                # A store may refuse while another's write is under way that cannot be read yet, or fails.
+                if attempt == CREATE_RETRIES:
+                    raise error
+                time.sleep(0.1 * 2**attempt)
+        raise AssertionError  # count() does not end
+
+    def _link(self, data: bytes, path: str) -> None:
+        temporary, target = self._temporary(), Path(self.full(path))
+        temporary.write_bytes(data)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(temporary)
+        finally:
+            temporary.unlink()
 
     def adopt(self, local: Path, path: str) -> None:
         """Moves a finished local file to `path`, whole."""
@@ -162,6 +193,12 @@ class Storage:
             if self.exists(path):
                 self.fs.rm_file(self.full(path))
 
+    def remove_folder(self, path: str) -> None:
+        """Deletes a folder with all that is in it; one that is gone already is no error."""
+        self.fs.invalidate_cache()
+        with suppress(FileNotFoundError):
+            self.fs.rm(self.full(path), recursive=True)
+
     def read_json(self, path: str) -> Any:
         """The JSON document at `path`."""
         try:
@@ -176,7 +213,7 @@ class Storage:
 
     def write_json(self, path: str, document: Any) -> None:
         """Writes `document` as readable JSON with sorted keys."""
-        self.write(path, (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+        self.write(path, json_bytes(document))
 
     def read_parquet(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The table at `path`, or those of the named columns that it has, in this order."""
@@ -204,6 +241,11 @@ class Storage:
             data = written.read_buffer()
         self._land(temporary, path)
         return data
+
+
+def json_bytes(document: Any) -> bytes:
+    """`document` as readable JSON with sorted keys."""
+    return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def parquet_bytes(table: pa.Table) -> pa.Buffer:

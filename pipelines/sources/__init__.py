@@ -5,6 +5,7 @@ given again.
 
 source.py         what a source is: which published columns ours are read from
 published.py      our columns, and how their values are read
+patterns.py       which files paths, folders and patterns name
 files.py          published files: format, columns, row count, and runs of rows
 parquet_files.py  parquet, with only the columns that are needed
 text_files.py     text formats, recognised by their first rows

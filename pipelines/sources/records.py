@@ -1,8 +1,8 @@
 """Lines of text as records: csv, tsv and JSON. A record that its format breaks is given with a reason, and costs no other.
 
-csv has one trap: a quote that never closes makes all lines behind it one record. So a record of several lines is believed only if it
-is written strictly and none of its lines could be a record of its own; else its first line is rejected, and reading goes on with the
-second.
+csv has one trap: a quote that never closes makes all lines behind it one record. So a record of several lines is believed only
+if it is written strictly and none of its lines could be a record of its own; else its first line is rejected, and reading goes on
+with the second.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def _is_open(line: str, delimiter: str) -> bool:
 
 
 def tsv_records(lines: Iterable[str], *, url_first: bool) -> Iterator[Record]:
-    """The records of a tsv of two columns: a caption may hold tabs and a URL may not, so a line is split at the tab beside the URL.
+    """The records of a tsv of two columns, in which quotes mean nothing.
 
-    Quotes mean nothing.
+    A caption may hold tabs and a URL may not, so a line is split at the tab beside the URL.
     """
     for line in lines:
         text = line.rstrip("\r\n")

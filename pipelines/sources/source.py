@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from infra.compat.errors import RequestError
 from pipelines.sources.published import PUBLISHED, Fault, can_read, read_values, readable_types

@@ -25,6 +25,7 @@ from infra.compat.content import content_digest
 from pipelines.manifest.join import locate
 from pipelines.manifest.parts import Part, SourceFile
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
+from pipelines.manifest.registry import read_records, register
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
@@ -38,13 +39,9 @@ BUCKET_ROWS = 8_000_000
 
 
 def register_tags(storage: Storage, source: str, tables: Sequence[SourceFile]) -> list[SourceFile]:
-    """Adds tag tables to those of a source; returns all that were ever added, in order."""
-    path = f"tags/{source}.json"
-    known = [SourceFile(**file) for file in storage.read_json(path)["files"]] if storage.exists(path) else []
-    files = {file.uri: file for file in [*known, *tables]}
-    if tables:
-        storage.write_json(path, {"source": source, "files": [asdict(file) for file in files.values()]})
-    return list(files.values())
+    """Adds tag tables to those of a source; returns all that were ever added, in order (their own ordinals are all 0)."""
+    register(storage, f"tags/{source}", [asdict(table) for table in tables])
+    return [SourceFile(**{**record, "ordinal": 0}) for record in read_records(storage, f"tags/{source}")]
 
 
 def join_tags(storage: Storage, source: str, tables: Sequence[SourceFile], parts: Sequence[Part]) -> Outcome:

@@ -172,7 +172,9 @@ def _without_header(uri: str, source: Source, settings: IngestSettings, lines: S
     rows = [line for line in lines if line.strip()]
     separator = max(SEPARATORS, key=lambda sign: (sum(_url_at(line, sign) is not None for line in rows), sign == "\t"))
     places = [_url_at(line, separator) for line in rows]
-    counts = [len(next(csv.reader([line], delimiter=separator), [])) if separator != "\t" else line.count("\t") + 1 for line in rows]
+    counts = [
+        len(next(csv.reader([line], delimiter=separator), [])) if separator != "\t" else line.count("\t") + 1 for line in rows
+    ]
     if sum(place is not None for place in places) < URL_SHARE * len(rows):
         raise RequestError(
             f"{uri}: no column of its first rows holds URLs ({rows[0][:60]!r}), so it is no {source.name} file; check SOURCE or the file"
@@ -185,7 +187,9 @@ def _without_header(uri: str, source: Source, settings: IngestSettings, lines: S
         )
     url_first = sum(place == 0 for place in places) * 2 >= sum(place is not None for place in places)
     columns = ("url", "caption") if url_first else ("caption", "url")
-    notices = [] if columns == source.columns else [f"{columns[0]} first and {columns[1]} second, unlike {source.name} as published"]
+    notices = (
+        [] if columns == source.columns else [f"{columns[0]} first and {columns[1]} second, unlike {source.name} as published"]
+    )
     if separator != "\t":
         notices.append(f"separated by {SEPARATORS[separator]}")
     header = places[0] is None and [name.strip().lower() for name in rows[0].split(separator)] in _HEADERS

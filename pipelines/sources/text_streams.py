@@ -27,7 +27,12 @@ BOMS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 # A pair of bytes as GB2312 writes a Chinese character: both are 0xA1 or more. In Latin-1 and its kin such bytes stand alone.
 GB_PAIR, HIGH = re.compile(rb"[\xa1-\xf7][\xa1-\xfe]"), re.compile(rb"[\x80-\xff]")
 LEAST_SHARE = 0.9
-REFUSED = {b"PK\3\4": "a zip archive", b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a rar archive", b"\xd0\xcf\x11\xe0": "an Excel file"}
+REFUSED = {
+    b"PK\3\4": "a zip archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a rar archive",
+    b"\xd0\xcf\x11\xe0": "an Excel file",
+}
 
 
 def _arrow(codec: str) -> Callable[[BinaryIO], BinaryIO]:

@@ -84,8 +84,8 @@ def test_every_sample_traces_to_its_row_and_every_dropped_one_to_a_reason(undist
     ((read, unique),) = connection.sql(
         "select count(*), count(distinct sample_id) from (select sample_id from samples union all select sample_id from rejects)"
     ).fetchall()
-    sources = [json.loads(path.read_text()) for path in (undisturbed[0] / "sources").glob("*.json")]
-    assert read == unique == sum(file["rows"] for source in sources for file in source["files"])
+    files = [json.loads(path.read_text()) for path in (undisturbed[0] / "sources").glob("*/*.json")]
+    assert read == unique == sum(file["rows"] for file in files)
 
 
 def test_a_url_that_several_rows_share_is_stored_once(undisturbed) -> None:

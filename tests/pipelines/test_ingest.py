@@ -1,0 +1,87 @@
+"""Files that change, move and come twice: the manifest has the rows that are there, once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from infra.compat.errors import RequestError
+from pipelines import ingest
+from pipelines.manifest import Storage, connect
+from pipelines.manifest.parts import read_files
+
+
+def publish(path: Path, rows: int, text: str = "a caption") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = {"URL": [f"http://{path.stem}.test/{n}" for n in range(rows)], "TEXT": [f"{text} {n}" for n in range(rows)]}
+    pq.write_table(pa.table(table | {"WIDTH": [300] * rows, "HEIGHT": [300] * rows}), path)
+
+
+def run(root: str, *arguments: str, part_rows: int = 4) -> dict:
+    return ingest.main(["laion2b-en", *arguments, "--root", root, "--set", f"ingest.part_rows={part_rows}"])
+
+
+def rows_in(root: str) -> int:
+    ((rows,),) = connect(root).sql("select count(*) from manifest").fetchall()
+    return rows
+
+
+@pytest.fixture
+def places(tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
+    """An empty root, and the working folder, which holds a.parquet of 10 rows."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    publish(tmp_path / "cwd" / "a.parquet", 10)
+    return str(tmp_path / "root"), tmp_path / "cwd"
+
+
+def test_a_file_replaced_by_a_shorter_one_leaves_no_ghosts(places: tuple[str, Path]) -> None:
+    root, folder = places
+    assert run(root, "a.parquet")["parts"] == 3 and rows_in(root) == 10
+    publish(folder / "a.parquet", 5, "another caption")
+    assert run(root, "a.parquet")["removed_parts"] == 1 and rows_in(root) == 5
+    publish(folder / "a.parquet", 7)
+    assert "removed_parts" not in run(root, "a.parquet") and rows_in(root) == 7
+    with pytest.raises(RequestError, match="part_rows=4"):
+        run(root, "a.parquet", part_rows=3)
+    assert rows_in(root) == 7
+
+
+def test_a_moved_file_is_named_and_removed_by_its_old_path(places: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    root, folder = places
+    for spelling in ("a.parquet", "./a.parquet", f"file://{folder}//a.parquet", "../cwd/*.parquet"):
+        run(root, spelling)
+    assert len(read_files(Storage(root), "laion2b-en")) == 1 and "warning" not in capsys.readouterr().err
+    (folder / "a.parquet").rename(folder / "b.parquet")
+    run(root, "b.parquet")
+    assert f"--remove file://{folder}/a.parquet" in capsys.readouterr().err
+    for _ in range(2):
+        counts = run(root, "--remove", "a.parquet")
+    assert counts["failed"] == {} and rows_in(root) == 10
+    with pytest.raises(RequestError, match=r"did you mean 'file:///\S+/b.parquet'"):
+        run(root, "--remove", "c.parquet")
+
+
+def test_a_relative_root_is_one_place_for_workers_too(places: tuple[str, Path]) -> None:
+    _, folder = places
+    run("root", "a.parquet")
+    assert rows_in(str(folder / "root")) == 10 and list((folder / "root" / "manifest" / "samples").iterdir())
+
+
+@pytest.mark.slow
+def test_ingests_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    for name in "abc":
+        publish(tmp_path / f"{name}.parquet", 10, name)
+    command = [sys.executable, "-m", "pipelines.cli", "ingest", "laion2b-en", "--root", str(tmp_path / "root")]
+    jobs = [
+        subprocess.Popen([*command, str(tmp_path / f"{name}.parquet")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        for name in "abc"
+    ]
+    for job in jobs:
+        assert job.wait(600) == 0 and json.loads(job.stdout.read().splitlines()[-1])["failed"] == {}
+    assert rows_in(str(tmp_path / "root")) == 30
+    assert {one.ordinal for one in read_files(Storage(str(tmp_path / "root")), "laion2b-en")} == {0, 1, 2}

@@ -30,6 +30,7 @@ from pipelines.sources.files import Inspected, inspect, read_rows
 from pipelines.sources.parquet_files import parquet_rows
 from pipelines.sources.patterns import expand
 from pipelines.sources.published import read_values
+from pipelines.sources.rejects import mostly_rejected
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings, SourceSettings
 from pipelines.sources.source import Source
@@ -127,6 +128,7 @@ def _ingest_source(storage: Storage, published: Published, settings: IngestSetti
     tag_tables, parts = register_tags(storage, name, published.tag_tables), read_parts(storage, name)
     outcome = run_step(storage, ingest_step(published.source, files, settings), parts)
     outcome.counts.update(+removed)  # without those that are 0
+    outcome.failed |= mostly_rejected(storage, name, {file.uri for file in published.files})
     if tag_tables and not outcome.failed:
         tagged = join_tags(storage, name, tag_tables, parts)
         outcome.counts["tagged"], outcome.failed = tagged.counts["tagged"], tagged.failed

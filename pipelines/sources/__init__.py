@@ -12,6 +12,7 @@ text_files.py     text formats, recognised by their first rows
 text_streams.py   bytes, compressed or not and in any usual encoding, as lines of text
 records.py        lines as records: csv, tsv, JSON
 rows.py           a run of rows as read
+rejects.py        files whose rows are mostly rejected
 samples.py        published rows → samples and rejects
 tag_tables.py     published tag tables: reading and checking one
 tags.py           tag tables joined to samples by LAION's hash

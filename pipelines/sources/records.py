@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 csv.field_size_limit(1 << 30)  # captions of 100 KB are data, not an error
-MOST_LINES, MOST_CHARACTERS = 1000, 1 << 20  # of one csv record
+MOST_CHARACTERS = 1 << 24  # of one csv record
 UNCLOSED_QUOTE, WRONG_FIELD_COUNT, INVALID_JSON = "unclosed_quote", "wrong_field_count", "invalid_json"
 
 
@@ -34,18 +34,20 @@ class _Lines:
 
     def __init__(self, lines: Iterable[str], is_record: Callable[[str], bool]) -> None:
         self.lines, self.is_record = iter(lines), is_record
-        self.returned, self.of_record, self.characters = deque[str](), list[str](), 0
+        self.returned, self.of_record, self.characters, self.ended = deque[str](), list[str](), 0, False
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self.returned.popleft() if self.returned else next(self.lines)
+        line = self.returned.popleft() if self.returned else next(self.lines, None)
+        if line is None:
+            self.ended = True
+            raise StopIteration
         self.of_record.append(line)
         if len(self.of_record) > 1:
             self.characters += len(line)
-            too_long = len(self.of_record) > MOST_LINES or self.characters > MOST_CHARACTERS
-            if too_long or self.is_record(line):
+            if self.characters > MOST_CHARACTERS or self.is_record(line):
                 raise _NeverCloses
         return line
 
@@ -87,7 +89,7 @@ def csv_records(lines: Iterable[str], delimiter: str, fields: int, is_url: Calla
             yield Record([source.give_back()], UNCLOSED_QUOTE)
         elif len(record) != fields:
             yield Record([delimiter.join(record)], WRONG_FIELD_COUNT)
-        elif len(source.of_record) == 1 and _is_open(source.of_record[0], delimiter):
+        elif source.ended and _is_open(source.of_record[0], delimiter):
             yield Record([source.of_record[0]], UNCLOSED_QUOTE)
         else:
             yield Record(list(record))
@@ -103,9 +105,7 @@ def _is_strict(lines: list[str], delimiter: str, fields: int) -> bool:
 
 
 def _is_open(line: str, delimiter: str) -> bool:
-    """Whether the last line of a file has a quote that never closes."""
-    if '"' not in line or line.endswith(("\n", "\r")):
-        return False
+    """Whether the last line of a file has a quote that is open at its end."""
     try:
         next(csv.reader([line], delimiter=delimiter, strict=True))
     except csv.Error as error:

@@ -1,8 +1,8 @@
 """Text formats on any fsspec URI: columns, row count, and a run of rows. What a file is, its first rows tell, not its name.
 
-JSON begins with a brace or a bracket. A table whose first line has the columns of the source is csv, separated by whatever separates
-them. One without such a line is believed only of a source that is published so (CC3M, CC12M), and only if one of its two columns
-holds URLs.
+JSON begins with a brace or a bracket. A table whose first line has the columns of the source is csv, separated by whatever
+separates them. One without such a line is believed only of a source that is published so (CC3M, CC12M), and only if one of its
+two columns holds URLs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 
 from infra.compat.content import State
@@ -33,6 +34,8 @@ from pipelines.sources.source import Source
 from pipelines.sources.text_streams import HEAD, encoding_of, head_of, open_text, reading
 
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+LINE_END = re.compile(r"\r\n|\n|\r")
 URL = re.compile(r"\s*(?:https?:)?//\S+\s*", re.IGNORECASE)
 LOOK = 100  # rows that tell what a file is
 URL_SHARE, COLUMN_SHARE = 0.5, 0.9
@@ -83,7 +86,7 @@ def text_rows(uri: str, source: Source, first_row: int, rows: int, settings: Ing
     sound, offsets, rejects = list[list[str | None]](), list[int](), list[tuple[int, str, str]]()
     for offset, (fields, reason) in enumerate(records):
         raw = ",".join(field or "" for field in fields)
-        if reason is None and not raw.isascii() and _is_damaged(raw):
+        if reason is None and not raw.isascii() and LONE_SURROGATE.search(raw):
             reason = INVALID_UTF8
         if reason is None:
             sound.append(fields)
@@ -97,14 +100,10 @@ def text_rows(uri: str, source: Source, first_row: int, rows: int, settings: Ing
 
 def printable(raw: str) -> str:
     """Text with its undecodable bytes as U+FFFD."""
-    return raw.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return LONE_SURROGATE.sub("\ufffd", raw)
 
 
-def _is_damaged(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" or character == "\ufffd" for character in text)
-
-
-_kept: dict[tuple[str, TextForm], tuple[int, Iterator[Record]]] = State()
+_kept: dict[tuple[str, str, TextForm], tuple[int, Iterator[Record]]] = State()
 
 
 def _run(uri: str, form: TextForm, first_row: int, rows: int) -> Iterator[Record]:
@@ -113,12 +112,14 @@ def _run(uri: str, form: TextForm, first_row: int, rows: int) -> Iterator[Record
     The trick: the reader of the part before goes on where it stopped, if this process read that part; else every part of a file
     would read it from its start.
     """
-    place, records = _kept.pop((uri, form), (0, None))
+    fs, path = fsspec.core.url_to_fs(uri)
+    key = (uri, fs.ukey(path), form)
+    place, records = _kept.pop(key, (0, None))
     _kept.clear()
     if records is None or place > first_row:
         place, records = 0, _records(uri, form)
     yield from islice(records, first_row - place, first_row - place + rows)
-    _kept[uri, form] = first_row + rows, records
+    _kept[key] = first_row + rows, records
 
 
 def _records(uri: str, form: TextForm) -> Iterator[Record]:
@@ -148,7 +149,8 @@ def _url_place(columns: Sequence[str]) -> int:
 
 def _whole_lines(text: str, *, is_cut: bool) -> list[str]:
     """The first lines; the last of a text that is cut is left out."""
-    lines = text.splitlines()
+    lines = LINE_END.split(text)
+    lines = lines[:-1] if lines and not lines[-1] else lines
     return (lines[:-1] if is_cut and len(lines) > 1 else lines)[: LOOK + 1]
 
 
@@ -159,6 +161,9 @@ def _with_header(source: Source, settings: IngestSettings, lines: Sequence[str])
         names = [name.strip().removeprefix("\ufeff") for name in names]
         known = source.columns_read(names, settings)
         if {"url", "caption"} <= known.keys() and not any(URL.fullmatch(name) for name in names):
+            if separator == "\t" and source.columns and len(names) == 2:  # as published, but for the header
+                columns = tuple(sorted(known, key=lambda ours: names.index(known[ours].in_file)))
+                return TextForm("tsv", columns, separator, True, "a first line names the columns")
             usual = source.format == "csv" and separator == ","
             notice = "" if usual else f"csv separated by {SEPARATORS[separator]}, with a header"
             return TextForm("csv", tuple(names), separator, True, notice)
@@ -172,12 +177,11 @@ def _without_header(uri: str, source: Source, settings: IngestSettings, lines: S
     rows = [line for line in lines if line.strip()]
     separator = max(SEPARATORS, key=lambda sign: (sum(_url_at(line, sign) is not None for line in rows), sign == "\t"))
     places = [_url_at(line, separator) for line in rows]
-    counts = [
-        len(next(csv.reader([line], delimiter=separator), [])) if separator != "\t" else line.count("\t") + 1 for line in rows
-    ]
+    counts = [len(_split(line, separator)) for line in rows]
     if sum(place is not None for place in places) < URL_SHARE * len(rows):
         raise RequestError(
-            f"{uri}: no column of its first rows holds URLs ({rows[0][:60]!r}), so it is no {source.name} file; check SOURCE or the file"
+            f"{uri}: no column of its first rows holds URLs ({rows[0][:60]!r}), so it is no {source.name} file; "
+            "check SOURCE or the file"
         )
     usual_count = max(set(counts), key=counts.count)
     if usual_count > 2 and counts.count(usual_count) >= COLUMN_SHARE * len(rows) and len(rows) > 2:
@@ -187,16 +191,18 @@ def _without_header(uri: str, source: Source, settings: IngestSettings, lines: S
         )
     url_first = sum(place == 0 for place in places) * 2 >= sum(place is not None for place in places)
     columns = ("url", "caption") if url_first else ("caption", "url")
-    notices = (
-        [] if columns == source.columns else [f"{columns[0]} first and {columns[1]} second, unlike {source.name} as published"]
-    )
+    notices = [] if columns == source.columns else [f"{columns[0]} before {columns[1]}, unlike {source.name} as published"]
     if separator != "\t":
         notices.append(f"separated by {SEPARATORS[separator]}")
-    header = places[0] is None and [name.strip().lower() for name in rows[0].split(separator)] in _HEADERS
+    header = len(rows) > 2 and _names_columns(_split(rows[0], separator)) and all(place is not None for place in places[1:])
+    if header:
+        notices.append(f"the first line ({rows[0]!r}) is taken for a header")
     return TextForm("tsv" if separator == "\t" else "csv", columns, separator, header, ", ".join(notices))
 
 
-_HEADERS = [["url", "caption"], ["caption", "url"], ["image", "caption"], ["caption", "image"], ["link", "caption"]]
+def _names_columns(fields: Sequence[str]) -> bool:
+    """Whether a first line looks like the names of two columns: short, and no URL."""
+    return len(fields) == 2 and all(0 < len(field.split()) <= 3 and len(field) <= 30 and "://" not in field for field in fields)
 
 
 def _fields_of(line: str) -> list[str]:
@@ -205,19 +211,22 @@ def _fields_of(line: str) -> list[str]:
 
 def _url_at(line: str, separator: str) -> int | None:
     """Whether the first (0) or another field (its place, from the end -1) is a URL; None where none is."""
-    fields = line.split(separator)
-    if separator != "\t" and '"' in line:
-        fields = next(csv.reader([line], delimiter=separator), [])
+    fields = _split(line, separator)
     if len(fields) < 2:
         return None
     return 0 if URL.fullmatch(fields[0]) else -1 if any(map(URL.fullmatch, fields[1:])) else None
 
 
+def _split(line: str, separator: str) -> list[str]:
+    """The fields of a line; quotes mean nothing between tabs."""
+    return line.split(separator) if separator == "\t" or '"' not in line else next(csv.reader([line], delimiter=separator), [])
+
+
 def _json_form(uri: str, source: Source, settings: IngestSettings, lines: Sequence[str]) -> TextForm:
     objects = [_object(line) for line in lines]
-    is_lines = objects[0] is not None and not all(isinstance(value, list) for value in objects[0].values())
-    if is_lines:
-        names = list(dict.fromkeys(name for values in objects if values for name in values))
+    rows = [values for values in objects if values and not all(isinstance(value, list) for value in values.values())]
+    if len(rows) * 2 > len(lines):
+        names = list(dict.fromkeys(name for values in rows for name in values))
         source.require_columns(names, uri, settings)
         chosen = sorted({column.in_file for column in source.columns_read(names, settings).values()})
         return TextForm("lines", tuple(chosen), notice="" if source.format == "json" else "JSON lines")

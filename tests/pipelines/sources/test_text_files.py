@@ -1,0 +1,300 @@
+"""Text files are recognised by their content, and every row is read or rejected, whatever is wrong with its neighbours."""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.compat.errors import RequestError
+from pipelines.manifest.parts import Part, register_files
+from pipelines.manifest.receipts import Receipt, write_receipt
+from pipelines.manifest.storage import Storage
+from pipelines.sources import source_named
+from pipelines.sources.files import inspect, read_rows
+from pipelines.sources.records import csv_records
+from pipelines.sources.rejects import mostly_rejected
+from pipelines.sources.samples import to_samples
+from pipelines.sources.settings import IngestSettings
+
+SETTINGS = IngestSettings()
+CAPTIONS = [
+    "A red fox in the snow",
+    'She said "hello" to the cat',
+    "Zwei Stühle, ein Tisch; und eine Lampe | alt",
+    "see https://example.org/more for the dog",
+    "一只猫坐在窗台上，看着外面的雨",
+    "two\nlines of a caption",
+    "tab\there",
+    "",
+]
+
+
+def compressed(data: bytes, by: str) -> bytes:
+    if by in ("zstd", "lz4"):
+        sink = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(sink, by) as stream:
+            stream.write(data)
+        return sink.getvalue().to_pybytes()
+    return {"none": lambda d: d, "gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[by](data)
+
+
+def written(rows: list[tuple[str, str]], kind: str) -> str:
+    """The rows as one of the text formats."""
+    if kind == "jsonl":
+        return "".join(json.dumps({"caption": c, "n": 1, "url": u}, ensure_ascii=False) + "\n" for u, c in rows)
+    if kind == "objects":
+        return json.dumps([{"url": u, "caption": c} for u, c in rows])
+    if kind == "arrays":
+        return json.dumps({"image_urls": [u for u, _ in rows], "captions": [c for _, c in rows], "user_ids": []}, indent=1)
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter={"csv": ",", "semicolons": ";", "tabs": "\t", "bars": "|"}[kind])
+    writer.writerows([["n", "url", "caption"], *[[str(n), u, c] for n, (u, c) in enumerate(rows)]])
+    return out.getvalue()
+
+
+def read(path: Path, source: str, part_rows: int = 10**6) -> list[tuple[str, str | None, str | None]]:
+    """(reason, url, caption) of each row, in the order of the rows, read in parts of so many."""
+    origin = source_named(source)
+    total = inspect(str(path), origin, SETTINGS).file.rows
+    rows: dict[int, tuple[str, str | None, str | None]] = {}
+    for first in range(0, total, part_rows):
+        count = min(part_rows, total - first)
+        part = Part(source, 0, first, count)
+        result = to_samples(read_rows(str(path), origin, first, count, SETTINGS), origin, part, SETTINGS)
+        for row in result.table.select(["sample_id", "url", "caption"]).to_pylist():
+            rows[row["sample_id"] & 0xFFFFFFFF] = ("", row["url"], row["caption"])
+        for row in result.other_families["rejects"].to_pylist():
+            rows[row["sample_id"] & 0xFFFFFFFF] = (row["reason"], None, row["raw"])
+        assert result.counts["samples"] + result.counts["rejected"] == count
+    assert sorted(rows) == list(range(total))
+    return [rows[number] for number in range(total)]
+
+
+FORMATS = [("wukong", kind) for kind in ("csv", "semicolons", "tabs", "bars", "jsonl", "objects")] + [
+    ("sbu", "arrays"),
+    ("sbu", "csv"),
+]
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030"]
+
+
+@settings(deadline=None, max_examples=120)
+@given(
+    st.sampled_from(FORMATS),
+    st.sampled_from(ENCODINGS),
+    st.sampled_from(["none", "gzip", "bz2", "xz", "zstd", "lz4"]),
+    st.lists(st.sampled_from(CAPTIONS), min_size=4, max_size=30),
+    st.integers(1, 9),
+)
+def test_any_format_encoding_and_compression_is_read_whole(
+    tmp_path_factory: pytest.TempPathFactory, form: tuple[str, str], encoding: str, by: str, captions: list[str], part_rows: int
+) -> None:
+    source, kind = form
+    # An encoding without a mark is recognised by its text: some of it has to be of the language.
+    captions = ["一只黑色的小狗在草地上跑", *captions] if encoding == "gb18030" else captions
+    rows = [(f"https://example.org/{n}.jpg", caption) for n, caption in enumerate(captions)]
+    path = tmp_path_factory.mktemp("text") / "file"
+    path.write_bytes(compressed(written(rows, kind).encode(encoding), by))
+    assert read(path, source, part_rows) == [("", url, caption) for url, caption in rows]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(["csv", "semicolons", "jsonl", "tsv"]),
+    st.sampled_from(["none", "gzip"]),
+    st.integers(1, 7),
+)
+def test_every_row_of_a_damaged_file_is_a_sample_or_a_reject(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, kind: str, by: str, part_rows: int
+) -> None:
+    draw = random.Random(seed)
+    lines, expected = list[bytes](), list[str]()
+    for number in range(draw.randrange(3, 25)):
+        url, caption = f"http://example.org/{number}", draw.choice(["A fox", "Ein Stuhl", "two dogs, one cat", 'a "quoted" word'])
+        damage = draw.choice(["", "", "", *DAMAGES[kind]])
+        lines.append(DAMAGES[kind][damage](url, caption) if damage else SOUND[kind](url, caption))
+        expected.append(damage)
+    header = {"csv": b"url,caption\n", "semicolons": b"url;caption\n"}.get(kind, b"")
+    path = tmp_path_factory.mktemp("damaged") / "file"
+    path.write_bytes(compressed(header + b"\n".join(lines) + draw.choice([b"", b"\n"]), by))
+    source = "cc12m" if kind == "tsv" else "wukong"
+    try:
+        rows = read(path, source, part_rows)
+    except RequestError as refused:  # too little is sound to tell what the file is
+        assert sum(map(bool, expected)) * 2 >= len(expected) and "\n" not in str(refused)
+        return
+    assert [reason for reason, _, _ in rows] == expected
+    assert rows == read(path, source)
+
+
+def quoted(text: str) -> bytes:
+    return b'"' + text.replace('"', '""').encode() + b'"'
+
+
+SOUND: dict[str, Callable[[str, str], bytes]] = {
+    "csv": lambda url, caption: url.encode() + b"," + quoted(caption),
+    "semicolons": lambda url, caption: url.encode() + b";" + quoted(caption),
+    "jsonl": lambda url, caption: json.dumps({"url": url, "caption": caption}).encode(),
+    "tsv": lambda url, caption: f"{url}\t{caption}".encode(),
+}
+DAMAGES: dict[str, dict[str, Callable[[str, str], bytes]]] = {
+    "csv": {
+        "unclosed_quote": lambda url, caption: url.encode() + b',"' + caption.replace('"', "").encode(),
+        "invalid_utf8": lambda url, caption: (
+            url.encode() + b",\xe9t\xe9 " + quoted(caption)[1:-1].replace(b'"', b"").replace(b",", b"")
+        ),
+        "wrong_field_count": lambda url, caption: url.encode() + b",a,b,c",
+    },
+    "semicolons": {
+        "unclosed_quote": lambda url, caption: url.encode() + b';"' + caption.replace('"', "").encode(),
+        "wrong_field_count": lambda url, caption: url.encode(),
+    },
+    "jsonl": {
+        "invalid_json": lambda url, caption: b'{"url": "' + url.encode(),
+        "invalid_utf8": lambda url, caption: b'{"url": "http://a/1", "caption": "\\ud83d alone"}',
+        "no_url": lambda url, caption: b'{"caption": "without one"}',
+    },
+    "tsv": {
+        "invalid_utf8": lambda url, caption: url.encode() + b"\tcaf\xe9",
+        "wrong_field_count": lambda url, caption: url.encode(),
+    },
+}
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 39),
+    st.lists(st.sampled_from(['"plain"', '"with, comma"', "bare", '"two\nlines"', '"say ""hi"""']), min_size=40, max_size=40),
+)
+def test_a_quote_that_never_closes_costs_one_row(place: int, captions: list[str]) -> None:
+    lines = [f"http://a/{n},{caption}\n" for n, caption in enumerate(captions)]
+    lines[place] = f'http://a/{place},"never closed\n'
+    text = io.StringIO("".join(lines), newline="")
+    records = list(csv_records(text, ",", 2, lambda fields: fields[0].startswith("http://")))
+    broken = [record for record in records if record.reason]
+    assert len(records) == 40 and [record.reason for record in broken] == ["unclosed_quote"]
+    assert broken[0].fields == [lines[place]]
+    kept = [record.fields[0] for record in records if not record.reason]
+    assert kept == [f"http://a/{n}" for n in range(40) if n != place]
+
+
+def test_an_unclosed_quote_does_not_read_the_whole_file() -> None:
+    pulled = []
+
+    def lines() -> object:
+        yield '"http://a/0,open\n'
+        for number in range(10**6):
+            pulled.append(number)
+            yield f"http://a/{number},caption\n"
+
+    records = csv_records(lines(), ",", 2, lambda fields: fields[0].startswith("http://"))
+    assert next(records).reason == "unclosed_quote" and len(pulled) < 3
+
+
+@pytest.mark.parametrize("by", ["gzip", "bz2", "xz", "zstd", "lz4"])
+def test_a_file_whose_compression_ends_early_is_refused(tmp_path: Path, by: str) -> None:
+    rows = [(f"http://a/{n}", random.Random(n).randbytes(60).hex()) for n in range(5000)]
+    whole = compressed(written(rows, "csv").encode(), by)
+    for share in (0.3, 0.9):
+        (tmp_path / "cut").write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(RequestError, match="damaged, or ends early"):
+            inspect(str(tmp_path / "cut"), source_named("wukong"), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "content, kind", [(b"PK\3\4" + bytes(99), "a zip archive"), (b"\xd0\xcf\x11\xe0" + bytes(99), "an Excel file")]
+)
+def test_an_archive_is_refused_by_name(tmp_path: Path, content: bytes, kind: str) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(RequestError, match=f"is {kind}; unpack it"):
+        inspect(str(tmp_path / "file"), source_named("wukong"), SETTINGS)
+
+
+URLS = [f"https://example.org/{n}.jpg" for n in range(5)]
+WORDS = ["A fox", "two dogs\tand a tab", "see https://example.org for more", 'a "quote', "plain; with | marks"]
+
+
+@pytest.mark.parametrize(
+    "source, lines, notice",
+    [
+        ("cc12m", [f"{u}\t{w}" for u, w in zip(URLS, WORDS, strict=True)], ""),
+        ("cc3m", [f"{w}\t{u}" for u, w in zip(URLS, WORDS, strict=True)], ""),
+        ("cc3m", [f"{u}\t{w}" for u, w in zip(URLS, WORDS, strict=True)], "url before caption, unlike cc3m as published"),
+        ("cc12m", [f"{w}\t{u}" for u, w in zip(URLS, WORDS, strict=True)], "caption before url, unlike cc12m as published"),
+        ("cc3m", ["caption\turl", *[f"{w}\t{u}" for u, w in zip(URLS, WORDS, strict=True)]], "a first line names the columns"),
+        ("cc12m", ["Bild\tText", *[f"{u}\t{w}" for u, w in zip(URLS, WORDS, strict=True)]], "is taken for a header"),
+    ],
+)
+def test_the_columns_of_a_headerless_file_are_recognised(tmp_path: Path, source: str, lines: list[str], notice: str) -> None:
+    (tmp_path / "file").write_text("\n".join(lines) + "\n")
+    told = inspect(str(tmp_path / "file"), source_named(source), SETTINGS).notice
+    assert notice in told and bool(notice) == bool(told)
+    assert read(tmp_path / "file", source, 2) == [("", url, word) for url, word in zip(URLS, WORDS, strict=True)]
+
+
+def test_a_headerless_file_with_commas_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(
+        "".join(f'"{w.replace(chr(34), chr(34) * 2)}",{u}\n' for u, w in zip(URLS, WORDS, strict=True))
+    )
+    assert "separated by commas" in inspect(str(tmp_path / "file"), source_named("cc3m"), SETTINGS).notice
+    assert read(tmp_path / "file", "cc3m") == [("", url, word) for url, word in zip(URLS, WORDS, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "source, text, message",
+    [
+        (
+            "cc3m",
+            "".join(f"a caption\t{u}\tlabel\n" for u in URLS),
+            "has 3 columns separated by tabs, but cc3m is published with caption and url",
+        ),
+        ("cc12m", "A fox\tin the snow\nA dog\ton the beach\n", "no column of its first rows holds URLs"),
+        ("wukong", "title;link\nA fox;http://a/1\n", r"has no column caption, url \(it has title, link\)"),
+        ("wukong", "\n", "has no column"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_in_one_line(tmp_path: Path, source: str, text: str, message: str) -> None:
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(RequestError, match=message) as refused:
+        inspect(str(tmp_path / "file"), source_named(source), SETTINGS)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text, encoding", [("안녕하세요, 강아지", "euc-kr"), ("Красная лиса на снегу", "cp1251"), ("Île où l'été", "latin-1")]
+)
+def test_bytes_of_another_encoding_are_rejects_not_wrong_letters(tmp_path: Path, text: str, encoding: str) -> None:
+    rows = "".join(f'http://a/{n},"{text} {n}"\n' for n in range(20))
+    (tmp_path / "file").write_bytes(("url,caption\n" + rows).encode(encoding))
+    assert {reason for reason, _, _ in read(tmp_path / "file", "wukong")} == {"invalid_utf8"}
+
+
+def test_a_file_that_is_mostly_rejected_is_named_with_three_rows(tmp_path: Path) -> None:
+    storage, path = Storage(str(tmp_path / "root")), tmp_path / "file.csv"
+    source = source_named("wukong")
+
+    def ingested(rows: list[str]) -> dict[str, str]:
+        path.write_bytes(("url,caption\n" + "".join(rows)).encode("latin-1"))
+        (file,) = register_files(storage, "wukong", [inspect(str(path), source, SETTINGS).file], 4)
+        for first in range(0, file.rows, 4):
+            part = Part("wukong", file.ordinal, first, min(4, file.rows - first))
+            result = to_samples(read_rows(str(path), source, first, part.rows, SETTINGS), source, part, SETTINGS)
+            storage.write_parquet(part.path("rejects"), result.other_families["rejects"])
+            receipt = Receipt("samples", "wukong", part.name, "f", "d", part.rows, len(result.table), counts=dict(result.counts))
+            write_receipt(storage, part, receipt)
+        return mostly_rejected(storage, "wukong", {file.uri})
+
+    assert ingested([f"http://a/{n},fox\n" if n % 2 else f"http://a/{n},caf\xe9\n" for n in range(10)]) == {}
+    (cause,) = ingested([f"http://a/{n},fox\n" if n % 3 == 1 else f"http://a/{n},caf\xe9\n" for n in range(10)]).values()
+    assert cause.startswith("7 of its 10 rows are rejected (row 0 invalid_utf8: 'http://a/0,caf\ufffd', row 2 invalid_utf8:")
+    assert cause.count("row ") == 3 and "--remove" in cause

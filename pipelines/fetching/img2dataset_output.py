@@ -20,7 +20,8 @@ from pipelines.images.identify import RejectedImage, identify
 from pipelines.images.prepare import prepare
 from pipelines.manifest.pictures import checksum_of
 from pipelines.manifest.tables import FAMILIES
-from pipelines.sources.files import parquet_rows, stamp_of
+from pipelines.sources.files import stamp_of
+from pipelines.sources.parquet_files import parquet_rows
 
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
 COLUMNS_READ = ("key", "status", "error_message", "sha256", "original_width", "original_height")

@@ -3,12 +3,16 @@
 To add a source: write a module here, or a plugin, with `SOURCES`. Ordinals go into every sample_id: a number once given is never
 given again.
 
-source.py    what a source is, and the columns it has to give
-files.py     reading published files, in each format
-samples.py   published rows → samples and rejects
-tags.py      published tag tables, joined by LAION's hash
-settings.py  settings of `ingest`
-*.py         a published schema, as its first line says
+source.py         what a source is: which published columns ours are read from
+published.py      our columns, and how their values are read
+files.py          reading published files, in each format
+parquet_files.py  parquet, with only the columns that are needed
+rows.py           a run of rows as read
+samples.py        published rows → samples and rejects
+tag_tables.py     published tag tables: reading and checking one
+tags.py           tag tables joined to samples by LAION's hash
+settings.py       settings of `ingest`
+*.py              a published schema, as its first line says
 """
 
 from __future__ import annotations

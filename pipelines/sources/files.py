@@ -10,29 +10,19 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from infra.compat.errors import RequestError
 from pipelines.manifest.parts import SourceFile
+from pipelines.sources.parquet_files import PARQUET_MAGIC, parquet_rows, parquet_shape
+from pipelines.sources.rows import Rows
 from pipelines.sources.source import Source
 
-PARQUET_MAGIC = b"PAR1"
 csv.field_size_limit(1 << 30)  # captions of 100 KB are data, not an error
-
-
-@dataclass
-class Rows:
-    """A run of rows: `table` of the sound ones and their offsets in the run; (offset, reason, raw) of the broken ones."""
-
-    table: pa.Table
-    offsets: Sequence[int] | None = None  # None: every row is sound
-    rejects: list[tuple[int, str, str]] = field(default_factory=list)
 
 
 def expand(patterns: Sequence[str]) -> list[str]:
@@ -69,7 +59,7 @@ def inspect(uri: str, source: Source) -> SourceFile:
     if (source.format == "parquet") != is_parquet:
         kind = "parquet" if is_parquet else "not parquet"
         raise RequestError(f"{uri} is {kind}, but {source.name} is published as {source.format}; check SOURCE or the file")
-    columns, rows = _parquet_shape(uri) if is_parquet else _text_shape(uri, source)
+    columns, rows = parquet_shape(uri) if is_parquet else _text_shape(uri, source)
     source.require_columns(columns, uri)
     if rows == 0:
         raise RequestError(f"{uri} has no rows; leave it out or fetch it again")
@@ -79,15 +69,6 @@ def inspect(uri: str, source: Source) -> SourceFile:
 def stamp_of(info: Mapping[str, Any]) -> str:
     """The part of a file system's information that changes when the file is written again: an ETag or a modification time."""
     return str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "")
-
-
-def _parquet_shape(uri: str) -> tuple[list[str], int]:
-    try:
-        with fsspec.open(uri, "rb") as handle:
-            parquet = pq.ParquetFile(handle)
-            return parquet.schema_arrow.names, parquet.metadata.num_rows
-    except pa.ArrowInvalid as error:
-        raise RequestError(f"{uri} is a broken parquet file ({str(error).splitlines()[0]}); fetch it again") from None
 
 
 def _text_shape(uri: str, source: Source) -> tuple[list[str], int]:
@@ -132,20 +113,6 @@ def _json_records(uri: str, source: Source) -> tuple[list[str], Iterator[list[st
 def read_rows(uri: str, source: Source, first_row: int, rows: int) -> Rows:
     """Rows first_row … first_row + rows of the file, as published."""
     return parquet_rows(uri, first_row, rows) if source.format == "parquet" else _text_rows(uri, source, first_row, rows)
-
-
-def parquet_rows(uri: str, first_row: int, rows: int) -> Rows:
-    """A run of rows of a parquet file, by the row groups that hold it."""
-    with fsspec.open(uri, "rb") as handle:
-        parquet = pq.ParquetFile(handle)
-        groups, start, skip = list[int](), 0, 0
-        for group in range(parquet.num_row_groups):
-            end = start + parquet.metadata.row_group(group).num_rows
-            if end > first_row and start < first_row + rows:
-                skip = first_row - start if not groups else skip
-                groups.append(group)
-            start = end
-        return Rows(parquet.read_row_groups(groups).slice(skip, rows))
 
 
 def _text_rows(uri: str, source: Source, first_row: int, rows: int) -> Rows:

@@ -15,7 +15,7 @@ from filters.text.words import count_words
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part
 from pipelines.runtime.step import PartResult
-from pipelines.sources.files import Rows
+from pipelines.sources.rows import Rows
 from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Source
 

@@ -21,7 +21,8 @@ from infra.compat.errors import RequestError
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part
 from pipelines.sources import source_named
-from pipelines.sources.files import Rows, inspect, read_rows
+from pipelines.sources.files import inspect, read_rows
+from pipelines.sources.rows import Rows
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Source

@@ -1,0 +1,17 @@
+"""A run of rows of a published file, as read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+
+@dataclass
+class Rows:
+    """A run of rows: `table` of the sound ones and their offsets in the run; (offset, reason, raw) of the broken ones."""
+
+    table: pa.Table
+    offsets: Sequence[int] | None = None  # None: every row is sound
+    rejects: list[tuple[int, str, str]] = field(default_factory=list)

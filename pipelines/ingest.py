@@ -6,6 +6,7 @@ ingested later are joined with them too.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from pipelines.sources import source_named
-from pipelines.sources.files import expand, inspect, read_rows
+from pipelines.sources.files import Inspected, expand, inspect, read_rows
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings, SourceSettings
 from pipelines.sources.source import Source
@@ -34,6 +35,7 @@ class Published:
     source: Source
     files: list[SourceFile]
     tag_tables: list[SourceFile]
+    notices: list[str]
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -49,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         if not options.files:
             parser.error("the following arguments are required: FILES")
         chosen = SourceSettings(name=options.source, files=tuple(options.files), join_tags=tuple(options.join_tags))
-        published = [_inspect(chosen)]
+        published = [_inspect(chosen, recipe.ingest)]
     elif recipe.sources:
-        published = [_inspect(source) for source in recipe.sources]
+        published = [_inspect(source, recipe.ingest) for source in recipe.sources]
     else:
         raise RequestError("nothing to ingest; give SOURCE and FILES, or a --recipe with [[sources]]")
     storage = Storage(options.root)
@@ -59,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     start_ray(options.address)
     total = Outcome()
     for one in published:
+        sys.stderr.writelines(f"{notice}\n" for notice in one.notices)
         outcome = _ingest_source(storage, one, recipe.ingest)
         total.counts.update(outcome.counts)
         total.failed |= outcome.failed
@@ -69,13 +72,26 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def check(recipe: Recipe) -> None:
     """RequestError where a source of the recipe, or one of its files, cannot be ingested."""
     for source in recipe.sources:
-        _inspect(source)
+        _inspect(source, recipe.ingest)
 
 
-def _inspect(settings: SourceSettings) -> Published:
-    source = source_named(settings.name)
-    files = [inspect(uri, source) for uri in expand(settings.files)]
-    return Published(source, files, [inspect_tags(uri) for uri in expand(settings.join_tags)])
+def _inspect(chosen: SourceSettings, settings: IngestSettings) -> Published:
+    source = source_named(chosen.name)
+    inspected = [inspect(uri, source, settings) for uri in expand(chosen.files)]
+    files = [one.file for one in inspected]
+    return Published(source, files, [inspect_tags(uri) for uri in expand(chosen.join_tags)], _notices(source.name, inspected))
+
+
+def _notices(source: str, inspected: Sequence[Inspected]) -> list[str]:
+    """What to say of the files, each thing once."""
+    uris: dict[str, list[str]] = {}
+    for one in inspected:
+        uris.setdefault(one.notice, []).append(one.file.uri)
+    return [
+        f"{source}: {notice} in {uris[0]}{f' and {len(uris) - 1} more' if len(uris) > 1 else ''}"
+        for notice, uris in uris.items()
+        if notice
+    ]
 
 
 def _ingest_source(storage: Storage, published: Published, settings: IngestSettings) -> Outcome:
@@ -99,7 +115,16 @@ def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSet
         return {"uri": file.uri, "size": file.size, "stamp": file.stamp, **settings.model_dump(exclude={"part_rows"})}
 
     work = partial(_ingest, source=source.name, uris={file.ordinal: file.uri for file in files}, settings=settings)
-    content = (to_samples, read_rows, Source.published, source.convert, source.models, source.format, source.columns)
+    content = (
+        to_samples,
+        read_rows,
+        Source.published,
+        source.names,
+        source.language,
+        source.models,
+        source.format,
+        source.columns,
+    )
     return Step("samples", (), identity, work, content)
 
 
@@ -107,7 +132,7 @@ def _ingest(
     storage: Storage, part: Part, reporter: Reporter, *, source: str, uris: Mapping[int, str], settings: IngestSettings
 ) -> PartResult:
     schema = source_named(source)
-    rows = read_rows(uris[part.file], schema, part.first_row, part.rows)
+    rows = read_rows(uris[part.file], schema, part.first_row, part.rows, settings)
     result = to_samples(rows, schema, part, settings)
     reporter(part.rows)
     return result

@@ -24,7 +24,7 @@ from pipelines.sources.files import stamp_of
 from pipelines.sources.parquet_files import parquet_rows
 
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
-COLUMNS_READ = ("key", "status", "error_message", "sha256", "original_width", "original_height")
+COLUMNS_READ = frozenset({"key", "status", "error_message", "sha256", "original_width", "original_height"})
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 # Words of an error message → our class.
 ERROR_WORDS = {
@@ -41,8 +41,7 @@ def read_output(uri: str, first_row: int, rows: int, settings: FetchSettings, fi
 
     An image that is missing from the tar or cannot be decoded is `failed`. FileNotFoundError when there is no tar.
     """
-    table = parquet_rows(uri, first_row, rows).table
-    downloads = table.select([name for name in COLUMNS_READ if name in table.column_names]).to_pylist()
+    downloads = parquet_rows(uri, first_row, rows, COLUMNS_READ.intersection).table.to_pylist()
     tar = tar_of(uri)
     unchanged = settings.model_copy(update={"resize": "keep"})
     stamp = stamp_of_tar(uri)

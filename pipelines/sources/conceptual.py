@@ -1,17 +1,11 @@
-"""Conceptual Captions: tsv without a header. CC3M writes caption ⇥ url, CC12M url ⇥ caption; quotes and further tabs are text."""
+"""Conceptual Captions: tsv without a header. CC3M writes caption ⇥ url, CC12M url ⇥ caption; quotes and further tabs are text.
+
+Mirrors publish them as parquet with `image_url` and `caption`.
+"""
 
 from __future__ import annotations
 
-import pyarrow as pa
-
-from pipelines.sources.settings import IngestSettings
-from pipelines.sources.source import Columns, Source
-
-
-def _columns(raw: pa.Table, settings: IngestSettings) -> Columns:
-    english = pa.repeat("en", len(raw))
-    return {"url": raw["url"], "caption": raw["caption"], "language": english}
-
+from pipelines.sources.source import Source
 
 SOURCES = [
     Source(
@@ -19,8 +13,8 @@ SOURCES = [
         ordinal=ordinal,
         title=name.upper(),
         format="tsv",
-        required=frozenset({"url", "caption"}),
-        convert=_columns,
+        names={"url": ("url", "image_url"), "caption": ("caption", "text")},
+        language="en",
         columns=columns,
     )
     for name, ordinal, columns in (("cc3m", 6, ("caption", "url")), ("cc12m", 7, ("url", "caption")))

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import pyarrow as pa
+from collections.abc import Sequence
 
 from pipelines.sources.settings import IngestSettings
-from pipelines.sources.source import Columns, Source
-
-SIMILARITIES = {"b32": "CLIP ViT-B/32", "l14": "CLIP ViT-L/14"}
-NAMES = {
-    "url": "url",
-    "caption": "text",
-    "width": "original_width",
-    "height": "original_height",
-    "image_hash": "sha256",
-}
+from pipelines.sources.source import Names, Source
 
 
-def _models(columns: Sequence[str], settings: IngestSettings) -> Mapping[str, str]:
-    chosen = settings.datacomp_similarity
-    return {"clip_similarity": SIMILARITIES[chosen]} if f"clip_{chosen}_similarity_score" in columns else {}
-
-
-def _columns(raw: pa.Table, settings: IngestSettings) -> Columns:
-    names = NAMES | {"clip_similarity": f"clip_{settings.datacomp_similarity}_similarity_score"}
-    return {ours: raw[theirs] for ours, theirs in names.items() if theirs in raw.column_names}
+def _names(columns: Sequence[str], settings: IngestSettings) -> Names:
+    return {
+        "url": "url",
+        "caption": "text",
+        "width": "original_width",
+        "height": "original_height",
+        "clip_similarity": f"clip_{settings.datacomp_similarity}_similarity_score",
+        "image_hash": "sha256",
+    }
 
 
 SOURCES = [
@@ -35,8 +25,8 @@ SOURCES = [
         ordinal=9,
         title="DataComp",
         format="parquet",
-        required=frozenset({"url", "text"}),
-        convert=_columns,
-        models=_models,
+        names=_names,
+        usual=("width", "height", "clip_similarity"),
+        models={"clip_b32_similarity_score": "CLIP ViT-B/32", "clip_l14_similarity_score": "CLIP ViT-L/14"},
     )
 ]

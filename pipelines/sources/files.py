@@ -10,6 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,7 @@ from infra.compat.errors import RequestError
 from pipelines.manifest.parts import SourceFile
 from pipelines.sources.parquet_files import PARQUET_MAGIC, parquet_rows, parquet_shape
 from pipelines.sources.rows import Rows
+from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Source
 
 csv.field_size_limit(1 << 30)  # captions of 100 KB are data, not an error
@@ -48,22 +50,30 @@ def _is_file(fs: fsspec.AbstractFileSystem, path: str) -> bool:
         return False
 
 
-def inspect(uri: str, source: Source) -> SourceFile:
-    """The file as it will be registered (ordinal 0); RequestError when it cannot be of that source."""
+@dataclass(frozen=True)
+class Inspected:
+    """A file as it will be registered (ordinal 0), and what a person should know of how it is read."""
+
+    file: SourceFile
+    notice: str = ""
+
+
+def inspect(uri: str, source: Source, settings: IngestSettings) -> Inspected:
+    """The file and a notice; RequestError when it cannot be of that source."""
     fs, path = fsspec.core.url_to_fs(uri)
     info = fs.info(path)
     if info["size"] == 0:
         raise RequestError(f"{uri} is empty (0 bytes); leave it out or fetch it again")
     with fs.open(path, "rb") as handle:
         is_parquet = handle.read(4) == PARQUET_MAGIC
-    if (source.format == "parquet") != is_parquet:
-        kind = "parquet" if is_parquet else "not parquet"
-        raise RequestError(f"{uri} is {kind}, but {source.name} is published as {source.format}; check SOURCE or the file")
-    columns, rows = parquet_shape(uri) if is_parquet else _text_shape(uri, source)
-    source.require_columns(columns, uri)
+    if source.format == "parquet" and not is_parquet:
+        raise RequestError(f"{uri} is not parquet, but {source.name} is published as parquet; check SOURCE or the file")
+    schema, rows = parquet_shape(uri) if is_parquet else _text_shape(uri, source)
+    source.require_columns(schema.names, uri, settings)
+    source.require_types(schema, uri, settings)
     if rows == 0:
         raise RequestError(f"{uri} has no rows; leave it out or fetch it again")
-    return SourceFile(uri, 0, rows, info["size"], stamp_of(info))
+    return Inspected(SourceFile(uri, 0, rows, info["size"], stamp_of(info)), source.notice(schema.names, settings))
 
 
 def stamp_of(info: Mapping[str, Any]) -> str:
@@ -71,9 +81,9 @@ def stamp_of(info: Mapping[str, Any]) -> str:
     return str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "")
 
 
-def _text_shape(uri: str, source: Source) -> tuple[list[str], int]:
+def _text_shape(uri: str, source: Source) -> tuple[pa.Schema, int]:
     header, records = _records(uri, source)
-    return header, sum(1 for _ in records)
+    return pa.schema([(name, pa.string()) for name in header]), sum(1 for _ in records)
 
 
 def _records(uri: str, source: Source) -> tuple[list[str], Iterator[list[str | None]]]:
@@ -103,16 +113,24 @@ def _json_records(uri: str, source: Source) -> tuple[list[str], Iterator[list[st
             raise RequestError(f"{uri} is no JSON ({error}), but {source.name} is published as JSON; check the file") from None
     arrays = {name: values for name, values in document.items() if isinstance(values, list)} if isinstance(document, dict) else {}
     source.require_columns(list(arrays), uri)
-    names = sorted(source.required)
+    names = sorted(in_file for in_file, _ in source.columns_read(list(arrays)).values())
     sizes = {name: len(arrays[name]) for name in names}
     if len(set(sizes.values())) > 1:
         raise RequestError(f"{uri} has arrays of unequal length ({sizes}); its rows cannot be told apart; fetch it again")
     return names, ([v if v is None else str(v) for v in row] for row in zip(*(arrays[name] for name in names), strict=True))
 
 
-def read_rows(uri: str, source: Source, first_row: int, rows: int) -> Rows:
-    """Rows first_row … first_row + rows of the file, as published."""
-    return parquet_rows(uri, first_row, rows) if source.format == "parquet" else _text_rows(uri, source, first_row, rows)
+def read_rows(uri: str, source: Source, first_row: int, rows: int, settings: IngestSettings) -> Rows:
+    """Rows first_row … first_row + rows of the file, as published; of parquet only the columns that are read."""
+    with fsspec.open(uri, "rb") as handle:
+        is_parquet = handle.read(4) == PARQUET_MAGIC
+    if not is_parquet:
+        return _text_rows(uri, source, first_row, rows)
+
+    def columns_read(columns: Sequence[str]) -> set[str]:
+        return {in_file for in_file, _ in source.columns_read(columns, settings).values()}
+
+    return parquet_rows(uri, first_row, rows, columns_read)
 
 
 def _text_rows(uri: str, source: Source, first_row: int, rows: int) -> Rows:

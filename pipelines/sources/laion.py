@@ -3,18 +3,17 @@
 original   SAMPLE_ID, URL, TEXT, HEIGHT, WIDTH, LICENSE, NSFW, similarity, [LANGUAGE]; WIDTH and HEIGHT are swapped in it
 joined     URL, TEXT, WIDTH, HEIGHT, similarity, [LANGUAGE], hash, pwatermark, punsafe; sizes not swapped, scores may be NULL
 aesthetic  joined with `aesthetic` (v1) or `AESTHETIC_SCORE` (v2)
+re-LAION   url, caption, similarity, hash, punsafe, pwatermark, in lower case, some with width and height
 
-The columns tell the variant. similarity is the cosine of ViT-B/32.
+The columns tell the variant. similarity is the cosine of ViT-B/32. A file may hold URL and TEXT alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import pyarrow as pa
+from collections.abc import Sequence
 
 from pipelines.sources.settings import IngestSettings
-from pipelines.sources.source import Columns, Source
+from pipelines.sources.source import Names, Source, first_column
 
 SCORES = {
     "similarity": ("clip_similarity", "CLIP ViT-B/32"),
@@ -23,24 +22,21 @@ SCORES = {
     "aesthetic": ("aesthetic", "LAION-Aesthetics V1"),
     "AESTHETIC_SCORE": ("aesthetic", "LAION-Aesthetics V2"),
 }
+MODELS = {theirs: model for theirs, (_, model) in SCORES.items()}
+SCORE_NAMES: Names = {
+    "clip_similarity": "similarity",
+    "watermark": "pwatermark",
+    "unsafe": "punsafe",
+    "aesthetic": ("AESTHETIC_SCORE", "aesthetic"),
+}
+USUAL = ("width", "height", "clip_similarity")
 
 
-def _models(columns: Sequence[str], settings: IngestSettings) -> Mapping[str, str]:
-    return {ours: model for theirs, (ours, model) in SCORES.items() if theirs in columns}
-
-
-def _columns(raw: pa.Table, language: str | None) -> Columns:
-    names = set(raw.column_names)
+def _names(columns: Sequence[str], settings: IngestSettings) -> Names:
     # The original release wrote heights under WIDTH and widths under HEIGHT; only it has SAMPLE_ID.
-    width, height = ("HEIGHT", "WIDTH") if "SAMPLE_ID" in names else ("WIDTH", "HEIGHT")
-    columns = {"url": raw["URL"], "caption": raw["TEXT"], "width": raw[width], "height": raw[height]}
-    if language is not None:
-        columns["language"] = pa.repeat(language, len(raw))
-    elif "LANGUAGE" in names:
-        columns["language"] = raw["LANGUAGE"]
-    if "LICENSE" in names:
-        columns["license"] = raw["LICENSE"]
-    return columns | {ours: raw[theirs] for theirs, (ours, _) in SCORES.items() if theirs in names}
+    width, height = ("HEIGHT", "WIDTH") if first_column("SAMPLE_ID", columns) else ("WIDTH", "HEIGHT")
+    sizes = {"width": width, "height": height}
+    return {"url": "URL", "caption": ("TEXT", "caption"), **sizes, "language": "LANGUAGE", "license": "LICENSE", **SCORE_NAMES}
 
 
 SOURCES = [
@@ -49,17 +45,18 @@ SOURCES = [
         ordinal=1,
         title="LAION-en",
         format="parquet",
-        required=frozenset({"URL", "TEXT", "WIDTH", "HEIGHT"}),
-        convert=lambda raw, settings: _columns(raw, "en"),
-        models=_models,
+        names=_names,
+        usual=USUAL,
+        language="en",
+        models=MODELS,
     ),
     Source(
         name="laion2b-multi",
         ordinal=2,
         title="LAION-multi",
         format="parquet",
-        required=frozenset({"URL", "TEXT", "WIDTH", "HEIGHT", "LANGUAGE"}),
-        convert=lambda raw, settings: _columns(raw, None),
-        models=_models,
+        names=_names,
+        usual=("language", *USUAL),
+        models=MODELS,
     ),
 ]

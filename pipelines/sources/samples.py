@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,19 +24,22 @@ from pipelines.sources.source import Source
 def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings) -> PartResult:
     """Published rows as the tables `samples` and `rejects`: together they hold each row of the part exactly once."""
     ids = sample_ids(source.ordinal, part.file, part.first_row, part.rows)
-    table = source.published(rows.table, settings)
+    table, faults = source.published(rows.table, settings)
     offsets = np.arange(len(table)) if rows.offsets is None else np.asarray(rows.offsets, dtype=np.int64)
     url = pc.utf8_trim_whitespace(table["url"])
-    has_url = pc.fill_null(pc.greater(pc.binary_length(url), 0), False).to_numpy(zero_copy_only=False)
-    no_url = [(offset, "no_url", caption) for offset, caption in _captions(table, offsets, ~has_url)]
+    rejected = ~pc.fill_null(pc.greater(pc.binary_length(url), 0), False).to_numpy()
+    rejects = {offset: ("no_url", caption) for offset, caption in _captions(table, offsets, rejected)}
+    for row, reason, raw in reversed(faults):  # of a row with several the first counts
+        rejected[row] = True
+        rejects[int(offsets[row])] = (reason, raw)
     sound = table.set_column(0, "url", url)
-    if no_url:
-        sound = sound.filter(pa.array(has_url))
+    if rejects:
+        sound = sound.filter(pa.array(~rejected))
     caption = _without_nul(pc.fill_null(sound["caption"], ""))
     samples = pa.table(
         {
             **{name: sound[name] for name in sound.column_names},
-            "sample_id": ids[offsets[has_url]],
+            "sample_id": ids[offsets[~rejected]],
             "source": pa.repeat(source.name, len(sound)),
             "caption": caption,
             "caption_chars": pc.utf8_length(caption),
@@ -44,12 +48,12 @@ def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings)
             "pair_hash": hash_rows(xxhash.xxh3_64_intdigest, "\n", sound["url"], caption),
         }
     )
-    models = json.dumps(dict(source.models(rows.table.column_names, settings)), sort_keys=True)
+    models = json.dumps(source.score_models(rows.table.column_names, settings), sort_keys=True)
     samples = samples.replace_schema_metadata({"pairmill.score_models": models})
-    rejects = sorted([*rows.rejects, *no_url])
-    reasons = {f"reason.{name}": sum(reason == name for _, reason, _ in rejects) for _, name, _ in rejects}
-    counts = {"read": part.rows, "samples": len(samples), "rejected": len(rejects), **reasons}
-    return PartResult(samples, counts, other_families={"rejects": _rejects_table(rejects, ids)})
+    all_rejects = sorted([*rows.rejects, *((offset, *reject) for offset, reject in rejects.items())])
+    reasons = Counter(f"reason.{reason}" for _, reason, _ in all_rejects)
+    counts = {"read": part.rows, "samples": len(samples), "rejected": len(all_rejects), **reasons}
+    return PartResult(samples, counts, other_families={"rejects": _rejects_table(all_rejects, ids)})
 
 
 def _without_nul(captions: pa.ChunkedArray) -> pa.ChunkedArray:

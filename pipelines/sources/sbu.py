@@ -1,8 +1,9 @@
-"""SBU Captions: one JSON object of parallel arrays: image_urls, captions, and others that are ignored."""
+"""SBU Captions: one JSON object of parallel arrays: image_urls, captions, and others that are ignored.
+
+Mirrors publish them as parquet with `image_url` and `caption`.
+"""
 
 from __future__ import annotations
-
-import pyarrow as pa
 
 from pipelines.sources.source import Source
 
@@ -12,11 +13,7 @@ SOURCES = [
         ordinal=8,
         title="SBU",
         format="json",
-        required=frozenset({"image_urls", "captions"}),
-        convert=lambda raw, settings: {
-            "url": raw["image_urls"],
-            "caption": raw["captions"],
-            "language": pa.repeat("en", len(raw)),
-        },
+        names={"url": ("image_urls", "image_url", "url"), "caption": ("captions", "caption", "text")},
+        language="en",
     )
 ]

@@ -1,36 +1,26 @@
-"""What a source is, and the columns it has to give."""
+"""What a source is: how its published columns are named, and which of them ours are read from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from infra.compat.errors import RequestError
+from pipelines.sources.published import PUBLISHED, Fault, can_read, read_values, readable_types
 from pipelines.sources.settings import IngestSettings
 
-Columns = Mapping[str, pa.Array | pa.ChunkedArray]
+Names = Mapping[str, str | tuple[str, ...]]
+DEFAULTS = IngestSettings()
 
-TEXT = (pa.string(), pa.large_string())
-NUMBER = r"^[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?$"
-PUBLISHED: dict[str, pa.DataType] = {
-    "url": pa.string(),
-    "caption": pa.string(),
-    "alt_text": pa.string(),
-    "language": pa.string(),
-    "width": pa.int32(),
-    "height": pa.int32(),
-    "license": pa.string(),
-    "clip_similarity": pa.float32(),
-    "watermark": pa.float32(),
-    "unsafe": pa.float32(),
-    "aesthetic": pa.float32(),
-    "image_phash": pa.uint64(),
-    "image_hash": pa.string(),
-}
+
+class Column(NamedTuple):
+    """A column of a file, and the name that its source gives it, which may differ in upper and lower case."""
+
+    in_file: str
+    published: str
 
 
 @dataclass(frozen=True)
@@ -40,57 +30,105 @@ class Source:
     name      as on the command line
     ordinal   its number in every sample_id: 1 … 255, never given twice
     title     its name in InternVL's Table 2
-    format    how its files are written
-    required  columns without which a file is not of this source
-    convert   (raw table[N], settings) -> published columns by our names, each of length N; what it leaves out is NULL
+    format    how its files are published
+    names     our column → the published one, or several of which the first that a file has is read; upper and lower case are
+              told apart only where a file has both. May depend on the file's columns and the settings. `url` and `caption`
+              are needed; the others are NULL in a file without them
+    usual     those of the others that its files usually have; the job says when a file lacks one
+    required  further published columns without which a file is not of this source
+    language  of all its captions, where it is one
     columns   url and caption, in the order of a tsv without a header; empty where the file names its columns
-    models    the model behind each published score, for the file's footer; may depend on the settings
+    models    published score → the model behind it, for the file's footer
+    fix       what to do about a file that lacks a column
     """
 
     name: str
     ordinal: int
     title: str
     format: Literal["parquet", "csv", "tsv", "json"]
-    required: frozenset[str]
-    convert: Callable[[pa.Table, IngestSettings], Columns]
+    names: Names | Callable[[Sequence[str], IngestSettings], Names]
+    usual: tuple[str, ...] = ()
+    required: frozenset[str] = frozenset()
+    language: str | None = None
     columns: tuple[str, ...] = ()
-    models: Callable[[Sequence[str], IngestSettings], Mapping[str, str]] = field(default=lambda columns, settings: {})
+    models: Mapping[str, str] = field(default_factory=dict)
+    fix: str = "check SOURCE or the file"
 
     def __post_init__(self) -> None:
         if not 0 < self.ordinal < 256:
             raise ValueError(f"source {self.name!r} has the ordinal {self.ordinal}; ordinals are 1 … 255")
 
-    def require_columns(self, columns: Sequence[str], where: str) -> None:
+    def columns_read(self, columns: Sequence[str], settings: IngestSettings = DEFAULTS) -> dict[str, Column]:
+        """Our column → the column of a file with these columns that it is read from; those that the file has."""
+        names = self._names(columns, settings)
+        chosen = {ours: first_column(theirs, columns) for ours, theirs in names.items()}
+        return {ours: column for ours, column in chosen.items() if column is not None}
+
+    def require_columns(self, columns: Sequence[str], where: str, settings: IngestSettings = DEFAULTS) -> None:
         """Raises RequestError naming the columns a file lacks."""
-        missing = sorted(self.required - set(columns))
+        known, names = self.columns_read(columns, settings), self._names(columns, settings)
+        needed = [_first(names[ours]) for ours in ("url", "caption") if ours not in known]
+        missing = sorted([*needed, *(name for name in self.required if first_column((name,), columns) is None)])
         if missing:
             raise RequestError(
                 f"{where} has no column {', '.join(missing)} (it has {', '.join(columns) or 'none'}), "
-                f"so it is no {self.name} file; check SOURCE or the file"
+                f"so it is no {self.name} file; {self.fix}"
             )
 
-    def published(self, raw: pa.Table, settings: IngestSettings) -> pa.Table:
-        """The raw rows as published columns: table[N] of the names and types in `PUBLISHED`."""
-        converted = self.convert(raw, settings)
-        columns = {name: _cast(converted.get(name), kind, len(raw)) for name, kind in PUBLISHED.items()}
-        return pa.table(columns)
+    def require_types(self, schema: pa.Schema, where: str, settings: IngestSettings = DEFAULTS) -> None:
+        """Raises RequestError naming the first column that is read and has a type that its values cannot be read from."""
+        for ours, (in_file, _) in self.columns_read(schema.names, settings).items():
+            if schema.names.count(in_file) > 1:
+                raise RequestError(f"{where} has {schema.names.count(in_file)} columns {in_file}; rename all but one")
+            written = schema.field(in_file).type
+            if not can_read(written, PUBLISHED[ours]):
+                what, _ = readable_types(PUBLISHED[ours])
+                raise RequestError(
+                    f"{where}: its column {in_file} is {written}, but {ours} is read from {what}; write it as that"
+                )
+
+    def notice(self, columns: Sequence[str], settings: IngestSettings = DEFAULTS) -> str:
+        """What to say of a file with these columns: those that go by an unusual name, and the usual ones that it lacks."""
+        names, known = self._names(columns, settings), self.columns_read(columns, settings)
+        renamed = [
+            f"{ours} is read from {in_file}"
+            for ours, (in_file, published) in known.items()
+            if in_file != ours and published != _first(names[ours])
+        ]
+        lacks = [ours for ours in self.usual if ours not in known]
+        return ", ".join([*renamed, *([f"no {', '.join(lacks)} (NULL in its samples)"] if lacks else [])])
+
+    def published(self, raw: pa.Table, settings: IngestSettings = DEFAULTS) -> tuple[pa.Table, list[Fault]]:
+        """Raw rows as published columns, table[N] of the names and types in `PUBLISHED`, and the values that cannot be read."""
+        known = self.columns_read(raw.column_names, settings)
+        columns, faults = {}, list[Fault]()
+        for ours, kind in PUBLISHED.items():
+            if ours in known:
+                columns[ours], bad = read_values(raw[known[ours].in_file], kind)
+                faults += [Fault(row, reason, f"{known[ours].in_file}: {value}") for row, reason, value in bad]
+            else:
+                columns[ours] = pa.nulls(len(raw), kind)
+        if self.language is not None:
+            columns["language"] = pa.repeat(self.language, len(raw))
+        return pa.table(columns), faults
+
+    def score_models(self, columns: Sequence[str], settings: IngestSettings = DEFAULTS) -> dict[str, str]:
+        """Our score → the model behind it, of the scores that a file with these columns has."""
+        known = self.columns_read(columns, settings)
+        return {ours: self.models[theirs] for ours, (_, theirs) in known.items() if theirs in self.models}
+
+    def _names(self, columns: Sequence[str], settings: IngestSettings) -> Names:
+        return self.names(columns, settings) if callable(self.names) else self.names
 
 
-def _cast(column: pa.Array | pa.ChunkedArray | None, kind: pa.DataType, rows: int) -> pa.Array | pa.ChunkedArray:
-    if column is None:
-        return pa.nulls(rows, kind)
-    if column.type in TEXT and (pa.types.is_floating(kind) or pa.types.is_signed_integer(kind)):
-        column = _numbers(column)
-    # Types drift between mirrors: sizes come as floats, with NaN or values past 2**31 among them.
-    if pa.types.is_signed_integer(kind) and not column.type.equals(kind):
-        if pa.types.is_floating(column.type):
-            column = pc.if_else(pc.is_finite(column), column, None)
-        in_range = pc.and_(pc.greater_equal(column, 0), pc.less(column, 2**31))
-        return pc.if_else(in_range, column, None).cast(kind, safe=False)
-    return column.cast(kind, safe=False)
+def first_column(names: str | tuple[str, ...], columns: Sequence[str]) -> Column | None:
+    """The first of the published names that is among a file's columns; in other case only where one column has it."""
+    for name in (names,) if isinstance(names, str) else names:
+        same = [column for column in columns if column.lower() == name.lower()]
+        if name in same or len(same) == 1:
+            return Column(name if name in same else same[0], name)
+    return None
 
 
-def _numbers(text: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Text as float64[N], NULL where it is no number: what a csv or tsv gives."""
-    trimmed = pc.ascii_trim_whitespace(text)
-    return pc.if_else(pc.match_substring_regex(trimmed, NUMBER), trimmed, None).cast(pa.float64())
+def _first(names: str | tuple[str, ...]) -> str:
+    return names if isinstance(names, str) else names[0]

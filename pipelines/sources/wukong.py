@@ -1,8 +1,6 @@
-"""Wukong: Chinese captions as csv with a header (`wukong_100m_N.csv`): url, caption. No scores, no sizes."""
+"""Wukong: Chinese captions as csv with a header (`wukong_100m_N.csv`): url, caption. No scores, no sizes. Mirrors: parquet."""
 
 from __future__ import annotations
-
-import pyarrow as pa
 
 from pipelines.sources.source import Source
 
@@ -12,11 +10,7 @@ SOURCES = [
         ordinal=5,
         title="Wukong",
         format="csv",
-        required=frozenset({"url", "caption"}),
-        convert=lambda raw, settings: {
-            "url": raw["url"],
-            "caption": raw["caption"],
-            "language": pa.repeat("zh", len(raw)),
-        },
+        names={"url": ("url", "image_url"), "caption": ("caption", "text")},
+        language="zh",
     )
 ]

@@ -70,8 +70,7 @@ SOURCES = [
         ordinal=200,
         title="My corpus",
         format="csv",
-        required=frozenset({"link", "words"}),
-        convert=lambda raw, settings: {"url": raw["link"], "caption": raw["words"]},
+        names={"url": "link", "caption": "words"},
     )
 ]
 
@@ -209,7 +208,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 RULE = "from filters.rules import Rule\nRULE = dict(drops=None, catches='', origin='', kept={}, dropped={})\n"
-SOURCE = "from pipelines.sources.source import Source\nS = dict(title='', format='csv', required=frozenset(), convert=None)\n"
+SOURCE = "from pipelines.sources.source import Source\nS = dict(title='', format='csv', names={})\n"
 SCORE = "from pipelines.scoring.score import Score\n"
 CAPTIONER = "from pipelines.captioning.captioner import Captioner\n"
 

@@ -137,9 +137,11 @@ def test_headerless_tsv_with_opposite_columns_tabs_and_quotes(tmp_path: Path, so
     path = tmp_path / "Train.tsv"
     path.write_bytes("".join("\t".join(line) + "\n" for line in lines).encode() + b"only one field\n" + b"bad \xff\thttp://a/9\n")
     origin = source_named(source)
-    rows = inspect(str(path), origin).rows
+    rows = inspect(str(path), origin, IngestSettings()).file.rows
     assert rows == 7
-    result = to_samples(read_rows(str(path), origin, 0, rows), origin, Part(source, 0, 0, rows), IngestSettings())
+    result = to_samples(
+        read_rows(str(path), origin, 0, rows, IngestSettings()), origin, Part(source, 0, 0, rows), IngestSettings()
+    )
     assert result.table["caption"].to_pylist() == captions
     assert result.table["url"].to_pylist() == [f"http://a/{i}" for i in range(5)]
     assert result.other_families["rejects"]["reason"].to_pylist() == ["wrong_field_count", "invalid_utf8"]
@@ -149,12 +151,12 @@ def test_sbu_is_a_json_of_parallel_arrays(tmp_path: Path) -> None:
     path, origin = tmp_path / "sbu.json", source_named("sbu")
     document = {"image_urls": ["http://a/1", "", "http://a/3"], "captions": ["a\nfox", "b", None], "user_ids": ["x", "y", "z"]}
     path.write_text(json.dumps(document))
-    result = to_samples(read_rows(str(path), origin, 0, 3), origin, Part("sbu", 0, 0, 3), IngestSettings())
+    result = to_samples(read_rows(str(path), origin, 0, 3, IngestSettings()), origin, Part("sbu", 0, 0, 3), IngestSettings())
     assert result.table["caption"].to_pylist() == ["a\nfox", ""]
     assert result.other_families["rejects"]["reason"].to_pylist() == ["no_url"]
     path.write_text(json.dumps(document | {"captions": ["a"]}))
     with pytest.raises(RequestError, match="arrays of unequal length"):
-        inspect(str(path), origin)
+        inspect(str(path), origin, IngestSettings())
 
 
 def test_huge_captions_nulls_and_newlines_inside_are_data(tmp_path: Path) -> None:
@@ -165,7 +167,9 @@ def test_huge_captions_nulls_and_newlines_inside_are_data(tmp_path: Path) -> Non
         csv.writer(handle).writerows([["url", "caption"], *([f"http://a/{i}", t] for i, t in enumerate(raw["TEXT"].to_pylist()))])
     for source, file in (("laion2b-en", "a.parquet"), ("wukong", "a.csv")):
         origin = source_named(source)
-        result = to_samples(read_rows(str(tmp_path / file), origin, 0, 3), origin, Part(source, 0, 0, 3), IngestSettings())
+        result = to_samples(
+            read_rows(str(tmp_path / file), origin, 0, 3, IngestSettings()), origin, Part(source, 0, 0, 3), IngestSettings()
+        )
         assert result.table["caption"].to_pylist() == [long, "nulbyte", "two\nlines"]
         assert result.table["caption_chars"].to_pylist() == [len(long), 7, 9]
 
@@ -180,9 +184,12 @@ def test_types_that_drift_and_sizes_that_are_no_sizes() -> None:
             "similarity": pa.array([0.3, 0.4, 0.5], pa.float32()),
         }
     )
-    samples = ingested("laion2b-en", raw).table
-    assert samples["width"].to_pylist() == [640, None, None]
-    assert samples["height"].to_pylist() == [480, None, 7]
+    result = ingested("laion2b-en", raw)
+    assert result.table["width"].to_pylist() == [640, None]
+    assert result.table["height"].to_pylist() == [480, None]
+    assert result.other_families["rejects"].select(["reason", "raw"]).to_pylist() == [
+        {"reason": "out_of_range", "raw": "WIDTH: 1000000000000.0"}
+    ]
 
 
 def test_wukong_csv_keeps_the_place_of_broken_rows(tmp_path: Path) -> None:
@@ -194,9 +201,9 @@ def test_wukong_csv_keeps_the_place_of_broken_rows(tmp_path: Path) -> None:
         handle.write(b"http://a/3.jpg,bad \xff byte\r\n")
         handle.write("http://a/4.jpg,猫\r\n".encode())
     source = source_named("wukong")
-    file = inspect(str(path), source)
+    file = inspect(str(path), source, IngestSettings()).file
     assert file.rows == 4
-    result = to_samples(read_rows(str(path), source, 0, 4), source, Part("wukong", 0, 0, 4), IngestSettings())
+    result = to_samples(read_rows(str(path), source, 0, 4, IngestSettings()), source, Part("wukong", 0, 0, 4), IngestSettings())
     ids = sample_ids(5, 0, 0, 4).tolist()
     assert result.table["sample_id"].to_pylist() == [ids[0], ids[3]]
     assert result.table["caption"].to_pylist() == ["红色, 狐狸\n第二行", "猫"]
@@ -239,7 +246,7 @@ def test_parquet_is_read_by_runs_of_rows_across_row_groups(tmp_path: Path) -> No
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"URL": [f"u{i}" for i in range(100)]}), path, row_group_size=7)
     for first, rows in ((0, 100), (5, 3), (6, 30), (99, 1)):
-        assert read_rows(str(path), source_named("laion2b-en"), first, rows).table["URL"].to_pylist() == [
+        assert read_rows(str(path), source_named("laion2b-en"), first, rows, IngestSettings()).table["URL"].to_pylist() == [
             f"u{i}" for i in range(first, first + rows)
         ]
 
@@ -255,7 +262,7 @@ def write_csv(path: Path) -> None:
         ("laion2b-en", "parquet-without-text", "has no column TEXT"),
         ("laion2b-en", "empty", r"is empty \(0 bytes\)"),
         ("laion2b-en", "csv", "is not parquet, but laion2b-en is published as parquet"),
-        ("wukong", "parquet-without-text", "is parquet, but wukong is published as csv"),
+        ("wukong", "parquet-without-text", "has no column caption"),
         ("laion2b-en", "no-rows", "has no rows"),
         ("laion2b-en", "broken", "is a broken parquet file"),
     ],
@@ -276,7 +283,7 @@ def test_a_file_that_cannot_be_of_its_source_is_refused_in_one_line(
         case "empty":
             path.touch()
     with pytest.raises(RequestError, match=message) as caught:
-        inspect(str(path), source_named(source))
+        inspect(str(path), source_named(source), IngestSettings())
     assert "\n" not in str(caught.value)
 
 

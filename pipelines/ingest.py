@@ -22,10 +22,13 @@ from pipelines.runtime.runner import start_ray
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from pipelines.sources import source_named
 from pipelines.sources.files import Inspected, expand, inspect, read_rows
+from pipelines.sources.parquet_files import parquet_rows
+from pipelines.sources.published import read_values
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings, SourceSettings
 from pipelines.sources.source import Source
-from pipelines.sources.tags import inspect_tags, join_tags, register_tags
+from pipelines.sources.tag_tables import inspect_tags
+from pipelines.sources.tags import join_tags, register_tags
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def _ingest_source(storage: Storage, published: Published, settings: IngestSetti
     if tag_tables and not outcome.failed:
         tagged = join_tags(storage, name, tag_tables, parts)
         outcome.counts["tagged"], outcome.failed = tagged.counts["tagged"], tagged.failed
+        outcome.counts["tag_rows_skipped"] = tagged.counts["tag_rows_skipped"]
     return outcome
 
 
@@ -115,16 +119,8 @@ def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSet
         return {"uri": file.uri, "size": file.size, "stamp": file.stamp, **settings.model_dump(exclude={"part_rows"})}
 
     work = partial(_ingest, source=source.name, uris={file.ordinal: file.uri for file in files}, settings=settings)
-    content = (
-        to_samples,
-        read_rows,
-        Source.published,
-        source.names,
-        source.language,
-        source.models,
-        source.format,
-        source.columns,
-    )
+    names = (source.names, source.language, source.models, source.format, source.columns)
+    content = (to_samples, read_rows, parquet_rows, read_values, Source.published, *names)
     return Step("samples", (), identity, work, content)
 
 

@@ -59,8 +59,8 @@ def score_chunk(
 ) -> pa.Table:
     """Scores of samples, float32: sample i shows `pictures[picture_of[i]]` and has `captions[i]`; a row per sample, in order.
 
-    A picture that cannot be decoded has no scores; a blank caption none that read captions. `finished(first, last)` is called as
-    pictures first … last - 1 end.
+    A picture that cannot be decoded has no scores; a blank caption none that read captions. NaN and infinity are NULL.
+    `finished(first, last)` is called as pictures first … last - 1 end.
     """
     by_picture, embeddings, decodable = _score_pictures(storage, pictures, loaded, batch_size, finished)
     columns = {name: values[np.asarray(picture_of, dtype=np.int64)] for name, values in by_picture.items()}
@@ -77,7 +77,7 @@ def score_chunk(
                     [captions[i] for i in batch_rows],
                 )
             )
-    return pa.table({name: pa.array(values, pa.float32(), from_pandas=True) for name, values in columns.items()})
+    return pa.table({name: pa.array(values, pa.float32(), mask=~np.isfinite(values)) for name, values in columns.items()})
 
 
 def _score_pictures(

@@ -10,6 +10,7 @@ Any other value that cannot be read, such as `abc` as a width, is a fault: it co
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ def readable_types(kind: pa.DataType) -> tuple[str, Callable[[pa.DataType], bool
 
 def can_read(written: pa.DataType, kind: pa.DataType) -> bool:
     """Whether a column of the type `written` can be read as `kind` at all."""
-    value_type = written.value_type if types.is_dictionary(written) else written
+    value_type = _value_type(written)
     return types.is_null(value_type) or readable_types(kind)[1](value_type)
 
 
@@ -94,6 +95,7 @@ def read_text(column: pa.ChunkedArray) -> Read:
 
 def read_numbers(column: pa.ChunkedArray, kind: pa.DataType) -> Read:
     """Numbers, or text that holds them, as `kind`[N]: float32 for scores, int32 for sizes."""
+    column = _without_dictionary(column)
     texts, faults = column, list[Fault]()
     if _is_text(column.type):
         texts, faults = read_text(column)
@@ -108,6 +110,28 @@ def read_numbers(column: pa.ChunkedArray, kind: pa.DataType) -> Read:
     rows = np.flatnonzero(too_large.to_numpy())
     faults += [Fault(int(row), "out_of_range", str(texts[int(row)].as_py())) for row in rows]
     return pc.if_else(too_large, None, numbers).cast(kind, safe=False), faults
+
+
+def can_read_keys(written: pa.DataType) -> bool:
+    """Whether 64-bit keys can be read from a column of this type; a float cannot hold them."""
+    kind = _value_type(written)
+    return types.is_null(kind) or types.is_integer(kind) or types.is_decimal(kind) or _is_text(kind)
+
+
+def read_keys(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """64-bit keys, signed or not, as the same bits uint64[N]; NULL where there is none: what is no whole number of 64 bits."""
+    column = _without_dictionary(column)
+    if types.is_integer(column.type) or types.is_null(column.type):
+        return column.cast(pa.int64() if types.is_signed_integer(column.type) else pa.uint64()).cast(pa.uint64(), safe=False)
+    digits = pc.utf8_trim_whitespace(read_text(column)[0] if _is_text(column.type) else column.cast(pa.string()))
+    keys = [_key(text) for text in digits.to_pylist()]
+    return pa.chunked_array([pa.array(keys, pa.uint64())])
+
+
+def _key(text: str | None) -> int | None:
+    match = re.fullmatch(r"([+-]?[0-9]{1,20})(\.0*)?", text or "")
+    key = int(match[1]) if match else None
+    return key % 2**64 if key is not None and -(2**63) <= key < 2**64 else None
 
 
 def _parsed(texts: pa.ChunkedArray) -> Read:
@@ -127,6 +151,10 @@ def _read_hashes(column: pa.ChunkedArray) -> Read:
     filled = pc.if_else(sound, digits, "0" * 16).to_pylist()
     numbers = np.frombuffer(binascii.unhexlify("".join(filled)), dtype=">u8").astype(np.uint64)
     return pa.chunked_array([pa.array(numbers, mask=~sound.to_numpy())]), faults
+
+
+def _value_type(written: pa.DataType) -> pa.DataType:
+    return written.value_type if types.is_dictionary(written) else written
 
 
 def _without_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -8,7 +8,7 @@ has to fit in memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import partial, reduce
 from typing import Any
@@ -22,38 +22,19 @@ import pyarrow.parquet as pq
 
 from filters.duplicates.hashes import hash_rows
 from infra.compat.content import content_digest
-from infra.compat.errors import RequestError
 from pipelines.manifest.join import locate
 from pipelines.manifest.parts import Part, SourceFile
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import FAMILIES
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
 from pipelines.runtime.shuffle import keys_between, rows_of_part, search_buckets
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
-from pipelines.sources.files import stamp_of
-from pipelines.sources.laion import SCORES
+from pipelines.sources.laion import MODELS
+from pipelines.sources.published import read_keys
+from pipelines.sources.tag_tables import SKIPPED, TAGS, scores_in, sorted_tags
 
-HASH = "hash"
-TAGS = [name for name in FAMILIES["tags"].names if name != "sample_id"]
 BUCKET_ROWS = 8_000_000
-
-
-def inspect_tags(uri: str) -> SourceFile:
-    """A tag table's file; RequestError when it is none."""
-    fs, path = fsspec.core.url_to_fs(uri)
-    info = fs.info(path)
-    try:
-        with fs.open(path, "rb") as handle:
-            parquet = pq.ParquetFile(handle)
-    except pa.ArrowInvalid as error:
-        raise RequestError(f"--join-tags {uri} is no parquet file ({str(error).splitlines()[0]}); check the file") from None
-    names = parquet.schema_arrow.names
-    if HASH not in names or not _scores_in(names):
-        needed = f"{HASH} and one of {', '.join(name for name, (ours, _) in SCORES.items() if ours in TAGS)}"
-        raise RequestError(f"--join-tags {uri} has columns {', '.join(names)}, not {needed}; check the file")
-    return SourceFile(uri, 0, parquet.metadata.num_rows, info["size"], stamp_of(info))
 
 
 def register_tags(storage: Storage, source: str, tables: Sequence[SourceFile]) -> list[SourceFile]:
@@ -73,9 +54,12 @@ def join_tags(storage: Storage, source: str, tables: Sequence[SourceFile], parts
         return hashed
     models = _models(tables)
     keys = {str(part): receipt.digest for part, receipt in read_receipts(storage, "tag_keys", parts).items()}
-    content = content_digest(_search, packages=["filters", __name__])
+    content = content_digest(_search, sorted_tags, packages=["filters", __name__, sorted_tags.__module__, read_keys.__module__])
     depends_on = {"content": content, "keys": fingerprint_of(keys), "tables": [asdict(table) for table in tables]}
-    ordered = {f"partial/tag_tables/{source}/{fingerprint_of(asdict(table))}.parquet": table.uri for table in tables}
+    ordered = {
+        f"partial/tag_tables/{source}/{fingerprint_of({'content': content, **asdict(table)})}.parquet": table.uri
+        for table in tables
+    }
     search = partial(_search, storage=storage, parts=parts, tables=list(ordered))
     count = -(-(sum(part.rows for part in parts) + sum(table.rows for table in tables)) // BUCKET_ROWS)
     failed = _sort_tables(storage, ordered)
@@ -86,7 +70,9 @@ def join_tags(storage: Storage, source: str, tables: Sequence[SourceFile], parts
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
     storage.remove(set(storage.glob(f"partial/tag_tables/{source}/*.parquet")) - set(ordered))
     work = partial(_gather, buckets=list(buckets), models=models)
-    return run_step(storage, Step("tags", ("samples",), lambda part: {"buckets": buckets, "models": models}, work), parts)
+    outcome = run_step(storage, Step("tags", ("samples",), lambda part: {"buckets": buckets, "models": models}, work), parts)
+    outcome.counts["tag_rows_skipped"] = _skipped_rows(storage, ordered)
+    return outcome
 
 
 def laion_hash(urls: pa.ChunkedArray, captions: pa.ChunkedArray) -> np.ndarray:
@@ -112,12 +98,7 @@ def _sort_tables(storage: Storage, tables: dict[str, str]) -> dict[str, str]:
     items = [{"label": uri, "uri": uri, "target": target} for target, uri in tables.items() if not storage.exists(target)]
 
     def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-        with fsspec.open(item["uri"], "rb") as handle:
-            table = pq.read_table(handle)
-        scores = {name: pa.nulls(len(table), pa.float32()) for name in TAGS}
-        scores |= {ours: table[theirs].cast(pa.float32()) for ours, theirs in _scores_in(table.column_names).items()}
-        key = table[HASH].cast(pa.int64()).to_numpy().view(np.uint64)
-        storage.write_parquet(item["target"], pa.table({"key": key, **scores}).sort_by("key"))
+        storage.write_parquet(item["target"], sorted_tags(item["uri"]))
         reporter(1)
         return {}
 
@@ -125,9 +106,13 @@ def _sort_tables(storage: Storage, tables: dict[str, str]) -> dict[str, str]:
     return {label: error for label, _, error in results if error}
 
 
-def _scores_in(names: Sequence[str]) -> dict[str, str]:
-    """Our name → theirs, of the scores a table has."""
-    return {ours: theirs for theirs, (ours, _) in SCORES.items() if ours in TAGS and theirs in names}
+def _skipped_rows(storage: Storage, paths: Iterable[str]) -> int:
+    """How many rows of the sorted tables' originals could not be read."""
+    counts = []
+    for path in paths:
+        with storage.open(path) as handle:
+            counts.append(int(pq.read_schema(handle).metadata[SKIPPED.encode()]))
+    return sum(counts)
 
 
 def _models(tables: Sequence[SourceFile]) -> dict[str, str]:
@@ -135,8 +120,8 @@ def _models(tables: Sequence[SourceFile]) -> dict[str, str]:
     for table in tables:
         with fsspec.open(table.uri, "rb") as handle:
             names = pq.read_schema(handle).names
-        for ours, theirs in _scores_in(names).items():
-            models.setdefault(ours, SCORES[theirs][1])
+        for ours, (_, published) in scores_in(names).items():
+            models.setdefault(ours, MODELS[published])
     return dict(sorted(models.items()))
 
 

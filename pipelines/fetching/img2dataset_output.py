@@ -1,4 +1,4 @@
-"""Images that img2dataset downloaded: NNNNN.parquet tells how each download ended; the images lie beside it, in a tar or a folder.
+"""Images that img2dataset downloaded: NNNNN.parquet tells how each download ended; beside it is a tar or a folder of them.
 
 They stay where they are. Each is read once, decoded to detect truncation, and hashed; the family `fetch` then points to it.
 """

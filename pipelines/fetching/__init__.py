@@ -15,4 +15,5 @@ chunks.py              up to 10 000 URLs → one tar and one table
 part.py                a part in chunks, merged with its cached results
 img2dataset.py         the engine img2dataset, as a process of its own
 img2dataset_output.py  images that img2dataset has already downloaded
+img2dataset_images.py  where they lie: in a tar or as files
 """

@@ -209,12 +209,14 @@ def write_tar(storage: Storage, spool: Spool, keys: Sequence[str], tar: str, res
     stored = [index for index, result in enumerate(results) if result.status == "ok"]
     if not stored:
         return
-    with tempfile.NamedTemporaryFile(delete=False) as local:
-        writer = TarWriter(local.file)  # through the wrapper each write takes twice as long
-        for index in stored:
-            extension, data = spool.read(index)
-            ((offset, length),) = writer.add(keys[index], {extension: data}).values()
-            results[index].tar, results[index].offset, results[index].length = tar, offset, length
-            results[index].stored_checksum = checksum_of(data)
-        writer.close()
-    storage.adopt(Path(local.name), tar)
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / "images.tar"
+        with local.open("wb") as handle:
+            writer = TarWriter(handle)
+            for index in stored:
+                extension, data = spool.read(index)
+                ((offset, length),) = writer.add(keys[index], {extension: data}).values()
+                results[index].tar, results[index].offset, results[index].length = tar, offset, length
+                results[index].stored_checksum = checksum_of(data)
+            writer.close()
+        storage.adopt(local, tar)

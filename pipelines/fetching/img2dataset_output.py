@@ -1,31 +1,27 @@
-"""Images that img2dataset downloaded: NNNNN.parquet tells how each download ended, NNNNN.tar beside it holds the images.
+"""Images that img2dataset downloaded: NNNNN.parquet tells how each download ended; beside it is a tar or a folder of them.
 
-They stay where they are. Each is read once, decoded to detect truncation, and hashed; the family `fetch` then points into that
-tar.
+They stay where they are. Each is read once, decoded to detect truncation, and hashed; the family `fetch` then points to it.
 """
 
 from __future__ import annotations
 
 import re
-import tarfile
 from collections.abc import Callable
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
 from pipelines.fetching.errors import http_error, status_of
+from pipelines.fetching.img2dataset_images import Place, images_stamp, open_images
 from pipelines.fetching.settings import FetchSettings
 from pipelines.images.identify import RejectedImage, identify
 from pipelines.images.prepare import prepare
 from pipelines.manifest.pictures import checksum_of
 from pipelines.manifest.tables import FAMILIES
-from pipelines.sources.files import stamp_of
 from pipelines.sources.parquet_files import parquet_rows
 
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
 COLUMNS_READ = frozenset({"key", "status", "error_message", "sha256", "original_width", "original_height"})
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 # Words of an error message → our class.
 ERROR_WORDS = {
     "timed out": "timeout",
@@ -39,72 +35,45 @@ ERROR_WORDS = {
 def read_output(uri: str, first_row: int, rows: int, settings: FetchSettings, finished: Callable[[int], None]) -> pa.Table:
     """The fetch family's columns but sample_id for these rows of one of img2dataset's Parquet files; nothing is requested.
 
-    An image that is missing from the tar or cannot be decoded is `failed`. FileNotFoundError when there is no tar.
+    An image that is missing or cannot be decoded is `failed`. FileNotFoundError where no images lie beside the file.
     """
     downloads = parquet_rows(uri, first_row, rows, COLUMNS_READ.intersection).table.to_pylist()
-    tar = tar_of(uri)
     unchanged = settings.model_copy(update={"resize": "keep"})
-    stamp = stamp_of_tar(uri)
-    with fsspec.open(tar, "rb") as handle:
-        members = _image_members(handle)
+    stamp = images_stamp(uri)
+    with open_images(uri) as (places, read):
         results = []
         for number, download in enumerate(downloads):
-            row = _fetch_columns(download, members.get(str(download["key"])), tar, handle, unchanged)
+            row = _fetch_columns(download, places.get(str(download["key"])), read, unchanged)
             results.append(row | {"tar_stamp": stamp})
             finished(number)
     return pa.table({field.name: pa.array([row.get(field.name) for row in results], field.type) for field in COLUMNS})
 
 
-def tar_of(uri: str) -> str:
-    """The tar beside one of img2dataset's Parquet files."""
-    return uri.removesuffix(".parquet") + ".tar"
-
-
-def stamp_of_tar(uri: str) -> str:
-    """Size of the tar beside one of img2dataset's Parquet files, and when it was written; FileNotFoundError without one."""
-    fs, path = fsspec.core.url_to_fs(tar_of(uri))
-    info = fs.info(path)
-    return f"{info['size']} {stamp_of(info)}"
-
-
-def _image_members(handle: Any) -> dict[str, tuple[int, int]]:
-    """Key → (offset, length) of each image in a tar."""
-    places = {}
-    with tarfile.open(fileobj=handle, mode="r:") as tar:
-        for member in tar:
-            key, dot, extension = member.name.rpartition("/")[2].partition(".")
-            if member.isfile() and dot + extension.lower() in IMAGE_EXTENSIONS:
-                places[key] = (member.offset_data, member.size)
-    return places
-
-
 def _fetch_columns(
-    download: dict[str, Any], place: tuple[int, int] | None, tar: str, handle: Any, settings: FetchSettings
+    download: dict[str, Any], place: Place | None, read: Callable[[Place], bytes], settings: FetchSettings
 ) -> dict[str, Any]:
     if download["status"] != "success":
         error = error_of(download["status"], download.get("error_message") or "")
         return {"status": status_of(error), "error": error, "http_status": _http_status(error)}
     if place is None:
         return {"status": "failed", "error": "truncated"}
-    offset, length = place
-    handle.seek(offset)
-    body = handle.read(length)
+    body = read(place)
     try:
         image = prepare(identify(body, settings), settings)
     except RejectedImage as rejected:
-        return {"status": "failed", "error": rejected.error, "bytes": length}
+        return {"status": "failed", "error": rejected.error, "bytes": place.length}
     return {
         "status": "ok",
         "http_status": 200,
-        "bytes": length,
+        "bytes": place.length,
         "mime": image.mime,
         "sha256": download.get("sha256") or image.sha256,
         "phash": image.phash,
         "width": download.get("original_width") or image.width,
         "height": download.get("original_height") or image.height,
-        "tar": tar,
-        "offset": offset,
-        "length": length,
+        "tar": place.uri,
+        "offset": place.offset,
+        "length": place.length,
         "stored_checksum": checksum_of(body),
     }
 

@@ -79,11 +79,11 @@ def samples_without_result(storage: Storage, part: Part) -> int:
 
 def tar_has_changed(storage: Storage, part: Part) -> bool:
     """Whether the tar that img2dataset wrote beside a part's file is another one than when the part was fetched, or gone."""
-    from pipelines.fetching.img2dataset_output import stamp_of_tar
+    from pipelines.fetching.img2dataset_images import images_stamp
 
     stamps = pc.unique(read_family(storage, part, "fetch", ["tar_stamp"])["tar_stamp"].drop_null()).to_pylist()
     try:
-        return bool(stamps) and stamp_of_tar(read_files(storage, part.source)[part.file].uri) not in stamps
+        return bool(stamps) and images_stamp(read_files(storage, part.source)[part.file].uri) not in stamps
     except FileNotFoundError:
         return True
 

@@ -8,9 +8,9 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,7 +39,7 @@ REPEATING = [
 ]
 REPEATING += ["reasons.list.element", "model", "prompt", "finish_reason"]
 
-STALE_SECONDS = 24 * 3600
+STALE_SECONDS = 3600  # since the last byte was written to a temporary file: its process was killed
 CREATE_RETRIES = 5
 
 
@@ -86,9 +86,8 @@ class Storage:
         if not self.is_local:
             self.fs.pipe_file(self.full(path), bytes(data))
             return
-        temporary = self._temporary()
-        temporary.write_bytes(data)
-        self._land(temporary, path)
+        with self._landing(path) as temporary:
+            temporary.write_bytes(data)
 
     def create(self, path: str, data: bytes) -> bool:
         """Puts `data` at a path that has none, whole; False where it has other data. Of several writers one succeeds."""
@@ -124,10 +123,9 @@ class Storage:
             self.fs.put_file(str(local), self.full(path))
             local.unlink()
             return
-        temporary = self._temporary()
-        shutil.move(local, temporary)
-        temporary.chmod(0o644)  # temporary files are born private
-        self._land(temporary, path)
+        with self._landing(path) as temporary:
+            shutil.move(local, temporary)
+            temporary.chmod(0o644)  # temporary files are born private
 
     def _temporary(self) -> Path:
         # One folder below the root: the same file system, so that the last step is a rename.
@@ -135,10 +133,16 @@ class Storage:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / uuid.uuid4().hex
 
-    def _land(self, temporary: Path, path: str) -> None:
-        target = Path(self.full(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(target)
+    @contextmanager
+    def _landing(self, path: str) -> Iterator[Path]:
+        """A temporary file that is moved to `path` when the block ends, and removed where that fails."""
+        temporary, target = self._temporary(), Path(self.full(path))
+        try:
+            yield temporary
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def read(self, path: str) -> bytes:
         """The bytes at `path`; FileNotFoundError when there are none."""
@@ -235,11 +239,10 @@ class Storage:
             data = parquet_bytes(table)
             self.write(path, data)
             return data
-        temporary = self._temporary()
-        _write_parquet(table, str(temporary))
-        with pa.memory_map(str(temporary)) as written:
-            data = written.read_buffer()
-        self._land(temporary, path)
+        with self._landing(path) as temporary:
+            _write_parquet(table, str(temporary))
+            with pa.memory_map(str(temporary)) as written:
+                data = written.read_buffer()
         return data
 
 

@@ -36,7 +36,7 @@ class PartResult:
     counts           add up over parts
     other_families   further families by name (rejects of ingest)
     settings         those that a costly step's results depend on; kept in the receipt
-    temporary_files  files whose content is in the tables, removed once the receipt is written
+    temporary_files  files whose content is in the tables, removed once the receipt is written, with all in their folders
     """
 
     table: pa.Table
@@ -193,5 +193,7 @@ def _do_part(
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_receipt(storage, part, receipt)
-    storage.remove(result.temporary_files)
+    # Beside them lie those of runs that were killed and had other settings: nothing would remove these later.
+    folders = {path.rpartition("/")[0] for path in result.temporary_files}
+    storage.remove(path for folder in folders for path in storage.glob(f"{folder}/*"))
     return receipt

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import fsspec
 import pyarrow as pa
@@ -26,36 +27,59 @@ def parquet_shape(uri: str) -> tuple[pa.Schema, int]:
         raise RequestError(f"{uri} is a broken parquet file ({str(error).splitlines()[0]}); fetch it again") from None
 
 
+class Span(NamedTuple):
+    """Rows first … end of a row group that has `size` rows."""
+
+    group: int
+    first: int
+    end: int
+    size: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all rows of the group."""
+        return self.end - self.first == self.size
+
+
 def parquet_rows(uri: str, first_row: int, rows: int, choose: Callable[[Sequence[str]], Iterable[str]]) -> Rows:
     """A run of rows of a parquet file: of its columns those that `choose` names, of its row groups those that hold the rows."""
     fs, path = fsspec.core.url_to_fs(uri)
     with fs.open(path, "rb") as handle:
         parquet = pq.ParquetFile(handle)
-        columns = tuple(sorted(choose(parquet.schema_arrow.names)))
-        tables, start = list[pa.Table](), 0
-        for group in range(parquet.num_row_groups):
-            size = parquet.metadata.row_group(group).num_rows
-            first, end = max(0, first_row - start), min(size, first_row + rows - start)
-            if first < end:
-                tables.append(_row_group(parquet, group, columns, (uri, fs.ukey(path)), end < size).slice(first, end - first))
-            start += size
+        columns = sorted(choose(parquet.schema_arrow.names))
+        tables = []
+        for is_whole, spans in groupby(_spans(parquet.metadata, first_row, rows), lambda span: span.is_whole):
+            if is_whole:
+                tables.append(parquet.read_row_groups([span.group for span in spans], columns))
+            else:
+                tables += [_rows_of_cut_group(parquet, span, columns, (uri, fs.ukey(path))) for span in spans]
         return Rows(pa.concat_tables(tables))
 
 
-_cut_group: dict[tuple[Any, ...], pa.Table] = State()
+def _spans(metadata: pq.FileMetaData, first_row: int, rows: int) -> Iterator[Span]:
+    start = 0
+    for group in range(metadata.num_row_groups):
+        size = metadata.row_group(group).num_rows
+        first, end = max(0, first_row - start), min(size, first_row + rows - start)
+        if first < end:
+            yield Span(group, first, end, size)
+        start += size
 
 
-def _row_group(parquet: pq.ParquetFile, group: int, columns: tuple[str, ...], file: tuple[str, str], is_cut: bool) -> pa.Table:
-    """These columns of a row group.
+_kept_group: dict[tuple[Any, ...], pa.Table] = State()
+
+
+def _rows_of_cut_group(parquet: pq.ParquetFile, span: Span, columns: list[str], file: tuple[str, str]) -> pa.Table:
+    """Some rows of a row group.
 
     Where the run of rows ends within the group, the next part of the file begins in it and is likely to be read by this process:
     one such group is kept. Without it a group that is cut into ten parts would be decoded ten times.
     """
-    key = (*file, group, columns)
-    table = _cut_group.pop(key, None)
+    key = (*file, span.group, *columns)
+    table = _kept_group.pop(key, None)
     if table is None:
-        table = parquet.read_row_group(group, list(columns))
-    _cut_group.clear()
-    if is_cut:
-        _cut_group[key] = table
-    return table
+        table = parquet.read_row_group(span.group, columns)
+    _kept_group.clear()
+    if span.end < span.size:
+        _kept_group[key] = table
+    return table.slice(span.first, span.end - span.first)

@@ -37,7 +37,7 @@ PUBLISHED: dict[str, pa.DataType] = {
 
 LIMITS = {pa.int32(): 2.0**31, pa.float32(): float(np.finfo(np.float32).max)}
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-NOT_KNOWN = r"^(?i)([+-]?(nan|inf|infinity)|null|none|n/?a|)$"
+NOT_KNOWN = r"^(?i)([+-]?(nan|inf|infinity)|null|none|n/?a|-|)$"
 
 
 class Fault(NamedTuple):

@@ -37,7 +37,7 @@ class Source:
     usual     those of the others that its files usually have; the job says when a file lacks one
     required  further published columns without which a file is not of this source
     language  of all its captions, where it is one
-    columns   the names of a headerless file's columns, in order
+    columns   url and caption, in the order of a tsv without a header; empty where the file names its columns
     models    published score → the model behind it, for the file's footer
     fix       what to do about a file that lacks a column
     """

@@ -206,13 +206,14 @@ def test_only_the_columns_that_are_read_come_from_a_parquet_file(tmp_path: Path)
 def test_a_row_group_that_parts_cut_is_decoded_once(tmp_path: Path, part_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     laion, path, groups = source_named("laion2b-en"), tmp_path / "a.parquet", list[int]()
     pq.write_table(with_pairs(laion, 200), path, row_group_size=66)
-    read = pq.ParquetFile.read_row_group
+    read = pq.ParquetFile.read_row_groups
 
-    def counted(self: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
-        groups.append(group)
-        return read(self, group, columns)
+    def counted(self: pq.ParquetFile, numbers: list[int], columns: list[str]) -> pa.Table:
+        groups.extend(numbers)
+        return read(self, numbers, columns)
 
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda self, number, columns: counted(self, [number], columns))
     parts = [read_rows(str(path), laion, first, min(part_rows, 200 - first), DEFAULTS) for first in range(0, 200, part_rows)]
     assert groups == [0, 1, 2, 3]
     urls = [url for part in parts for url in part.table["URL"].to_pylist()]

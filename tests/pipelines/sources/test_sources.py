@@ -330,3 +330,27 @@ def test_a_text_file_with_a_header_has_its_columns_by_name(tmp_path: Path, forma
         {"url": "http://a/1", "caption": "A fox", "width": 640, "aesthetic": 5.5},
         {"url": "http://a/2", "caption": "A dog", "width": None, "aesthetic": None},
     ]
+
+
+TEXTS = st.one_of(st.none(), st.text("0123456789.eE+-nafi ", max_size=12), st.integers(-(2**40), 2**40).map(str))
+
+
+@settings(deadline=None)
+@given(st.lists(TEXTS | st.floats(width=32).map(str), min_size=1))
+def test_a_number_written_as_text_is_read_and_any_other_text_is_a_fault(texts: list[str | None]) -> None:
+    raw = pa.table({name: pa.array(texts, pa.string()) for name in ("link", "text", "w", "score")})
+    table, faults = SIZED.published(raw, IngestSettings())
+    reasons = {row: reason for row, reason, value in faults if value.startswith("w:")}
+    for row, (text, width, score) in enumerate(
+        zip(texts, table["width"].to_pylist(), table["aesthetic"].to_pylist(), strict=True)
+    ):
+        word = (text or "").strip()
+        written = re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", word)
+        number = float(word) if written else float("nan")
+        assert width == (int(number) if 0 <= number < 2**31 else None)
+        assert score == (pytest.approx(float(np.float32(number))) if abs(number) < 3.4e38 else None)
+        if written:
+            assert reasons.get(row) == ("out_of_range" if 2**31 <= number < np.inf else None)
+        else:
+            not_known = re.fullmatch(r"[-+]?(nan|inf)|na|-|", word)
+            assert reasons.get(row) == (None if not_known else "not_a_number")

@@ -52,11 +52,14 @@ def test_tags_reach_their_samples_and_later_files_too(
     first = table_of(tmp_path / "unsafe.parquet", list(unsafe), punsafe=list(unsafe.values()))
     second = table_of(tmp_path / "marks.parquet", [*marks, *marks], pwatermark=[*marks.values(), *[0.1] * len(marks)])
     third = table_of(tmp_path / "late.parquet", list(unsafe)[:9], punsafe=[2.0] * 9, AESTHETIC_SCORE=[6.5] * 9)
+    fourth = str(tmp_path / "nulls.parquet")
+    pq.write_table(pa.table({"hash": pa.array([hash_of(0), None, None]), "punsafe": [None, 0.5, 0.5]}), fourth)
     files = [laion(tmp_path, file) for file in range(3)]
     arguments = ["--root", root, "--set", "ingest.part_rows=250", "laion2b-en"]
-    counts = ingest.main([*arguments, str(files[0]), str(files[1]), "--join-tags", first, second, third])
+    counts = ingest.main([*arguments, str(files[0]), str(files[1]), "--join-tags", first, second, third, fourth])
     assert counts["tagged"] == len({row for row in (*unsafe, *marks) if row < 2 * ROWS}) and not counts["failed"]
-    assert ingest.main([*arguments, str(files[0])])["ran"] == 0
+    again = ingest.main([*arguments, str(files[0])])
+    assert again["ran"] == 0 and again["tag_rows_skipped"] == counts["tag_rows_skipped"] == 2
     ingest.main([*arguments, *map(str, files)])  # the third file, joined with the tables given before
     query = "select sample_id >> 32 & 16777215, sample_id & 4294967295, unsafe, watermark, aesthetic from manifest"
     tags_by_row = {int(file * ROWS + row): scores for file, row, *scores in connect(root).sql(query).fetchall()}

@@ -46,14 +46,15 @@ def parquet_rows(uri: str, first_row: int, rows: int, choose: Callable[[Sequence
     fs, path = fsspec.core.url_to_fs(uri)
     with fs.open(path, "rb") as handle:
         parquet = pq.ParquetFile(handle)
-        columns = sorted(choose(parquet.schema_arrow.names))
+        names = parquet.schema_arrow.names
+        columns = sorted(choose(names))
         tables = []
         for is_whole, spans in groupby(_spans(parquet.metadata, first_row, rows), lambda span: span.is_whole):
             if is_whole:
                 tables.append(parquet.read_row_groups([span.group for span in spans], columns))
             else:
                 tables += [_rows_of_cut_group(parquet, span, columns, (uri, fs.ukey(path))) for span in spans]
-        return Rows(pa.concat_tables(tables))
+        return Rows(pa.concat_tables(tables), file_columns=names)
 
 
 def _spans(metadata: pq.FileMetaData, first_row: int, rows: int) -> Iterator[Span]:

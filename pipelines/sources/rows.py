@@ -10,8 +10,12 @@ import pyarrow as pa
 
 @dataclass
 class Rows:
-    """A run of rows: `table` of the sound ones and their offsets in the run; (offset, reason, raw) of the broken ones."""
+    """A run of rows: `table` of the sound ones and their offsets in the run; (offset, reason, raw) of the broken ones.
+
+    The table may have only the columns that are read; `file_columns` are all that the file has, by which its variant is known.
+    """
 
     table: pa.Table
     offsets: Sequence[int] | None = None  # None: every row is sound
     rejects: list[tuple[int, str, str]] = field(default_factory=list)
+    file_columns: Sequence[str] | None = None  # None: those of the table

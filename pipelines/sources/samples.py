@@ -24,7 +24,8 @@ from pipelines.sources.source import Source
 def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings) -> PartResult:
     """Published rows as the tables `samples` and `rejects`: together they hold each row of the part exactly once."""
     ids = sample_ids(source.ordinal, part.file, part.first_row, part.rows)
-    table, faults = source.published(rows.table, settings)
+    columns = rows.file_columns or rows.table.column_names
+    table, faults = source.published(rows.table, columns, settings)
     offsets = np.arange(len(table)) if rows.offsets is None else np.asarray(rows.offsets, dtype=np.int64)
     url = pc.utf8_trim_whitespace(table["url"])
     rejected = ~pc.fill_null(pc.greater(pc.binary_length(url), 0), False).to_numpy()
@@ -48,7 +49,7 @@ def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings)
             "pair_hash": hash_rows(xxhash.xxh3_64_intdigest, "\n", sound["url"], caption),
         }
     )
-    models = json.dumps(source.score_models(rows.table.column_names, settings), sort_keys=True)
+    models = json.dumps(source.score_models(columns, settings), sort_keys=True)
     samples = samples.replace_schema_metadata({"pairmill.score_models": models})
     all_rejects = sorted([*rows.rejects, *((offset, *reject) for offset, reject in rejects.items())])
     reasons = Counter(f"reason.{reason}" for _, reason, _ in all_rejects)

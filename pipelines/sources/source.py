@@ -98,9 +98,14 @@ class Source:
         lacks = [ours for ours in self.usual if ours not in known]
         return ", ".join([*renamed, *([f"no {', '.join(lacks)} (NULL in its samples)"] if lacks else [])])
 
-    def published(self, raw: pa.Table, settings: IngestSettings = DEFAULTS) -> tuple[pa.Table, list[Fault]]:
-        """Raw rows as published columns, table[N] of the names and types in `PUBLISHED`, and the values that cannot be read."""
-        known = self.columns_read(raw.column_names, settings)
+    def published(
+        self, raw: pa.Table, columns_of_file: Sequence[str], settings: IngestSettings = DEFAULTS
+    ) -> tuple[pa.Table, list[Fault]]:
+        """Raw rows as published columns, table[N] of the names and types in `PUBLISHED`, and the values that cannot be read.
+
+        `raw` needs only those of a file's columns that are read.
+        """
+        known = self.columns_read(columns_of_file, settings)
         columns, faults = {}, list[Fault]()
         for ours, kind in PUBLISHED.items():
             if ours in known:

@@ -106,6 +106,12 @@ def test_re_laions_columns_in_lower_case_are_read(tmp_path: Path, source: str) -
     assert first["language"] == ("en" if source == "laion2b-en" else "de")
 
 
+def test_laions_original_release_is_known_from_the_whole_file_though_few_columns_are_read(tmp_path: Path) -> None:
+    uri = written(tmp_path, SAMPLE_ID=[1, 2], URL=URLS, TEXT=CAPTIONS, HEIGHT=[640, 300], WIDTH=[480, 200])
+    (first, second) = samples(uri, "laion2b-en", IngestSettings())
+    assert (first["width"], first["height"], second["width"], second["height"]) == (640, 480, 300, 200)
+
+
 def test_the_exact_name_is_read_where_case_alone_tells_two_columns_apart(tmp_path: Path) -> None:
     uri = written(tmp_path, url=["no", "no"], URL=URLS, TEXT=CAPTIONS)
     assert pairs_of(samples(uri, "laion2b-en", IngestSettings())) == (URLS, CAPTIONS)

@@ -202,6 +202,18 @@ def test_only_the_columns_that_are_read_come_from_a_parquet_file(tmp_path: Path)
     assert sorted(read_rows(str(path), laion, 0, 3, DEFAULTS).table.column_names) == ["TEXT", "URL", "WIDTH"]
 
 
+@pytest.mark.parametrize("more", ["SAMPLE_ID", "caption", "url", "width"])
+@pytest.mark.parametrize("source", sorted(sources()))
+def test_columns_that_are_not_read_may_still_tell_the_variant(tmp_path: Path, source: str, more: str) -> None:
+    chosen, path = source_named(source), tmp_path / "a.parquet"
+    numbers = {ours: pa.array([3 + place, 40]) for place, ours in enumerate(published_names(chosen)) if ours in NUMBERS}
+    table = with_pairs(chosen, 2, **numbers)
+    table = table if more in table.column_names else table.append_column(more, pa.array([1, 2]).cast(pa.string()))
+    pq.write_table(table, path)
+    read = to_samples(read_rows(str(path), chosen, 0, 2, DEFAULTS), chosen, Part(source, 0, 0, 2), DEFAULTS)
+    assert read.table.equals(ingested(chosen, table).table, check_metadata=True)
+
+
 @pytest.mark.parametrize("part_rows", [1, 7, 20, 33, 200])
 def test_a_row_group_that_parts_cut_is_decoded_once(tmp_path: Path, part_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     laion, path, groups = source_named("laion2b-en"), tmp_path / "a.parquet", list[int]()

@@ -94,6 +94,9 @@ def test_coyos_image_phash_is_kept_as_a_number() -> None:
     samples = ingested("coyo", pa.table({**raw, "image_phash": hashes})).table
     assert samples["image_phash"].to_pylist() == [255, 2**64 - 2, None, None, None]
     assert ingested("coyo", pa.table(raw)).table["image_phash"].null_count == 5
+    integers = pa.array([255, -2, None, 0, 2**62], pa.int64())
+    samples = ingested("coyo", pa.table({**raw, "image_phash": integers})).table
+    assert samples["image_phash"].to_pylist() == [255, 2**64 - 2, None, 0, 2**62]
 
 
 def test_laion_coco_trains_on_top_caption_and_keeps_the_alt_text() -> None:
@@ -340,7 +343,7 @@ TEXTS = st.one_of(st.none(), st.text("0123456789.eE+-nafi ", max_size=12), st.in
 @given(st.lists(TEXTS | st.floats(width=32).map(str), min_size=1))
 def test_a_number_written_as_text_is_read_and_any_other_text_is_a_fault(texts: list[str | None]) -> None:
     raw = pa.table({name: pa.array(texts, pa.string()) for name in ("link", "text", "w", "score")})
-    table, faults = SIZED.published(raw, IngestSettings())
+    table, faults = SIZED.published(raw, raw.column_names)
     reasons = {row: reason for row, reason, value in faults if value.startswith("w:")}
     for row, (text, width, score) in enumerate(
         zip(texts, table["width"].to_pylist(), table["aesthetic"].to_pylist(), strict=True)

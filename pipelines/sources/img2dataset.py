@@ -6,10 +6,27 @@ height are those of the original picture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipelines.sources.laion import MODELS, SCORE_NAMES
-from pipelines.sources.source import Source
+from pipelines.sources.settings import IngestSettings
+from pipelines.sources.source import Names, Source
 
 NAME = "img2dataset"
+
+
+def _names(columns: Sequence[str], settings: IngestSettings) -> Names:
+    # `width` and `height` in lower case are those of the resized image.
+    sizes = {ours: (f"original_{ours}", *{ours.upper()}.intersection(columns)) for ours in ("width", "height")}
+    return {
+        "url": "url",
+        "caption": ("caption", "TEXT"),
+        **sizes,
+        "language": "LANGUAGE",
+        "license": "LICENSE",
+        **SCORE_NAMES,
+    }
+
 
 SOURCES = [
     Source(
@@ -17,15 +34,7 @@ SOURCES = [
         ordinal=10,
         title="img2dataset",
         format="parquet",
-        names={
-            "url": "url",
-            "caption": ("caption", "TEXT"),
-            "width": ("original_width", "WIDTH"),
-            "height": ("original_height", "HEIGHT"),
-            "language": "LANGUAGE",
-            "license": "LICENSE",
-            **SCORE_NAMES,
-        },
+        names=_names,
         required=frozenset({"key", "status"}),
         models=MODELS,
     )

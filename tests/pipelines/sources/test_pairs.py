@@ -117,6 +117,19 @@ def test_the_exact_name_is_read_where_case_alone_tells_two_columns_apart(tmp_pat
     assert pairs_of(samples(uri, "laion2b-en", IngestSettings())) == (URLS, CAPTIONS)
 
 
+@pytest.mark.parametrize(
+    "sizes, width",
+    [
+        ({"width": [256, 256]}, None),
+        ({"width": [256, 256], "WIDTH": [640, 300]}, 640),
+        ({"width": [256, 256], "WIDTH": [640, 300], "original_width": [512, 300]}, 512),
+    ],
+)
+def test_img2datasets_sizes_are_never_those_of_the_resized_image(tmp_path: Path, sizes: dict, width: int | None) -> None:
+    uri = written(tmp_path, url=URLS, caption=CAPTIONS, key=["0", "1"], status=["success"] * 2, **sizes)
+    assert samples(uri, "img2dataset", IngestSettings())[0]["width"] == width
+
+
 def test_a_file_without_sizes_and_scores_is_read_and_said_so_in_one_line(tmp_path: Path) -> None:
     files = []
     for number in range(3):

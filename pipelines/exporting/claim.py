@@ -67,7 +67,7 @@ def claim(storage: Storage, name: str, out: Storage, *, force: bool) -> Claim:
         if note["root"] == storage.root:
             forget(storage, note["name"])
         note = {**note, "token": uuid.uuid4().hex}
-    foreign = _foreign(out, note["shards"] if note else {})
+    foreign = _foreign(out, note["shards"] if note else None)
     if foreign and not force:
         raise RequestError(
             f"--out {out.root} holds {len(foreign)} files like shards that export {name!r} did not write "
@@ -119,10 +119,10 @@ def _counts(shards: Iterable[str]) -> dict[str, int]:
     return counts
 
 
-def _foreign(out: Storage, own: Mapping[str, int]) -> list[str]:
-    """The files that are called like those of a dataset and are not among the export's own shards."""
+def _foreign(out: Storage, own: Mapping[str, int] | None) -> list[str]:
+    """The files that are called like those of a dataset and are not the export's own; `own` is None where none is."""
     files = [file for file in out.glob("*") if file == SUMMARY or shard_of(file)]
-    if own:
+    if own is not None:
         return [file for file in files if file != SUMMARY and not _is_own(shard_of(file) or "", own)]
     return files
 

@@ -53,7 +53,7 @@ MOST_RANKED = 1 << 20
 def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings, name: str, stage: int, claim: Claim) -> Outcome:
     """Plans of parts, shards, then each part's own rows, in a folder that the export has claimed.
 
-    RequestError while a filter has not judged every part, where no sample is kept, or where pictures are of several types and the
+    RequestError while a filter has not judged every part, or where pictures are of several types and the
     settings do not say what to do. A picture that is not what was fetched is left out, counted, and named as a failure.
     """
     _require_verdicts(storage, parts, ("stage1",) if stage == 1 else ("stage1", "stage2"))
@@ -66,8 +66,6 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
     planned = run_step(storage, plan, parts)
     if planned.failed:
         return planned
-    if not planned.counts["kept"]:
-        raise RequestError(f"stage {stage} keeps no sample with a picture; see `pairmill report` for where they were lost")
     types = _types(planned, settings)
     receipts = read_receipts(storage, plan.family, parts)
     inputs = fingerprint_of({str(part): receipt.digest for part, receipt in receipts.items()})

@@ -109,7 +109,7 @@ def test_relative_paths_start_at_the_recipe_and_those_of_options_at_the_working_
     loaded = load_recipe(str(recipe), ["score.clip_checkpoint=weights.safetensors"])
     assert loaded.export.out == str(recipe.parent / "shards")
     assert (loaded.fetch.blocked_urls, loaded.caption.model) == ("s3://bucket/urls", "/models/a")
-    assert loaded.score.clip_checkpoint == "weights.safetensors"
+    assert loaded.score.clip_checkpoint == str(Path("weights.safetensors").absolute())
 
 
 def test_without_sources_the_manifest_has_to_be_there(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_sentence_is_given_once_and_in_the_chosen_languages() -> None:
 
 
 def test_lessons_are_shards_like_any(tmp_path: Path) -> None:
-    rows = [(b"\xff\xd8" + bytes([i]), f"text {i}", {"language": "en"}) for i in range(12)]
+    rows = [(b"\xff\xd8\xff" + bytes([i]), f"text {i}", {"language": "en"}) for i in range(12)]
     shards = {"train": write_shards(rows, "train", 0, tmp_path)}
     (tmp_path / SUMMARY).write_bytes(summary_bytes(shards, {}))
     assert list(faults(str(tmp_path))) == []

@@ -48,13 +48,10 @@ def house(tmp_path: Path) -> Path:
     return tmp_path
 
 
-QUICK = {"A rule"}  # the others start Ray as often, and run in CI's second half
-PARAMETERS = [
-    pytest.param(checklist, id=checklist.name, marks=[] if checklist.name in QUICK else pytest.mark.slow)
-    for checklist in checklists()
-]
+PARAMETERS = [pytest.param(checklist, id=checklist.name) for checklist in checklists()]
 
 
+@pytest.mark.slow  # each starts Ray several times
 @pytest.mark.parametrize("checklist", PARAMETERS)
 def test_a_checklist_does_what_it_says(checklist: Checklist, house: Path) -> None:
     for file, after, text in checklist.files:

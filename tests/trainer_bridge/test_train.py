@@ -146,14 +146,8 @@ def losses(out: Path) -> dict[int, float]:
     return {row["step"]: row["loss"] for row in rows}
 
 
-@pytest.mark.parametrize(
-    "stage, steps",
-    [
-        ("contrastive", 60),
-        pytest.param("generative", 40, marks=pytest.mark.slow),
-        pytest.param("chat", 40, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage, steps", [("contrastive", 60), ("generative", 40), ("chat", 40)])
 def test_a_killed_training_resumes_as_if_it_had_never_stopped(shards: Path, tmp_path: Path, stage: str, steps: int) -> None:
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     finished = run(two_processes(shards, straight, stage))

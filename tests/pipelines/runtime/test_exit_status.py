@@ -22,7 +22,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from pipelines.runtime import command_line
 from pipelines.runtime.ray_start import init_ray
-from pipelines.sources.files import expand
+from pipelines.sources.patterns import expand
 from tests.support.s3 import free_port
 from tests.support.serving import serving
 

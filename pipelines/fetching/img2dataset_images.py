@@ -10,6 +10,7 @@ from typing import IO, Any, NamedTuple
 import fsspec
 
 from infra.compat.content import content_digest
+from infra.compat.errors import RequestError
 from pipelines.sources.files import stamp_of
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff")
@@ -36,7 +37,7 @@ def open_images(uri: str) -> Iterator[tuple[Mapping[str, Place], Callable[[Place
                 data: bytes = handle.read(place.length)
                 return data
 
-            yield {key: Place(tar, *rest) for key, rest in _members(handle).items()}, read_member
+            yield {key: Place(tar, *rest) for key, rest in _members(tar, handle).items()}, read_member
     else:
         places = {}
         for file in _files(uri):
@@ -75,14 +76,17 @@ def _files(uri: str) -> list[dict[str, Any]]:
     return sorted(files, key=lambda file: str(file["name"]))
 
 
-def _members(handle: IO[bytes]) -> dict[str, tuple[int, int]]:
-    """Key → (offset, length) of each image in a tar."""
+def _members(uri: str, handle: IO[bytes]) -> dict[str, tuple[int, int]]:
+    """Key → (offset, length) of each image in a tar; RequestError for a broken one."""
     places = {}
-    with tarfile.open(fileobj=handle, mode="r:") as tar:
-        for member in tar:
-            key, is_image = _key(member.name)
-            if member.isfile() and is_image:
-                places[key] = (member.offset_data, member.size)
+    try:
+        with tarfile.open(fileobj=handle, mode="r:") as tar:
+            for member in tar:
+                key, is_image = _key(member.name)
+                if member.isfile() and is_image:
+                    places[key] = (member.offset_data, member.size)
+    except tarfile.TarError as error:
+        raise RequestError(f"{uri} is a broken tar ({error}); copy it again, or let img2dataset write it again") from None
     return places
 
 

@@ -10,10 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from infra.compat.errors import RequestError
 from pipelines import export, fetch, ingest, stage1
 from pipelines.fetching.errors import ERRORS
-from pipelines.fetching.img2dataset_output import error_of
+from pipelines.fetching.img2dataset_output import error_of, read_output
+from pipelines.fetching.part import samples_without_result
+from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest import connect
+from pipelines.manifest.parts import Part
+from pipelines.manifest.storage import Storage
 from sharding.index import read_dataset
 from sharding.reader import ShardReader
 
@@ -96,6 +101,22 @@ def test_its_images_are_used_without_a_request(output: Path, tmp_path: Path, ray
     reader = ShardReader(read_dataset(str(tmp_path / "out")), "train")
     stored = {sample.text: sample.image for sample in (reader.read(0, row) for row in range(reader.sizes()[0]))}
     assert stored == {"a red field": field("red"), "a green field": field("green")}
+    # The tar is written again: what was fetched is no longer there, and nothing else is exported in its place.
+    tar = output / "00000.tar"
+    tar.write_bytes(tar.read_bytes().replace(field("red"), field("navy").ljust(len(field("red")), b"\0")))
+    again = export.main([*root, "--stage", "1", "--name", "again", "--out", str(tmp_path / "again")])
+    assert again["lost"] == 1 and "1 changed" in again["failed"][f"file://{tar}"]
+    part = Part("img2dataset", 0, 0, 7)
+    assert samples_without_result(Storage(root[1]), part) == 7
+    assert fetch.main(root)["ran"] == 1 and samples_without_result(Storage(root[1]), part) == 0
+    assert export.main([*root, "--stage", "1", "--name", "again", "--out", str(tmp_path / "again")])["failed"] == {}
+
+
+@pytest.mark.parametrize("broken", [b"", b"no tar at all " * 100, b"\0" * 300])
+def test_a_broken_tar_is_named(output: Path, broken: bytes) -> None:
+    (output / "00000.tar").write_bytes(broken)
+    with pytest.raises(RequestError, match=r"00000\.tar is a broken tar .*; copy it again"):
+        read_output(f"file://{output / '00000.parquet'}", 0, 7, FetchSettings(), lambda number: None)
 
 
 def test_a_missing_tar_fails_the_part_and_is_named(output: Path, tmp_path: Path, ray_session: None) -> None:

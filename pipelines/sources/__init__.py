@@ -8,7 +8,8 @@ published.py      our columns, and how their values are read
 patterns.py       which files paths, folders and patterns name
 files.py          published files: format, columns, row count, and runs of rows
 parquet_files.py  parquet, with only the columns that are needed
-text_files.py     text formats, recognised by their first rows
+text_files.py     text formats: columns, row count, and runs of rows
+text_forms.py     what a text file is, by its first rows
 text_streams.py   bytes, compressed or not and in any usual encoding, as lines of text
 records.py        lines as records: csv, tsv, JSON
 rows.py           a run of rows as read

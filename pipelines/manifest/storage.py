@@ -109,13 +109,11 @@ class Storage:
         raise AssertionError  # count() does not end
 
     def _link(self, data: bytes, path: str) -> None:
-        temporary, target = self._temporary(), Path(self.full(path))
-        temporary.write_bytes(data)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with self._temporary() as temporary:
+            temporary.write_bytes(data)
+            target = Path(self.full(path))
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.hardlink_to(temporary)
-        finally:
-            temporary.unlink()
 
     def adopt(self, local: Path, path: str) -> None:
         """Moves a finished local file to `path`, whole."""
@@ -127,22 +125,26 @@ class Storage:
             shutil.move(local, temporary)
             temporary.chmod(0o644)  # temporary files are born private
 
-    def _temporary(self) -> Path:
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """A temporary file, of which nothing is left when the block ends."""
         # One folder below the root: the same file system, so that the last step is a rename.
         folder = Path(self.full(".tmp"))
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / uuid.uuid4().hex
+        temporary = folder / uuid.uuid4().hex
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @contextmanager
     def _landing(self, path: str) -> Iterator[Path]:
-        """A temporary file that is moved to `path` when the block ends, and removed where that fails."""
-        temporary, target = self._temporary(), Path(self.full(path))
-        try:
+        """A temporary file that is moved to `path` when the block ends, unless that raises."""
+        with self._temporary() as temporary:
             yield temporary
+            target = Path(self.full(path))
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def read(self, path: str) -> bytes:
         """The bytes at `path`; FileNotFoundError when there are none."""

@@ -17,6 +17,10 @@ def write(storage: Storage, path: str) -> None:
     storage.write(path, b"data")
 
 
+def create(storage: Storage, path: str) -> None:
+    assert storage.create(path, b"data")
+
+
 def write_parquet(storage: Storage, path: str) -> None:
     storage.write_parquet(path, pa.table({"a": [1]}))
 
@@ -33,7 +37,7 @@ def write_images(storage: Storage, path: str) -> None:
     write_tar(storage, spool, ["0"], path, [Result("ok", None)])
 
 
-WRITES = [write, write_parquet, adopt, write_images]
+WRITES = [write, create, write_parquet, adopt, write_images]
 
 
 def files_in(folder: Path) -> list[Path]:

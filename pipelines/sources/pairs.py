@@ -7,13 +7,9 @@ caption = ["alt", "title"]    # the first that a file has
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from pipelines.sources.source import Names, Source
 
-from infra.compat.errors import RequestError
-from pipelines.sources.settings import IngestSettings
-from pipelines.sources.source import Names, Source, first_column
-
-USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
+USUAL_NAMES: Names = {
     "url": ("url", "image_url", "img_url", "imageurl", "image_link", "link", "src", "uri"),
     "caption": ("caption", "text", "alt", "alt_text", "description", "title"),
     "width": ("original_width", "width", "image_width"),
@@ -23,20 +19,14 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _names(columns: Sequence[str], settings: IngestSettings) -> Names:
-    for ours, theirs in settings.columns.items():
-        if columns and first_column(theirs, columns) is None:
-            raise RequestError(f"ingest.columns.{ours} is {theirs!r}, but a file has {', '.join(columns)}; name one of these")
-    return {**USUAL_NAMES, **settings.columns}
-
-
 SOURCES = [
     Source(
         name="pairs",
         ordinal=11,
         title="pairs",
         format="parquet",
-        names=_names,
+        names=USUAL_NAMES,
+        is_mapped=True,
         fix='name its columns in the recipe: [ingest.columns] url = "…", caption = "…"',
     )
 ]

@@ -39,6 +39,7 @@ class Source:
     language  of all its captions, where it is one
     columns   url and caption, in the order of a tsv without a header; empty where the file names its columns
     models    published score → the model behind it, for the file's footer
+    is_mapped whether the setting `ingest.columns` names its columns, before `names` does
     fix       what to do about a file that lacks a column
     """
 
@@ -52,6 +53,7 @@ class Source:
     language: str | None = None
     columns: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
+    is_mapped: bool = False
     fix: str = "check SOURCE or the file"
 
     def __post_init__(self) -> None:
@@ -67,8 +69,9 @@ class Source:
     def require_columns(self, columns: Sequence[str], where: str, settings: IngestSettings = DEFAULTS) -> None:
         """Raises RequestError naming the columns a file lacks."""
         known, names = self.columns_read(columns, settings), self._names(columns, settings)
-        needed = [_first(names[ours]) for ours in ("url", "caption") if ours not in known]
-        missing = sorted([*needed, *(name for name in self.required if first_column((name,), columns) is None)])
+        needed = dict.fromkeys(["url", "caption", *(settings.columns if self.is_mapped else ())])
+        unknown = [_first(names[ours]) for ours in needed if ours not in known]
+        missing = sorted([*unknown, *(name for name in self.required if first_column((name,), columns) is None)])
         if missing:
             raise RequestError(
                 f"{where} has no column {', '.join(missing)} (it has {', '.join(columns) or 'none'}), "
@@ -123,7 +126,8 @@ class Source:
         return {ours: self.models[theirs] for ours, (_, theirs) in known.items() if theirs in self.models}
 
     def _names(self, columns: Sequence[str], settings: IngestSettings) -> Names:
-        return self.names(columns, settings) if callable(self.names) else self.names
+        names = self.names(columns, settings) if callable(self.names) else self.names
+        return {**names, **settings.columns} if self.is_mapped else names
 
 
 def first_column(names: str | tuple[str, ...], columns: Sequence[str]) -> Column | None:

@@ -63,12 +63,12 @@ def test_columns_of_a_recipe_come_before_usual_names(tmp_path: Path) -> None:
         (
             {"url": URLS, "text": CAPTIONS},
             {"caption": "b"},
-            "ingest.columns.caption is 'b', but a file has url, text; name one of these",
+            r"has no column b \(it has url, text\), so it is no pairs file; name its columns in the",
         ),
         (
             {"url": URLS, "URL": URLS, "text": CAPTIONS},
             {"url": "Url"},
-            "ingest.columns.url is 'Url', but a file has url, URL, text",
+            r"has no column Url \(it has url, URL, text\)",
         ),
     ],
 )
@@ -84,6 +84,44 @@ def test_a_table_whose_columns_cannot_be_told_is_refused_in_one_line(
 def test_a_column_that_is_not_ours_is_refused_with_the_nearest() -> None:
     with pytest.raises(RequestError, match="captoin is no published column; did you mean 'caption'"):
         load_recipe(None, ['ingest.columns.captoin="text"'])
+
+
+MAPPED = IngestSettings(columns={"url": "link", "caption": "words", "width": "w"})
+FILES = {
+    "csv": 'id,link,words,w\n1,http://a/1,"a fox, red",640\n2,http://a/2,a dog,wide\n3,http://a/3,a cat,\n',
+    "tsv": "id\tlink\twords\tw\n1\thttp://a/1\ta fox, red\t640\n2\thttp://a/2\ta dog\twide\n3\thttp://a/3\ta cat\tNaN\n",
+    "jsonl": """{"link": "http://a/1", "words": "a fox, red", "w": 640}
+{"link": "http://a/2", "words": "a dog", "w": "wide"}
+{"link": "http://a/3", "words": "a cat", "w": null}
+""",
+}
+
+
+@pytest.mark.parametrize("format", FILES)
+def test_pairs_in_text_files_are_mapped_too(tmp_path: Path, format: str) -> None:
+    (tmp_path / "pairs").write_text(FILES[format])
+    rows = samples(str(tmp_path / "pairs"), "pairs", MAPPED)
+    assert [(row["url"], row["caption"], row["width"]) for row in rows] == [
+        ("http://a/1", "a fox, red", 640),
+        ("http://a/3", "a cat", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "row, reason",
+    [
+        (r'{"link": "http://a/2", "words": "x \ud800 y", "w": 1}', "invalid_utf8"),
+        (r'{"link": "http://a/\udc80", "words": "x", "w": 1}', "invalid_utf8"),
+        ('{"link": "http://a/2", "words": "x", "w": 99999999999}', "out_of_range"),
+        ('{"link": "http://a/2", "words": "x", "w": true}', "not_a_number"),
+    ],
+)
+def test_a_bad_value_in_json_costs_its_row(tmp_path: Path, row: str, reason: str) -> None:
+    (tmp_path / "pairs").write_text(FILES["jsonl"].replace('{"link": "http://a/2", "words": "a dog", "w": "wide"}', row))
+    chosen, uri = source_named("pairs"), str(tmp_path / "pairs")
+    result = to_samples(read_rows(uri, chosen, 0, 3, MAPPED), chosen, Part("pairs", 0, 0, 3), MAPPED)
+    assert len(result.table) == 2
+    assert result.other_families["rejects"]["reason"].to_pylist() == [reason]
 
 
 @pytest.mark.parametrize("source", ["cc3m", "cc12m", "sbu", "wukong"])

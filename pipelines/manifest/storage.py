@@ -73,8 +73,9 @@ class Storage:
             raise RequestError(f"{self.root} is not writable ({reason}); name a folder or bucket that is") from None
         if self.is_local:
             for stale in Path(self.full(".tmp")).iterdir():
-                if time.time() - stale.stat().st_mtime > STALE_SECONDS:
-                    stale.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # another job moved its file into place
+                    if time.time() - stale.stat().st_mtime > STALE_SECONDS:
+                        stale.unlink()
 
     def require_readable(self) -> None:
         """Raises the error of listing the root, which patterns pass over; no error where there is no root."""

@@ -77,3 +77,10 @@ def test_what_a_killed_process_left_is_removed_by_a_later_job(tmp_path: Path) ->
         os.utime(tmp_path / ".tmp" / name, (time.time() - age,) * 2)
     storage.require_writable()
     assert [path.name for path in files_in(tmp_path / ".tmp")] == ["new"]
+
+
+def test_a_job_starts_while_another_moves_its_files_into_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(str(tmp_path))
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: [*listed(folder), folder / "moved since it was listed"])
+    storage.require_writable()

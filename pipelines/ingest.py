@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--join-tags", nargs="+", action="extend", default=[], metavar="FILE", help=what)
     what = "unregister these files of SOURCE and remove all that was made of them; nothing is ingested"
     parser.add_argument("--remove", nargs="+", action="extend", default=[], metavar="FILE", help=what)
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)  # files may follow options
     recipe = recipe_of(options)
     if options.remove:
         if not options.source or options.files or options.join_tags:

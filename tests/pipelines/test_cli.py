@@ -53,7 +53,7 @@ def files(folder: Path) -> None:
     pq.write_table(pa.table(GOOD), folder / "good.parquet")
     pq.write_table(pa.table({name: GOOD[name] for name in ("URL", "WIDTH", "HEIGHT")}), folder / "no_text.parquet")
     (folder / "empty.parquet").touch()
-    (folder / "csv.parquet").write_text("url,caption\na,b\n")
+    (folder / "csv.parquet").write_text("link,title\na,b\n")
     (folder / "blocked").write_text("a file where a folder should be")
 
 
@@ -62,7 +62,7 @@ def files(folder: Path) -> None:
     [
         (["ingest", "laion2b-en", "F/no_text.parquet"], "has no column TEXT"),
         (["ingest", "laion2b-en", "F/empty.parquet"], "is empty"),
-        (["ingest", "laion2b-en", "F/csv.parquet"], "is not parquet"),
+        (["ingest", "laion2b-en", "F/csv.parquet"], "has no column TEXT, URL (it has link, title)"),
         (["ingest", "laion2b-en", "F/nothing.parquet"], "no such file"),
         (["ingest", "laion2ben", "F/good.parquet"], "did you mean 'laion2b-en'"),
         (["ingest", "laion2b-en", "F/good.parquet", "--root", "F/blocked"], "is not writable"),

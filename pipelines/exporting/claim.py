@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.compat.errors import RequestError
+from infra.compat.paths import absolute
 from pipelines.manifest.storage import Storage
 from sharding.layout import SUMMARY, index_file, receipt_file, shard_name, shard_of, split_of, tar_file
 
@@ -105,7 +106,7 @@ def _read(storage: Storage, path: str) -> Any:
 def _note_of_earlier_version(storage: Storage, name: str, out: Storage) -> dict[str, Any] | None:
     """What the note would say of shards that this manifest exported here before there were notes."""
     latest = _read(storage, LATEST)
-    if not latest or latest["family"] != f"shards_{name}" or latest["uri"] != out.root:
+    if not latest or latest["family"] != f"shards_{name}" or absolute(latest["uri"]) != out.root:
         return None
     names = (path.removeprefix("receipts/").removesuffix(".json") for path in out.glob(receipt_file("*")))
     return {"token": uuid.uuid4().hex, "shards": _counts(names)}

@@ -19,7 +19,7 @@ PART_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of a source: its place in the source for ever, rows, bytes, and a stamp that changes with its content."""
+    """A file of a source: its permanent place in the source, rows, bytes, and a stamp that changes with its content."""
 
     uri: str
     ordinal: int

@@ -98,10 +98,11 @@ def test_a_moved_folder_and_a_moved_root_stay_ours(tmp_path: Path) -> None:
     assert claim(moved_root, "stage1", moved_out, force=False).shards == {"train": 1}
 
 
-def test_shards_of_an_earlier_version_are_known(tmp_path: Path) -> None:
+def test_shards_of_an_earlier_version_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, out = Storage(str(tmp_path / "root")), Storage(str(tmp_path / "out"))
     write_shards(out, {"train": 3, "heldout": 1})
-    root.write_json("exports/latest.json", {"family": "shards_stage1", "uri": out.root, "shards": 4})
+    monkeypatch.chdir(tmp_path)  # earlier versions noted relative paths as they were given
+    root.write_json("exports/latest.json", {"family": "shards_stage1", "uri": "out", "shards": 4})
     assert claim(root, "stage1", out, force=False).shards == {"train": 3, "heldout": 1}
 
 

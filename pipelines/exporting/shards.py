@@ -79,7 +79,7 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
         return Outcome(planned.counts, len(parts), len(items), failed)
     shards = [shard for shards in splits.values() for shard in shards]
     claim.out.write(SUMMARY, summary_bytes(splits, {"stage": stage, "seed": settings.seed, "plan": inputs}))
-    claim.remove_beyond({split: len(shards) for split, shards in splits.items()})
+    claim.remove_beyond(Counter(item["split"] for item in items))
     outcome = _scatter(storage, parts, name, shards, lost, claim.out)
     storage.write_json(LATEST, {"family": f"shards_{name}", "uri": claim.out.root, "shards": len(shards)})
     outcome.counts.update({"shards": len(shards), "bytes": sum(shard.bytes for shard in shards)})
@@ -181,7 +181,7 @@ def _write_shards(
             failed[label] = error
     splits: dict[str, list[Shard]] = {}
     for item in items:
-        if item["label"] in done:
+        if item["label"] in done and done[item["label"]]["shard"]["samples"]:
             splits.setdefault(item["split"], []).append(Shard(**done[item["label"]]["shard"]))
     return splits, {label: receipt["lost"] for label, receipt in sorted(done.items()) if receipt.get("lost")}, failed
 
@@ -197,7 +197,10 @@ def _write_shard(
         samples = _samples(storage, rows, item["pictures"], item["types"], lost, reporter)
         shard = asdict(write_shard(Path(folder), label, samples))
         for file in (tar_file(label), index_file(label)):
-            out.adopt(Path(folder) / file, file)
+            if shard["samples"]:
+                out.adopt(Path(folder) / file, file)
+            else:  # all of its samples are lost; readers refuse an empty shard
+                out.remove([file])
     receipt = {"fingerprint": item["fingerprint"], "shard": shard, "lost": lost}
     out.write_json(receipt_file(label), receipt)
     return receipt

@@ -89,6 +89,10 @@ def test_an_export_owns_its_shards_and_exports_what_was_fetched(tmp_path: Path, 
     replace_picture(storage, place, jpeg("green"))
     assert exported(storage.root, tmp_path / "second", 10, "--name", "second")["lost"] == 1
     assert set(captions(tmp_path / "second")) == KEPT
+    # Of a shard whose samples are all lost there is no tar.
+    assert exported(storage.root, tmp_path / "single", 1, "--name", "single")["shards"] == 5
+    names = [shard.name for shard in read_dataset(str(tmp_path / "single")).shards("train")]
+    assert sorted(path.stem for path in (tmp_path / "single").glob("*.tar")) == names and len(names) == 5
     precious = out / "train-000001.tar"
     precious.write_bytes(b"precious")
     with pytest.raises(

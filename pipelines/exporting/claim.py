@@ -19,6 +19,7 @@ from sharding.layout import SUMMARY, index_file, receipt_file, shard_name, shard
 
 NOTE = "receipts/export.json"
 LATEST = "exports/latest.json"
+NAMED = 3  # of the files of others, in an error
 FILES = (tar_file, index_file, receipt_file)
 
 
@@ -70,9 +71,10 @@ def claim(storage: Storage, name: str, out: Storage, *, force: bool) -> Claim:
         note = {**note, "token": uuid.uuid4().hex}
     foreign = _foreign(out, note["shards"] if note else None)
     if foreign and not force:
+        more = f" and {len(foreign) - NAMED} more" if len(foreign) > NAMED else ""
         raise RequestError(
-            f"--out {out.root} holds {len(foreign)} files like shards that export {name!r} did not write "
-            f"({', '.join(foreign[:3])} …); give another folder, or --force to replace them"
+            f"--out {out.root} holds {', '.join(foreign[:NAMED])}{more}, which export {name!r} did not write; give another "
+            "folder, or --force to replace what it holds"
         )
     shards = dict(note["shards"]) if note else {}
     for file in foreign:

@@ -59,13 +59,13 @@ def run(command: list[str], more: dict[str, str]) -> None:
 
 
 def contents(fs: fsspec.AbstractFileSystem, root: str, out: str) -> dict[str, str]:
-    """sha256 of everything that must not depend on how often a run was killed; receipts without their times."""
+    """sha256 of everything that must not depend on how often a run was killed; receipts without times, and whose folder it is."""
     found = {}
     for path in [path for folder in COMPARED for path in fs.find(f"{root}/{folder}")] + fs.find(out):
         data, name = fs.cat_file(path), path.rpartition("mill/")[2] if "mill/" in path else path
         if path.endswith(".json") and "receipts" in path:
             kept = json.loads(data)
-            data = json.dumps({key: kept[key] for key in kept if key not in ("seconds", "finished_at")}).encode()
+            data = json.dumps({key: kept[key] for key in kept if key not in ("seconds", "finished_at", "root", "token")}).encode()
         found[name] = hashlib.sha256(data).hexdigest()
     return found
 

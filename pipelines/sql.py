@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from infra.compat.errors import RequestError
 from pipelines.runtime.exit_status import DONE, failures_in_one_line
@@ -68,31 +70,64 @@ def answer(root: str, query: str, format: str) -> None:
 def _write(table: pa.Table, format: str) -> None:
     import json
 
+    import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
 
-    if format == "parquet":
-        pyarrow.parquet.write_table(table, sys.stdout.buffer)
-    elif format == "csv":
-        pyarrow.csv.write_csv(_without_lists(table), sys.stdout.buffer)
-    else:
-        for row in table.to_pylist():
-            sys.stdout.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+    if format == "json":
+        names = _distinct(table.column_names)
+        for row in table.rename_columns(names).to_pylist():
+            sys.stdout.write(json.dumps(_json_value(row), ensure_ascii=False, default=str) + "\n")
+        return
+    try:
+        if format == "parquet":
+            pyarrow.parquet.write_table(table, sys.stdout.buffer)
+        else:
+            pyarrow.csv.write_csv(_without_nested(table), sys.stdout.buffer)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        cause = " ".join(str(error).split())
+        raise RequestError(f"{format} cannot hold an answer like this ({cause}); cast the column to varchar") from None
 
 
-def _without_lists(table: pa.Table) -> pa.Table:
-    """Lists as JSON text: csv has none."""
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names of the columns, a repeated one with a number behind it: `a`, `a_1`. A JSON object holds a name once."""
+    distinct: list[str] = []
+    for name in names:
+        numbered, number = name, 0
+        while numbered in distinct:
+            number += 1
+            numbered = f"{name}_{number}"
+        distinct.append(numbered)
+    return distinct
+
+
+def _json_value(value: Any) -> Any:
+    """A value as JSON has it: sums of integers, which are decimals in Arrow, are numbers; NaN and infinities are null."""
+    if isinstance(value, dict):
+        return {str(name): _json_value(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_json_value(inner) for inner in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _without_nested(table: pa.Table) -> pa.Table:
+    """Lists, structs and maps as JSON text: csv has none."""
     import json
 
     import pyarrow as pa
 
-    columns = {
-        name: pa.array([None if v is None else json.dumps(v, ensure_ascii=False) for v in column.to_pylist()], pa.string())
-        if pa.types.is_list(column.type)
+    columns = [
+        pa.array(
+            [None if v is None else json.dumps(_json_value(v), ensure_ascii=False, default=str) for v in column.to_pylist()],
+            pa.string(),
+        )
+        if pa.types.is_nested(column.type)
         else column
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-    return pa.table(columns)
+        for column in table.columns
+    ]
+    return pa.table(columns, names=table.column_names)
 
 
 if __name__ == "__main__":

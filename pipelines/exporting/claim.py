@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from infra.compat.errors import RequestError
@@ -57,10 +58,10 @@ class Claim:
 
 def claim(storage: Storage, name: str, out: Storage, *, force: bool) -> Claim:
     """The folder as this export's own; RequestError where it holds what the export did not write, unless `force`d."""
-    note, own = _read(out, NOTE), _read(storage, _own(name))
+    note, own = _note(out), _read(storage, _own(name))
     if note is None:
         note = _note_of_earlier_version(storage, name, out)
-    elif own is None or own["token"] != note["token"]:
+    elif own is None or own["token"] != note["token"] or _is_copied(storage, name, note):
         if not force:
             raise RequestError(
                 f"--out {out.root} holds export {note['name']!r} of {note['root']}, not {name!r} of {storage.root}; give another "
@@ -103,6 +104,30 @@ def _own(name: str) -> str:
 
 def _read(storage: Storage, path: str) -> Any:
     return storage.read_json(path) if storage.exists(path) else None
+
+
+def _note(out: Storage) -> dict[str, Any] | None:
+    """The note in the folder; RequestError where it is none of ours."""
+    if not out.exists(NOTE):
+        return None
+    note = out.read_json(NOTE)
+    if not (isinstance(note, dict) and {"token", "name", "root", "shards"} <= note.keys() and isinstance(note["shards"], dict)):
+        raise RequestError(f"{out.full(NOTE)} is no note of an export; give another folder, or delete the file")
+    return note
+
+
+def _is_copied(storage: Storage, name: str, note: Mapping[str, Any]) -> bool:
+    """Whether the manifest is a copy of the one that owns the folder, which is still there; a moved one is not."""
+    if note["root"] == storage.root or note["name"] != name:
+        return False
+    first = Storage(note["root"])
+    if first.is_local and storage.is_local and Path(first.base).resolve() == Path(storage.base).resolve():
+        return False
+    try:
+        own = _read(first, _own(name))
+    except (OSError, ImportError, RequestError):  # it is gone, or cannot be asked
+        return False
+    return bool(own and own["token"] == note["token"])
 
 
 def _note_of_earlier_version(storage: Storage, name: str, out: Storage) -> dict[str, Any] | None:

@@ -116,6 +116,8 @@ def remove_files(storage: Storage, source: str, names: Iterable[str]) -> None:
     records = {identity_of(record["uri"]): record for record in read_records(storage, _folder(source), removed=True)}
     chosen: dict[int, Record] = {}
     for name in names:
+        if not name.strip():
+            raise RequestError("--remove has an empty name, as where a shell's variable is not set; name files of the source")
         named = _named(records, identity_of(name))
         if not named:
             known = [record["uri"] for record in records.values() if not record.get("removed")]

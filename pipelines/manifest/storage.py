@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import itertools
 import json
@@ -181,8 +182,10 @@ class Storage:
 
     def glob(self, pattern: str) -> list[str]:
         """The files that match `pattern`, sorted, relative to the root."""
+        if self.is_local:
+            return sorted(glob.glob(pattern, root_dir=self.base))  # noqa: PTH207 Path.glob() would list hidden files
         self.fs.invalidate_cache()
-        return sorted(found[len(self.base) + 1 :] for found in self.fs.glob(self.full(pattern)))
+        return sorted(found[len(self.base) + 1 :] for found in self.fs.glob(f"{glob.escape(self.base)}/{pattern}"))
 
     def move(self, folder: str, target: str) -> None:
         """Moves a folder of files: by one rename on a folder, file by file elsewhere; one that is gone is no error."""

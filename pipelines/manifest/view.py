@@ -9,6 +9,7 @@ query that does not bind over the narrower one is run as it is.
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -83,7 +84,7 @@ class ManifestView:
             raise RequestError(
                 f"{storage.root} was written by an earlier version; run `pairmill status` once, which moves its folders"
             )
-        self.present = {path.split("/")[1] for path in storage.glob("manifest/*/source=*")}
+        self.present = {path.split("/")[1] for path in storage.glob("manifest/*/source=*/*.parquet")}
         latest = storage.read_json("exports/latest.json")["family"] if storage.exists("exports/latest.json") else SHARDS
         self.shards = latest if latest in self.present else SHARDS
         self.more_scores = read_score_columns(storage)
@@ -173,7 +174,7 @@ class ManifestView:
         if family not in self.present:
             return None
         scheme = "" if storage.is_local else storage.root.split("://")[0] + "://"
-        return scheme + storage.full(f"manifest/{family}/source=*/*.parquet")
+        return f"{scheme}{glob.escape(storage.base)}/manifest/{family}/source=*/*.parquet"
 
 
 def connect(root: str) -> Any:

@@ -234,6 +234,27 @@ def test_every_format_gives_the_same_rows(manifest: str) -> None:
     assert pq.read_table(pa.BufferReader(data)).to_pylist() == rows
 
 
+def test_any_answer_is_written_or_refused_in_one_line(manifest: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    def answer(query: str, format: str) -> str:
+        try:
+            sql.main(["--root", manifest, "--format", format, query])
+        except SystemExit as stopped:
+            assert stopped.code == 2
+            return capfdbinary.readouterr().err.decode()
+        sys.stdout.flush()
+        return capfdbinary.readouterr().out.decode(errors="replace")
+
+    assert answer("select source, source, sum(sample_id) as n from manifest group by 1", "json") == (
+        '{"source": "coyo", "source_1": "coyo", "n": 3}\n'
+    )
+    assert answer("select 'nan'::float as x, 1 / 0 as y, 1.5::decimal(5, 2) as z", "json") == '{"x": null, "y": null, "z": 1.5}\n'
+    nested = answer("select {'a': [1]} as s, map {'k': 1} as m, 1 as a, 2 as a", "csv")
+    assert nested == '"s","m","a","a"\n"{""a"": [1]}","[[""k"", 1]]",1,2\n'
+    assert '""caption"": ""quote' in answer("select m from manifest m order by sample_id desc", "csv")
+    for format, query in (("csv", "select interval 1 day"), ("parquet", "select interval 1 day"), ("csv", "select '101'::bit")):
+        assert re.fullmatch(rf"pairmill sql: {format} cannot hold .*; cast the column to varchar\n", answer(query, format))
+
+
 def test_a_wrong_query_is_one_line_and_exit_2(manifest: str) -> None:
     for query, message in (("select captoin from manifest", "caption"), ("selec", "syntax error")):
         done = run("sql", "--root", manifest, query)

@@ -1,5 +1,6 @@
 """An export overwrites and removes nothing that it did not write."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,35 @@ def test_an_export_is_forgotten_with_its_receipts_and_no_other(tmp_path: Path) -
         "receipts/shards_stage2/source=coyo/a.json",
     ]
     assert root.exists("exports/latest.json")
+
+
+def test_a_copied_root_is_another_while_the_first_is_there(tmp_path: Path) -> None:
+    root, out = Storage(str(tmp_path / "root")), Storage(str(tmp_path / "out"))
+    claim(root, "stage1", out, force=False).extend({"train": 1})
+    write_shards(out, {"train": 1})
+    shutil.copytree(tmp_path / "root", tmp_path / "copy")
+    (tmp_path / "link").symlink_to(tmp_path / "root")
+    copy, link = Storage(str(tmp_path / "copy")), Storage(str(tmp_path / "link"))
+    with pytest.raises(RequestError, match=f"holds export 'stage1' of {root.root}, not 'stage1' of {copy.root}"):
+        claim(copy, "stage1", out, force=False)
+    assert claim(link, "stage1", out, force=False).shards == {"train": 1}
+    claim(copy, "stage1", out, force=True)
+    with pytest.raises(RequestError, match=f"holds export 'stage1' of {copy.root}"):
+        claim(root, "stage1", out, force=False)
+    shutil.rmtree(tmp_path / "copy")
+    assert claim(root, "stage2", Storage(str(tmp_path / "other")), force=False).shards == {}
+
+
+@pytest.mark.parametrize("note", ["[]", "3", "null", "{}", '{"token": "t", "name": "stage1", "root": "/r", "shards": 1}'])
+def test_a_note_that_is_none_is_refused(tmp_path: Path, note: str) -> None:
+    out = Storage(str(tmp_path / "out"))
+    out.write("receipts/export.json", note.encode())
+    with pytest.raises(RequestError, match=r"out/receipts/export\.json is no note of an export; give another folder"):
+        claim(Storage(str(tmp_path / "root")), "stage1", out, force=False)
+
+
+def test_the_name_of_the_folder_is_no_pattern(tmp_path: Path) -> None:
+    out = Storage(str(tmp_path / "out[1]"))
+    out.write("train-000000.tar", b"precious")
+    with pytest.raises(RequestError, match=r"holds 1 files like shards"):
+        claim(Storage(str(tmp_path / "root")), "stage1", out, force=False)

@@ -84,3 +84,14 @@ def test_a_job_starts_while_another_moves_its_files_into_place(tmp_path: Path, m
     listed = Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda folder: [*listed(folder), folder / "moved since it was listed"])
     storage.require_writable()
+
+
+@pytest.mark.parametrize("name", ["r[1]", "r*", "r?", "it's [a-z]"])
+def test_a_root_is_no_pattern(tmp_path: Path, name: str) -> None:
+    for folder in (name, "r1", "rx", "it's b"):
+        Storage(str(tmp_path / folder)).write(f"kept/{folder[0]}/file.json", b"{}")
+    assert Storage(str(tmp_path / name)).glob("kept/*/*.json") == [f"kept/{name[0]}/file.json"]
+    memory = Storage(f"memory://{tmp_path}/{name}")
+    memory.write("kept/file.json", b"{}")
+    Storage(f"memory://{tmp_path}/r1").write("kept/other.json", b"{}")
+    assert memory.glob("kept/*") == ["kept/file.json"]

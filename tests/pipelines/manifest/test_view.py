@@ -107,6 +107,23 @@ def test_a_query_of_one_family_and_the_sources_joins_nothing(storage: Storage) -
     assert sum(row[2] for row in connect(storage.root).sql(query).fetchall()) == 60
 
 
+def test_a_family_all_parts_of_which_were_removed_is_empty(storage: Storage) -> None:
+    storage.remove(storage.glob("manifest/stage1/*/*"))
+    query = "select count(*), count(stage1_keep), (select count(*) from stage1) from manifest"
+    assert connect(storage.root).sql(query).fetchall() == [(60, 0, 0)]
+    storage.remove(storage.glob("manifest/*/*/*"))
+    assert connect(storage.root).sql(query).fetchall() == [(0, 0, 0)]
+
+
+def test_the_name_of_the_root_is_no_pattern(storage: Storage) -> None:
+    for name in ("r[1]", "r1", "r*"):
+        copy = Storage(f"{storage.root}/{name}")
+        for path in storage.glob("manifest/*/source=coyo/*.parquet"):
+            copy.write(path, storage.read(path))
+        query = "select source, count(*), count(fetch_status) from manifest group by 1"
+        assert connect(copy.root).sql(query).fetchall() == [("coyo", 20, 10)]
+
+
 def spoil(storage: Storage, family: str, source: str = "*") -> None:
     for path in storage.glob(f"manifest/{family}/source={source}/*.parquet"):
         storage.write(path, b"PAR1 no parquet at all PAR1")

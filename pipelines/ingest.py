@@ -18,8 +18,9 @@ from infra.compat.errors import RequestError
 from infra.compat.paths import absolute
 from pipelines.manifest.parts import Part, SourceFile, read_parts, register_files, remove_files
 from pipelines.manifest.receipts import digest_of
-from pipelines.manifest.removal import remove_unregistered
+from pipelines.manifest.removal import remove_outdated_results, remove_unregistered
 from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import conform
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.progress import Reporter
@@ -162,6 +163,8 @@ def _ingest(
     schema = source_named(source)
     rows = read_rows(uris[part.file], schema, part.first_row, part.rows, settings)
     result = to_samples(rows, schema, part, settings)
+    # Before the samples land: until then it can be told which have changed.
+    remove_outdated_results(storage, part, conform(result.table, "samples"))
     reporter(part.rows)
     return result
 

@@ -59,9 +59,12 @@ class Claim:
 def claim(storage: Storage, name: str, out: Storage, *, force: bool) -> Claim:
     """The folder as this export's own; RequestError where it holds what the export did not write, unless `force`d."""
     note, own = _note(out), _read(storage, _own(name))
+    is_copied = note is not None and _is_copied(storage, name, note)
+    # An export has one token in all folders that it was ever written to.
+    fresh = uuid.uuid4().hex if own is None or is_copied else own["token"]
     if note is None:
         note = _note_of_earlier_version(storage, name, out)
-    elif own is None or own["token"] != note["token"] or _is_copied(storage, name, note):
+    elif own is None or own["token"] != note["token"] or is_copied:
         if not force:
             raise RequestError(
                 f"--out {out.root} holds export {note['name']!r} of {note['root']}, not {name!r} of {storage.root}; give another "
@@ -69,7 +72,7 @@ def claim(storage: Storage, name: str, out: Storage, *, force: bool) -> Claim:
             )
         if note["root"] == storage.root:
             forget(storage, note["name"])
-        note = {**note, "token": uuid.uuid4().hex}
+        note = {**note, "token": fresh}
     foreign = _foreign(out, note["shards"] if note else None)
     if foreign and not force:
         more = f" and {len(foreign) - NAMED} more" if len(foreign) > NAMED else ""
@@ -82,7 +85,7 @@ def claim(storage: Storage, name: str, out: Storage, *, force: bool) -> Claim:
         split, _, number = (shard_of(file) or "").rpartition("-")
         if split:
             shards[split] = max(shards.get(split, 0), int(number) + 1)
-    token = note["token"] if note else uuid.uuid4().hex
+    token = note["token"] if note else fresh
     claimed = {"token": token, "name": name, "root": storage.root, "shards": shards}
     storage.write_json(_own(name), {"token": token, "uri": out.root})
     out.write_json(NOTE, claimed)

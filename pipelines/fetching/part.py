@@ -16,7 +16,7 @@ from pipelines.fetching.plan import Requests, make_plan
 from pipelines.fetching.settings import FetchSettings
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.join import read_columns, read_family
-from pipelines.manifest.parts import Part, read_files
+from pipelines.manifest.parts import Part, file_of
 from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
@@ -83,7 +83,7 @@ def tar_has_changed(storage: Storage, part: Part) -> bool:
 
     stamps = pc.unique(read_family(storage, part, "fetch", ["tar_stamp"])["tar_stamp"].drop_null()).to_pylist()
     try:
-        return bool(stamps) and images_stamp(read_files(storage, part.source)[part.file].uri) not in stamps
+        return bool(stamps) and images_stamp(file_of(storage, part).uri) not in stamps
     except FileNotFoundError:
         return True
 
@@ -94,7 +94,7 @@ def _use_output_of_img2dataset(storage: Storage, part: Part, reporter: Reporter,
 
     ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
     first = sample_ids(source_named(part.source).ordinal, part.file, part.first_row, 1)[0]
-    uri = read_files(storage, part.source)[part.file].uri
+    uri = file_of(storage, part).uri
     rows = read_output(uri, part.first_row, part.rows, settings, lambda number: reporter(1))
     return _result(ids, rows.take(pa.array(ids - np.uint64(first))), settings, [])
 

@@ -69,6 +69,12 @@ def read_files(storage: Storage, source: str) -> list[SourceFile]:
     return [_file(record) for record in read_records(storage, _folder(source))]
 
 
+def file_of(storage: Storage, part: Part) -> SourceFile:
+    """The file that a part is a run of rows of. Where files were removed, its place among the others is not its ordinal."""
+    (file,) = (file for file in read_files(storage, part.source) if file.ordinal == part.file)
+    return file
+
+
 def register_files(
     storage: Storage, source: str, files: Iterable[SourceFile], part_rows: int = PART_ROWS, heads: Mapping[str, str] | None = None
 ) -> list[SourceFile]:

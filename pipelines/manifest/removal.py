@@ -1,11 +1,22 @@
-"""Parts that are no longer registered, as after a source file was replaced by a shorter one or taken out."""
+"""What is left of a source file that was replaced or taken out: parts no longer registered, results of other rows."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
-from pipelines.manifest.parts import read_parts
-from pipelines.manifest.storage import Storage
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.manifest.parts import Part, read_parts
+from pipelines.manifest.receipts import digest_of, read_receipts, write_receipt
+from pipelines.manifest.storage import Storage, parquet_bytes
+
+# The costly families, and the columns of a sample that their results depend on, besides each other.
+MADE_FROM = {"fetch": ("url",), "scores": ("url", "caption"), "captions": ("url",)}
+IMG2DATASET = "img2dataset"
 
 
 def remove_unregistered(storage: Storage, source: str) -> Counter[str]:
@@ -30,6 +41,47 @@ def remove_unregistered(storage: Storage, source: str) -> Counter[str]:
         storage.remove_folder(folder)
     storage.remove(unregistered(families))
     return Counter(removed_parts=len(removed), removed_pictures=pictures)
+
+
+def remove_outdated_results(storage: Storage, part: Part, samples: pa.Table) -> None:
+    """Removes cached results of rows that are about to become other pairs, as where a file was replaced.
+
+    A result belongs to what it was made from, not to its row. Of img2dataset all of `fetch` is read again, which costs no
+    request. Downloads of a fetch that was killed go where any URL has changed.
+    """
+    path = part.path("samples")
+    if not storage.exists(path):
+        return
+    earlier = storage.read_parquet(path, ["sample_id", "url", "caption"])
+    for family, columns in MADE_FROM.items():
+        same = _unchanged(earlier, samples, columns)
+        if len(same) == len(earlier):
+            continue
+        storage.remove_folder(f"partial/{family}/{part.source}/{part.name}")
+        if not storage.exists(part.path(family)):
+            continue
+        if family == "fetch" and part.source == IMG2DATASET:
+            storage.remove([part.receipt_path(family), part.path(family)])
+            continue
+        results = storage.read_parquet(part.path(family))
+        kept = results.filter(pa.array(np.isin(results["sample_id"].to_numpy(), same)))
+        receipt = read_receipts(storage, family, [part]).get(part)
+        if receipt is not None:
+            # First, so that after a kill in between the next run comes here again: the rows are still outdated.
+            write_receipt(storage, part, replace(receipt, digest=digest_of(parquet_bytes(kept)), rows_out=len(kept)))
+        storage.write_parquet(part.path(family), kept)
+
+
+def _unchanged(earlier: pa.Table, samples: pa.Table, columns: Sequence[str]) -> np.ndarray:
+    """The ids, uint64, of the rows of `earlier` that have the same values in these columns of `samples`."""
+    before, after = earlier["sample_id"].to_numpy(), samples["sample_id"].to_numpy()
+    common, places, places_after = np.intersect1d(before, after, assume_unique=True, return_indices=True)
+    same = np.ones(len(common), dtype=bool)
+    for column in columns:
+        values, values_after = earlier[column].take(pa.array(places)), samples[column].take(pa.array(places_after))
+        both_null = pc.and_(pc.is_null(values), pc.is_null(values_after))
+        same &= pc.or_(pc.fill_null(pc.equal(values, values_after), False), both_null).to_numpy()
+    return common[same]
 
 
 def _part_name(path: str) -> str:

@@ -149,3 +149,13 @@ def test_the_name_of_the_folder_is_no_pattern(tmp_path: Path) -> None:
     out.write("train-000000.tar", b"precious")
     with pytest.raises(RequestError, match=r"holds 1 files like shards"):
         claim(Storage(str(tmp_path / "root")), "stage1", out, force=False)
+
+
+def test_an_export_may_go_back_to_a_folder_it_wrote_before(tmp_path: Path) -> None:
+    root, one, two = (Storage(str(tmp_path / name)) for name in ("root", "one", "two"))
+    for out in (one, two, one):
+        claim(root, "stage1", out, force=False).extend({"train": 1})
+        write_shards(out, {"train": 1})
+    claim(root, "stage2", two, force=True)
+    with pytest.raises(RequestError, match="holds export 'stage2'"):
+        claim(root, "stage1", two, force=False)

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from infra.compat.errors import RequestError
-from pipelines.manifest.parts import SourceFile, all_parts, read_files, register_files, remove_files
-from pipelines.manifest.receipts import Receipt, write_receipt
+from pipelines.manifest.parts import Part, SourceFile, all_parts, file_of, read_files, register_files, remove_files
+from pipelines.manifest.receipts import Receipt, digest_of, read_receipts, write_receipt
 from pipelines.manifest.registry import identity_of
-from pipelines.manifest.removal import remove_unregistered
+from pipelines.manifest.removal import remove_outdated_results, remove_unregistered
 from pipelines.manifest.storage import Storage, json_bytes
 from pipelines.manifest.tables import conform
 from pipelines.sources.tags import register_tags
@@ -172,3 +172,51 @@ def test_a_removal_killed_anywhere_is_finished_by_the_next(tmp_path: Path, monke
     remove_files(storage, "coyo", [file("b").uri])
     remove_unregistered(storage, "coyo")
     assert part_files(str(tmp_path)) == kept
+
+
+def samples_of(urls: list[str | None]) -> pa.Table:
+    table = {"sample_id": list(range(len(urls))), "url": urls, "caption": ["a"] * len(urls)}
+    return conform(pa.table(table), "samples")
+
+
+def test_results_of_rows_that_became_other_pairs_are_removed(root: str) -> None:
+    storage, part = Storage(root), Part("coyo", 0, 0, 4)
+    register_files(storage, "coyo", [file("a", rows=4)])
+    storage.write_parquet(part.path("samples"), samples_of(["u0", "u1", None, "u3"]))
+    for family, column in (("fetch", "tar"), ("scores", "unsafe"), ("captions", "model")):
+        results = pa.table({"sample_id": [0, 1, 3], column: pa.nulls(3)})
+        storage.write_parquet(part.path(family), conform(results, family))
+        write_receipt(storage, part, Receipt(family, "coyo", part.name, "f", "d", 4, 3, settings={"size": 1}, seconds=9.0))
+    storage.write(f"partial/fetch/coyo/{part.name}/0.parquet", b"of other URLs")
+
+    def ids(family: str) -> list[int]:
+        return storage.read_parquet(part.path(family))["sample_id"].to_pylist()
+
+    remove_outdated_results(storage, part, samples_of(["u0", "u1", None, "u3"]))
+    assert ids("fetch") == [0, 1, 3] and storage.glob("partial/fetch/coyo/*/*")
+    samples = samples_of(["u0", "u1", None, "u3"])
+    recaptioned = samples.set_column(samples.column_names.index("caption"), "caption", pa.array(["a", "b", "a", "a"]))
+    remove_outdated_results(storage, part, recaptioned)
+    assert ids("fetch") == ids("captions") == [0, 1, 3] and ids("scores") == [0, 3]
+    remove_outdated_results(storage, part, samples_of(["u1", "u1", None]))
+    assert ids("fetch") == ids("captions") == [1] and not storage.glob("partial/fetch/coyo/*/*")
+    for family in ("fetch", "scores", "captions"):
+        receipt = read_receipts(storage, family, [part])[part]
+        assert receipt.settings == {"size": 1} and receipt.rows_out == len(ids(family))
+        assert receipt.digest == digest_of(storage.read(part.path(family)))
+
+
+def test_a_part_knows_its_file_after_others_were_removed(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    register_files(storage, "coyo", [file(name) for name in "abc"])
+    remove_files(storage, "coyo", [file("a").uri])
+    assert [file_of(storage, part).uri for part in all_parts(storage)] == [file("b").uri, file("c").uri]
+
+
+def test_an_empty_name_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = Storage(str(tmp_path / "root"))
+    register_files(storage, "coyo", [SourceFile(str(tmp_path / "a"), 0, 1, 1, "x")])
+    with pytest.raises(RequestError, match="empty name"):
+        remove_files(storage, "coyo", [""])
+    assert read_files(storage, "coyo")

@@ -111,3 +111,9 @@ def test_above_a_link_is_above_what_it_points_to(tmp_path: Path, monkeypatch: py
 def test_natural_order_is_that_of_the_numbers(numbers: list[int]) -> None:
     names = [f"part-{number}.parquet" for number in numbers]
     assert sorted(names, key=natural) == [f"part-{number}.parquet" for number in sorted(numbers)]
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_the_working_folder(name: str) -> None:
+    with pytest.raises(RequestError, match="empty"):
+        expand([name])

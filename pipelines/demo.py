@@ -101,7 +101,8 @@ def _report(root: Path, recipe: Path, corpus: Path | None) -> dict[str, Any]:
     """Writes the report on manifest, planted defects and training; returns its numbers."""
     notes = [*NOTES, *([NOTE_ON_OTHER_CORPORA] if corpus else [])]
     arguments = ["--root", str(root), "--recipe", str(recipe), "--out", str(root / "report")]
-    arguments += ["--truth", str(root / "truth.parquet"), "--training", str(root / "training")]
+    arguments += ["--truth", str(root / "truth.parquet")]
+    arguments += ["--training", str(root / "training")] if (root / "training").is_dir() else []
     report.main([*arguments, *(argument for note in notes for argument in ("--note", note))])
     numbers: dict[str, Any] = json.loads((root / "report" / "report.json").read_text())
     return numbers

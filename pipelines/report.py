@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.compat.errors import RequestError
+from infra.compat.paths import absolute
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
@@ -59,6 +60,8 @@ def _folder(out: str) -> Path:
     """The folder of the report, made; RequestError when it cannot be."""
     if not out:
         raise RequestError("no place for the report; give --out, or set report.out in the recipe")
+    if "://" in absolute(out):
+        raise RequestError(f"--out {out} is no folder of this machine; name one, and copy the page from there")
     try:
         Path(out).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -48,6 +48,10 @@ class Storage:
     """Whole-file reads and atomic writes below a root. Paths are relative to it, with forward slashes."""
 
     def __init__(self, root: str) -> None:
+        if not root.strip():
+            raise RequestError(
+                "the name of a root or folder is empty, as where a shell's variable is not set; name a folder or URI"
+            )
         self.root = absolute(root).rstrip("/") or "/"
         self.fs, self.base = fsspec.core.url_to_fs(self.root)
 

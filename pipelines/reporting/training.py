@@ -6,11 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from infra.compat.errors import RequestError
+
 
 def training_runs(folder: Path) -> list[dict[str, Any]]:
-    """Name, summary and loss by step of the run in the folder and of those in its subfolders, in the order they ended."""
+    """Name, summary and loss by step of the run in the folder and of those in its subfolders, in the order they ended.
+
+    RequestError where none ended.
+    """
     summaries = [path / "summary.json" for path in (folder, *folder.glob("*"))]
     ended = sorted((path for path in summaries if path.exists()), key=lambda path: (path.stat().st_mtime_ns, path))
+    if not ended:
+        raise RequestError(
+            f"--training {folder} holds no summary.json of a run that ended; name the output of trainer_bridge.train"
+        )
     return [_run(path.parent) for path in ended]
 
 

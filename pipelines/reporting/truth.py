@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from infra.compat.errors import RequestError
 from pipelines.reporting.query import rows_of
 
 BINS = 40
@@ -17,7 +18,13 @@ def planted(connection: duckdb.DuckDBPyConnection, truth: str) -> list[dict[str,
     Caught means not in the shards; of a copy and its original, that at most one is. A redirect that works is no defect: caught
     means kept. The last row counts all other samples: `caught` are good ones lost. Makes the temporary table `truth`.
     """
-    connection.execute("create or replace temp table truth as select * from read_parquet(?)", [truth])
+    try:
+        connection.execute("create or replace temp table truth as select sample_id, defect, of from read_parquet(?)", [truth])
+    except duckdb.Error as error:
+        cause = " ".join(str(error).split("LINE ")[0].split())
+        raise RequestError(
+            f"--truth {truth} is no Parquet file of sample_id, defect and of ({cause}); name such a file"
+        ) from None
     rows = rows_of(
         connection,
         """

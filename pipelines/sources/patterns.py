@@ -36,7 +36,9 @@ def expand(patterns: Sequence[str]) -> list[str]:
     uris: dict[str, str] = {}
     for pattern in patterns:
         if not pattern.strip():
-            raise RequestError("a name of a file is empty, as where a shell's variable is not set; name files, or a pattern in quotes")
+            raise RequestError(
+                "a name of a file is empty, as where a shell's variable is not set; name files, or a pattern in quotes"
+            )
         for uri in _expand(absolute(pattern)):
             uris.setdefault(identity_of(uri), uri)
     return list(uris.values())

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from infra.compat.errors import RequestError
 from pipelines import report
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, register_files
@@ -96,6 +98,22 @@ def test_numbers_add_up(manifest: Storage, tmp_path: Path) -> None:
         {"status": "failed", "error": "http_404", "samples": 1, "urls": 1},
     ]
     assert numbers["hosts"] == [{"host": "a.test", "urls": 1, "error": "http_404"}]
+
+
+def test_arguments_that_name_nothing_are_refused(manifest: Storage, tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_text("no table")
+    pq.write_table(pa.table({"defect": ["x"]}), tmp_path / "other.parquet")
+    for option, value, message in (
+        ("--truth", "none.parquet", "is no Parquet file of sample_id, defect and of"),
+        ("--truth", "text.parquet", "is no Parquet file of sample_id, defect and of"),
+        ("--truth", "other.parquet", "is no Parquet file of sample_id, defect and of"),
+        ("--training", "none", "holds no summary.json of a run that ended"),
+        ("--out", "s3://bucket/report", "is no folder of this machine"),
+    ):
+        place = value if "://" in value else str(tmp_path / value)
+        with pytest.raises(RequestError, match=message) as refusal:
+            report.main(["--root", manifest.root, "--out", str(tmp_path / "out"), option, place])
+        assert "\n" not in str(refusal.value)
 
 
 def test_text_from_the_web_is_escaped(manifest: Storage, tmp_path: Path) -> None:

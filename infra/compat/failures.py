@@ -55,6 +55,8 @@ def failure_line(error: BaseException) -> str | None:
     library, kind = type(error).__module__.partition(".")[0], type(error).__name__
     if library == "botocore" and kind in BOTOCORE:
         return f"{_words(error)} ({BOTOCORE[kind]})"
+    if library in ("duckdb", "_duckdb") and kind in ("IOException", "InvalidInputException"):
+        return f"{_words(error)}; delete a file that is broken, and run the job that wrote it again"
     if library == "aiohttp" and kind == "ClientResponseError":
         status, where = getattr(error, "status", ""), getattr(getattr(error, "request_info", None), "real_url", "")
         return f"{where} answers {status} {getattr(error, 'message', '')}; check the address and that it may be read"

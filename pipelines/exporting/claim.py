@@ -106,7 +106,12 @@ def _own(name: str) -> str:
 
 
 def _read(storage: Storage, path: str) -> Any:
-    return storage.read_json(path) if storage.exists(path) else None
+    if not storage.exists(path):
+        return None
+    note = storage.read_json(path)
+    if not (isinstance(note, dict) and {"token", "family"} & note.keys()):
+        raise storage.broken(path, "JSON of an export", ValueError("it names none"))
+    return note
 
 
 def _note(out: Storage) -> dict[str, Any] | None:

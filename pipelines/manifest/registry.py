@@ -32,9 +32,20 @@ def identity_of(uri: str) -> str:
 def read_records(storage: Storage, folder: str, *, removed: bool = False) -> list[Record]:
     """The records of a folder by ordinal; those of removed files on request."""
     _upgrade(storage, folder)
-    documents = storage.read_many(storage.glob(f"{folder}/*.json"))
-    records = [json.loads(document) for document in documents if document is not None]
+    paths = storage.glob(f"{folder}/*.json")
+    documents = zip(paths, storage.read_many(paths), strict=True)
+    records = [_record(storage, path, document) for path, document in documents if document is not None]
     return sorted((r for r in records if removed or not r.get("removed")), key=lambda record: int(record["ordinal"]))
+
+
+def _record(storage: Storage, path: str, document: bytes) -> Record:
+    """The record in a document; RequestError when there is none in it."""
+    try:
+        record: Record = json.loads(document)
+        int(record["ordinal"]), str(record["uri"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise storage.broken(path, "JSON of a registered file", error) from None
+    return record
 
 
 def register(storage: Storage, folder: str, records: Sequence[Record]) -> list[Record]:

@@ -142,6 +142,15 @@ def schema_of(family: str) -> pa.Schema:
     return INTERNAL.get(kind) or FAMILIES[kind]
 
 
+def is_family(name: str) -> bool:
+    """Whether a folder of the manifest with this name is one of ours."""
+    try:
+        schema_of(name)
+    except KeyError:
+        return False
+    return True
+
+
 def field_of(family: str, column: str) -> pa.Field:
     """A column of a family; KeyError for one that it cannot have."""
     schema = schema_of(family)

@@ -26,7 +26,7 @@ from pipelines.manifest.precedence import PRECEDENCE, SHARDS, families_of, place
 from pipelines.manifest.query_columns import VIEW
 from pipelines.manifest.score_columns import read_score_columns
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import FAMILIES, schema_of
+from pipelines.manifest.tables import FAMILIES, is_family, schema_of
 
 TYPES = {
     "uint64": "UBIGINT",
@@ -41,6 +41,7 @@ SECOND_NAMES = {"fetch": ("fetched",)}
 MEMORY = 6_000_000_000  # bytes
 # Columns that every family has: its own sample_id, and the source in the name of its folder.
 IN_EVERY_FAMILY = {"sample_id", "source"}
+LATEST = "exports/latest.json"
 ALIASES = {family: f"f{place}" for place, family in enumerate(["samples", *precedence.FAMILIES])}
 
 
@@ -84,8 +85,9 @@ class ManifestView:
             raise RequestError(
                 f"{storage.root} was written by an earlier version; run `pairmill status` once, which moves its folders"
             )
-        self.present = {path.split("/")[1] for path in storage.glob("manifest/*/source=*/*.parquet")}
-        latest = storage.read_json("exports/latest.json")["family"] if storage.exists("exports/latest.json") else SHARDS
+        folders = {path.split("/")[1] for path in storage.glob("manifest/*/source=*/*.parquet")}
+        self.present = {name for name in folders if is_family(name)}
+        latest = _latest_shards(storage)
         self.shards = latest if latest in self.present else SHARDS
         self.more_scores = read_score_columns(storage)
         self.columns = {name: places_of(name) for name in (*PRECEDENCE, *self.more_scores)}
@@ -193,6 +195,16 @@ def connect(root: str) -> Any:
     manifest = ManifestView(connection, storage)
     manifest.make()
     return Connection(connection, manifest)
+
+
+def _latest_shards(storage: Storage) -> str:
+    """The family of the export made last; that of none where there is none."""
+    if not storage.exists(LATEST):
+        return SHARDS
+    note = storage.read_json(LATEST)
+    if not (isinstance(note, dict) and isinstance(note.get("family"), str)):
+        raise storage.broken(LATEST, "JSON of an export", ValueError("it names none"))
+    return str(note["family"])
 
 
 def _type(arrow: pa.DataType) -> str:

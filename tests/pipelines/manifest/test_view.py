@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
+from infra.compat.failures import failure_line
 from pipelines.manifest import connect, tables
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.join import read_columns
@@ -122,6 +123,27 @@ def test_the_name_of_the_root_is_no_pattern(storage: Storage) -> None:
             copy.write(path, storage.read(path))
         query = "select source, count(*), count(fetch_status) from manifest group by 1"
         assert connect(copy.root).sql(query).fetchall() == [("coyo", 20, 10)]
+
+
+def test_a_root_with_strange_files_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    register_files(storage, "coyo", [SourceFile("f", 0, 1, 1, "x")])
+    rows = conform(pa.table({"sample_id": sample_ids(4, 0, 0, 1), "source": ["coyo"]}), "samples")
+    for family in ("samples", "of mine"):
+        storage.write_parquet(f"manifest/{family}/source=coyo/000000-0000000000.parquet", rows)
+    assert connect(storage.root).sql("select count(*) from manifest").fetchall() == [(1,)]
+    for document in (b"[]", b"{}", b"3", b"{"):
+        storage.write("exports/latest.json", document)
+        with pytest.raises(RequestError, match=r"latest.json is broken JSON"):
+            connect(storage.root)
+        storage.write("sources/coyo/000000.json", document)
+        with pytest.raises(RequestError, match=r"000000.json is broken JSON of a registered file"):
+            all_parts(storage)
+    storage.remove(["exports/latest.json"])
+    storage.write("manifest/samples/source=coyo/000000-0000000000.parquet", b"PAR1")
+    with pytest.raises(duckdb.Error) as error:
+        connect(storage.root).sql("select count(*), max(caption) from manifest").fetchall()
+    assert "run the job that wrote it again" in (failure_line(error.value) or "")
 
 
 def spoil(storage: Storage, family: str, source: str = "*") -> None:

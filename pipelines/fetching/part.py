@@ -120,7 +120,9 @@ def _fetch_chunk(
             fetch_chunk = img2dataset.fetch_chunk if options.engine == IMG2DATASET else engine
             return fetch_chunk(storage, requests, tar, options.settings, deadline - time.monotonic(), finished)
 
-    return commit_once(storage, part, "fetch", [requests.keys, options.settings.result_settings(), options.retry], make)
+    # URLs too: where a file was replaced, a row has another one under the same id.
+    request = [requests.keys, requests.urls, options.settings.result_settings(), options.retry]
+    return commit_once(storage, part, "fetch", request, make)
 
 
 def _result(ids: np.ndarray, rows: pa.Table, settings: FetchSettings, chunk_files: list[str]) -> PartResult:

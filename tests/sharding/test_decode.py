@@ -99,7 +99,7 @@ def with_transparent_grey(png: bytes, grey: int) -> bytes:
     return png[:place] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[place:]
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I;16", "F"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "F"])
 def test_every_mode_of_a_tiff_becomes_rgb(mode: str) -> None:
     picture = smooth(20, 10).convert("RGB")
     if mode in ("I;16", "F"):
@@ -110,11 +110,7 @@ def test_every_mode_of_a_tiff_becomes_rgb(mode: str) -> None:
         )
     else:
         image = picture.convert(mode)
-    try:
-        body = encoded(image, "TIFF")
-    except (OSError, KeyError):
-        pytest.skip(f"Pillow writes no TIFF of mode {mode}")
-    decoded = decode_picture(body)
+    decoded = decode_picture(encoded(image, "TIFF"))
     assert decoded.mode == "RGB" and decoded.size == (20, 10)
 
 

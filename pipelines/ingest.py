@@ -26,6 +26,7 @@ from pipelines.runtime import command_line
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
+from pipelines.runtime.terminal import printable
 from pipelines.sources import source_named
 from pipelines.sources.files import Inspected, inspect, read_rows
 from pipelines.sources.parquet_files import parquet_rows
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     start_ray(options.address)
     total = Outcome()
     for one in published:
-        sys.stderr.writelines(f"{notice}\n" for notice in one.notices)
+        sys.stderr.writelines(f"{printable(notice)}\n" for notice in one.notices)
         outcome = _ingest_source(storage, one, recipe.ingest)
         total.counts.update(outcome.counts)
         total.failed |= outcome.failed

@@ -14,7 +14,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.runtime.exit_status import DONE, SOME_FAILED, failures_in_one_line
 from pipelines.runtime.parser import JSON, Parser, job_parser
 from pipelines.runtime.step import Outcome
-from pipelines.runtime.terminal import closing_sentence, counts_table
+from pipelines.runtime.terminal import closing_sentence, counts_table, printable
 
 
 def parser(job: str, description: str, *, by_part: bool = False) -> Parser:
@@ -76,7 +76,7 @@ def _print_counts(job: str, counts: Mapping[str, Any], *, as_table: bool) -> Non
 def summary(outcome: Outcome) -> dict[str, Any]:
     """The counts of a job as it prints them; failed parts are named on stderr."""
     for part, cause in outcome.failed.items():
-        sys.stderr.write(f"failed {part}: {cause}\n")
+        sys.stderr.write(printable(f"failed {part}: {cause}") + "\n")
     return {
         **{name: count for name, count in sorted(outcome.counts.items()) if "." not in name},
         "reasons": {name.partition(".")[2]: n for name, n in sorted(outcome.counts.items()) if name.startswith("reason.")},

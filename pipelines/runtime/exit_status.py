@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from infra.compat.failures import failure_line
+from pipelines.runtime.terminal import printable
 
 DONE, SOME_FAILED, WRONG_REQUEST = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the signal, as shells report it
@@ -29,5 +30,5 @@ def failures_in_one_line(job: str) -> Iterator[None]:
         line = failure_line(error)
         if line is None:
             raise
-        sys.stderr.write(f"pairmill {job}: {line}\n")
+        sys.stderr.write(f"pairmill {job}: {printable(line)}\n")  # names of files and columns are others' text
         sys.exit(WRONG_REQUEST)

@@ -21,6 +21,7 @@ from pipelines.manifest.receipts import read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from pipelines.runtime import command_line
+from pipelines.runtime.exit_status import failures_in_one_line
 from pipelines.runtime.ray_start import init_ray
 from pipelines.sources.patterns import expand
 from tests.support.s3 import free_port
@@ -242,3 +243,9 @@ def test_counts_are_the_last_line_of_stdout(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as exit:
         command_line.run("test", lambda arguments: {"failed": {"coyo/0": "no space"}}, [])
     assert exit.value.code == 1 and json.loads(capsys.readouterr().out.splitlines()[-1]) == {"failed": {"coyo/0": "no space"}}
+
+
+def test_names_of_others_cannot_steer_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), failures_in_one_line("ingest"):
+        raise RequestError("the file has columns \x1b[2J\x1b]0;title\x07 and \x00")
+    assert capfd.readouterr().err == "pairmill ingest: the file has columns \ufffd[2J\ufffd]0;title\ufffd and \ufffd\n"

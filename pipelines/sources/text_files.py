@@ -80,7 +80,7 @@ def _run(uri: str, form: TextForm, first_row: int, rows: int) -> Iterator[Record
 
 def _records(uri: str, form: TextForm) -> Iterator[Record]:
     """All records of a file; they must be read to the end, or be dropped, before the file closes."""
-    with open_text(uri, "" if form.kind == "csv" else "\n") as lines:
+    with open_text(uri, form.newline) as lines:
         if form.kind == "csv":
             if form.header:
                 next(csv.reader(lines, delimiter=form.separator))

@@ -11,7 +11,7 @@ import csv
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.compat.errors import RequestError
@@ -36,6 +36,8 @@ class TextForm:
     header     whether the first line names the columns
     url        which of the columns holds the URL
     notice     what a person should know, "" if all is as published
+    newline    what ends a line, as of `io.TextIOWrapper`: "" for all usual ways. In tsv and JSON a carriage return alone is text,
+               unless the file has no other end of a line
     """
 
     kind: str
@@ -44,6 +46,7 @@ class TextForm:
     header: bool = False
     url: int = 0
     notice: str = ""
+    newline: str = ""
 
 
 def text_form(uri: str, source: Source, settings: IngestSettings) -> TextForm:
@@ -52,11 +55,13 @@ def text_form(uri: str, source: Source, settings: IngestSettings) -> TextForm:
     text = head.decode(encoding_of(head), "replace")
     lines = _whole_lines(text, is_cut=len(head) >= HEAD)
     start = text.lstrip("\ufeff \t\r\n")[:1]
-    if start in ("{", "["):
-        return _json_form(uri, source, settings, lines)
     if not lines:
         raise RequestError(f"{uri} has no rows; leave it out or fetch it again")
-    return _with_header(source, settings, lines) or _without_header(uri, source, settings, lines)
+    if start in ("{", "["):
+        form = _json_form(uri, source, settings, lines)
+    else:
+        form = _with_header(source, settings, lines) or _without_header(uri, source, settings, lines)
+    return replace(form, newline="\n" if form.kind != "csv" and "\n" in text else "")
 
 
 def json_document(uri: str, text: str) -> Any:

@@ -242,6 +242,17 @@ def test_the_columns_of_a_headerless_file_are_recognised(tmp_path: Path, source:
     assert read(tmp_path / "file", source, 2) == [("", url, word) for url, word in zip(URLS, WORDS, strict=True)]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_may_end_in_any_usual_way(tmp_path: Path, end: str) -> None:
+    for source, lines in (
+        ("cc12m", [f"{url}\ta caption" for url in URLS]),
+        ("wukong", ["url,caption", *[f'{url},"a caption"' for url in URLS]]),
+        ("pairs", [json.dumps({"url": url, "caption": "a caption"}) for url in URLS]),
+    ):
+        (tmp_path / "file").write_bytes(end.join([*lines, ""]).encode())
+        assert read(tmp_path / "file", source, 2) == [("", url, "a caption") for url in URLS]
+
+
 def test_a_headerless_file_with_commas_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "file").write_text(
         "".join(f'"{w.replace(chr(34), chr(34) * 2)}",{u}\n' for u, w in zip(URLS, WORDS, strict=True))

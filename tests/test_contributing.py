@@ -38,7 +38,7 @@ def house(tmp_path: Path) -> Path:
         shutil.copy(module, tmp_path)
     pq.write_table(pa.table(META), tmp_path / "meta.parquet")
     pq.write_table(pa.table({"link": META["URL"], "text": META["TEXT"]}), tmp_path / "links.parquet")
-    storage = pictured(tmp_path / "pictured")
+    storage = pictured(tmp_path / "pictured", broken=False)
     assert storage.exists(PART.path("fetch"))
     binaries = tmp_path / "bin"
     binaries.mkdir()

@@ -24,15 +24,15 @@ def jpeg(colour: str) -> bytes:
     return data.getvalue()
 
 
-def pictured(root: Path) -> Storage:
-    """Eight samples: 0 and 1 share an image; 4 has no caption; 5 cannot be decoded; 6 has no image; stage 1 drops 7."""
+def pictured(root: Path, *, broken: bool = True) -> Storage:
+    """Eight samples: 0 and 1 share an image, 4 has no caption, 5 no image if `broken`, 6 was not fetched, stage 1 drops 7."""
     storage = Storage(str(root))
     register_files(storage, "coyo", [SourceFile("f", 0, 8, 1, "x")])
     ids = sample_ids(4, 0, 0, 8)
     Path(storage.full("images")).mkdir(parents=True)
     with Path(storage.full("images/a.tar")).open("wb") as handle:
         writer = TarWriter(handle)
-        bodies = [jpeg(colour) for colour in COLOURS] + [b"no picture"]
+        bodies = [jpeg(colour) for colour in COLOURS] + [b"no picture" if broken else jpeg("navy")]
         places = [writer.add(str(i), {"jpg": body})["jpg"] for i, body in enumerate(bodies)]
         writer.close()
     shown = [0, 0, 1, 2, 3, 5, None, 4]

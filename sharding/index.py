@@ -80,7 +80,9 @@ def read_index(uri: str, shard: str) -> pa.Table:
     path = f"{uri}/{index_file(shard)}"
     try:
         with fsspec.open(path, "rb") as handle:
-            # With threads, one process in ten that ends soon after was aborted by pyarrow 26 as it ended (SIGABRT).
-            return pq.read_table(handle, use_threads=False)
+            data = handle.read()
+        # From memory and without threads: of a Python file, one process in ten that ended soon after was aborted by pyarrow 26 as
+        # it ended (SIGABRT).
+        return pq.read_table(pa.BufferReader(data), use_threads=False)
     except pa.ArrowInvalid as error:
         raise RequestError(f"{path} is broken parquet ({str(error).splitlines()[0]}); export it again") from None

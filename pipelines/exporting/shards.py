@@ -225,8 +225,11 @@ def _samples(
 
 def _rows_between(storage: Storage, path: str, low: int, high: int, split: str, columns: Sequence[str] | None = None) -> pa.Table:
     bounds = (pc.field("order") >= pa.scalar(low, pa.uint64())) & (pc.field("order") <= pa.scalar(high, pa.uint64()))
+    options = {"columns": columns, "filters": bounds & (pc.field("split") == split), "use_threads": False, "partitioning": None}
+    if storage.is_local:  # not by a Python file: pyarrow 26 may abort a process that read one with threads as it ends (SIGABRT)
+        return pq.read_table(storage.full(path), memory_map=True, **options)
     with storage.open(path) as handle:
-        return pq.read_table(handle, columns=columns, filters=bounds & (pc.field("split") == split))
+        return pq.read_table(handle, **options)
 
 
 def _rows_of_part(

@@ -32,12 +32,16 @@ from pipelines.sources.files import Inspected, inspect, read_rows
 from pipelines.sources.parquet_files import parquet_rows
 from pipelines.sources.patterns import expand
 from pipelines.sources.published import read_values
+from pipelines.sources.records import csv_records
 from pipelines.sources.rejects import mostly_rejected
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings, SourceSettings
 from pipelines.sources.source import Source
 from pipelines.sources.tag_tables import inspect_tags
 from pipelines.sources.tags import join_tags, register_tags
+from pipelines.sources.text_files import text_rows
+from pipelines.sources.text_forms import text_form
+from pipelines.sources.text_streams import encoding_of
 
 HEAD_BYTES = 1 << 16
 
@@ -154,7 +158,8 @@ def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSet
 
     work = partial(_ingest, source=source.name, uris={file.ordinal: file.uri for file in files}, settings=settings)
     names = (source.names, source.language, source.models, source.format, source.columns)
-    content = (to_samples, read_rows, parquet_rows, read_values, Source.published, *names)
+    readers = (read_rows, parquet_rows, text_rows, text_form, csv_records, encoding_of)  # one of each module that reads
+    content = (to_samples, *readers, read_values, Source.published, *names)
     return Step("samples", (), identity, work, content)
 
 

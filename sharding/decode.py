@@ -82,10 +82,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
 def to_srgb_pixels(image: Image.Image, profile: bytes | None) -> Image.Image:
     """RGB, RGBA, L or CMYK in the colour space of an ICC profile as RGB (RGBA) in sRGB. A broken profile counts as none."""
     mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    if not profile:
-        return image if image.mode == mode else image.convert(mode)
-    # Grey that was decoded as RGB has the profile of grey.
-    transform = _transform(profile, image.mode, mode)
+    transform = _transform(profile, image.mode, mode) if profile else None
     if transform is None:
         return image if image.mode == mode else image.convert(mode)
     converted = ImageCms.applyTransform(image, transform)
@@ -116,7 +113,7 @@ def _colours(mode: str) -> Image.Image:
     channels = len(Image.new(mode, (1, 1)).getbands())
     levels = np.linspace(0, 255, 6).astype(np.uint8)
     grid = np.stack(np.meshgrid(*[levels] * channels, indexing="ij"), -1).reshape(1, -1, channels)
-    return Image.fromarray(grid[..., 0] if channels == 1 else grid, mode)
+    return Image.frombytes(mode, (grid.shape[1], 1), grid.tobytes())
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

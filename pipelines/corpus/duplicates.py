@@ -59,7 +59,7 @@ def run_dedup(
         "eval": [settings.eval_distance, settings.eval_pixel_error],
     }
     work = partial(_gather, settings=settings, sets=sets, buckets=list(buckets))
-    outcome = run_step(storage, Step("dedup", INPUTS, lambda part: common, work), parts)
+    outcome = run_step(storage, Step("dedup", INPUTS, lambda part: common, work, (decode_picture,)), parts)
     outcome.counts["reason.no_hash"] = hashed.counts["reason.no_hash"]
     return outcome
 

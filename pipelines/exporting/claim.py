@@ -15,11 +15,11 @@ from typing import Any
 
 from infra.compat.errors import RequestError
 from infra.compat.paths import absolute
+from pipelines.manifest.precedence import LATEST_EXPORT
 from pipelines.manifest.storage import Storage
 from sharding.layout import SUMMARY, index_file, receipt_file, shard_name, shard_of, split_of, tar_file
 
 NOTE = "receipts/export.json"
-LATEST = "exports/latest.json"
 NAMED = 3  # of the files of others, in an error
 FILES = (tar_file, index_file, receipt_file)
 
@@ -96,9 +96,9 @@ def forget(storage: Storage, name: str) -> None:
     """Removes what the manifest says of an export whose shards are gone or about to change."""
     family = f"shards_{name}"
     storage.remove([*storage.glob(f"receipts/{family}/*/*.json"), *storage.glob(f"manifest/{family}/*/*.parquet")])
-    latest = _read(storage, LATEST)
+    latest = _read(storage, LATEST_EXPORT)
     if latest and latest["family"] == family:
-        storage.remove([LATEST])
+        storage.remove([LATEST_EXPORT])
 
 
 def _own(name: str) -> str:
@@ -140,7 +140,7 @@ def _is_copied(storage: Storage, name: str, note: Mapping[str, Any]) -> bool:
 
 def _note_of_earlier_version(storage: Storage, name: str, out: Storage) -> dict[str, Any] | None:
     """What the note would say of shards that this manifest exported here before there were notes."""
-    latest = _read(storage, LATEST)
+    latest = _read(storage, LATEST_EXPORT)
     if not latest or latest["family"] != f"shards_{name}" or absolute(latest["uri"]) != out.root:
         return None
     names = (path.removeprefix("receipts/").removesuffix(".json") for path in out.glob(receipt_file("*")))

@@ -23,11 +23,12 @@ import pyarrow.parquet as pq
 
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
-from pipelines.exporting.claim import LATEST, Claim, forget
+from pipelines.exporting.claim import Claim, forget
 from pipelines.exporting.pictures import LostPicture, read_picture
 from pipelines.exporting.plan import HELD_OUT, TRAIN, TYPES, plan_part
 from pipelines.exporting.settings import ExportSettings
 from pipelines.manifest.parts import Part
+from pipelines.manifest.precedence import LATEST_EXPORT
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import schema_of
@@ -81,7 +82,7 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
     claim.out.write(SUMMARY, summary_bytes(splits, {"stage": stage, "seed": settings.seed, "plan": inputs}))
     claim.remove_beyond(Counter(item["split"] for item in items))
     outcome = _scatter(storage, parts, name, shards, lost, claim.out)
-    storage.write_json(LATEST, {"family": f"shards_{name}", "uri": claim.out.root, "shards": len(shards)})
+    storage.write_json(LATEST_EXPORT, {"family": f"shards_{name}", "uri": claim.out.root, "shards": len(shards)})
     outcome.counts.update({"shards": len(shards), "bytes": sum(shard.bytes for shard in shards)})
     outcome.failed |= _causes(lost)
     return outcome
@@ -156,7 +157,9 @@ def _write_shards(
     """(split → its shards, shard → the samples that it lost, shard → why it failed). Shards written before are kept."""
     out = claim.out
     work = partial(_write_shard, storage=storage, parts=parts, family=f"export_{name}", out=out)
-    content = content_digest(_write_shard, packages=["sharding", __name__])  # an edit of what writes shards writes them again
+    content = content_digest(
+        _write_shard, packages=["sharding", "pipelines.exporting"]
+    )  # an edit of what writes shards writes them again
     for item in items:
         item["fingerprint"] = fingerprint_of({"content": content} | {key: value for key, value in item.items() if key != "label"})
     receipts = [json.loads(data) if data else None for data in out.read_many([receipt_file(item["label"]) for item in items])]

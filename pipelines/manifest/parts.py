@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from infra.compat.errors import RequestError, nearest
 from pipelines.manifest.layout import upgrade
-from pipelines.manifest.registry import Record, identity_of, mark_removed, read_records, register
+from pipelines.manifest.registry import Record, identity_of, mark_removed, read_record, read_records, register
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import is_internal
 
@@ -70,9 +70,8 @@ def read_files(storage: Storage, source: str) -> list[SourceFile]:
 
 
 def file_of(storage: Storage, part: Part) -> SourceFile:
-    """The file that a part is a run of rows of. Where files were removed, its place among the others is not its ordinal."""
-    (file,) = (file for file in read_files(storage, part.source) if file.ordinal == part.file)
-    return file
+    """The file that a part is a run of rows of."""
+    return _file(read_record(storage, _folder(part.source), part.file))
 
 
 def register_files(

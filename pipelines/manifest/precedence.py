@@ -13,6 +13,7 @@ from infra.compat.errors import RequestError, nearest
 Place = tuple[str, str]  # family, column
 
 SHARDS = "shards"  # stands for the export made last, whatever its name
+LATEST_EXPORT = "exports/latest.json"  # names it
 SCORES = ("clip_similarity", "watermark", "unsafe", "aesthetic")
 
 

@@ -38,6 +38,12 @@ def read_records(storage: Storage, folder: str, *, removed: bool = False) -> lis
     return sorted((r for r in records if removed or not r.get("removed")), key=lambda record: int(record["ordinal"]))
 
 
+def read_record(storage: Storage, folder: str, ordinal: int) -> Record:
+    """The record of one ordinal, by one read; FileNotFoundError where there is none."""
+    path = _path(folder, ordinal)
+    return _record(storage, path, storage.read(path))
+
+
 def _record(storage: Storage, path: str, document: bytes) -> Record:
     """The record in a document; RequestError when there is none in it."""
     try:
@@ -57,7 +63,11 @@ def register(storage: Storage, folder: str, records: Sequence[Record]) -> list[R
         identity = identity_of(record["uri"])
         while identity not in by_identity:
             numbered = {**record, "ordinal": ordinal}
-            winner = numbered if storage.create(_path(folder, ordinal), json_bytes(numbered)) else _at(storage, folder, ordinal)
+            winner = (
+                numbered
+                if storage.create(_path(folder, ordinal), json_bytes(numbered))
+                else read_record(storage, folder, ordinal)
+            )
             ordinal += 1
             if not winner.get("removed"):
                 by_identity[identity_of(winner["uri"])] = winner
@@ -76,11 +86,6 @@ def _replace(storage: Storage, folder: str, earlier: Record, record: Record) -> 
     if replaced != earlier:
         storage.write_json(_path(folder, earlier["ordinal"]), replaced)
     return replaced
-
-
-def _at(storage: Storage, folder: str, ordinal: int) -> Record:
-    record: Record = storage.read_json(_path(folder, ordinal))
-    return record
 
 
 def _path(folder: str, ordinal: int) -> str:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from infra.compat.errors import RequestError
 from pipelines.manifest import precedence, query_columns
 from pipelines.manifest.layout import old_folders
-from pipelines.manifest.precedence import PRECEDENCE, SHARDS, families_of, places_of
+from pipelines.manifest.precedence import LATEST_EXPORT, PRECEDENCE, SHARDS, families_of, places_of
 from pipelines.manifest.query_columns import VIEW
 from pipelines.manifest.score_columns import read_score_columns
 from pipelines.manifest.storage import Storage
@@ -41,7 +41,6 @@ SECOND_NAMES = {"fetch": ("fetched",)}
 MEMORY = 6_000_000_000  # bytes
 # Columns that every family has: its own sample_id, and the source in the name of its folder.
 IN_EVERY_FAMILY = {"sample_id", "source"}
-LATEST = "exports/latest.json"
 ALIASES = {family: f"f{place}" for place, family in enumerate(["samples", *precedence.FAMILIES])}
 
 
@@ -199,11 +198,11 @@ def connect(root: str) -> Any:
 
 def _latest_shards(storage: Storage) -> str:
     """The family of the export made last; that of none where there is none."""
-    if not storage.exists(LATEST):
+    if not storage.exists(LATEST_EXPORT):
         return SHARDS
-    note = storage.read_json(LATEST)
+    note = storage.read_json(LATEST_EXPORT)
     if not (isinstance(note, dict) and isinstance(note.get("family"), str)):
-        raise storage.broken(LATEST, "JSON of an export", ValueError("it names none"))
+        raise storage.broken(LATEST_EXPORT, "JSON of an export", ValueError("it names none"))
     return str(note["family"])
 
 

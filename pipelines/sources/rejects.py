@@ -15,9 +15,11 @@ EXAMPLES, CHARACTERS = 3, 60
 def mostly_rejected(storage: Storage, source: str, uris: Collection[str]) -> dict[str, str]:
     """Those of the files of which more than half of the rows are rejected: URI → the numbers, and three of the rows."""
     receipts = read_receipts(storage, "samples", read_parts(storage, source))
-    causes = {}
+    parts_of_file, causes = dict[int, list[Part]](), {}
+    for part in sorted(receipts, key=lambda part: part.first_row):
+        parts_of_file.setdefault(part.file, []).append(part)
     for file in read_files(storage, source):
-        parts = sorted((part for part in receipts if part.file == file.ordinal), key=lambda part: part.first_row)
+        parts = parts_of_file.get(file.ordinal, [])
         rejected = sum(receipts[part].counts.get("rejected", 0) for part in parts)
         rows = sum(part.rows for part in parts)
         if file.uri in uris and rejected * 2 > rows:

@@ -13,6 +13,9 @@ from infra.compat.errors import RequestError
 from pipelines import ingest
 from pipelines.manifest import Storage, connect
 from pipelines.manifest.parts import read_files
+from pipelines.runtime.step import _content_of
+from pipelines.sources import source_named
+from pipelines.sources.settings import IngestSettings
 
 
 def publish(path: Path, rows: int, text: str = "a caption") -> None:
@@ -85,3 +88,22 @@ def test_ingests_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
         assert job.wait(600) == 0 and json.loads(job.stdout.read().splitlines()[-1])["failed"] == {}
     assert rows_in(str(tmp_path / "root")) == 30
     assert {one.ordinal for one in read_files(Storage(str(tmp_path / "root")), "laion2b-en")} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "records.UNCLOSED_QUOTE",
+        "text_streams.LEAST_FREQUENT",
+        "text_forms.COLUMN_SHARE",
+        "text_files.INVALID_UTF8",
+        "published.NUMBER",
+        "parquet_files.Span",
+    ],
+)
+def test_an_edit_of_any_module_that_reads_makes_parts_stale(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    step = ingest.ingest_step(source_named("wukong"), [], IngestSettings())
+    before = _content_of(step)
+    assert before == _content_of(step)
+    monkeypatch.setattr(f"pipelines.sources.{value}", "edited")
+    assert before != _content_of(step)

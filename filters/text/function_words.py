@@ -8,24 +8,26 @@ Both are written by hand, lower case; what two languages share stands in both.
 from __future__ import annotations
 
 OPENERS: dict[str, str] = {
-    "en": "of in on at near with without for to from by about during after before under over between among along across through into "
-    "onto inside outside around against towards behind above below beside while when where which who whose that because as and or but "
-    "than until since",
-    "de": "von vom in im an am auf aus bei beim mit ohne für zu zum zur nach über unter vor hinter neben zwischen durch gegen um während "
-    "und oder aber dass weil wenn als wie wo sowie bis seit ins ans",
-    "fr": "de du des d'un d'une à au aux en dans sur sous avec sans pour par chez entre vers devant derrière pendant depuis et ou mais que "
-    "qui où lorsque quand comme car",
-    "es": "de del en con sin por para a al sobre bajo entre hacia desde hasta durante según y e o u pero que quien donde cuando como porque",
-    "pt": "de do da dos das em no na nos nas com sem por pelo pela para ao aos à às sobre sob entre até desde e ou mas que quem onde quando "
-    "como porque",
-    "it": "di del della dello dei degli delle in nel nella nei nelle con senza per da dal dalla dai dalle su sul sulla sui sulle a al alla "
-    "ai alle tra fra e ed o ma che chi dove quando come perché",
-    "nl": "van in op aan bij met zonder voor naar uit over onder door tussen tegen tijdens om en of maar dat die waar wanneer als omdat tot "
-    "sinds",
+    "en": "of in on at near with without for to from by about during after before under over between among along across "
+    "through into onto inside outside around against towards behind above below beside while when where which who "
+    "whose that because as and or but than until since",
+    "de": "von vom in im an am auf aus bei beim mit ohne für zu zum zur nach über unter vor hinter neben zwischen durch "
+    "gegen um während und oder aber dass weil wenn als wie wo sowie bis seit ins ans",
+    "fr": "de du des d'un d'une à au aux en dans sur sous avec sans pour par chez entre vers devant derrière pendant "
+    "depuis et ou mais que qui où lorsque quand comme car",
+    "es": "de del en con sin por para a al sobre bajo entre hacia desde hasta durante según y e o u pero que quien "
+    "donde cuando como porque",
+    "pt": "de do da dos das em no na nos nas com sem por pelo pela para ao aos à às sobre sob entre até desde e ou mas "
+    "que quem onde quando como porque",
+    "it": "di del della dello dei degli delle in nel nella nei nelle con senza per da dal dalla dai dalle su sul sulla "
+    "sui sulle a al alla ai alle tra fra e ed o ma che chi dove quando come perché",
+    "nl": "van in op aan bij met zonder voor naar uit over onder door tussen tegen tijdens om en of maar dat die waar "
+    "wanneer als omdat tot sinds",
     "sv": "av i på vid med utan för till från om under över mellan genom mot efter och eller att som där när",
     "da": "af i på ved med uden for til fra om under over mellem gennem mod efter og eller at som der hvor når",
     "no": "av i på ved med uten for til fra om under over mellom gjennom mot etter og eller at som der hvor når",
-    "pl": "z ze w we na do od po przy przed nad pod za dla bez o u przez między i oraz lub albo ale że który która które gdzie gdy jak",
+    "pl": "z ze w we na do od po przy przed nad pod za dla bez o u przez między i oraz lub albo ale że który która "
+    "które gdzie gdy jak",
     "cs": "z ze v ve na do od po při před nad pod za pro bez o u přes mezi a i nebo ale že který která které kde když jak",
     "ro": "de din în la pe cu fără pentru prin spre sub peste între după și sau dar că care unde când ca",
     "hu": "és vagy de hogy ami aki ahol amikor mint",
@@ -33,18 +35,19 @@ OPENERS: dict[str, str] = {
     "id": "di ke dari pada dengan tanpa untuk oleh dalam antara dan atau tetapi yang ketika karena seperti",
     "vi": "của và trong trên với cho từ ở tại bằng hoặc nhưng là khi như",
     "fi": "ja tai mutta että joka jossa kun kuin",
-    "ru": "в во на с со из от до по к ко у за под над перед при без для о об про через между и или но а что чтобы который которая которые "
-    "где когда как",
+    "ru": "в во на с со из от до по к ко у за под над перед при без для о об про через между и или но а что чтобы "
+    "который которая которые где когда как",
     "uk": "в у на з зі із від до по к за під над перед при без для про через між і й та або але що щоб який яка які де коли як",
     "bg": "в във на с със от до по за под над пред при без през между и или но че който която които където когато как",
 }
 
 OTHERS: dict[str, str] = {
-    "en": "the a an is are was were be been being has have had this these those his her its their our your my he she it they we you i "
-    "not no very more",
-    "de": "der die das den dem des ein eine einen einem einer eines ist sind war waren wird werden hat haben sich nicht auch noch sehr "
-    "mein seine seinen seiner ihre ihren ihrer er sie es wir ich",
-    "fr": "le la les l' un une est sont était a ont ce cette ces son sa ses leur leurs notre nos il elle ils elles se ne pas plus très",
+    "en": "the a an is are was were be been being has have had this these those his her its their our your my he she it "
+    "they we you i not no very more",
+    "de": "der die das den dem des ein eine einen einem einer eines ist sind war waren wird werden hat haben sich nicht "
+    "auch noch sehr mein seine seinen seiner ihre ihren ihrer er sie es wir ich",
+    "fr": "le la les l' un une est sont était a ont ce cette ces son sa ses leur leurs notre nos il elle ils elles se "
+    "ne pas plus très",
     "es": "el la los las un una unos unas es son era fue está están ha han su sus este esta estos estas se no muy más lo le",
     "pt": "o a os as um uma uns umas é são foi está estão seu sua seus suas este esta esse essa se não muito mais",
     "it": "il lo la i gli le un uno una è sono era ha hanno suo sua suoi sue questo questa questi si non molto più",

@@ -17,10 +17,12 @@ LEAST_WORDS = 7  # a shorter caption with an ellipsis is meant so: "To be contin
 SENTENCE_END = re.compile(
     rf"(?<=[^\W\d_]{{4}})[.!?][\"”’»)\]]*(?=\s+[\"“„«(]?[A-ZÀ-ÞА-ЯЁ\u0590-\u10ff{UNSPACED}])|(?<=[)\"”»])[.!?](?=\s)|[。！？](?=\S)|।(?=\s)"
 )
-ABBREVIATED = re.compile(r"\b(?:Capt|Prof|Calif|Tenn|Mass|Conn|Univ|Dept|Corp|Bros|Sept|Mass|Minn|Penn|Wash|Messrs|inkl|zzgl|bzw|usw|approx|обл|руб|прим)\.$")
+ABBREVIATED = re.compile(
+    r"\b(?:Capt|Prof|Calif|Tenn|Mass|Conn|Univ|Dept|Corp|Bros|Sept|Minn|Penn|Wash|Messrs|inkl|zzgl|bzw|usw|approx|обл|руб|прим)\.$"
+)
 SEPARATOR = re.compile(r"\s+[-–—|•»~]+\s+|\s*\|\s*|;\s")
 OPEN_BRACKET = re.compile(r"\s+[(\[（【][^()\[\]（）【】]*$")
-JOINING = frozenset("and or the an und oder et ou y и или e".split()) - {"e", "ou", "y"}
+JOINING = frozenset({"and", "or", "the", "an", "und", "oder", "et", "и", "или"})
 
 
 def cut_back(text: str) -> str:

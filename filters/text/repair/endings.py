@@ -7,6 +7,7 @@ that is nothing but a credit stays as it is.
 from __future__ import annotations
 
 import re
+
 from filters.text.repair.phrases import UNSPACED, Step, is_whole, trimmed
 from filters.text.repair.site_words import (
     AGENCIES,
@@ -85,7 +86,6 @@ CLICK_TAILS = (
 URL = r"(?i)[\s(\[|–—:,-]*(?:(?:seen on|via|source|from|see|on|at|visit|quelle|fuente|fonte)\s*:?\s*)?(?:https?://|www\.)[^\s()]+[)\].]*\s*$"
 
 
-
 def _cut(where: str, least: int, *patterns: str) -> Step:
     """A step that cuts what one of the patterns matches at a caption's end, where at least so many words remain."""
     searched = [re.compile(pattern) for pattern in patterns]
@@ -127,7 +127,7 @@ def cut_file_ending(text: str) -> str:
 
 
 STEPS = (
-    _cut_first(rf"^\W*(?i:royalty|free|premium|lizenz|st[oō]ck|foto|photo|imag)", STOCK_FIRST),
+    _cut_first(r"^\W*(?i:royalty|free|premium|lizenz|st[oō]ck|foto|photo|imag)", STOCK_FIRST),
     _cut_first(CLICK_FIRST, CLICK_FIRST),
     _cut(rf"(?i:{RIGHTS})", 4, RIGHTS_TAIL),
     _cut(CREDITED, 2, *CREDITS),

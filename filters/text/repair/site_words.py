@@ -38,11 +38,11 @@ SITES = (
 )
 # In capitals as the agencies write themselves: "AP" is no part of a word.
 AGENCIES = (
-    r"\b(?:AP|AFP|EPA(?:-EFE)?|EFE|DPA|dpa|ANSA|TASS|ТАСС|РИА Новости|РИАН|Reuters|REUTERS|Getty(?: Images)?|GETTY(?: IMAGES)?|WireImage|FilmMagic|Sportsfile"
+    r"\b(?:AP|AFP|EPA(?:-EFE)?|EFE|DPA|dpa|ANSA|TASS|Reuters|REUTERS|Getty(?: Images)?|GETTY(?: IMAGES)?|WireImage|FilmMagic|Sportsfile"
     r"|Bloomberg|UPI|PA(?: Wire)?|Press Association|Associated Press|AP Photo|USA TODAY(?: Sports)?|USATSI|US PRESSWIRE|Xinhua|AAP|NurPhoto"
     r"|Anadolu(?: Agency)?|IANS|PTI|ANI|ZUMA(?: Press)?|Rex(?: Features| Shutterstock)?|REX|Splash News|Backgrid|imago|picture[- ]alliance"
     r"|Keystone|Belga|ANP|Lusa|PAP|NTB|TT|Ritzau|Scanpix|Yonhap|Kyodo|Shutterstock|Alamy|iStock|Wikimedia Commons|Wikipedia|Flickr|Instagram"
-    r"|Twitter|Facebook)\b|(?:新华社|中新社|视觉中国|东方IC|共同|時事|ロイター|연합뉴스|뉴시스|뉴스1|رويترز|أ ف ب|पीटीआई)"
+    r"|Twitter|Facebook)\b|(?:ТАСС|РИА Новости|新华社|中新社|视觉中国|东方IC|共同|時事|ロイター|연합뉴스|뉴시스|뉴스1|رويترز|أ ف ب|पीटीआई)"
 )
 # What stands before a colon and a name.
 CREDIT_LABELS = (

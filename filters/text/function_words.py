@@ -8,7 +8,7 @@ Both are written by hand, lower case; what two languages share stands in both.
 from __future__ import annotations
 
 OPENERS: dict[str, str] = {
-    "en": "of in on at near with without for to from by about during after before under over between among along across "
+    "en": "of off in on at near with without for to from by about during after before under over between among along across "
     "through into onto inside outside around against towards behind above below beside while when where which who "
     "whose that because as and or but than until since",
     "de": "von vom in im an am auf aus bei beim mit ohne für zu zum zur nach über unter vor hinter neben zwischen durch "
@@ -43,7 +43,7 @@ OPENERS: dict[str, str] = {
 
 OTHERS: dict[str, str] = {
     "en": "the a an is are was were be been being has have had this these those his her its their our your my he she it "
-    "they we you i not no very more",
+    "they we you i not no very more just",
     "de": "der die das den dem des ein eine einen einem einer eines ist sind war waren wird werden hat haben sich nicht "
     "auch noch sehr mein seine seinen seiner ihre ihren ihrer er sie es wir ich",
     "fr": "le la les l' un une est sont était a ont ce cette ces son sa ses leur leurs notre nos il elle ils elles se "

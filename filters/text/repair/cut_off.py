@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import re
 
-from filters.text.repair.phrases import OPENING, UNSPACED, WORD, Step, count_words, dangles, is_whole, trimmed
+from filters.text.repair.phrases import DANGLING, OPENING, UNSPACED, WORD, Step, count_words, dangles, is_whole, trimmed
 
 ELLIPSIS = re.compile(r"\s*(?:…|\.{3,}|\[…\]|\[\.{3}\]|\(…\)|\(\.{3}\)|。。。|……)[\s.…]*$")
 LEAST_WORDS = 7  # a shorter caption with an ellipsis is meant so: "To be continued..."
 # A full stop after a word of four letters or more, or after a digit or bracket: most abbreviations are shorter.
 SENTENCE_END = re.compile(
-    rf"(?<=[^\W\d_]{{4}})[.!?][\"”’»)\]]*(?=\s+[\"“„«(]?[A-ZÀ-ÞА-ЯЁ\u0590-\u10ff{UNSPACED}])|(?<=[)\"”»])[.!?](?=\s)|[。！？](?=\S)|।(?=\s)"
+    rf"(?<=[^\W\d_]{{4}})[.!?][\"”’»)\]]*(?=\s+[\"“„«(]?[A-ZÀ-ÞА-ЯЁ\u0590-\u10ff{UNSPACED}])|(?:(?<=[)\"”»])|(?<=\d\d))[.!?](?=\s+[^\W\d_a-zа-я])|[。！？](?=\S)|।(?=\s)"
 )
 ABBREVIATED = re.compile(
     r"\b(?:Capt|Prof|Calif|Tenn|Mass|Conn|Univ|Dept|Corp|Bros|Sept|Minn|Penn|Wash|Messrs|inkl|zzgl|bzw|usw|approx|обл|руб|прим)\.$"
 )
-SEPARATOR = re.compile(r"\s+[-–—|•»~]+\s+|\s*\|\s*|;\s")
+SEPARATOR, COMMA = re.compile(r"\s+[-–—|•»~]+\s+|\s*\|\s*|;\s|\s+[(\[（【](?=[^()\[\]（）【】]*$)"), re.compile(r",\s")
 OPEN_BRACKET = re.compile(r"\s+[(\[（【][^()\[\]（）【】]*$")
 JOINING = frozenset({"and", "or", "the", "an", "und", "oder", "et", "и", "или"})
 
@@ -31,7 +31,7 @@ def cut_back(text: str) -> str:
     if match is None or count_words(text) < LEAST_WORDS:
         return text
     head = text[: match.start()]
-    return _to_sentence(head) or _to_separator(head) or _to_phrase(head) or text
+    return _to_sentence(head) or _to_separator(head, SEPARATOR) or _to_separator(head, COMMA) or _to_phrase(head) or text
 
 
 def close(text: str) -> str:
@@ -47,13 +47,15 @@ def close(text: str) -> str:
 
 
 def _closed(text: str, bare: str) -> str:
-    """A caption that ends in separators: without them, or back to its last sentence; one in a list of items or a label stays."""
-    mark = text[len(bare) :].strip()
-    if mark[:1] in "-–—|•~" and text[len(bare)].isspace() and is_whole(bare, 3):
+    """A caption that ends in separators: without them, or back to its last sentence; a list of items or a label stays."""
+    mark = text[len(bare) :].strip()[:1]
+    if mark in ("-", "–", "—", "|", "•", "~") and text[len(bare)].isspace() and is_whole(bare, 3):
         return bare
     if mark == "," and "," not in bare and is_whole(bare, 3):
         return bare
-    return _to_sentence(bare) or text if mark[:1] in ",;(&+[" else text
+    if mark == ":" and ":" not in bare and is_whole(bare, 5) and _is_phrase(bare):
+        return bare
+    return _to_sentence(bare) or text
 
 
 def _to_sentence(text: str) -> str:
@@ -61,30 +63,28 @@ def _to_sentence(text: str) -> str:
     return next((head for end in reversed(ends) if count_words(head := text[:end].rstrip()) >= 3), "")
 
 
-def _to_separator(text: str) -> str:
+def _to_separator(text: str, separator: re.Pattern[str]) -> str:
     """Back to the last separator before which a phrase stands: words enough, one of them a function word."""
-    bracket = OPEN_BRACKET.search(text)
-    starts = [*(match.start() for match in SEPARATOR.finditer(text + " ")), *([bracket.start()] if bracket else [])]
-    heads = (trimmed(text[:start]) for start in sorted(starts, reverse=True))
+    heads = (trimmed(text[: match.start()]) for match in reversed([*separator.finditer(text + " ")]))
     return next((head for head in heads if is_whole(head, 3) and _is_phrase(head)), "")
 
 
 def _to_phrase(text: str) -> str:
     """Back to before the word that begins the last phrase; words that would dangle then go too."""
     words = [*re.finditer(r"\S+", text)]
-    openings = [match.start() for match in words if match[0] in OPENING]
-    for start in reversed(openings):
-        head = trimmed(text[:start])
-        if not dangles(head):
-            return head if count_words(head) >= LEAST_WORDS - 2 and (_is_phrase(head) or start == words[-1].start()) else ""
-    return ""
+    start = next((match.start() for match in reversed(words) if match[0] in OPENING), 0)
+    head = trimmed(text[:start])
+    while dangles(head):
+        head = trimmed(head.rpartition(" ")[0])
+    return head if count_words(head) >= 4 and (_is_phrase(head) or start == words[-1].start()) else ""
 
 
 def _is_phrase(text: str) -> bool:
-    return any(word in OPENING for word in WORD.findall(text))
+    """Whether a text has a function word, as titles of products and lists of keywords have not."""
+    return any(word in DANGLING for word in WORD.findall(text.lower()))
 
 
 STEPS = (
     Step(r"(?:…|\.\.\.|\[…\]|\(…\)|。。。)[\s\])…]*$|\.\.\.[\])]$", cut_back),
-    Step(rf"[,;|(\[（【&+•~–—-]\s*$|\s[(\[（【][^()\[\]（）【】]*$|\s(?:{'|'.join(sorted(JOINING))})\s*$", close),
+    Step(rf"[,:;|(\[（【&+•~–—-]\s*$|\s[(\[（【][^()\[\]（）【】]*$|\s(?:{'|'.join(sorted(JOINING))})\s*$", close),
 )

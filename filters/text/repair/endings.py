@@ -61,6 +61,8 @@ CREDITS = (
 )
 # 新华社记者 李明 摄
 REPORTERS = r"(?:(?<=[。！？；，])\s*|\s+)[(（]?(?:新华社|中新社|人民网|新华网|央视|本报)?(?:记者|通讯员|特约)?\s*[\u4e00-\u9fff·、]{2,8}\s*(?:摄影?|供图|/图)[)）。\s]*$"
+# © Name – caption; Photo by Name: caption
+CREDIT_FIRST = rf"(?i)^\W{{0,2}}(?:©|ⓒ|\(c\)|(?:by:?\s+)?(?:{CREDIT_BY}))\s*[^.!?:|–—]{{2,50}}?(?:[.:]|\s[|–—-])\s+"
 CREDITED = (
     rf"(?i:(?:{CREDIT_LABELS})\s*[:：=/|©]|(?:{CREDIT_BY})|©|ⓒ|\(c\)|copyright)|{AGENCIES}"
     r"|[.!?。”\"]\s*\((?:[^()]+/[^()]+|[A-Z]{2,8}(?: Photo)?)\)"
@@ -99,14 +101,14 @@ def _cut(where: str, least: int, *patterns: str) -> Step:
     return Step(where, cut)
 
 
-def _cut_first(where: str, pattern: str) -> Step:
-    """A step that cuts what a pattern matches at a caption's beginning, where at least two words remain."""
+def _cut_first(where: str, least: int, pattern: str) -> Step:
+    """A step that cuts what a pattern matches at a caption's beginning, where at least so many words remain."""
     searched = re.compile(pattern)
 
     def cut(text: str) -> str:
         match = searched.match(text)
         rest = text[match.end() :].strip() if match else ""
-        return rest if is_whole(rest, 2) else text
+        return rest if is_whole(rest, least) else text
 
     return Step(where, cut)
 
@@ -127,8 +129,13 @@ def cut_file_ending(text: str) -> str:
 
 
 STEPS = (
-    _cut_first(r"^\W*(?i:royalty|free|premium|lizenz|st[oō]ck|foto|photo|imag)", STOCK_FIRST),
-    _cut_first(CLICK_FIRST, CLICK_FIRST),
+    _cut_first(r"^\W*(?i:royalty|free|premium|lizenz|st[oō]ck|foto|photo|imag)", 2, STOCK_FIRST),
+    _cut_first(CLICK_FIRST, 2, CLICK_FIRST),
+    _cut_first(
+        r"^\W{0,2}(?i:©|ⓒ|\(c\)|by|[a-z]+ ?photo|photo|courtesy|image|picture|pic|foto|bild|crédit|provided|all|file|staff|main|cover)",
+        4,
+        CREDIT_FIRST,
+    ),
     _cut(rf"(?i:{RIGHTS})", 4, RIGHTS_TAIL),
     _cut(CREDITED, 2, *CREDITS),
     _cut(r"[摄供/][影图]?[)）。\s]*$", 2, REPORTERS),

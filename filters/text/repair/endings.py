@@ -35,9 +35,9 @@ FILE_TYPES = r"jpe?g|png|gif|webp|bmp|tiff?|svg|heic|avif|eps|psd"
 HINTS = rf"(?i)stock|royalty|{STOCK_HINTS_ELSEWHERE}|{CREDIT_HINTS}|{SITE_HINTS}|{CLICK_HINTS}|https?://|www\.|\.(?:{FILE_TYPES})\s*$|- (?:jpe?g|eps|png)\s*$"
 
 # The end of a sentence, or a mark that separates; a credit without a colon needs one before it.
-SEPARATED = r"(?:(?<=[.!?。！？…\"”’'»)\]|;,•·*~/])|(?<=\s[-–—:])|\s(?=\s)|\n)\s*"
+SEPARATED = r"(?:(?<=[.!?。！？।…\"”’'»)\]|;,•·*~/])|(?<=\s[-–—:])|\s(?=\s)|\n)\s*"
 # The rest of a credit: names, places, years; a full stop only in an initial, an abbreviation or an address, or at the end.
-NAMES = r"(?:[^.!?。！？\n]|\.(?=[^\s])|(?<=\b\w)\.|(?<=\b(?:Jr|Sr|St|Dr|Mr|Ms))\.){1,90}?[.。]?\s*$"
+NAMES = r"(?:[^.!?。！？।\n]|\.(?=[^\s])|(?<=\b\w)\.|(?<=\b(?:Jr|Sr|St|Dr|Mr|Ms))\.){1,90}?[.。]?\s*$"
 NUMBER = r"(?:\s*[-–—:,|.]?\s*\(?(?:image|photo|code|id|no|nr|vector|illustration)?\.?\s*[:#№]?\s*#?[\dA-Z]*\d[\d-]{2,}\)?)?"
 
 RIGHTS_TAIL = rf"(?i)(?:[\s|,;–—-]|(?<=[.!?。！？]))+(?:(?:©|ⓒ|\(c\)|copyright)[^.!?。]{{0,60}}[.,;|]?\s*)?[(\[]?(?:{RIGHTS})[^.!?。]{{0,80}}[.!。)\]]*\s*$"

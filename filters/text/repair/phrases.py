@@ -9,7 +9,7 @@ from typing import NamedTuple
 from filters.text.function_words import OPENERS, OTHERS
 
 UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-WORD = re.compile(rf"[{UNSPACED}]{{1,2}}|[^\W\d_](?:[^\W{UNSPACED}]|['’])*")
+WORD = re.compile(rf"[{UNSPACED}]|[^\W\d_](?:[^\W{UNSPACED}]|['’])*")
 # Of one Latin letter none: in another language it is an article or a name (vitamin a).
 OPENING = frozenset(word for word in " ".join(OPENERS.values()).split() if len(word) > 1 or not word.isascii())
 DANGLING = OPENING | frozenset(word for word in " ".join(OTHERS.values()).split() if len(word) > 1 or word == "a")
@@ -24,7 +24,7 @@ class Step(NamedTuple):
 
 
 def count_words(text: str) -> int:
-    """Words of a text that begin with a letter; in scripts without spaces two characters are one."""
+    """Words of a text that begin with a letter; in scripts without spaces each character is one."""
     return len(WORD.findall(text))
 
 

@@ -102,7 +102,7 @@ FILE_LABELS = "file|image|img|datei|fichier|archivo|ficheiro|arquivo|bestand|pli
 
 # What is quick to search for: a caption in which one of the above occurs contains one of these.
 STOCK_HINTS_ELSEWHERE = (
-    "stock-?[fbvia]|(?:foto|fotos|photos?|images?|immagini|immagine|vetor|vetores|ilustração|ilustracja|obraz|zdjęcie) stock|(?:de|di) stock|lizenzfrei"
+    "stock-?[fbviao]|(?:foto|fotos|photos?|images?|immagini|immagine|vetor|vetores|ilustração|ilustracja|obraz|zdjęcie) stock|(?:de|di) stock|lizenzfrei"
     "|libres? de |livres? de |archivi?o|d['’]archiv|arquivo|banco de|rechtenvrij|royalty[- ]free$|stok |стоков|со стока|素材|图库|版权|正版|免版税|库存|ストック|ロイヤ"
     "|스톡|مخزون|स्टॉक|ảnh "
 )

@@ -3,7 +3,7 @@
 `OPENERS` begin a new part of a sentence (prepositions, conjunctions, relative pronouns); `OTHERS` cannot end one (articles,
 determiners, auxiliaries, pronouns). Only words of Latin and Cyrillic scripts: other scripts name their language by themselves.
 Both are written by hand, lower case; what two languages share stands in both. Left out are words that are nouns or verbs of
-another language: hat and war (de), door (nl), car (fr), come (it).
+another language: hat and war (de), door (nl), car and pendant (fr), come (it).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OPENERS: dict[str, str] = {
     "which who whose that because as and or but than until since",
     "de": "von vom in im an am auf aus bei beim mit ohne für zu zum zur nach über unter vor hinter neben zwischen durch "
     "gegen um während und oder aber dass weil wenn als wie wo sowie bis seit ins ans",
-    "fr": "de du des d'un d'une à au aux en dans sur sous avec sans pour par chez entre vers devant derrière pendant "
+    "fr": "de du des d'un d'une à au aux en dans sur sous avec sans pour par chez entre vers devant derrière "
     "depuis et ou mais que qui où lorsque quand comme",
     "es": "de del en con sin por para a al sobre bajo entre hacia desde hasta durante según y e o u pero que quien "
     "donde cuando como porque",

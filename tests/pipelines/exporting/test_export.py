@@ -75,6 +75,7 @@ def test_an_export_owns_its_shards_and_exports_what_was_fetched(tmp_path: Path, 
             "width": int,
             "height": int,
             "synthetic": bool,
+            "repaired": bool,
         }
         assert metadata["sample_id"] == sample.sample_id and metadata["source"] == "coyo"
     # A picture that was overwritten after fetch is left out of the next export; the one before is not touched.

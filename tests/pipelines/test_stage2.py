@@ -27,13 +27,8 @@ def judged(root: Path, *overrides: str) -> PartResult:
     """The captions judged by the recipe with these overrides; published and verdicts are written."""
     storage, ids = Storage(str(root)), sample_ids(4, 0, 0, len(CAPTIONS))
     counts = {"caption_chars": [*map(len, CAPTIONS)], "caption_words": [9] * len(CAPTIONS)}
-    samples = {
-        "sample_id": ids,
-        "source": ["coyo"] * len(CAPTIONS),
-        "url": ["http://a/b"] * len(CAPTIONS),
-        "caption": [*CAPTIONS],
-    }
-    storage.write_parquet(PART.path("samples"), conform(pa.table({**samples, **counts}), "samples"))
+    samples = {"sample_id": ids, "source": ["coyo"] * len(CAPTIONS), "caption": [*CAPTIONS], **counts}
+    storage.write_parquet(PART.path("samples"), conform(pa.table(samples), "samples"))
     step = stage2_step(load_recipe(None, ["stage2.boilerplate.duplicate_text.enabled=false", *overrides]))
     result = step.work(storage, PART, lambda rows: None)
     storage.write_parquet(PART.path("stage2"), conform(result.table, "stage2"))
@@ -45,7 +40,7 @@ def test_captions_are_judged_as_repaired_and_kept_as_published(tmp_path: Path) -
     assert result.table["caption_repaired"].to_pylist() == [*CAPTIONS.values()] and result.counts["repaired"] == 3
     assert result.table["keep"].to_pylist() == [True, True, True, False, False]
     assert result.table["reasons"].to_pylist()[4] == ["length.short"]  # by the characters and words that are left
-    assert result.table["language"].to_pylist() == ["en", "de", "en", None, None]
+    assert result.table["language"].to_pylist() == ["en", "de", "en", "en", None]
     rows = connect(str(tmp_path)).sql("select caption, caption_repaired from manifest order by sample_id").fetchall()
     assert rows == [*CAPTIONS.items()]
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 MARKS = ".,:;!?…\"'’()[]«»“”„"
 
 OPENERS: dict[str, str] = {
-    "en": "of off in on at near with without for to from by about during after before under over between among along "
+    "en": "of off just in on at near with without for to from by about during after before under over between among along "
     "across through into onto inside outside around against towards behind above below beside while when where "
     "which who whose that because as and or but than until since",
     "de": "von vom in im an am auf aus bei beim mit ohne für zu zum zur nach über unter vor hinter neben zwischen durch "
@@ -50,14 +50,12 @@ OPENERS: dict[str, str] = {
 }
 
 OTHERS: dict[str, str] = {
-    "en": "the a an is are was were be been being has have had this these those his her its their our your my he she it "
-    "they we you i not no very more just me him them us so will can would should if how what then there all do "
-    "does did get",
+    "en": "the a an is are was were be been being has have had this these those his her its their our your my he she "
+    "they we you i not no very more me him them so would should if how what then there all do does did",
     "de": "der die das den dem des ein eine einen einem einer eines ist sind waren wird werden haben sich nicht auch "
-    "noch sehr mein seine seinen seiner ihre ihren ihrer er sie es wir ich mich mir dir uns man kann alle zwei "
-    "nur",
-    "fr": "non le la les l' un une est sont était a ont ce cette ces sa ses leur leurs notre nos il elle ils elles se ne "
-    "pas très je tu nous vous tout toute deux être fait",
+    "noch sehr mein seine seinen seiner ihre ihren ihrer er sie es wir ich mich mir uns kann alle zwei nur",
+    "fr": "non le la les l' un une est sont était a ont ce cette ces sa ses leur leurs notre nos il elle ils elles se "
+    "ne pas très je tu nous vous tout toute deux être fait",
     "es": "el la los las un una unos unas es son era fue está están ha han su sus este esta estos estas se no muy más "
     "lo le me nos todo todos dos hay ser yo qué",
     "pt": "o a os as um uma uns umas é são foi está estão seu sua seus suas este esta esse essa se não muito mais eu "

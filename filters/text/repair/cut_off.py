@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from filters.text.repair.phrases import DANGLING, OPENING, UNSPACED, WORD, Step, count_words, dangles, is_whole, trimmed
+from filters.text.repair.phrases import DANGLING, OPENING, UNSPACED, WORD, Step, count_words, is_whole, trimmed
 
 ELLIPSIS = re.compile(r"\s*(?:…|\.{3,}|\[…\]|\[\.{3}\]|\(…\)|\(\.{3}\)|。。。|……)[\s.…]*$")
 LEAST_WORDS = 7  # a shorter caption with an ellipsis is meant so: "To be continued..."
@@ -74,9 +74,9 @@ def _to_phrase(text: str) -> str:
     words = [*re.finditer(r"\S+", text)]
     start = next((match.start() for match in reversed(words) if match[0] in OPENING), 0)
     head = trimmed(text[:start])
-    while dangles(head):
+    while head.rpartition(" ")[2] in OPENING:
         head = trimmed(head.rpartition(" ")[0])
-    return head if count_words(head) >= 4 and (_is_phrase(head) or start == words[-1].start()) else ""
+    return head if is_whole(head, 4) and (_is_phrase(head) or start == words[-1].start()) else ""
 
 
 def _is_phrase(text: str) -> bool:

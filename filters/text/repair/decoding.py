@@ -32,7 +32,7 @@ def fix_encoding(text: str) -> str:
     """Text whose bytes were read in the wrong encoding, read in the right one, where ftfy (Robyn Speer) is sure of it."""
     import ftfy
 
-    return ftfy.fix_encoding(text, replace_lossy_sequences=False)
+    return ftfy.fix_encoding(text, replace_lossy_sequences=False).strip("\ufeff")
 
 
 def unescape_entities(text: str) -> str:

@@ -80,12 +80,16 @@ STOCK_TAILS = (
 )
 STOCK_TAILS_ELSEWHERE = rf"(?i)(?:[\s|—:]|(?<=[.!?{UNSPACED}]))[\s|:,.·•~/–—-]*(?:{STOCK_ELSEWHERE}){NUMBER}\s*\.?\s*$"
 KIND_TAILS = rf"(?i)\s[-–—|]\s*(?:{KIND_ALONE})\s*$", r"(?i)\s*\|\s*price\s*:\s*\d+\s*credits?\b.*$"
-STOCK_FIRST = rf"(?i)^\W*(?:{STOCK}|{STOCK_ELSEWHERE})(?:\s*[:：]\s*|\s+(?:of|von|de|di|di un|van)\s+(?:an? |the )?)"
+STOCK_FIRST = rf"(?i)^\W*(?:{STOCK}|{STOCK_ELSEWHERE})(?:\s*[:：]\s*|\s+(?:of|von|de|di|van)\s+)"
 CLICK_TAILS = (
-    rf"(?i)(?:(?<=[.!?。！？…])\s*|\s*[(\[（【|•·»*]+\s*|\s+[-–—:]\s*|\s{{2,}}|\n\s*|(?<=[{UNSPACED}])\s*|\s(?=click|klick|cliqu|haga|haz|clic|нажм))(?:{CLICK})[^.!?。]{{0,70}}[.!?。)\]）】\s»>]*$",
+    rf"(?i)(?:(?<=[.!?。！？…])\s*|\s*[(\[（【|•·»*]+\s*|\s+[-–—:]\s*|\s{{2,}}|\n\s*|\s(?=click|klick|cliqu|haga|haz|clic|нажм))(?:{CLICK})[^.!?。]{{0,70}}[.!?。)\]）】\s»>]*$",
     rf"(?i)\s*(?:…|\.\.\.)?\s*[|(\[–—-]*\s*(?:{MORE})[\s)\].»>→…]*$",
 )
 URL = r"(?i)[\s(\[|–—:,-]*(?:(?:seen on|via|source|from|see|on|at|visit|quelle|fuente|fonte)\s*:?\s*)?(?:https?://|www\.)[^\s()]+[)\].]*\s*$"
+
+
+# What is left of a caption that was nothing but a credit or a label: such a caption stays whole, for the rules to drop.
+LABEL_ALONE = re.compile(rf"(?i)\W*(?:{CREDIT_LABELS}|{CREDIT_BY}|{STOCK}|{STOCK_ELSEWHERE}|{CLICK})\W*")
 
 
 def _cut(where: str, least: int, *patterns: str) -> Step:
@@ -95,7 +99,7 @@ def _cut(where: str, least: int, *patterns: str) -> Step:
     def cut(text: str) -> str:
         for pattern in searched:
             heads = (trimmed(text[: match.start()]) for match in pattern.finditer(text, max(0, len(text) - LONGEST)))
-            text = next((head for head in heads if is_whole(head, least)), text)
+            text = next((head for head in heads if is_whole(head, least) and not LABEL_ALONE.fullmatch(head)), text)
         return text
 
     return Step(where, cut)

@@ -30,30 +30,25 @@ HINTS = (
 )
 
 
+MOST_BYTES = 4096  # a longer text is no caption: a rule drops it for its length
+MOST_ROUNDS = 16  # what still changes then is one ending over and over, no caption either
+
+
 def repair(captions: pa.ChunkedArray) -> pa.Array:
     """Captions (string[N], none NULL) → the repaired ones, string[N], NULL where a caption needs no repair."""
-    rows = np.flatnonzero(np.logical_or.reduce([_matches(captions, pattern) for pattern in HINTS]))
+    is_caption = pc.less_equal(pc.binary_length(captions), MOST_BYTES).to_numpy()
+    rows = np.flatnonzero(is_caption & np.logical_or.reduce([_matches(captions, pattern) for pattern in HINTS]))
     texts = captions.take(pa.array(rows)).combine_chunks()
-    changed_rows, changed = _repair_selected(texts)
-    mask = np.zeros(len(captions), bool)
-    mask[rows[changed_rows]] = True
-    return pc.replace_with_mask(pa.nulls(len(captions), pa.string()), pa.array(mask), changed)
-
-
-def _repair_selected(texts: pa.StringArray) -> tuple[np.ndarray, pa.StringArray]:
-    """The rows whose text the steps change, int64[M] in order, and their texts once no step changes them any more.
-
-    A change leaves fewer characters, or fewer that are control characters: so it ends.
-    """
-    after = _all_steps(texts)
-    rows = np.flatnonzero(pc.not_equal(after, texts).to_numpy(zero_copy_only=False))
-    current = after.take(pa.array(rows))
-    if len(rows):
-        again, changed = _repair_selected(current)
-        mask = np.zeros(len(rows), bool)
-        mask[again] = True
-        current = pc.replace_with_mask(current, pa.array(mask), changed)
-    return rows, current
+    repaired = np.full(len(captions), None, object)
+    for _ in range(MOST_ROUNDS):
+        after = _all_steps(texts)
+        changed = np.flatnonzero(pc.not_equal(after, texts).to_numpy(zero_copy_only=False))
+        rows, texts = rows[changed], after.take(pa.array(changed))
+        if not len(rows):
+            break
+        repaired[rows] = texts.to_pylist()
+    repaired[rows] = None
+    return pa.array(repaired, pa.string())
 
 
 def _all_steps(texts: pa.StringArray) -> pa.StringArray:

@@ -50,7 +50,7 @@ CREDITS = (
     rf"(?i){SEPARATED}(?:{CREDIT_LABELS})\s*[:：=]\s*{NAMES}",
     rf"\s(?:[Ss]tock )?(?:Photos?|Photo [Cc]redits?|Photograph|Picture|Image [Cc]redit|(?:Mandatory )?Credit|Foto|Fotos|Bild|Crédits?(?: photo)?|Фото|Fot\.)\s?[:©]\s*{NAMES}",
     # – photo by Name; in capitals it needs no separator
-    rf"(?i){SEPARATED}(?:{CREDIT_BY})\s{NAMES}",
+    rf"(?i){SEPARATED}(?:{CREDIT_BY})\s(?-i:(?<!by\s)|(?![a-z])){NAMES}",
     rf"\s(?:Photo(?:graph)?|Image|Picture|PHOTO) (?:[Bb]y|BY|[Cc]ourtesy(?: of)?|©) {NAMES}",
     rf"(?i)\s(?:staff|file|handout|courtesy) photo\s*[/:]\s*{NAMES}",
     # © Name
@@ -71,7 +71,7 @@ SITE = (
     rf"(?i)\s*(?:[-–—|:·•,/]|(?<=[.!?])|\s(?:on|via|from|at|auf|sur|en|su|op|bei|на|с))\s*(?:{SITES})(?:\.[a-z]{{2,3}})?"
     rf"(?:\s*[.:|-]?\s*(?:\.?[a-z]{{2,4}}\s)?(?:vector|photo|image|stock \w+|editorial))?{NUMBER}\s*\.?\s*$"
 )
-LABELLED = rf"(?:\s*[-–—,|]?\s*(?:royalty[- ]free|premium|images?|eps ?\d*)\b)*(?:\s*,?\s*(?:artist|code|image id|id|by)\s*:?[^.:]{{1,60}}?)*{NUMBER}\s*[.]?\s*$"
+LABELLED = rf"(?:\s*[-–—,|]?\s*(?:royalty[- ]free|premium|images?|eps ?\d*)\b){{0,4}}(?:\s*,?\s*(?:artist|code|image id|id|by)\s*:?[^.:]{{1,60}}?){{0,3}}{NUMBER}\s*[.]?\s*$"
 KIND_ALONE = r"photos?|images?|pictures?|pics?|fotos?|bild(?:er)?|vectors?|jpe?g|eps|png|photo \d+|image \d+|фото|картинка|图片|照片|写真|画像|사진"
 STOCK_TAILS = (
     # – dogs stock videos & royalty-free footage

@@ -150,6 +150,9 @@ SOUND = [
     "ROSE PÂLE, São Paulo, Ångström, LÃ",
     "The broker sells stock images of cities to the press",
     "A photo by the sea",
+    "A painter at her easel, photo by the window",
+    "Photo credit: Shutterstock",
+    "点击查看大图",
     "Photo of a dog that waits for its owner",
     "How to open a .jpg file on a phone",
     "To be continued...",
@@ -171,6 +174,8 @@ SOUND = [
     "Il était une fois…",
     "Vitamin A",
     "",
+    "&amp;" * 1000,
+    "A cat on a roof" + " - Shutterstock" * 100,
 ]
 
 

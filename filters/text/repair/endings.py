@@ -85,7 +85,7 @@ CLICK_TAILS = (
     rf"(?i)(?:(?<=[.!?。！？…])\s*|\s*[(\[（【|•·»*]+\s*|\s+[-–—:]\s*|\s{{2,}}|\n\s*|\s(?=click|klick|cliqu|haga|haz|clic|нажм))(?:{CLICK})[^.!?。]{{0,70}}[.!?。)\]）】\s»>]*$",
     rf"(?i)\s*(?:…|\.\.\.)?\s*[|(\[–—-]*\s*(?:{MORE})[\s)\].»>→…]*$",
 )
-URL = r"(?i)[\s(\[|–—:,-]*(?:(?:seen on|via|source|from|see|on|at|visit|quelle|fuente|fonte)\s*:?\s*)?(?:https?://|www\.)[^\s()]+[)\].]*\s*$"
+URL = r"(?i)[\s(\[|–—:,-]*(?:(?:seen on|image|photo|credit|via|source|from|see|on|at|visit|quelle|fuente|fonte)\s*:?[\s#]*)?(?:https?://|www\.)[^\s()]+[)\].]*\s*$"
 
 
 # What is left of a caption that was nothing but a credit or a label: such a caption stays whole, for the rules to drop.

@@ -91,7 +91,7 @@ CLICK_FIRST = (
     r"(?:image|photo|picture|view|version|size)?(?: of(?: the| an?)?\b|\s*[:：|–—-])"
     r"|(?:view|see|enlarge|show)(?: an?| the)?(?: (?:larger?|bigger|full[- ]size(?:d)?|more detailed)[ ,]*)+ *(?:image|photo|picture|view|version)?(?: of(?: the| an?)?\b|\s*[:：|–—-])"
     r"|load image into gallery viewer,|open (?:image|media \d+) in (?:modal|gallery)[ :,-]+|(?:zum )?vergrößern\s*[:：]|agrandir\s*[:：]|ampliar\s*[:：]|ingrandisci\s*[:：]"
-    r"|увеличить\s*[:：]|(?:点击|點擊)(?:查看|放大)(?:大图|原图|图片)?\s*[:：]?|画像を拡大\s*[:：]?)\s*"
+    r"|увеличить\s*[:：]|(?:点击|點擊)(?:查看|放大)(?:高清)?(?:大图|原图|图片)?\s*[:：]|画像を拡大\s*[:：])\s*"
 )
 MORE = (
     r"read more|continue reading|(?:click for )?more info(?:rmation)?|weiterlesen|mehr lesen|lire la suite|en savoir plus|leer más|seguir leyendo|leia mais"

@@ -153,6 +153,7 @@ SOUND = [
     "A painter at her easel, photo by the window",
     "Photo credit: Shutterstock",
     "点击查看大图",
+    "点击查看高清原图",
     "Photo of a dog that waits for its owner",
     "How to open a .jpg file on a phone",
     "To be continued...",

@@ -23,6 +23,7 @@ STOCK_ELSEWHERE = "|".join(
         r"(?:foto(?:grafie)?|immagin[ei]|vettorial[ei]|illustrazion[ei]) (?:stock|d['’]archivio|di stock|royalty[- ]free)(?: royalty[- ]free)?",
         r"(?:rechtenvrije )?stock(?:foto['’]?s?|fotografie|afbeelding(?:en)?|illustraties?|vectoren)|rechtenvrije (?:foto['’]s|afbeeldingen)",
         r"(?:zdjęci[ae]|obraz(?:y|ek)?|ilustracj[ae]|wektor(?:y)?) (?:stockow[aey]|stock|royalty[- ]free)|stockfotografi(?:er)?|stockbilder?",
+        r"stock (?:fotó|kép|fotografie)|(?:fotografie|imagine|ilustrație)(?:, imagine)? de stoc|φωτογραφία αρχείου|banque d['’]images",
         r"stok (?:fotoğraf\w*|görsel\w*|illüstrasyon\w*|vektör\w*|video\w*)|(?:foto|gambar|vektor) stok|ảnh (?:có sẵn|stock)",
         r"(?:лицензионн\w+ |бесплатн\w+ )?стоков\w+ (?:фото(?:графи[яи])?|изображени[ея]|иллюстраци[яи]|вектор\w*|видео)|фото со стока",
         "(?:免版税|正版|版权|库存|图库)+(?:照片|图片|图像|摄影|矢量图[片形]?|插图|插画|影像|视频影像|视频)+|高清(?:图片|摄影)素材|(?:图片|摄影|设计)素材|图库",
@@ -53,7 +54,7 @@ CREDIT_LABELS = (
     r"|bron|beeld|fotograaf|fot\.?|zdjęcie|źródło|autor|fotoğraf|kaynak|görsel|kuva|foto|kilde|källa"
     "|фото|автор фото|источник|фотограф|снимок|иллюстрация|джерело"
     "|图片来源|图片|图源|图|来源|摄影|摄影师|供图|资料图|圖片來源|圖|來源|撮影|写真|写真提供|画像|画像提供|出典|提供|出所|사진|사진\\s?제공|출처|제공|자료"
-    "|الصورة|صورة|تصوير|المصدر|مصدر الصورة|फोटो|फ़ोटो|फोटो साभार|तस्वीर|साभार|स्रोत"
+    "|الصورة|صورة|تصوير|المصدر|مصدر الصورة|عکس|منبع|צילום|קרדיט|φωτ(?:ό|ογραφία)|πηγή|ภาพ|ที่มา|เครดิต(?:ภาพ)?|ảnh|nguồn|sumber|fotó|sursa|zdroj|फोटो|फ़ोटो|फोटो साभार|तस्वीर|साभार|स्रोत"
 )
 CREDIT_BY = (
     r"(?:(?:all|file|staff|main|cover) )?(?:photo(?:graph)?s?|photos|image|picture|pic)s? (?:by|credit|courtesy(?: of)?|via|taken by|copyright|©)"
@@ -102,7 +103,7 @@ FILE_LABELS = "file|image|img|datei|fichier|archivo|ficheiro|arquivo|bestand|pli
 
 # What is quick to search for: a caption in which one of the above occurs contains one of these.
 STOCK_HINTS_ELSEWHERE = (
-    "stock-?[fbviao]|(?:foto|fotos|photos?|images?|immagini|immagine|vetor|vetores|ilustração|ilustracja|obraz|zdjęcie) stock|(?:de|di) stock|lizenzfrei"
+    "stock-?[fbviao]|stock (?:fot|kép)|de stoc|αρχείου|banque d['’]|(?:foto|fotos|photos?|images?|immagini|immagine|vetor|vetores|ilustração|ilustracja|obraz|zdjęcie) stock|(?:de|di) stock|lizenzfrei"
     "|libres? de |livres? de |archivi?o|d['’]archiv|arquivo|banco de|rechtenvrij|royalty[- ]free$|stok |стоков|со стока|素材|图库|版权|正版|免版税|库存|ストック|ロイヤ"
     "|스톡|مخزون|स्टॉक|ảnh "
 )
@@ -113,7 +114,7 @@ SITE_HINTS = (
 CREDIT_HINTS = (
     r"photo|foto|fot\.|image ?[:/c]|picture|pics?[: ]|credit|crédit|courtesy|source|©|ⓒ|\(c\)|copyright|handout|quelle|bild|grafik|fuente|fonte|imag[eio]|cortesía"
     r"|divulga|reprodu|bron[: ]|beeld|zdjęci|źródło|autor|kaynak|görsel|kuva|kilde|källa|фото|источник|снимок|иллюстр|джерело|图|圖|來源|来源|摄|撮影|画像|出典"
-    r"|提供|出所|사진|출처|제공|자료|صور|تصوير|المصدر|फोटो|फ़ोटो|तस्वीर|साभार|स्रोत|/ ?[a-z]+\)|\.\s?\(|reuters|reserved|rechte|droits|derechos|direitos"
+    r"|提供|出所|사진|출처|제공|자료|صور|تصوير|المصدر|عکس|منبع|צילום|קרדיט|φωτ|πηγή|ภาพ|ที่มา|เครดิต|ảnh|nguồn|sumber|sursa|zdroj|फोटो|फ़ोटो|तस्वीर|साभार|स्रोत|/ ?[a-z]+\)|\.\s?\(|reuters|reserved|rechte|droits|derechos|direitos"
     r"|diritti|права|prawa|hakları|ensamrätt|转载|侵权|版權|保留|未经|無断|무단|저작권|الحقوق|सर्वाधिकार|editorial|unauthori|licens|this (?:photo|image|pic|print)"
     r"|creative commons|redaktionell|genehmigung|prohibi|vietata|(?:no|not for) (?:use|sale|repro|resale)|do not |[(/–-] ?(?:ap|afp|e[pf][ae]|ansa|tass|тасс|pt?i|ani)\b|[社通]"
 )

@@ -1,8 +1,10 @@
 """Captions as their authors meant them: what publishing did to the text is undone before any rule judges it.
 
-decoding.py   wrong encodings, HTML entities and tags, quotes that CSV doubled
-endings.py    what sites put around a caption: stock-photo labels, credits, rights notices, "click to enlarge", file endings
-cut_off.py    a tail that was cut in the middle of a clause: back to the last whole one
+phrases.py     what a step is; whether a text that was cut can stand alone
+decoding.py    wrong encodings, HTML entities and tags, quotes that CSV doubled
+endings.py     what sites put around a caption: stock-photo labels, credits, rights notices, "click to enlarge", file endings
+site_words.py  their words for it, in the languages of the web
+cut_off.py     a tail that was cut in the middle of a clause: back to the last whole one
 
 Words are only removed or decoded, never added; where nothing whole would be left, a caption stays as it is, for the rules to drop.
 

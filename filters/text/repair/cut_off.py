@@ -31,6 +31,9 @@ def cut_back(text: str) -> str:
     if match is None or count_words(text) < LEAST_WORDS:
         return text
     head = text[: match.start()]
+    if match[0][0].isspace() and head.islower() and not any(map(str.isdigit, head)):
+        # In lower case and split into words, as Conceptual Captions are, an ellipsis ends a sentence that is whole.
+        return head if is_whole(head, LEAST_WORDS) and _is_phrase(head) else _to_phrase(head) or text
     return _to_sentence(head) or _to_separator(head, SEPARATOR) or _to_separator(head, COMMA) or _to_phrase(head) or text
 
 

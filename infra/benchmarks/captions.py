@@ -3,7 +3,7 @@
     vs_data_juicer         captions/s of all stage-2 rules over Data-Juicer's six text operators (alphanumeric, character and word
                            repetition, special characters, flagged words, text length) on 100 000 of them, two processes each, no
                            language identification on either side
-    captions_per_s_core    every rule, and the language of every caption identified, in one process of one thread
+    captions_per_s_core    every caption repaired, every rule, and the language of every caption, in one process of one thread
     rules_only_per_s_core  the same with the language given
     count_gib              peak memory of counting duplicate captions among 20 million: the driver and all workers
 
@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 from filters import stage2
 from filters.rules import configure, evaluate
 from filters.text.language import identify
+from filters.text.repair import repair
 from infra.benchmarks.peers import data_juicer
 from infra.benchmarks.tools.alone import run_alone
 from infra.benchmarks.tools.rows import FILE_ROWS, SOURCE, generate
@@ -91,10 +92,12 @@ def draw(count: int) -> pa.ChunkedArray:
 
 
 def judge(captions: pa.ChunkedArray, *, identified: bool) -> int:
-    """Applies every rule to every caption, and identifies the languages on request; how many captions are kept."""
-    keep, _ = evaluate(stage2.columns_of(captions), configure(stage2.RULES, {}), "")
+    """Applies every rule to every caption, on request repaired, their languages identified; how many captions are kept."""
+    table = stage2.columns_of(captions)
     if identified:
-        identify(captions)
+        table = stage2.with_repaired(table, repair(captions))
+        identify(table["caption"])
+    keep, _ = evaluate(table, configure(stage2.RULES, {}), "")
     return pc.sum(keep).as_py() or 0
 
 

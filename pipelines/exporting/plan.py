@@ -28,7 +28,7 @@ CAPTION_SALT = 0x63617074  # and so is the draw for the caption of a mixture
 
 TYPES = "pictures."  # begins the names of counts by the type of picture, as the ending of its files
 
-COLUMNS = ("url", "caption", "source", "language", "width", "height", "mime", "synthetic_caption", *STORED)
+COLUMNS = ("url", "caption", "caption_repaired", "source", "language", "width", "height", "mime", "synthetic_caption", *STORED)
 
 
 def plan_part(storage: Storage, part: Part, reporter: Reporter, *, settings: ExportSettings, stage: int) -> PartResult:
@@ -59,8 +59,8 @@ def _types(storage: Storage, part: Part, kept: pa.Table) -> dict[str, int]:
 
 
 def _with_chosen_caption(table: pa.Table, settings: ExportSettings) -> pa.Table:
-    """The table with the caption to export, NULL where the chosen kind is missing, and whether it is synthetic."""
-    original, synthetic = table["caption"], table["synthetic_caption"]
+    """The table with the caption to export, NULL where the chosen kind is missing, and whether it is synthetic or repaired."""
+    original, synthetic = pc.coalesce(table["caption_repaired"], table["caption"]), table["synthetic_caption"]
     if settings.captions == "original":
         chosen = pa.repeat(False, len(table))
     elif settings.captions == "synthetic":
@@ -70,4 +70,6 @@ def _with_chosen_caption(table: pa.Table, settings: ExportSettings) -> pa.Table:
         synthetic_drawn = (draws >> np.uint64(11)) * 2.0**-53 < settings.synthetic_share  # the upper bits as a number in 0 … 1
         chosen = pc.and_(pa.array(synthetic_drawn), pc.is_valid(synthetic).combine_chunks())
     caption = pc.if_else(chosen, synthetic, original)
-    return table.set_column(table.column_names.index("caption"), "caption", caption).append_column("synthetic", chosen)
+    repaired = pc.and_not(pc.is_valid(table["caption_repaired"]), chosen)
+    table = table.set_column(table.column_names.index("caption"), "caption", caption)
+    return table.append_column("synthetic", chosen).append_column("repaired", repaired)

@@ -17,6 +17,7 @@ class ExportSettings(Section):
     name             the export's name, lower-case letters and digits; "": stage1 or stage2
     pictures         stored: as they are, all of one type, as most readers need it; jpg, png or webp: those of another type are
                      encoded anew; mixed: as they are, of any type
+    captions         original: as published, repaired where stage 2 repaired them; synthetic; a mixture of both
     synthetic_share  of a mixture's captions are synthetic, drawn by sample
     """
 

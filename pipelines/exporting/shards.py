@@ -42,7 +42,7 @@ from sharding.writer import write_shard
 
 PLAN_SETTINGS = {"holdout", "seed", "captions", "synthetic_share"}
 INPUTS = ("samples", "fetch", "stage1", "stage2", "dedup")
-METADATA = ("url", "source", "language", "width", "height", "synthetic")
+METADATA = ("url", "source", "language", "width", "height", "synthetic", "repaired")
 # Readers take the types of json from the first samples that they see (Hugging Face datasets from five), so no value is null.
 UNKNOWN = {"language": "", "width": 0, "height": 0}
 REPORT_EVERY = 1000  # samples between two reports of progress

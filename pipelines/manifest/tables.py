@@ -70,6 +70,7 @@ FAMILIES: dict[str, pa.Schema] = {
             ("sample_id", pa.uint64()),
             ("keep", pa.bool_()),
             ("reasons", pa.list_(pa.string())),
+            ("caption_repaired", pa.string()),  # what the rules judged and export takes; NULL: the caption as published
             ("language", pa.string()),  # as identified from the caption; the publisher's is in samples
             ("language_confidence", pa.float32()),
             ("caption_pictures", pa.int32()),  # how many pictures of the corpus have the caption; NULL: three at most
@@ -117,6 +118,7 @@ INTERNAL: dict[str, pa.Schema] = {
             ("split", pa.string()),
             ("caption", pa.string()),
             ("synthetic", pa.bool_()),
+            ("repaired", pa.bool_()),
             ("url", pa.string()),
             ("source", pa.string()),
             ("language", pa.string()),

@@ -12,6 +12,7 @@ import pytest
 
 from filters import stage1, stage2
 from filters.rules import Rule, below, column, matches
+from filters.text import repair
 from infra.compat.errors import RequestError
 from pipelines import calibrate, dedup, ingest, status
 from pipelines import stage1 as stage1_job
@@ -73,7 +74,12 @@ def added(stage: object, rule: Rule) -> Callable[[pytest.MonkeyPatch], None]:
     return lambda patch: patch.setattr(stage, "RULES", [*stage.RULES, replace(rule, name="new.rule")])
 
 
+def repair_edited(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(repair, "STEPS", repair.STEPS[:-1])
+
+
 EDITS = {
+    "repair": ("stage2", repair_edited),
     "regex": ("stage2", edited("source_code.query", drops=matches(r"\bSELECT\b"))),
     "function": ("stage2", edited("boilerplate.repetition", drops=names_furniture)),
     "measure": ("stage2", edited("readability.marks", measure=column("caption_words"))),
@@ -104,7 +110,10 @@ def test_an_edited_word_list_makes_the_parts_of_its_step_stale(finished, monkeyp
     assert all(first[part] != second[part] for part in parts)
 
 
-@pytest.mark.parametrize("override, step", [("stage1.unsafe.max=0.4", "stage1"), ("stage2.length.words.max=99", "stage2")])
+SETTINGS = {"stage1.unsafe.max=0.4": "stage1", "stage2.length.words.max=99": "stage2", "stage2.repair.enabled=false": "stage2"}
+
+
+@pytest.mark.parametrize("override, step", SETTINGS.items())
 def test_a_setting_of_the_recipe_makes_exactly_the_parts_of_its_step_stale(finished, override: str, step: str) -> None:
     assert stale(finished, [override]) == {"stage1": set(), "stage2": set(), step: set(all_parts(finished))}
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from infra.compat.errors import RequestError
@@ -14,6 +15,7 @@ from pipelines.exporting.shards import run_export
 from pipelines.manifest import connect
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import conform
 from sharding import ShardReader, faults, read_dataset
 from tests.support.pictured import PART, jpeg, pictured
 from tests.support.shards import numbered_dataset
@@ -75,6 +77,7 @@ def test_an_export_owns_its_shards_and_exports_what_was_fetched(tmp_path: Path, 
             "width": int,
             "height": int,
             "synthetic": bool,
+            "repaired": bool,
         }
         assert metadata["sample_id"] == sample.sample_id and metadata["source"] == "coyo"
     # A picture that was overwritten after fetch is left out of the next export; the one before is not touched.
@@ -98,6 +101,18 @@ def test_an_export_owns_its_shards_and_exports_what_was_fetched(tmp_path: Path, 
     with pytest.raises(RequestError, match=r"holds train-000001.tar, which export 'stage1' did not write"):
         exported(storage.root, out, 2)
     assert precious.read_bytes() == b"precious" and set(captions(out)) == KEPT
+
+
+def test_an_export_notices_that_captions_were_repaired(tmp_path: Path, ray_session: None) -> None:
+    storage, out = pictured(tmp_path / "root", broken=False), tmp_path / "shards"
+    exported(storage.root, out, 10)
+    published = captions(out)
+    ids = storage.read_parquet(PART.path("samples"), ["sample_id"])["sample_id"]
+    judged = {"sample_id": ids, "keep": [True] * 8, "caption_repaired": ["a red thing", *[None] * 7]}
+    storage.write_parquet(PART.path("stage2"), conform(pa.table(judged), "stage2"))
+    write_receipt(storage, PART, Receipt("stage2", "coyo", PART.name, "f", "other", 8, 8))
+    exported(storage.root, out, 10)
+    assert captions(out) == ["a red thing" if caption == "red" else caption for caption in published]
 
 
 def test_pictures_of_several_types_need_a_setting(tmp_path: Path, ray_session: None) -> None:

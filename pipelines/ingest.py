@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import fsspec
-
 from infra.compat.errors import RequestError
+from infra.compat.files import open_file
 from infra.compat.paths import absolute
-from pipelines.manifest.parts import Part, SourceFile, read_parts, register_files, remove_files
+from pipelines.manifest.parts import Part, SourceFile, read_files, read_parts, register_files, remove_files
 from pipelines.manifest.receipts import digest_of
+from pipelines.manifest.registry import identity_of
 from pipelines.manifest.removal import remove_outdated_results, remove_unregistered
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
@@ -28,12 +28,13 @@ from pipelines.runtime.runner import start_ray
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from pipelines.runtime.terminal import printable
 from pipelines.sources import source_named
-from pipelines.sources.files import Inspected, inspect, read_rows
+from pipelines.sources.files import Inspected, inspect, read_rows, without_rows
 from pipelines.sources.parquet_files import parquet_rows
 from pipelines.sources.patterns import expand
 from pipelines.sources.published import read_values
 from pipelines.sources.records import csv_records
 from pipelines.sources.rejects import mostly_rejected
+from pipelines.sources.rows import NoRows
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings, SourceSettings
 from pipelines.sources.source import Source
@@ -48,10 +49,11 @@ HEAD_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Published:
-    """A source with its inspected files and tag tables."""
+    """A source with its inspected files and tag tables; `empty` are further files, without rows, and why they were refused."""
 
     source: Source
     files: list[SourceFile]
+    empty: dict[str, NoRows]
     tag_tables: list[SourceFile]
     notices: list[str]
 
@@ -81,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     else:
         raise RequestError("nothing to ingest; give SOURCE and FILES, or a --recipe with [[sources]]")
     storage = Storage(options.root)
+    published = [_with_emptied(storage, one) for one in published]
     storage.require_writable()
     start_ray(options.address)
     total = Outcome()
@@ -108,9 +111,25 @@ def check(recipe: Recipe) -> None:
 
 def _inspect(chosen: SourceSettings, settings: IngestSettings) -> Published:
     source = source_named(chosen.name)
-    inspected = [inspect(uri, source, settings) for uri in expand(chosen.files)]
-    files = [one.file for one in inspected]
-    return Published(source, files, [inspect_tags(uri) for uri in expand(chosen.join_tags)], _notices(source.name, inspected))
+    inspected, empty = list[Inspected](), dict[str, NoRows]()
+    for uri in expand(chosen.files):
+        try:
+            inspected.append(inspect(uri, source, settings))
+        except NoRows as error:
+            empty[uri] = error
+    files, tag_tables = [one.file for one in inspected], [inspect_tags(uri) for uri in expand(chosen.join_tags)]
+    return Published(source, files, empty, tag_tables, _notices(source.name, inspected))
+
+
+def _with_emptied(storage: Storage, published: Published) -> Published:
+    """With the files that had rows when they were ingested and have none now; NoRows where no other file is left."""
+    known = {identity_of(file.uri) for file in read_files(storage, published.source.name)}
+    emptied = [without_rows(uri) for uri in published.empty if identity_of(uri) in known]
+    if not published.files and not emptied:
+        raise next(iter(published.empty.values()))
+    said = [Inspected(without_rows(uri), "no rows") for uri in published.empty]
+    notices = [*published.notices, *_notices(published.source.name, said)]
+    return replace(published, files=[*published.files, *emptied], notices=notices)
 
 
 def _notices(source: str, inspected: Sequence[Inspected]) -> list[str]:
@@ -135,7 +154,7 @@ def _ingest_source(storage: Storage, published: Published, settings: IngestSetti
     outcome = run_step(storage, ingest_step(published.source, files, settings), parts)
     outcome.counts.update(+removed)  # without those that are 0
     outcome.failed |= mostly_rejected(storage, name, {file.uri for file in published.files})
-    if tag_tables and not outcome.failed:
+    if tag_tables and parts and not outcome.failed:
         tagged = join_tags(storage, name, tag_tables, parts)
         outcome.counts["tagged"], outcome.failed = tagged.counts["tagged"], tagged.failed
         outcome.counts["tag_rows_skipped"] = tagged.counts["tag_rows_skipped"]
@@ -144,7 +163,7 @@ def _ingest_source(storage: Storage, published: Published, settings: IngestSetti
 
 def _head(uri: str) -> str:
     """The digest of a file's first bytes."""
-    with fsspec.open(uri, "rb") as handle:
+    with open_file(uri) as handle:
         return digest_of(handle.read(HEAD_BYTES))
 
 

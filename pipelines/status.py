@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines.fetching.part import samples_without_result
 from pipelines.manifest.parts import Part
-from pipelines.manifest.receipts import Receipt, read_receipts
+from pipelines.manifest.receipts import Receipt, completed, read_receipts
 from pipelines.manifest.selection import DISTINCT, WITH_PICTURE
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
@@ -91,7 +91,7 @@ def status_of(storage: Storage, family: str, source: str, parts: Sequence[Part],
     `stale` counts parts, None for a costly step; `to_do` counts rows: of a costly step those without a result, of others those of
     parts that are not done or stale.
     """
-    receipts = read_receipts(storage, family, parts)
+    receipts = completed(storage, family, parts)
     seconds = sum(receipt.seconds for receipt in receipts.values())
     settings = {json.dumps(receipt.settings, sort_keys=True) for receipt in receipts.values() if receipt.settings}
     rows_done = sum(part.rows for part in receipts)

@@ -29,6 +29,9 @@ UPRIGHT = {
 }
 SIDEWAYS = {UPRIGHT[value] for value in (5, 6, 7, 8)}
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+GREY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow's name of grey of few bits → the step between its levels in 8 bits
+DEEP_RGB = "RGB;16B"  # of which Pillow keeps the upper 8 bits
+AT_ONCE = 1 << 20  # pixels that are scaled to 8 bits: the floats of all would take more memory than decoding does
 PROFILES = 32  # transforms that a process keeps
 UNSEEN_DIFFERENCE = 2  # levels: a profile that moves no colour further is sRGB by another name
 
@@ -40,11 +43,12 @@ def decode_picture(data: bytes, at_least: int = 0) -> Image.Image:
     """
     try:
         opened = Image.open(io.BytesIO(data))
-        if at_least and data[:2] == b"\xff\xd8" and opened.mode in ("RGB", "L"):
+        profile = opened.info.get("icc_profile")
+        if at_least and data[:2] == b"\xff\xd8" and (opened.mode == "RGB" or (opened.mode == "L" and not profile)):
             pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least)
-            image = to_srgb_pixels(Image.fromarray(pixels), opened.info.get("icc_profile"))
+            image = to_srgb_pixels(Image.fromarray(pixels), profile)
         else:
-            opened.load()
+            load(opened)
             image = to_srgb(opened)
         transpose = upright_transpose(opened)  # after load, which turns TIFFs itself
         return image if transpose is None else image.transpose(transpose)
@@ -62,6 +66,18 @@ def upright_transpose(image: Image.Image | None) -> Image.Transpose | None:
         return UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # Pillow's parsers raise many kinds
         return None
+
+
+def load(image: Image.Image) -> None:
+    """Decodes an opened picture. A PNG's transparent colour has the bits of the file; it gets those of Pillow's pixels."""
+    coded = getattr(image, "tile", [])[:1] if image.format == "PNG" else []
+    image.load()
+    transparent = image.info.get("transparency")
+    for bits in (tile.args for tile in coded):
+        if isinstance(transparent, int) and bits in GREY_STEPS:
+            image.info["transparency"] = transparent * GREY_STEPS[bits]
+        elif isinstance(transparent, tuple) and bits == DEEP_RGB:
+            image.info["transparency"] = tuple(level >> 8 for level in transparent)
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
@@ -118,19 +134,22 @@ def _colours(mode: str) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey scaled by its type: integers by their largest, floats from 0 … 1. A transparent grey is white."""
-    values = np.asarray(image).astype(np.float64)
-    scaled = np.nan_to_num(values / _largest(image), nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        scaled[values == transparent] = 255
-    return Image.fromarray(scaled.round().astype(np.uint8))
+    values, largest, transparent = np.asarray(image), _largest(image), image.info.get("transparency")
+    flat, eight_bits = values.ravel(), np.empty(values.size, np.uint8)
+    for first in range(0, flat.size, AT_ONCE):
+        some = flat[first : first + AT_ONCE].astype(np.float64)
+        scaled = np.nan_to_num(some / largest, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255
+        if isinstance(transparent, int):
+            scaled[some == transparent] = 255
+        eight_bits[first : first + AT_ONCE] = scaled.round()
+    return Image.fromarray(eight_bits.reshape(values.shape))
 
 
 def _largest(image: Image.Image) -> float:
     """The number that means white."""
     if image.mode in ("F", "L"):
         return 1.0 if image.mode == "F" else 255.0
-    if image.mode == "I" and image.format == "TIFF":
-        bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (32,))
+    if image.format == "TIFF":
+        bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (32 if image.mode == "I" else 16,))
         return float(2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1)
     return 65535.0  # PNG's

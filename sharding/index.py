@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.compat.errors import RequestError
+from infra.compat.files import open_file
 from sharding.layout import SUMMARY, index_file
 from sharding.sample import MEMBERS
 
@@ -59,7 +59,7 @@ def summary_bytes(splits: dict[str, list[Shard]], about: dict[str, Any]) -> byte
 
 def read_dataset(uri: str) -> Dataset:
     """The dataset at `uri`, a folder or any fsspec URI; FileNotFoundError when there is no summary."""
-    with fsspec.open(f"{uri.rstrip('/')}/{SUMMARY}", "rb") as handle:
+    with open_file(f"{uri.rstrip('/')}/{SUMMARY}") as handle:
         try:
             document = json.loads(handle.read())
         except ValueError as error:
@@ -79,7 +79,7 @@ def read_index(uri: str, shard: str) -> pa.Table:
     """A shard's index: a row per sample in the order of the tar; RequestError when it is broken."""
     path = f"{uri}/{index_file(shard)}"
     try:
-        with fsspec.open(path, "rb") as handle:
+        with open_file(path) as handle:
             data = handle.read()
         # From memory and without threads: of a Python file, one process in ten that ended soon after was aborted by pyarrow 26 as
         # it ended (SIGABRT).

@@ -8,6 +8,7 @@ import fsspec
 import pyarrow as pa
 
 from infra.compat.errors import RequestError
+from infra.compat.files import file_system
 from sharding.index import Dataset, read_index
 from sharding.layout import tar_file
 from sharding.sample import MEMBERS, Sample
@@ -20,7 +21,7 @@ class ShardReader:
 
     def __init__(self, dataset: Dataset, split: str) -> None:
         self.uri, self.shards = dataset.uri, dataset.shards(split)
-        self.fs, self.path = fsspec.core.url_to_fs(dataset.uri)
+        self.fs, self.path = file_system(dataset.uri)
         self.open: OrderedDict[int, tuple[pa.Table, fsspec.spec.AbstractBufferedFile]] = OrderedDict()
 
     def read(self, shard: int, row: int) -> Sample:

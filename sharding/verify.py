@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-import fsspec
-
+from infra.compat.files import file_system
 from sharding.index import read_dataset
 from sharding.layout import tar_file
 
@@ -14,7 +13,7 @@ from sharding.layout import tar_file
 def faults(uri: str) -> Iterator[tuple[str, str]]:
     """(shard, fault) for every shard that is missing or whose sha256 differs from the summary's."""
     dataset = read_dataset(uri)
-    fs, path = fsspec.core.url_to_fs(dataset.uri)
+    fs, path = file_system(dataset.uri)
     for shards in dataset.splits.values():
         for shard in shards:
             try:

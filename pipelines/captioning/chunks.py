@@ -42,11 +42,11 @@ def caption_chunk(
 
     torch.manual_seed(settings.seed)
     captions = [UNREADABLE] * len(pictures)
-    for number, (indices, images) in enumerate(decode_ahead(storage, pictures, settings.batch)):
+    for first, last, indices, images in decode_ahead(storage, pictures, settings.batch):
         if images:
             for index, caption in zip(indices, describe(images, questions), strict=True):
                 captions[index] = caption
-        finished(number * settings.batch, (number + 1) * settings.batch)
+        finished(first, last)
     by_sample = [captions[index] for index in picture_of]
     return pa.table(
         {

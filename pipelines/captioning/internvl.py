@@ -12,9 +12,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fsspec
-
 from infra.compat.errors import RequestError
+from infra.compat.files import file_system
 from infra.compat.torchvision_operators import define_missing_operators
 from pipelines.captioning.captioner import Caption, Captioner, Describe
 from pipelines.captioning.settings import CaptionSettings
@@ -95,7 +94,7 @@ def local_folder(uri: str) -> Path:
     if "://" not in uri:
         folder = Path(uri)
     else:
-        fs, path = fsspec.core.url_to_fs(uri)
+        fs, path = file_system(uri)
         folder = Path(tempfile.mkdtemp(prefix="pairmill-model-"))
         try:
             for file in fs.ls(path, detail=False):

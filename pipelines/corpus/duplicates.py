@@ -86,7 +86,7 @@ def _picture_hashes(storage: Storage, table: pa.Table) -> pa.Array | pa.ChunkedA
         return table[PICTURE_HASH.column]
     pictures, picture_of = distinct_pictures(table)
     hashes, is_known = np.zeros(len(pictures), np.uint64), np.zeros(len(pictures), bool)
-    for indices, images in decode_ahead(storage, pictures, HASH_BATCH):
+    for _, _, indices, images in decode_ahead(storage, pictures, HASH_BATCH):
         if images:
             hashes[indices], is_known[indices] = PICTURE_HASH.of_images(images), True
     rows = np.asarray(picture_of, dtype=np.int64)

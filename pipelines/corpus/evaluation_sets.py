@@ -14,6 +14,7 @@ from PIL import Image
 from filters.duplicates.hashes import PICTURE_HASH
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
+from infra.compat.files import file_system, open_file
 from infra.compat.paths import absolute
 from pipelines.manifest.receipts import digest_of, fingerprint_of
 from pipelines.manifest.storage import Storage
@@ -73,7 +74,7 @@ def _image_files(name: str, uri: str) -> tuple[fsspec.AbstractFileSystem, list[s
     """The file system of a set, and its image files in order; RequestError when there are none."""
     if not name.replace("-", "").replace("_", "").isalnum():
         raise RequestError(f"evaluation set {name!r}: a name has letters, digits, - and _ only; rename the set")
-    fs, path = fsspec.core.url_to_fs(uri)
+    fs, path = file_system(uri)
     files = sorted(fs.unstrip_protocol(file) for file in matching(fs, path) if file.lower().endswith(ENDINGS))
     if not files:
         raise RequestError(
@@ -114,7 +115,7 @@ class _Hasher:
     def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
         hashes, thumbnails = [], []
         for file in item["files"]:
-            with fsspec.open(file, "rb") as handle:
+            with open_file(file) as handle:
                 image = decode_picture(handle.read())
             hashes.append(PICTURE_HASH.of_images([image]))
             thumbnails.append(thumbnail_bytes(image))

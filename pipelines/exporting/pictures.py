@@ -28,7 +28,7 @@ class LostPicture(Exception):
 def read_picture(storage: Storage, row: Mapping[str, Any], pictures: str, types: Sequence[str]) -> bytes:
     """The picture of a row of the plan, for the setting `pictures`; `types` are the allowed endings, any if empty.
 
-    Raises LostPicture: missing, changed, not_an_image, another_type or undecodable.
+    Raises LostPicture: missing, changed, not_an_image, another_type, undecodable or unencodable.
     """
     try:
         data = read_stored(storage, StoredPicture(row["tar"], row["offset"], row["length"], row["stored_checksum"]))
@@ -49,7 +49,11 @@ def read_picture(storage: Storage, row: Mapping[str, Any], pictures: str, types:
 def _encoded(data: bytes, ending: str) -> bytes:
     encoded = io.BytesIO()
     try:
-        decode_picture(data).save(encoded, **ENCODERS[ending])
+        image = decode_picture(data)
     except ValueError:
         raise LostPicture("undecodable") from None
+    try:
+        image.save(encoded, **ENCODERS[ending])
+    except (OSError, ValueError):  # it is longer than the type can be
+        raise LostPicture("unencodable") from None
     return encoded.getvalue()

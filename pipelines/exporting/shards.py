@@ -162,11 +162,13 @@ def _write_shards(
     )  # an edit of what writes shards writes them again
     for item in items:
         item["fingerprint"] = fingerprint_of({"content": content} | {key: value for key, value in item.items() if key != "label"})
-    receipts = [json.loads(data) if data else None for data in out.read_many([receipt_file(item["label"]) for item in items])]
+    receipts = map(_receipt_in, out.read_many([receipt_file(item["label"]) for item in items]))
+    there = {*out.glob(tar_file("*")), *out.glob(index_file("*"))}
     done = {
         item["label"]: receipt
         for item, receipt in zip(items, receipts, strict=True)
         if receipt and receipt["fingerprint"] == item["fingerprint"] and not receipt.get("lost")
+        if {tar_file(item["label"]), index_file(item["label"])} <= there
     }
     todo = [item for item in items if item["label"] not in done]
     counts = Counter(item["split"] for item in items)
@@ -187,6 +189,16 @@ def _write_shards(
         if item["label"] in done and done[item["label"]]["shard"]["samples"]:
             splits.setdefault(item["split"], []).append(Shard(**done[item["label"]]["shard"]))
     return splits, {label: receipt["lost"] for label, receipt in sorted(done.items()) if receipt.get("lost")}, failed
+
+
+def _receipt_in(document: bytes | None) -> dict[str, Any] | None:
+    """A shard's receipt; None where there is none, or a broken one: then the shard is written again."""
+    try:
+        receipt = json.loads(document or b"")
+        Shard(**receipt["shard"]), receipt["fingerprint"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return dict(receipt)
 
 
 def _write_shard(

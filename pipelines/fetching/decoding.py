@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import os
 from collections import deque
@@ -24,12 +23,11 @@ from types import TracebackType
 from typing import Any
 
 from pipelines.fetching.settings import FetchSettings
-from pipelines.images.decode import keep_freed_memory
+from pipelines.images.decode import LARGE, keep_freed_memory, return_freed_memory
 from pipelines.images.identify import IdentifiedImage, identify
 from pipelines.images.prepare import StoredImage, memory_needed, prepare, prepare_all
 
 THREADS = 2
-LARGE = 256 << 20  # bytes; what malloc keeps of an image that took more is missed by the next one
 LOADAVG = Path("/proc/loadavg")  # fourth field: runnable threads / all threads (proc_loadavg(5))
 MAX_ROW = 32  # images, a tenth of a second: too short for the timeout of any request
 
@@ -150,12 +148,6 @@ class Decoder:
             if not thread.cancel():  # one that could not start, because slow images hold the pool, is not waited for
                 thread.result()
         return results
-
-
-def return_freed_memory() -> None:
-    """Gives to the system what malloc keeps of all threads; undoes `keep_freed_memory` for once."""
-    with contextlib.suppress(AttributeError, OSError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def idle_cores() -> int:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
-import fsspec
-
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
+from infra.compat.files import file_system
 from pipelines.sources.files import stamp_of
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff")
@@ -28,7 +27,7 @@ class Place(NamedTuple):
 def open_images(uri: str) -> Iterator[tuple[Mapping[str, Place], Callable[[Place], bytes]]]:
     """The images of a Parquet file: (key → place, a function that reads a place); FileNotFoundError where there are none."""
     tar = _without_ending(uri) + ".tar"
-    fs, path = fsspec.core.url_to_fs(tar)
+    fs, path = file_system(tar)
     if fs.exists(path):
         with fs.open(path, "rb") as handle:
 
@@ -46,7 +45,7 @@ def open_images(uri: str) -> Iterator[tuple[Mapping[str, Place], Callable[[Place
                 places[key] = Place(fs.unstrip_protocol(file["name"]), 0, file["size"])
 
         def read_file(place: Place) -> bytes:
-            data: bytes = fs.cat_file(fsspec.core.url_to_fs(place.uri)[1])
+            data: bytes = fs.cat_file(file_system(place.uri)[1])
             return data
 
         yield places, read_file
@@ -54,7 +53,7 @@ def open_images(uri: str) -> Iterator[tuple[Mapping[str, Place], Callable[[Place
 
 def images_stamp(uri: str) -> str:
     """Changes when the images of a Parquet file are written again; FileNotFoundError when it has none."""
-    fs, path = fsspec.core.url_to_fs(_without_ending(uri) + ".tar")
+    fs, path = file_system(_without_ending(uri) + ".tar")
     if fs.exists(path):
         info = fs.info(path)
         return f"{info['size']} {stamp_of(info)}"
@@ -67,7 +66,7 @@ def _without_ending(uri: str) -> str:
 
 def _files(uri: str) -> list[dict[str, Any]]:
     """The files in the folder beside a Parquet file, by name."""
-    fs, folder = fsspec.core.url_to_fs(_without_ending(uri))
+    fs, folder = file_system(_without_ending(uri))
     fs.invalidate_cache()
     try:
         files = [file for file in fs.ls(folder, detail=True) if file["type"] == "file"]

@@ -6,11 +6,12 @@ They stay where they are. Each is read once, decoded to detect truncation, and h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from infra.compat.errors import RequestError
 from pipelines.fetching.errors import http_error, status_of
 from pipelines.fetching.img2dataset_images import Place, images_stamp, open_images
 from pipelines.fetching.settings import FetchSettings
@@ -19,9 +20,13 @@ from pipelines.images.prepare import prepare
 from pipelines.manifest.pictures import checksum_of
 from pipelines.manifest.tables import FAMILIES
 from pipelines.sources.parquet_files import parquet_rows
+from pipelines.sources.published import can_read, read_values
 
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
-COLUMNS_READ = frozenset({"key", "status", "error_message", "sha256", "original_width", "original_height"})
+SIZES = ("original_width", "original_height")
+COLUMNS_READ = frozenset({"key", "status", "error_message", "sha256", *SIZES})
+SUCCESS = "success"
+MANY = 10  # images that are not all missing by accident
 # Words of an error message → our class.
 ERROR_WORDS = {
     "timed out": "timeout",
@@ -37,23 +42,50 @@ def read_output(uri: str, first_row: int, rows: int, settings: FetchSettings, fi
 
     An image that is missing or cannot be decoded is `failed`. FileNotFoundError where no images lie beside the file.
     """
-    downloads = parquet_rows(uri, first_row, rows, COLUMNS_READ.intersection).table.to_pylist()
+    downloads = _downloads(parquet_rows(uri, first_row, rows, COLUMNS_READ.intersection).table)
     unchanged = settings.model_copy(update={"resize": "keep"})
     stamp = images_stamp(uri)
     with open_images(uri) as (places, read):
+        places = places if any(row["key"] in places for row in downloads) else _by_number(places)
+        stored = [row["key"] for row in downloads if row["status"] == SUCCESS]
+        if len(stored) >= MANY and not any(key in places for key in stored):
+            raise RequestError(f"{uri}: no image beside it is named after one of its keys, such as {stored[0]}; copy them again")
         results = []
         for number, download in enumerate(downloads):
-            row = _fetch_columns(download, places.get(str(download["key"])), read, unchanged)
+            row = _fetch_columns(download, places.get(download["key"]), read, unchanged)
             results.append(row | {"tar_stamp": stamp})
             finished(number)
     return pa.table({field.name: pa.array([row.get(field.name) for row in results], field.type) for field in COLUMNS})
 
 
+def _downloads(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of img2dataset's file, the columns in the types that it writes: other programs leave floats, NaN and bytes there.
+
+    A value that cannot be read is NULL. Keys that became numbers lost their zeros: see `_by_number`.
+    """
+    columns = {}
+    for name in sorted(COLUMNS_READ):
+        kind = pa.int32() if name in SIZES else pa.string()
+        column = table[name] if name in table.column_names else pa.chunked_array([pa.nulls(len(table))])
+        if name == "key" and pa.types.is_floating(column.type):
+            column = column.cast(pa.int64(), safe=False)
+        if name == "key" and pa.types.is_integer(column.type):
+            column = column.cast(pa.string())
+        columns[name] = read_values(column, kind)[0] if can_read(column.type, kind) else pa.nulls(len(table), kind)
+    rows: list[dict[str, Any]] = pa.table(columns).to_pylist()
+    return rows
+
+
+def _by_number(places: Mapping[str, Place]) -> dict[str, Place]:
+    """The places by keys without the zeros before them."""
+    return {key.lstrip("0") or "0": place for key, place in places.items()}
+
+
 def _fetch_columns(
     download: dict[str, Any], place: Place | None, read: Callable[[Place], bytes], settings: FetchSettings
 ) -> dict[str, Any]:
-    if download["status"] != "success":
-        error = error_of(download["status"], download.get("error_message") or "")
+    if download["status"] != SUCCESS:
+        error = error_of(download["status"], download["error_message"] or "")
         return {"status": status_of(error), "error": error, "http_status": _http_status(error)}
     if place is None:
         return {"status": "failed", "error": "truncated"}
@@ -67,10 +99,10 @@ def _fetch_columns(
         "http_status": 200,
         "bytes": place.length,
         "mime": image.mime,
-        "sha256": download.get("sha256") or image.sha256,
+        "sha256": download["sha256"] or image.sha256,
         "phash": image.phash,
-        "width": download.get("original_width") or image.width,
-        "height": download.get("original_height") or image.height,
+        "width": download["original_width"] or image.width,
+        "height": download["original_height"] or image.height,
         "tar": place.uri,
         "offset": place.offset,
         "length": place.length,
@@ -78,7 +110,7 @@ def _fetch_columns(
     }
 
 
-def error_of(status: str, message: str) -> str:
+def error_of(status: str | None, message: str) -> str:
     """Our class for a failed download's status and error message."""
     message = message.lower()
     if status == "failed_to_resize":

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-import fsspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from infra.compat.errors import RequestError
+from infra.compat.files import open_file
 
 DNS_FAILURE_SECONDS = 300.0  # for so long a name that did not resolve is not looked up again
 OPT_OUT = {"noai", "noimageai", "noindex", "noimageindex", "noml", "none"}
@@ -148,7 +148,7 @@ def _lines(setting: str, uri: str) -> list[str]:
     if not uri:
         return []
     try:
-        with fsspec.open(uri, "rt", encoding="utf-8") as handle:
+        with open_file(uri, "rt", encoding="utf-8") as handle:
             lines = [line.partition("#")[0].strip().lower() for line in handle]
     except (OSError, ValueError) as error:
         raise RequestError(f"{setting} = {uri!r} cannot be read ({error}); name a text file") from None

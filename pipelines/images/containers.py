@@ -13,6 +13,8 @@ import struct
 import numpy as np
 
 SOI, EOI, START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of a segment, or of the end
+SCAN_COLOURS = 4  # where a scan tells how many colours it holds
 EXIF, BMP_HEADER = b"Exif", 26
 READABLE = (SOI, b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 ISO_IMAGES = (b"avif", b"avis")
@@ -70,15 +72,58 @@ def has_text_inside(jpeg: bytes) -> bool:
     Coded pixels look random, so they never do (0.37 ** 192), but a decoder may find its way through text without noticing. One
     byte in 32 is looked at first, and only where five of these in a row are text are the others.
     """
-    # Before the first scan there may be text (XMP), and a thumbnail in EXIF has a scan of its own; searching backwards is slow.
-    start, end = jpeg.find(START_OF_SCAN) if EXIF not in jpeg[:64] else jpeg.rfind(START_OF_SCAN), jpeg.rfind(EOI)
+    # Thumbnails have scans of their own, and behind the image there may be others with text before their scans (gain maps). To
+    # find the very pixels takes long, so it is done where EXIF makes a thumbnail likely, and where there is text.
+    start, end = _coded_pixels(jpeg) if EXIF in jpeg[:64] else (jpeg.find(START_OF_SCAN), jpeg.rfind(EOI))
     sampled = np.frombuffer(jpeg, np.uint8)[max(0, start) : max(0, end) : STRIDE]
     is_text = (sampled - np.uint8(32) < 95) | (sampled == 10)
     runs = is_text[: 1 - LEAST_SAMPLES].copy() if len(is_text) >= LEAST_SAMPLES else is_text[:0]
     for step in range(1, LEAST_SAMPLES):
         runs &= is_text[step : len(runs) + step]
     places = start + STRIDE * np.flatnonzero(runs)
-    return any(TEXT.search(jpeg, int(place) - STRIDE, int(place) + STRIDE * (LEAST_SAMPLES + 1)) for place in places)
+    if not len(places):
+        return False
+    start, end = _coded_pixels(jpeg)
+    around = ((max(start, int(place) - STRIDE), min(end, int(place) + STRIDE * (LEAST_SAMPLES + 1))) for place in places)
+    return any(TEXT.search(jpeg, first, last) for first, last in around if first < last)
+
+
+def has_more_scans(jpeg: bytes, most: int) -> bool:
+    """Whether a JPEG has more scans than `most`; what lies behind it, such as a film, is not looked at."""
+    if jpeg.count(START_OF_SCAN) <= most:
+        return False
+    at = len(SOI)
+    for _ in range(most + 1):
+        at = _next_scan(jpeg, at)
+        if at < 0:
+            return False
+        at += len(START_OF_SCAN)
+    return True
+
+
+def first_scan_colours(jpeg: bytes) -> int:
+    """How many colours the first scan of a JPEG holds."""
+    at = _next_scan(jpeg, len(SOI)) + SCAN_COLOURS
+    return jpeg[at] if at < len(jpeg) else 0
+
+
+def _coded_pixels(jpeg: bytes) -> tuple[int, int]:
+    """Where the first scan of a JPEG begins, and where the image ends."""
+    start = _next_scan(jpeg, len(SOI))
+    end = jpeg.find(EOI, start) if start >= 0 else -1
+    return start, end if end >= 0 else len(jpeg)
+
+
+def _next_scan(jpeg: bytes, at: int) -> int:
+    """Where the next scan begins, from `at` on, which is between two segments; -1 where the image ends before one."""
+    while marker := MARKER.search(jpeg, at):
+        at = marker.start()
+        if jpeg.startswith(START_OF_SCAN, at):
+            return at
+        if jpeg.startswith(EOI, at):
+            return -1
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return -1
 
 
 def _is_readable(body: bytes) -> bool:

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pipelines.images.containers import error_class
+from pipelines.images.containers import error_class, first_scan_colours, has_more_scans
 from pipelines.images.jpeg_header import PlainHeader, plain_header
 from pipelines.images.settings import ImageSettings
 
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked instead, before decoding
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
 QUICK_PIXELS = 4_000_000
-# Each scan of a progressive JPEG passes over all pixels but may take hardly any bytes, so that a small file can be very slow to
-# decode; real ones have ten scans or so.
-START_OF_SCAN, MAX_SCANS = b"\xff\xda", 100
+# Each scan of a JPEG passes over all pixels but may take hardly any bytes, so that a small file can be very slow to decode; real
+# ones have ten scans or so. A plain JPEG has one.
+MAX_SCANS = 100
 with contextlib.suppress(ImportError):  # with pillow-heif installed, images of phones are read too
     import pillow_heif
 
@@ -47,12 +47,14 @@ class IdentifiedImage:
     @property
     def decodes_quickly(self) -> bool:
         """Whether decoding takes milliseconds at most, even if the file was made to be slow."""
-        return self.format == "JPEG" and self.width * self.height <= QUICK_PIXELS and not self.is_progressive
+        return self.format == "JPEG" and self.width * self.height <= QUICK_PIXELS and not self.has_several_scans
 
     @property
-    def is_progressive(self) -> bool:
-        """Whether it is a JPEG of several scans."""
-        return self.opened is not None and "progressive" in self.opened.info
+    def has_several_scans(self) -> bool:
+        """Whether it is a JPEG that is progressive, or has its colours one behind the other."""
+        if self.opened is None or self.format != "JPEG":
+            return False
+        return "progressive" in self.opened.info or first_scan_colours(self.body) != getattr(self.opened, "layers", None)
 
 
 class RejectedImage(Exception):
@@ -79,7 +81,7 @@ def identify(body: bytes, settings: ImageSettings, expected_hash: str | None = N
     image = IdentifiedImage(body, sha256, format, header.width, header.height, header.profile, opened)
     if image.width * image.height > settings.max_pixels:
         raise RejectedImage("too_many_pixels")
-    if image.is_progressive and body.count(START_OF_SCAN) > MAX_SCANS:
+    if image.has_several_scans and has_more_scans(body, MAX_SCANS):
         raise RejectedImage("too_many_scans")
     return image
 

@@ -29,7 +29,7 @@ class PlainHeader(NamedTuple):
 def plain_header(body: bytes) -> PlainHeader | None:
     """The header of a sequential 8-bit JPEG, grey or of three colours, without EXIF; None for any other body, broken or not.
 
-    A grey one with a profile is no plain one, nor one whose profile lies in several segments.
+    A grey one with a profile is no plain one, nor one whose profile lies in several segments, nor one with several scans.
 
     Source: ITU-T T.81, annex B.
     """
@@ -42,7 +42,8 @@ def plain_header(body: bytes) -> PlainHeader | None:
             if marker != 0xFF or length < 2:
                 return None
             if kind == SCAN:
-                return PlainHeader(*size, profile) if size and not (profile and colours == 1) else None
+                is_plain = body[at + SEGMENT.size] == colours and not (profile and colours == 1)
+                return PlainHeader(*size, profile) if size and is_plain else None
             if kind in FRAMES:
                 depth, height, width, colours = FRAME.unpack_from(body, at + SEGMENT.size)
                 if size or depth != 8 or colours not in (1, 3) or not width * height:
@@ -55,5 +56,5 @@ def plain_header(body: bytes) -> PlainHeader | None:
             elif kind not in SKIPPED:
                 return None
             at += 2 + length
-    except struct.error:  # the header does not end
+    except (struct.error, IndexError):  # the header does not end
         return None

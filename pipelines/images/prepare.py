@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,8 @@ from PIL import Image
 
 from filters.duplicates.hashes import FETCHED_HASH
 from pipelines.images.decode import decode
-from pipelines.images.identify import FORMATS, IdentifiedImage, RejectedImage
+from pipelines.images.identify import FORMATS, IdentifiedImage, RejectedImage, open_image
+from pipelines.images.jpeg_header import plain_header
 from pipelines.images.resize import resized
 from pipelines.images.settings import MAX_SIDE, ImageSettings
 from sharding.decode import SIDEWAYS, upright_transpose
@@ -21,6 +23,7 @@ from sharding.decode import SIDEWAYS, upright_transpose
 SIDE = FETCHED_HASH.side
 # Bytes that decoding takes for a pixel, at the peak: the decoder's own buffers, the image and its copies (measured, rounded up).
 JPEG_COST, COST, TRANSPARENT_COST = 10, 20, 32
+TILE_SIDES = (322, 323)  # TIFF's tags of a tile's width and height
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
@@ -92,12 +95,35 @@ def _resize_or_error(settings: ImageSettings, image: IdentifiedImage) -> _Resize
 
 def memory_needed(image: IdentifiedImage) -> int:
     """How many bytes decoding an image takes, at most."""
-    opened, cost = image.opened, COST
-    if image.format == "JPEG" and (opened is None or opened.mode in ("RGB", "L")):
+    return _memory(image.format, image.width, image.height, image.opened)
+
+
+def memory_needed_by(body: bytes) -> int:
+    """How many bytes decoding a picture takes, at most; 0 for one that cannot be opened."""
+    header = plain_header(body)
+    if header is not None:
+        return _memory("JPEG", header.width, header.height, None)
+    try:
+        opened = open_image(body)
+    except RejectedImage:
+        return 0
+    return _memory(opened.format or "", *opened.size, opened)
+
+
+def _memory(format: str, width: int, height: int, opened: Image.Image | None) -> int:
+    cost = COST
+    if format == "JPEG" and (opened is None or opened.mode in ("RGB", "L")):
         cost = JPEG_COST
     elif opened is not None and (opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info):
         cost = TRANSPARENT_COST
-    return image.width * image.height * cost
+    return max(width * height, _tile_pixels(opened)) * cost
+
+
+def _tile_pixels(opened: Image.Image | None) -> int:
+    """The pixels of a tile of a TIFF, which is decoded whole, however little of it the image shows."""
+    tags = getattr(opened, "tag_v2", {})
+    sides = [tags.get(tag) for tag in TILE_SIDES]
+    return math.prod(side for side in sides if isinstance(side, int)) if all(sides) else 0
 
 
 def _resize(image: IdentifiedImage, settings: ImageSettings) -> _Resized:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import NoneType
 from typing import Any
 
 import xxhash
 
 from pipelines.manifest.parts import Part
-from pipelines.manifest.storage import Storage
+from pipelines.manifest.storage import Storage, require_kind
+
+KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("family", "source", "part", "fingerprint", "digest", "finished_at"), (str,)),
+    **dict.fromkeys(("rows_in", "rows_out"), (int,)),
+    **dict.fromkeys(("counts", "settings", "inputs"), (dict,)),
+    "seconds": (int, float),
+}
 
 
 @dataclass(frozen=True)
@@ -60,9 +68,24 @@ def read_receipts(storage: Storage, family: str, parts: Sequence[Part]) -> dict[
     }
 
 
+def completed(storage: Storage, family: str, parts: Sequence[Part]) -> dict[Part, Receipt]:
+    """The receipts of a family for those parts whose tables are there as well: one that was deleted is made again."""
+    receipts = read_receipts(storage, family, parts)
+    folders = {part.path(family).rpartition("/")[0] for part in receipts}
+    there = {path for folder in folders for path in storage.glob(f"{folder}/*.parquet")}
+    return {part: receipt for part, receipt in receipts.items() if part.path(family) in there}
+
+
 def _receipt(storage: Storage, path: str, document: bytes) -> Receipt:
     """The receipt in a document; RequestError when there is none in it."""
     try:
-        return Receipt(**json.loads(document))
+        receipt = Receipt(**json.loads(document))
+        for name, kinds in KINDS.items():
+            require_kind(name, getattr(receipt, name), *kinds)
+        for count in receipt.counts.values():
+            require_kind("a count", count, int)
+        for digest in receipt.inputs.values():
+            require_kind("the digest of an input", digest, str, NoneType)
     except (ValueError, TypeError) as error:  # no JSON, or other fields than a receipt's
         raise storage.broken(path, "JSON of a receipt", error) from None
+    return receipt

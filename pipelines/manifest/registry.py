@@ -13,16 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
-from pipelines.manifest.storage import Storage, json_bytes
+from infra.compat.files import file_system
+from pipelines.manifest.storage import Storage, json_bytes, require_kind
 
 Record = Mapping[str, Any]
+KINDS = {"uri": str, "ordinal": int, "rows": int, "size": int, "stamp": str}
 
 
 def identity_of(uri: str) -> str:
     """The same for all spellings of a file's URI: of a local file its path with links followed."""
-    fs, path = fsspec.core.url_to_fs(uri)
+    fs, path = file_system(uri)
     if "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
         return str(Path(path).resolve())
     scheme, _, rest = str(fs.unstrip_protocol(path)).partition("://")
@@ -48,7 +48,9 @@ def _record(storage: Storage, path: str, document: bytes) -> Record:
     """The record in a document; RequestError when there is none in it."""
     try:
         record: Record = json.loads(document)
-        int(record["ordinal"]), str(record["uri"])
+        for name, kind in KINDS.items():
+            require_kind(name, record[name], kind)
+        require_kind("part_rows", record.get("part_rows", 1), int)  # a tag table has none
     except (ValueError, TypeError, KeyError) as error:
         raise storage.broken(path, "JSON of a registered file", error) from None
     return record

@@ -16,11 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.compat.errors import RequestError
+from infra.compat.files import file_system
 from infra.compat.paths import absolute
 
 # Columns whose values repeat; a dictionary on the others (URLs, captions, hashes) only costs time.
@@ -53,7 +53,7 @@ class Storage:
                 "the name of a root or folder is empty, as where a shell's variable is not set; name a folder or URI"
             )
         self.root = absolute(root).rstrip("/") or "/"
-        self.fs, self.base = fsspec.core.url_to_fs(self.root)
+        self.fs, self.base = file_system(self.root)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Storage, (self.root,)
@@ -171,7 +171,7 @@ class Storage:
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
         """`length` bytes of `path` from `offset`; a path with a scheme of its own need not lie below the root."""
-        fs, full = fsspec.core.url_to_fs(path) if "://" in path else (self.fs, self.full(path))
+        fs, full = file_system(path) if "://" in path else (self.fs, self.full(path))
         data: bytes = fs.cat_file(full, start=offset, end=offset + length)
         return data
 
@@ -254,6 +254,12 @@ class Storage:
             with pa.memory_map(str(temporary)) as written:
                 data = written.read_buffer()
         return data
+
+
+def require_kind(name: str, value: object, *kinds: type) -> None:
+    """TypeError where a value of a JSON document is of none of these kinds; true and false are no numbers."""
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"{name} is {value!r:.60}")
 
 
 def json_bytes(document: Any) -> bytes:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from pipelines.images.decode import LARGE, return_freed_memory
+from pipelines.images.prepare import memory_needed_by
 from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part
 from pipelines.manifest.pictures import STORED, StoredPicture, read_stored
@@ -20,7 +26,10 @@ from pipelines.runtime.cache import commit_once
 from pipelines.runtime.progress import Reporter
 from sharding.decode import decode_picture
 
-AHEAD = 3  # batches being read and decoded while one is worked on
+AHEAD = 3  # threads that decode, and batches of what they decode while one is worked on
+PIXEL = 4  # bytes that Pillow keeps for a pixel of RGB
+DECODE_MEMORY = 2 << 30  # bytes that pictures being decoded take together, as fetch.decode_memory
+WAITING_BYTES = 256 << 20  # of decoded pictures, in a batch and behind it, that end a batch and stop decoding ahead
 
 
 Finished = Callable[[int, int], None]  # called with first, last when pictures first … last - 1 are done
@@ -52,29 +61,97 @@ def read_pictures(storage: Storage, pictures: Sequence[StoredPicture]) -> list[I
     return [decode_picture(read_stored(storage, picture)) for picture in pictures]
 
 
-def decode_ahead(
-    storage: Storage, pictures: Sequence[StoredPicture], batch: int
-) -> Iterator[tuple[list[int], list[Image.Image]]]:
-    """(indices, RGB pictures) of those in each batch of pictures that can be decoded, in order."""
+class Decoded(NamedTuple):
+    """Pictures first … last - 1: RGB images of those that can be decoded, and their indices."""
 
-    def decode(start: int) -> tuple[list[int], list[Image.Image]]:
-        indices, images = [], []
-        for index in range(start, min(start + batch, len(pictures))):
-            try:
-                images += read_pictures(storage, [pictures[index]])
-                indices.append(index)
-            except (OSError, ValueError):
-                continue
-        return indices, images
+    first: int
+    last: int
+    indices: list[int]
+    images: list[Image.Image]
+
+
+def decode_ahead(storage: Storage, pictures: Sequence[StoredPicture], batch: int) -> Iterator[Decoded]:
+    """The pictures in order, `batch` at a time; fewer of large ones, which memory could not hold.
+
+    The trick: threads decode what comes next, unless much is decoded and waiting. Those that take much memory to decode take
+    turns. Which pictures come together depends on their sizes alone, so that scores do too.
+    """
+    memory = _Memory()
+
+    def decode(index: int) -> tuple[Image.Image | None, int]:
+        try:
+            data = read_stored(storage, pictures[index])
+            needed = memory_needed_by(data)
+            with memory.taken(needed, index):
+                image = decode_picture(data)
+                if needed > LARGE:
+                    return_freed_memory()
+                size = image.width * image.height * PIXEL
+                memory.add_decoded(size)
+                return image, size
+        except (OSError, ValueError):
+            return None, 0
 
     with ThreadPoolExecutor(AHEAD, "decode") as pool:
-        waiting: list[Future[tuple[list[int], list[Image.Image]]]] = []
-        for start in range(0, len(pictures), batch):
-            waiting.append(pool.submit(decode, start))
-            if len(waiting) > AHEAD:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+        waiting: deque[Future[tuple[Image.Image | None, int]]] = deque()
+        remaining = iter(range(len(pictures)))
+        first, indices, images, held = 0, list[int](), list[Image.Image](), 0
+        try:
+            for index in range(len(pictures)):
+                waiting += [pool.submit(decode, ahead) for ahead in islice(remaining, batch * AHEAD - len(waiting))]
+                memory.want(index)
+                image, size = waiting.popleft().result()
+                held += size
+                if image is not None:
+                    indices.append(index)
+                    images.append(image)
+                if index + 1 - first == batch or held >= WAITING_BYTES or index + 1 == len(pictures):
+                    yield Decoded(first, index + 1, indices, images)
+                    memory.add_decoded(-held)
+                    first, indices, images, held = index + 1, [], [], 0
+        finally:  # an error, or a caller that wants no more
+            pool.shutdown(wait=False, cancel_futures=True)
+            memory.want(len(pictures))
+
+
+class _Memory:
+    """Bytes that threads take to decode, and those of decoded images that nobody has done with yet."""
+
+    def __init__(self) -> None:
+        self.taken_now, self.decoded, self.wanted, self.changed = 0, 0, 0, threading.Condition()
+
+    @contextmanager
+    def taken(self, size: int, index: int) -> Iterator[None]:
+        """Holds `size` bytes, once they are free (all of them for a picture that needs more) and not too much is decoded.
+
+        The picture that is wanted next never waits for others to be done with.
+        """
+
+        def is_room() -> bool:
+            is_free = not self.taken_now or self.taken_now + size <= DECODE_MEMORY
+            return is_free and (index <= self.wanted or self.decoded < WAITING_BYTES)
+
+        with self.changed:
+            self.changed.wait_for(is_room)
+            self.taken_now += size
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.taken_now -= size
+                self.changed.notify_all()
+
+    def want(self, index: int) -> None:
+        """Notes which picture is wanted next."""
+        with self.changed:
+            self.wanted = index
+            self.changed.notify_all()
+
+    def add_decoded(self, size: int) -> None:
+        """Counts so many bytes more of decoded images, or fewer."""
+        with self.changed:
+            self.decoded += size
+            self.changed.notify_all()
 
 
 def compute_in_chunks(

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from infra.compat.content import content_digest
 from pipelines.manifest.parts import Part
-from pipelines.manifest.receipts import Receipt, digest_of, fingerprint_of, read_receipts, write_receipt
+from pipelines.manifest.receipts import Receipt, completed, digest_of, fingerprint_of, read_receipts, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from pipelines.runtime.progress import Reporter
@@ -94,7 +94,7 @@ def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Pa
 
 def input_digests(storage: Storage, families: Sequence[str], parts: Sequence[Part]) -> dict[Part, dict[str, str | None]]:
     """Family → digest of each part's inputs, None where one is not made; without the parts that are not ingested."""
-    receipts = {family: read_receipts(storage, family, parts) for family in families}
+    receipts = {family: completed(storage, family, parts) for family in families}
     ingested = [part for part in parts if part in receipts["samples"]] if "samples" in receipts else parts
     return {
         part: {family: of_family[part].digest if part in of_family else None for family, of_family in receipts.items()}
@@ -133,7 +133,7 @@ def run_step(
     """Does the step on every part that is not done, or that `again` selects; counts are over all parts."""
     inputs = input_digests(storage, step.inputs, parts)
     current = _fingerprints(step, inputs)
-    receipts = read_receipts(storage, step.family, parts)
+    receipts = completed(storage, step.family, parts)
     done = {
         part: receipt for part, receipt in receipts.items() if receipt.fingerprint == current.get(part) and not again(receipt)
     }

@@ -87,7 +87,7 @@ def _score_pictures(
     by_picture = {name: np.full(len(pictures), np.nan, dtype=np.float32) for name in loaded.of_pictures}
     embeddings: dict[int, np.ndarray] = {}
     decodable: set[int] = set()
-    for number, (indices, images) in enumerate(decode_ahead(storage, pictures, batch_size)):
+    for first, last, indices, images in decode_ahead(storage, pictures, batch_size):
         if images:
             decodable.update(indices)
             vectors = loaded.embed(images) if loaded.embed is not None else None
@@ -96,7 +96,7 @@ def _score_pictures(
             batch = Batch(partial(list, images), vectors)
             for name, scorer in loaded.of_pictures.items():
                 by_picture[name][indices] = scorer(batch)
-        finished(number * batch_size, (number + 1) * batch_size)
+        finished(first, last)
     return by_picture, embeddings, decodable
 
 

@@ -7,16 +7,15 @@ returned as a reject.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
-from infra.compat.errors import RequestError
+from infra.compat.files import file_system, open_file
 from pipelines.manifest.parts import SourceFile
 from pipelines.sources.parquet_files import PARQUET_MAGIC, parquet_rows, parquet_shape
-from pipelines.sources.rows import Rows
+from pipelines.sources.rows import NoRows, Rows
 from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Source
 from pipelines.sources.text_files import text_rows, text_shape
@@ -31,11 +30,10 @@ class Inspected:
 
 
 def inspect(uri: str, source: Source, settings: IngestSettings) -> Inspected:
-    """The file and a notice; RequestError when it cannot be of that source."""
-    fs, path = fsspec.core.url_to_fs(uri)
-    info = fs.info(path)
-    if info["size"] == 0:
-        raise RequestError(f"{uri} is empty (0 bytes); leave it out or fetch it again")
+    """The file and a notice; RequestError when it cannot be of that source, NoRows when it is empty."""
+    file = without_rows(uri)
+    if file.size == 0:
+        raise NoRows(f"{uri} is empty (0 bytes); leave it out or fetch it again")
     if _is_parquet(uri):
         (schema, rows), notices = parquet_shape(uri), list[str]()
     else:
@@ -44,9 +42,16 @@ def inspect(uri: str, source: Source, settings: IngestSettings) -> Inspected:
     source.require_columns(schema.names, uri, settings)
     source.require_types(schema, uri, settings)
     if rows == 0:
-        raise RequestError(f"{uri} has no rows; leave it out or fetch it again")
+        raise NoRows(f"{uri} has no rows; leave it out or fetch it again")
     notice = ", ".join(filter(None, [*notices, source.notice(schema.names, settings)]))
-    return Inspected(SourceFile(uri, 0, rows, info["size"], stamp_of(info)), notice)
+    return Inspected(replace(file, rows=rows), notice)
+
+
+def without_rows(uri: str) -> SourceFile:
+    """The file as it is registered where it has no rows."""
+    fs, path = file_system(uri)
+    info = fs.info(path)
+    return SourceFile(uri, 0, 0, info["size"], stamp_of(info))
 
 
 def stamp_of(info: Mapping[str, Any]) -> str:
@@ -66,6 +71,6 @@ def read_rows(uri: str, source: Source, first_row: int, rows: int, settings: Ing
 
 
 def _is_parquet(uri: str) -> bool:
-    with fsspec.open(uri, "rb") as handle:
+    with open_file(uri) as handle:
         start: bytes = handle.read(len(PARQUET_MAGIC))
     return start == PARQUET_MAGIC

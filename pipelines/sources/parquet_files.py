@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, NamedTuple
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.compat.content import State
 from infra.compat.errors import RequestError
+from infra.compat.files import file_system, open_file
 from pipelines.sources.rows import Rows
 
 PARQUET_MAGIC = b"PAR1"
@@ -19,11 +20,19 @@ PARQUET_MAGIC = b"PAR1"
 
 def parquet_shape(uri: str) -> tuple[pa.Schema, int]:
     """The columns and the number of rows of a parquet file; RequestError for a broken one."""
+    with _naming_broken(uri), open_file(uri) as handle:
+        parquet = pq.ParquetFile(handle)
+        return parquet.schema_arrow, parquet.metadata.num_rows
+
+
+@contextmanager
+def _naming_broken(uri: str) -> Iterator[None]:
+    """RequestError that names the file, for Arrow's errors of broken parquet, some of which are an OSError without a number."""
     try:
-        with fsspec.open(uri, "rb") as handle:
-            parquet = pq.ParquetFile(handle)
-            return parquet.schema_arrow, parquet.metadata.num_rows
-    except pa.ArrowInvalid as error:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise
         raise RequestError(f"{uri} is a broken parquet file ({str(error).splitlines()[0]}); fetch it again") from None
 
 
@@ -43,8 +52,8 @@ class Span(NamedTuple):
 
 def parquet_rows(uri: str, first_row: int, rows: int, choose: Callable[[Sequence[str]], Iterable[str]]) -> Rows:
     """A run of rows of a parquet file: of its columns those that `choose` names, of its row groups those that hold the rows."""
-    fs, path = fsspec.core.url_to_fs(uri)
-    with fs.open(path, "rb") as handle:
+    fs, path = file_system(uri)
+    with _naming_broken(uri), fs.open(path, "rb") as handle:
         parquet = pq.ParquetFile(handle)
         names = parquet.schema_arrow.names
         columns = sorted(choose(names))

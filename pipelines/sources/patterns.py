@@ -18,6 +18,7 @@ from typing import Any
 import fsspec
 
 from infra.compat.errors import RequestError
+from infra.compat.files import file_system
 from infra.compat.paths import absolute
 from pipelines.manifest.registry import identity_of
 
@@ -71,7 +72,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def _expand(pattern: str) -> list[str]:
-    fs, path = fsspec.core.url_to_fs(pattern)
+    fs, path = file_system(pattern)
     members = [path] if kind_of(fs, path) else _without_braces(path)
     with ThreadPoolExecutor(16) as pool:
         named = dict(zip(members, pool.map(partial(_data_files, fs), members), strict=True))

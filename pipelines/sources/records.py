@@ -1,21 +1,24 @@
 """Lines of text as records: csv, tsv and JSON. A record that its format breaks is given with a reason, and costs no other.
 
 csv has one trap: a quote that never closes makes all lines behind it one record. So a record of several lines is believed only
-if it is written strictly and none of its lines could be a record of its own; else its first line is rejected, and reading goes on
-with the second.
+if it is written strictly and none of its lines could be a record of its own, or one with too many fields; else its first line is
+rejected, and reading goes on with the second. Blank lines are no records in any format.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 csv.field_size_limit(1 << 30)  # captions of 100 KB are data, not an error
 MOST_CHARACTERS = 1 << 24  # of one csv record
-UNCLOSED_QUOTE, WRONG_FIELD_COUNT, INVALID_JSON = "unclosed_quote", "wrong_field_count", "invalid_json"
+UNCLOSED_QUOTE, WRONG_FIELD_COUNT = "unclosed_quote", "wrong_field_count"
+INVALID_JSON, NESTED_VALUE = "invalid_json", "nested_value"
+URL = re.compile(r"\s*(?:https?:)?//\S+\s*", re.IGNORECASE)
 
 
 class Record(NamedTuple):
@@ -72,7 +75,7 @@ def csv_records(lines: Iterable[str], delimiter: str, fields: int, is_url: Calla
             record = next(csv.reader([line], delimiter=delimiter, strict=True))
         except (csv.Error, StopIteration):
             return False
-        return len(record) == fields and is_url(record)
+        return len(record) >= fields and is_url(record)
 
     source = _Lines(lines, is_record)
     reader = csv.reader(source, delimiter=delimiter)
@@ -87,6 +90,8 @@ def csv_records(lines: Iterable[str], delimiter: str, fields: int, is_url: Calla
             continue
         if len(source.of_record) > 1 and not _is_strict(source.of_record, delimiter, fields):
             yield Record([source.give_back()], UNCLOSED_QUOTE)
+        elif not record:
+            continue
         elif len(record) != fields:
             yield Record([delimiter.join(record)], WRONG_FIELD_COUNT)
         elif source.ended and _is_open(source.of_record[0], delimiter):
@@ -116,12 +121,29 @@ def _is_open(line: str, delimiter: str) -> bool:
 def tsv_records(lines: Iterable[str], *, url_first: bool) -> Iterator[Record]:
     """The records of a tsv of two columns, in which quotes mean nothing.
 
-    A caption may hold tabs and a URL may not, so a line is split at the tab beside the URL.
+    A caption may hold tabs and a URL may not, so a line is split at the tab beside the URL. Where two files were joined, the URL
+    may be at the other end. A line whose URL is at neither end has further columns.
     """
     for line in lines:
         text = line.rstrip("\r\n")
+        if not text:
+            continue
         fields = text.split("\t", 1) if url_first else text.rsplit("\t", 1)
+        if len(fields) == 2 and not URL.fullmatch(fields[0 if url_first else 1]):
+            swapped = text.rsplit("\t", 1)[::-1] if url_first else text.split("\t", 1)[::-1]
+            if URL.fullmatch(swapped[0 if url_first else 1]):
+                fields = swapped
+            elif any(map(URL.fullmatch, text.split("\t"))):
+                fields = [text]
         yield Record(list(fields)) if len(fields) == 2 else Record([text], WRONG_FIELD_COUNT)
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON document; ValueError where it is none, or one nested so deeply that it cannot be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def json_line_records(lines: Iterable[str], names: list[str]) -> Iterator[Record]:
@@ -130,31 +152,30 @@ def json_line_records(lines: Iterable[str], names: list[str]) -> Iterator[Record
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = parse_json(line)
         except ValueError:
             values = None
-        if isinstance(values, dict):
-            yield Record([_text(values.get(name)) for name in names])
-        else:
-            yield Record([line.rstrip("\r\n")], INVALID_JSON)
+        yield _of_object(values, names) or Record([line.rstrip("\r\n")], INVALID_JSON)
 
 
 def object_records(objects: list[Any], names: list[str]) -> Iterator[Record]:
     """The records of a JSON array of objects."""
     for values in objects:
-        if isinstance(values, dict):
-            yield Record([_text(values.get(name)) for name in names])
-        else:
-            yield Record([json.dumps(values, ensure_ascii=False)], INVALID_JSON)
+        yield _of_object(values, names) or Record([json.dumps(values, ensure_ascii=False)], INVALID_JSON)
 
 
 def array_records(arrays: dict[str, list[Any]]) -> Iterator[Record]:
     """The records of parallel arrays of equal length."""
     for values in zip(*arrays.values(), strict=True):
-        yield Record([_text(value) for value in values])
+        yield _of_values(list(values))
 
 
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def _of_object(values: Any, names: list[str]) -> Record | None:
+    return _of_values([values.get(name) for name in names]) if isinstance(values, dict) else None
+
+
+def _of_values(values: list[Any]) -> Record:
+    """Numbers and true and false as text. A list or an object is none: a caption of several would read as their notation."""
+    if any(isinstance(value, (list, dict)) for value in values):
+        return Record([json.dumps(values, ensure_ascii=False)], NESTED_VALUE)
+    return Record([value if value is None or isinstance(value, str) else json.dumps(value) for value in values])

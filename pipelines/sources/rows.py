@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from infra.compat.errors import RequestError
+
+
+class NoRows(RequestError):
+    """A file without rows: it need not stop the ingestion of others."""
+
 
 @dataclass
 class Rows:

@@ -14,6 +14,7 @@ from pipelines.sources.settings import IngestSettings
 
 Names = Mapping[str, str | tuple[str, ...]]
 DEFAULTS = IngestSettings()
+NAMED = 400  # characters of the names of columns, in an error
 
 
 class Column(NamedTuple):
@@ -73,8 +74,9 @@ class Source:
         unknown = [_first(names[ours]) for ours in needed if ours not in known]
         missing = sorted([*unknown, *(name for name in self.required if first_column((name,), columns) is None)])
         if missing:
+            has = ", ".join(columns) or "none"
             raise RequestError(
-                f"{where} has no column {', '.join(missing)} (it has {', '.join(columns) or 'none'}), "
+                f"{where} has no column {', '.join(missing)} (it has {has[:NAMED]}{'…' * (len(has) > NAMED)}), "
                 f"so it is no {self.name} file; {self.fix}"
             )
 

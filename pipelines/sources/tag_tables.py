@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from infra.compat.errors import RequestError
+from infra.compat.files import file_system, open_file
 from pipelines.manifest.parts import SourceFile
 from pipelines.manifest.tables import FAMILIES
 from pipelines.sources.files import stamp_of
@@ -27,7 +27,7 @@ SKIPPED = "pairmill.skipped_rows"  # in the metadata of a sorted table
 
 def inspect_tags(uri: str) -> SourceFile:
     """A tag table's file; RequestError when it is none."""
-    fs, path = fsspec.core.url_to_fs(uri)
+    fs, path = file_system(uri)
     info = fs.info(path)
     try:
         with fs.open(path, "rb") as handle:
@@ -60,7 +60,7 @@ def sorted_tags(uri: str) -> pa.Table:
 
     These are rows without a hash, and those with a value that is none; ValueError when there is no other.
     """
-    with fsspec.open(uri, "rb") as handle:
+    with open_file(uri) as handle:
         parquet = pq.ParquetFile(handle)
         names = parquet.schema_arrow.names
         in_file = {HASH: _hash_in(names), **{ours: column.in_file for ours, column in scores_in(names).items()}}

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from functools import partial, reduce
 from typing import Any
 
-import fsspec
 import mmh3
 import numpy as np
 import pyarrow as pa
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 
 from filters.duplicates.hashes import hash_rows
 from infra.compat.content import content_digest
+from infra.compat.files import open_file
 from pipelines.manifest.join import locate
 from pipelines.manifest.parts import Part, SourceFile
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
@@ -115,7 +115,7 @@ def _skipped_rows(storage: Storage, paths: Iterable[str]) -> int:
 def _models(tables: Sequence[SourceFile]) -> dict[str, str]:
     models: dict[str, str] = {}
     for table in tables:
-        with fsspec.open(table.uri, "rb") as handle:
+        with open_file(table.uri) as handle:
             names = pq.read_schema(handle).names
         for ours, (_, published) in scores_in(names).items():
             models.setdefault(ours, MODELS[published])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
-import fsspec
 import pyarrow as pa
 
 from infra.compat.content import State
+from infra.compat.files import file_system
 from pipelines.sources.records import (
+    URL,
     Record,
     array_records,
     csv_records,
@@ -22,7 +22,7 @@ from pipelines.sources.records import (
 from pipelines.sources.rows import Rows
 from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Source
-from pipelines.sources.text_forms import URL, TextForm, json_document, text_form
+from pipelines.sources.text_forms import TextForm, json_document, text_form
 from pipelines.sources.text_streams import open_text, reading
 
 INVALID_UTF8 = "invalid_utf8"
@@ -68,7 +68,7 @@ def _run(uri: str, form: TextForm, first_row: int, rows: int) -> Iterator[Record
     The trick: the reader of the part before goes on where it stopped, if this process read that part; else every part of a file
     would read it from its start.
     """
-    fs, path = fsspec.core.url_to_fs(uri)
+    fs, path = file_system(uri)
     key = (uri, fs.ukey(path), form)
     place, records = _kept.pop(key, (0, None))
     _kept.clear()
@@ -83,11 +83,11 @@ def _records(uri: str, form: TextForm) -> Iterator[Record]:
     with open_text(uri, form.newline) as lines:
         if form.kind == "csv":
             if form.header:
-                next(csv.reader(lines, delimiter=form.separator))
+                _skip_header(lines)
             yield from csv_records(lines, form.separator, len(form.columns), lambda fields: bool(URL.fullmatch(fields[form.url])))
         elif form.kind == "tsv":
             if form.header:
-                next(lines, None)
+                _skip_header(lines)
             yield from tsv_records(lines, url_first=form.url == 0)
         elif form.kind == "lines":
             yield from json_line_records(lines, list(form.columns))
@@ -96,3 +96,8 @@ def _records(uri: str, form: TextForm) -> Iterator[Record]:
         else:
             document = json_document(uri, lines.read())
             yield from array_records({name: document[name] for name in form.columns})
+
+
+def _skip_header(lines: Iterable[str]) -> None:
+    """Reads the first line that is not blank."""
+    next((line for line in lines if line.strip("\r\n\ufeff")), None)

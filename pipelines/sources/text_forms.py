@@ -8,22 +8,22 @@ two columns holds URLs.
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.compat.errors import RequestError
+from pipelines.sources.records import URL, parse_json
+from pipelines.sources.rows import NoRows
 from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Source
 from pipelines.sources.text_streams import HEAD, encoding_of, head_of, open_text, reading
 
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 LINE_END = re.compile(r"\r\n|\n|\r")
-URL = re.compile(r"\s*(?:https?:)?//\S+\s*", re.IGNORECASE)
 LOOK = 100  # rows that tell what a file is
-URL_SHARE, COLUMN_SHARE = 0.5, 0.9
+URL_SHARE, COLUMN_SHARE = 0.5, 0.5
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def text_form(uri: str, source: Source, settings: IngestSettings) -> TextForm:
     lines = _whole_lines(text, is_cut=len(head) >= HEAD)
     start = text.lstrip("\ufeff \t\r\n")[:1]
     if not lines:
-        raise RequestError(f"{uri} has no rows; leave it out or fetch it again")
+        raise NoRows(f"{uri} has no rows; leave it out or fetch it again")
     if start in ("{", "["):
         form = _json_form(uri, source, settings, lines)
     else:
@@ -67,7 +67,7 @@ def text_form(uri: str, source: Source, settings: IngestSettings) -> TextForm:
 def json_document(uri: str, text: str) -> Any:
     """The JSON document of a file; RequestError where it is none."""
     try:
-        document = json.loads(text)
+        document = parse_json(text)
     except ValueError as error:
         raise RequestError(f"{uri} is no JSON ({error}); check the file, or fetch it again") from None
     if not isinstance(document, dict | list):
@@ -76,16 +76,19 @@ def json_document(uri: str, text: str) -> Any:
 
 
 def _whole_lines(text: str, *, is_cut: bool) -> list[str]:
-    """The first lines; the last of a text that is cut is left out."""
-    lines = LINE_END.split(text)
-    lines = lines[:-1] if lines and not lines[-1] else lines
-    return (lines[:-1] if is_cut and len(lines) > 1 else lines)[: LOOK + 1]
+    """The first lines that are not blank; the last of a text that is cut is left out."""
+    *lines, last = LINE_END.split(text)
+    whole = [line for line in (lines if is_cut and lines else [*lines, last]) if line.strip("\ufeff")]
+    return whole[: LOOK + 1]
 
 
 def _with_header(source: Source, settings: IngestSettings, lines: Sequence[str]) -> TextForm | None:
     """The form of a table whose first line has the columns of the source; None where it has not."""
     for separator in SEPARATORS:
-        names = next(csv.reader(lines[:1], delimiter=separator), [])
+        try:  # an open quote would make what follows a part of the header
+            names = next(csv.reader(lines[:1], delimiter=separator, strict=True), [])
+        except csv.Error:
+            continue
         names = [name.strip().removeprefix("\ufeff") for name in names]
         known = source.columns_read(names, settings)
         if {"url", "caption"} <= known.keys() and not any(URL.fullmatch(name) for name in names):
@@ -153,8 +156,8 @@ def _split(line: str, separator: str) -> list[str]:
 
 def _json_form(uri: str, source: Source, settings: IngestSettings, lines: Sequence[str]) -> TextForm:
     objects = [_object(line) for line in lines]
-    rows = [values for values in objects if values and not all(isinstance(value, list) for value in values.values())]
-    if len(rows) * 2 > len(lines):
+    rows = [values for values in objects if values]
+    if len(rows) * 2 > len(lines) and not (len(lines) == 1 and _is_document(rows[0], source, settings)):
         names = list(dict.fromkeys(name for values in rows for name in values))
         source.require_columns(names, uri, settings)
         chosen = sorted({column.in_file for column in source.columns_read(names, settings).values()})
@@ -166,6 +169,10 @@ def _json_form(uri: str, source: Source, settings: IngestSettings, lines: Sequen
         kind = "objects"
     else:
         names, kind = [name for name, values in document.items() if isinstance(values, list)], "array"
+        known = source.columns_read([name for name in document if name not in names], settings)
+        nested = [column.in_file for column in known.values() if isinstance(document[column.in_file], dict)]
+        if {"url", "caption"} <= known.keys() and nested:
+            raise RequestError(f"{uri} has objects for {', '.join(nested)}, not lists of rows; write it as an object a line")
     source.require_columns(names, uri, settings)
     chosen = sorted({column.in_file for column in source.columns_read(names, settings).values()})
     if kind == "array":
@@ -175,9 +182,16 @@ def _json_form(uri: str, source: Source, settings: IngestSettings, lines: Sequen
     return TextForm(kind, tuple(chosen))
 
 
+def _is_document(values: dict[str, Any], source: Source, settings: IngestSettings) -> bool:
+    """Whether an object holds all rows of a file rather than one: its URLs or captions are a list or an object."""
+    known = source.columns_read(list(values), settings)
+    read = [known[ours].in_file for ours in ("url", "caption") if ours in known] or list(values)
+    return any(isinstance(values[name], (list, dict)) for name in read)
+
+
 def _object(line: str) -> dict[str, Any] | None:
     try:
-        values = json.loads(line)
+        values = parse_json(line)
     except ValueError:
         return None
     return values if isinstance(values, dict) else None

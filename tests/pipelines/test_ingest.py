@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.compat.errors import RequestError
-from pipelines import ingest
+from pipelines import ingest, stage1, status
 from pipelines.manifest import Storage, connect
 from pipelines.manifest.parts import read_files
 from pipelines.runtime.step import _content_of
@@ -67,6 +67,57 @@ def test_a_moved_file_is_named_and_removed_by_its_old_path(places: tuple[str, Pa
     assert counts["failed"] == {} and rows_in(root) == 10
     with pytest.raises(RequestError, match=r"did you mean 'file:///\S+/b.parquet'"):
         run(root, "--remove", "c.parquet")
+
+
+def test_a_file_without_rows_stops_no_other(places: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    root, folder = places
+    publish(folder / "b.parquet", 0)
+    (folder / "c.parquet").touch()
+    for named in (["b.parquet"], ["c.parquet"], ["b.parquet", "c.parquet"]):
+        with pytest.raises(RequestError, match=r"has no rows|is empty"):
+            run(root, *named)
+    assert run(root, str(folder))["samples"] == 10 and rows_in(root) == 10
+    assert f"no rows in file://{folder}/b.parquet and 1 more" in capsys.readouterr().err
+    assert len(read_files(Storage(root), "laion2b-en")) == 1
+
+
+@pytest.mark.parametrize("emptied", [b"", None])
+def test_a_file_replaced_by_one_without_rows_leaves_no_ghosts(places: tuple[str, Path], emptied: bytes | None) -> None:
+    root, folder = places
+    publish(folder / "b.parquet", 3)
+    run(root, ".")
+    publish(folder / "a.parquet", 0)
+    if emptied is not None:
+        (folder / "a.parquet").write_bytes(emptied)
+    assert run(root, "a.parquet")["removed_parts"] == 3 and rows_in(root) == 3
+    publish(folder / "a.parquet", 5)
+    assert run(root, ".")["samples"] == 8 and rows_in(root) == 8
+
+
+def test_a_deleted_part_is_told_by_status_and_made_again(places: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    root, _ = places
+    run(root, "a.parquet")
+    stage1.main(["--root", root])
+    (deleted, *_) = sorted(Path(root, "manifest/samples/source=laion2b-en").iterdir())
+    whole = deleted.read_bytes()
+    deleted.unlink()
+    by_family = {row["family"]: row for row in status.main(["--root", root])["status"]}
+    assert (by_family["samples"]["parts_done"], by_family["samples"]["to_do"]) == (2, 4)
+    assert "not ingested" in str(stage1.main(["--root", root])["failed"])
+    assert run(root, "a.parquet")["ran"] == 1 and deleted.read_bytes() == whole and rows_in(root) == 10
+    assert stage1.main(["--root", root])["ran"] == 0
+    (judged, *_) = sorted(Path(root, "manifest/stage1/source=laion2b-en").iterdir())
+    judged.unlink()
+    assert stage1.main(["--root", root])["ran"] == 1 and judged.exists()
+
+
+@pytest.mark.parametrize("name", ["a::b.parquet", "a::b/c.parquet", "zip::c.parquet"])
+def test_two_colons_in_a_name_are_no_chain_of_file_systems(places: tuple[str, Path], name: str) -> None:
+    root, folder = places
+    publish(folder / name, 6)
+    for named in ([name], [f"file://{folder}/{name}", f"{folder / name}"]):
+        assert run(f"{root}::root", *named)["samples"] == 6 and rows_in(f"{root}::root") == 6
+    assert run(f"{root}::root", "--remove", name)["removed_parts"] == 2
 
 
 def test_a_relative_root_is_one_place_for_workers_too(places: tuple[str, Path]) -> None:

@@ -1,7 +1,10 @@
 """Pictures read the same everywhere: upright, in sRGB, of 8 bits, over white."""
 
 import io
+import re
 import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from sharding.decode import decode_picture, is_srgb
+from pipelines.images.decode import decode
+from pipelines.images.identify import identify
+from pipelines.images.settings import ImageSettings
+from sharding.decode import decode_picture, is_srgb, to_srgb
 from tests.support.images import STANDARD, WIDE, encoded, grey_profile, rgb_profile, smooth, turned_exif
 from tests.support.mutants import grey_local_palette
 
@@ -55,6 +61,17 @@ def test_srgb_by_any_name_and_a_broken_profile_change_nothing() -> None:
     assert not is_srgb(rgb_profile(WIDE)) and not is_srgb(rgb_profile(STANDARD, 1.0))
 
 
+def test_grey_with_a_profile_is_the_same_at_every_scale_and_to_fetch() -> None:
+    ramp = Image.fromarray(np.tile(np.arange(0, 256, 2, dtype=np.uint8), (64, 1)))
+    for gamma in (1.0, 1.8, 2.6):
+        body = encoded(ramp, "JPEG", quality=95, icc_profile=grey_profile(gamma))
+        whole = decode_picture(body)
+        assert difference(whole, Image.fromarray(decode(identify(body, ImageSettings()), (16, 16)))) == 0
+        for at_least in (16, 64):
+            scaled = decode_picture(body, at_least)
+            assert difference(scaled, whole.resize(scaled.size, Image.Resampling.BOX)) < 3
+
+
 def test_grey_with_a_profile_and_transparency_with_a_profile() -> None:
     ramp = Image.fromarray(np.tile(np.arange(0, 256, 4, dtype=np.uint8), (20, 1)))
     linear = pixels(decode_picture(encoded(ramp, "PNG", icc_profile=grey_profile(1.0))))
@@ -90,10 +107,55 @@ def test_floats_and_wide_integers_are_scaled_by_their_type() -> None:
         assert np.abs(decoded - 255 * values[0].astype(float) / top).max() <= 1
 
 
+def png(width: int, bits: int, colour: int, row: bytes, transparent: bytes) -> bytes:
+    """A PNG of one row in which one colour is transparent (its chunk tRNS)."""
+    header = struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"tRNS", transparent), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    "bits, row, width",
+    [(1, b"\x50", 4), (2, b"\x1b", 4), (4, b"\x01\x23\x45\x67\x89\xab\xcd\xef", 16), (8, bytes(range(0, 256, 5)), 52)],
+)
+def test_a_transparent_grey_has_the_bits_of_the_file(bits: int, row: bytes, width: int) -> None:
+    top = 2**bits - 1
+    levels = [int(digit, 2) for digit in re.findall("." * bits, f"{int.from_bytes(row):0{8 * len(row)}b}")][:width]
+    for transparent in range(0, top + 1, max(1, top // 15)):
+        decoded = pixels(decode_picture(png(width, bits, 0, row, struct.pack(">H", transparent))))[0, :, 0].tolist()
+        assert decoded == [255 if level == transparent else 255 * level // top for level in levels]
+
+
+def test_a_transparent_colour_of_16_bits_is_that_of_the_file() -> None:
+    row = struct.pack(">6H", 0x1234, 0x5678, 0x9ABC, 0x3412, 0x7856, 0xBC9A)
+    for first in (True, False):
+        body = png(2, 16, 2, row, row[:6] if first else row[6:])
+        shown = pixels(decode_picture(body))[0].tolist()
+        assert shown == ([[255] * 3, [0x34, 0x78, 0xBC]] if first else [[0x12, 0x56, 0x9A], [255] * 3])
+
+
+def test_grey_of_12_bits_is_scaled_by_its_type() -> None:
+    data = bytes([0x00, 0x0F, 0xFF, 0x80, 0x04, 0x00])  # 0, 4095, 2048, 1024
+    entries = [(256, 4), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, len(data))]
+    body = b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(entries))
+    body += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries) + bytes(4)
+    assert pixels(decode_picture(body))[0, :, 0].tolist() == [0, 255, 128, 64]
+
+
+def test_scaling_deep_grey_takes_little_memory_whatever_its_shape() -> None:
+    for shape in ((3000, 3000), (1, 9_000_000)):
+        image = Image.fromarray(np.full(shape, 2**15, np.uint16))
+        tracemalloc.start()
+        scaled = to_srgb(image)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert scaled.getpixel((0, 0)) == (128, 128, 128) and most < 12 * 9_000_000
+
+
 def with_transparent_grey(png: bytes, grey: int) -> bytes:
     """A 16-bit grey PNG in which one grey is transparent (its chunk tRNS)."""
-    import zlib
-
     chunk = b"tRNS" + struct.pack(">H", grey)
     place = png.index(b"IDAT") - 4
     return png[:place] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[place:]

@@ -115,6 +115,19 @@ def test_an_export_notices_that_captions_were_repaired(tmp_path: Path, ray_sessi
     assert captions(out) == ["a red thing" if caption == "red" else caption for caption in published]
 
 
+def test_a_deleted_shard_and_one_with_a_broken_receipt_are_written_again(tmp_path: Path, ray_session: None) -> None:
+    storage, out = pictured(tmp_path / "root", broken=False), tmp_path / "shards"
+    exported(storage.root, out, 2)
+    before = {path.name: path.read_bytes() for path in out.glob("*-*")}
+    (out / "train-000000.tar").unlink()
+    (out / "train-000001.index.parquet").unlink()
+    for number, text in enumerate(("{", "[]", '{"fingerprint": "x"}')):
+        if number:
+            (out / f"receipts/train-00000{number}.json").write_text(text)
+        assert exported(storage.root, out, 2)["failed"] == {}
+        assert {path.name: path.read_bytes() for path in out.glob("*-*")} == before
+
+
 def test_pictures_of_several_types_need_a_setting(tmp_path: Path, ray_session: None) -> None:
     storage = pictured(tmp_path / "root")
     fetched = storage.read_parquet(PART.path("fetch"))

@@ -66,6 +66,14 @@ def test_what_is_no_picture_of_the_exports_type_has_a_reason(tmp_path: Path) -> 
     assert reason(storage, row(60, None), "jpg") == "undecodable"
 
 
+@pytest.mark.parametrize("width, target", [(65_501, "jpg"), (16_384, "webp")])
+def test_a_picture_longer_than_its_type_can_be_costs_no_other(tmp_path: Path, width: int, target: str) -> None:
+    storage, data = Storage(str(tmp_path)), io.BytesIO()
+    Image.new("L", (width, 1)).save(data, "PNG")
+    storage.write("a.tar", b"xxx" + data.getvalue())
+    assert reason(storage, row(len(data.getvalue()), None), target) == "unencodable"
+
+
 @pytest.mark.parametrize("target", ["jpg", "png", "webp"])
 def test_pictures_of_another_type_are_encoded_anew_and_those_of_the_type_kept(tmp_path: Path, target: str) -> None:
     storage = Storage(str(tmp_path))

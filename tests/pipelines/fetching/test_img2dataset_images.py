@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from infra.compat.errors import RequestError
 from pipelines.fetching.img2dataset_images import images_stamp
 from pipelines.fetching.img2dataset_output import read_output
 from pipelines.fetching.settings import FetchSettings
@@ -56,6 +57,38 @@ def test_images_of_every_format_are_used_where_they_lie(tmp_path: Path, layout: 
     storage = Storage(str(tmp_path / "root"))
     for row, data in zip(rows, IMAGES.values(), strict=False):
         assert read_stored(storage, StoredPicture(row["tar"], row["offset"], row["length"], row["stored_checksum"])) == data
+
+
+@pytest.mark.parametrize(
+    "column, values",
+    [
+        ("key", pa.array(range(7))),
+        ("key", pa.array([float(number) for number in range(7)])),
+        ("status", pa.array([b"success"] * 7)),
+        ("original_width", pa.array([256.0, float("nan"), None, float("inf"), -1.0, 1e300, 256.0])),
+        ("original_height", pa.array(["256", "nan", None, "x", "", "256", "256"])),
+        ("original_width", pa.array([2**40] * 7)),
+        ("error_message", pa.array([float("nan")] * 7)),
+        ("error_message", pa.array([404] * 7)),
+        ("sha256", pa.array([float("nan")] * 7)),
+        ("sha256", pa.array([b"\xff\xfe"] * 7)),
+    ],
+)
+def test_columns_as_other_programs_rewrite_them_cost_no_picture(tmp_path: Path, column: str, values: pa.Array) -> None:
+    uri = output(tmp_path, "webdataset")
+    expected = read_output(uri, 0, 7, FetchSettings(), lambda number: None)
+    table = pq.read_table(tmp_path / "00000.parquet")
+    table = table.drop_columns([column]) if column in table.column_names else table
+    pq.write_table(table.append_column(column, values), tmp_path / "00000.parquet")
+    assert read_output(uri, 0, 7, FetchSettings(), lambda number: None).equals(expected)
+
+
+def test_images_of_another_file_are_not_taken_for_missing_ones(tmp_path: Path) -> None:
+    uri = output(tmp_path, "files")
+    table = {"url": ["u"] * 20, "key": [f"{number:09d}" for number in range(500, 520)], "status": ["success"] * 20}
+    pq.write_table(pa.table(table), tmp_path / "00000.parquet")
+    with pytest.raises(RequestError, match="no image beside it is named after one of its keys"):
+        read_output(uri, 0, 20, FetchSettings(), lambda number: None)
 
 
 @pytest.mark.parametrize("layout", ["webdataset", "files"])

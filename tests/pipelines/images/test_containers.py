@@ -70,6 +70,42 @@ def test_a_jpeg_with_two_merged_halves_is_refused_and_one_with_padding_is_not() 
     assert error_of(body[:-2] + bytes(40) + body[-2:]) is None
 
 
+def segment(kind: int, data: bytes) -> bytes:
+    return b"\xff" + bytes([kind]) + struct.pack(">H", len(data) + 2) + data
+
+
+XMP = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta>" + b"<rdf:li>a gain map or a long description</rdf:li>" * 20)
+EXIF = segment(0xE1, b"Exif\0\0" + Image.Exif().tobytes())
+JFIF, THUMBNAIL = 20, encoded(smooth(40, 30), "JPEG")  # SOI and the header of JFIF
+
+
+def with_segments(body: bytes, *segments: bytes) -> bytes:
+    return body[:JFIF] + b"".join(segments) + body[JFIF:]
+
+
+TEXT_ELSEWHERE = {
+    "a gain map behind it": BODIES["JPEG"] + with_segments(THUMBNAIL, XMP),
+    "a gain map behind it, EXIF": with_segments(BODIES["JPEG"], EXIF) + with_segments(THUMBNAIL, XMP),
+    "a thumbnail of Photoshop before XMP": with_segments(BODIES["JPEG"], segment(0xED, b"8BIM" + THUMBNAIL), XMP),
+    "a thumbnail in EXIF before XMP": with_segments(BODIES["JPEG"], segment(0xE1, EXIF[4:] + THUMBNAIL), XMP),
+    "fill bytes between segments": with_segments(BODIES["JPEG"], segment(0xED, THUMBNAIL), b"\xff" * 9, XMP),
+}
+
+
+@pytest.mark.parametrize("kind", TEXT_ELSEWHERE)
+def test_text_before_the_pixels_or_behind_them_is_not_inside(kind: str) -> None:
+    assert error_of(TEXT_ELSEWHERE[kind]) is None
+
+
+@pytest.mark.parametrize("kind", TEXT_ELSEWHERE)
+@pytest.mark.parametrize("foreign", FOREIGN[::2])
+def test_foreign_bytes_are_found_whatever_else_holds_text(kind: str, foreign: bytes) -> None:
+    pixels = BODIES["JPEG"][BODIES["JPEG"].index(b"\xff\xda") :]
+    place = TEXT_ELSEWHERE[kind].index(pixels) + len(pixels) // 2
+    spliced = TEXT_ELSEWHERE[kind][:place] + foreign + TEXT_ELSEWHERE[kind][place + len(foreign) :]
+    assert error_of(spliced) == "corrupt_image"
+
+
 UNSUPPORTED = {
     "TGA": encoded(NOISE, "TGA"),
     "TGA, packed": encoded(NOISE, "TGA", compression="tga_rle"),

@@ -22,6 +22,34 @@ def test_a_jpeg_of_countless_scans_is_rejected_before_decoding() -> None:
     assert (stored_of(usual, ImageSettings(size=32)).width, identify(usual, ImageSettings()).decodes_quickly) == (300, False)
 
 
+def colour_by_colour(side: int, times: int) -> bytes:
+    """A sequential JPEG with a scan for the first colour, of a few bytes, that is repeated."""
+    body = encoded(Image.new("RGB", (side, side), "teal"), "JPEG", subsampling=0)
+    return body[: body.index(b"\xff\xda")] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" * times + b"\xff\xd9"
+
+
+def test_countless_scans_are_rejected_in_sequential_jpegs_too() -> None:
+    for comment in (b"", b"\xff\xfe\x00\x04\xff\xd9"):  # a comment that looks like the end
+        body = colour_by_colour(800, MAX_SCANS + 1).replace(b"\xff\xda", comment + b"\xff\xda")
+        assert identify_error(body) == "too_many_scans"
+    assert identify_error(colour_by_colour(800, MAX_SCANS)) is None
+    assert not identify(colour_by_colour(800, 3), ImageSettings()).decodes_quickly
+
+
+def test_scans_in_what_lies_behind_a_jpeg_are_not_counted() -> None:
+    film = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\x08" * 300
+    for options in ({"progressive": True}, {"exif": turned_exif()}, {}):
+        assert identify_error(encoded(smooth(300, 200), "JPEG", **options) + film) is None
+
+
+def identify_error(body: bytes) -> str | None:
+    try:
+        identify(body, ImageSettings())
+    except RejectedImage as rejected:
+        return rejected.error
+    return None
+
+
 def test_only_small_sequential_jpegs_decode_quickly() -> None:
     body = encoded(smooth(300, 200), "JPEG")
     assert identify(body, ImageSettings()).decodes_quickly

@@ -1,6 +1,8 @@
 """Images of any kind become upright RGB of the right size, or an error class."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from filters.duplicates.hashes import perceptual_hashes
-from pipelines.images.identify import RejectedImage
+from pipelines.images.identify import RejectedImage, identify
+from pipelines.images.prepare import memory_needed
 from pipelines.images.settings import ImageSettings
 from tests.support.images import encoded, smooth, stored_of, turned_exif
 
@@ -123,3 +126,30 @@ def test_squares_are_squares(width: int, height: int, mode: str, size: int) -> N
     if min(width, height) >= 16 and side >= 16 and max(width, height) < 3 * min(width, height):
         red, green, blue = stored.getpixel((side // 2, side // 2))  # the image is in the middle
         assert red > 200 and green < 90 and blue < 90
+
+
+def tiled_tiff(side: int, tile: int) -> bytes:
+    """A grey TIFF of few pixels in a tile of many."""
+    data = zlib.compress(bytes(tile * tile), 1)
+    entries = [
+        (256, side),
+        (257, side),
+        (258, 8),
+        (259, 8),
+        (262, 1),
+        (277, 1),
+        (322, tile),
+        (323, tile),
+        (324, 8),
+        (325, len(data)),
+    ]
+    body = b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(entries))
+    return body + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries) + bytes(4)
+
+
+def test_a_tile_counts_whole_however_little_of_it_is_shown() -> None:
+    small = ImageSettings(decode_memory=20 << 20)
+    assert stored_of(tiled_tiff(64, 64), small).width == 64
+    assert memory_needed(identify(tiled_tiff(64, 2048), small)) >= 2048**2
+    with pytest.raises(RejectedImage, match="too_many_pixels"):
+        stored_of(tiled_tiff(64, 2048), small)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from infra.compat.errors import RequestError
 from infra.compat.failures import failure_line
 from pipelines import ingest, sql, stage1, status
 from pipelines.manifest.parts import Part, SourceFile, register_files
-from pipelines.manifest.receipts import read_receipts
+from pipelines.manifest.receipts import Receipt, read_receipts
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from pipelines.runtime import command_line
@@ -184,10 +185,27 @@ command_line.run("test", lambda arguments: Storage({str(tmp_path)!r}).write("a",
 
 def test_a_broken_file_of_the_manifest_is_named_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     storage, part = manifest(tmp_path), Part("coyo", 0, 0, 1)
-    for content in (b'{"family": ', b"\xff\xfe", b"[]", b'{"colour": 1}'):
+    sound = asdict(Receipt("stage1", "coyo", part.name, "f", "d", 1, 1, {"kept": 1}))
+    wrong = [
+        {"rows_in": "1"},
+        {"rows_out": None},
+        {"counts": []},
+        {"counts": {"kept": "1"}},
+        {"seconds": "0.1"},
+        {"seconds": True},
+    ]
+    wrong += [{"digest": 7}, {"inputs": "samples"}, {"inputs": {"samples": 7}}, {"settings": [1]}, {"finished_at": {}}]
+    documents = [b'{"family": ', b"\xff\xfe", b"[]", b"7", b'{"colour": 1}', *[json.dumps(sound | one).encode() for one in wrong]]
+    for content in documents:
         storage.write(part.receipt_path("stage1"), content)
         with pytest.raises(RequestError, match=r"receipts/stage1.*is broken JSON.*delete it"):
             read_receipts(storage, "stage1", [part])
+    storage.remove([part.receipt_path("stage1")])
+    record = storage.read_json("sources/coyo/000000.json")
+    for one in ({"rows": "1"}, {"size": None}, {"stamp": 7}, {"uri": 7}, {"ordinal": "0"}, {"part_rows": "x"}):
+        storage.write_json("sources/coyo/000000.json", record | one)
+        assert "sources/coyo/000000.json is broken JSON" in ended(status, ["--root", str(tmp_path)], capsys)
+    storage.write_json("sources/coyo/000000.json", record)
     whole = storage.read(part.path("samples"))
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
         storage.write(part.path("samples"), whole[:size])

@@ -7,6 +7,8 @@ import io
 import json
 import lzma
 import random
+import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,6 +190,12 @@ def test_a_quote_that_never_closes_costs_one_row(place: int, captions: list[str]
     assert kept == [f"http://a/{n}" for n in range(40) if n != place]
 
 
+def test_a_quote_that_never_closes_swallows_no_broken_row() -> None:
+    lines = io.StringIO('http://a/1,"never closed\nhttp://a/2,a fox, 5"\nhttp://a/3,a dog\n', newline="")
+    records = list(csv_records(lines, ",", 2, lambda fields: fields[0].startswith("http://")))
+    assert [record.reason for record in records] == ["unclosed_quote", "wrong_field_count", None]
+
+
 def test_an_unclosed_quote_does_not_read_the_whole_file() -> None:
     pulled = []
 
@@ -211,13 +219,67 @@ def test_a_file_whose_compression_ends_early_is_refused(tmp_path: Path, by: str)
             inspect(str(tmp_path / "cut"), source_named("wukong"), SETTINGS)
 
 
+@pytest.mark.parametrize("by", ["gzip", "bz2", "xz"])  # the others need have no checksum
+@pytest.mark.parametrize("place", [0.0, 0.5, 0.99])
+def test_a_file_whose_compression_is_damaged_is_refused_by_name(tmp_path: Path, by: str, place: float) -> None:
+    rows = [(f"http://a/{n}", random.Random(n).randbytes(60).hex()) for n in range(2000)]
+    first, second = (compressed(written(rows, "csv").encode(), by) for _ in range(2))
+    for start in (b"", first):  # a stream behind a sound one, too
+        data = bytearray(start + second)
+        at = max(len(start) + 2, len(start) + int(len(second) * place))
+        data[at : at + 8] = bytes(byte ^ 0x5A for byte in data[at : at + 8])
+        (tmp_path / "damaged").write_bytes(data)
+        with pytest.raises(RequestError, match=r"damaged, or ends early|has no column"):
+            inspect(str(tmp_path / "damaged"), source_named("wukong"), SETTINGS)
+
+
+def tar_of(data: bytes) -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        member = tarfile.TarInfo("a.csv")
+        member.size = len(data)
+        tar.addfile(member, io.BytesIO(data))
+    return sink.getvalue()
+
+
 @pytest.mark.parametrize(
-    "content, kind", [(b"PK\3\4" + bytes(99), "a zip archive"), (b"\xd0\xcf\x11\xe0" + bytes(99), "an Excel file")]
+    "content, kind",
+    [
+        (b"PK\3\4" + bytes(99), "a zip archive"),
+        (b"\xd0\xcf\x11\xe0" + bytes(99), "an Excel file"),
+        (tar_of(b"url,caption"), "a tar archive"),
+        (gzip.compress(tar_of(b"url,caption")), "a tar archive"),
+        (gzip.compress(b"PAR1" + bytes(99)), "a compressed parquet file"),
+        (b"ORC" + bytes(99), "an ORC file"),
+        (b"ARROW1\0\0" + bytes(99), "an Arrow file"),
+        (lzma.compress(b"url,caption", format=lzma.FORMAT_ALONE), "compressed by lzma"),
+        (zlib.compress(b"url,caption"), "compressed by zlib"),
+    ],
 )
 def test_an_archive_is_refused_by_name(tmp_path: Path, content: bytes, kind: str) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(RequestError, match=f"is {kind}; unpack it"):
         inspect(str(tmp_path / "file"), source_named("wukong"), SETTINGS)
+
+
+def test_a_file_that_is_compressed_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(gzip.compress(bz2.compress(b"url,caption\nhttp://a/1,fox\n")))
+    with pytest.raises(RequestError, match="compressed twice, by bzip2 last"):
+        inspect(str(tmp_path / "file"), source_named("wukong"), SETTINGS)
+
+
+def test_text_that_begins_like_another_kind_is_text(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("ORCA whale\thttp://a/1\nFEA1 and ARROW1\thttp://a/2\n")
+    assert read(tmp_path / "file", "cc3m")[0] == ("", "http://a/1", "ORCA whale")
+
+
+def test_streams_that_are_joined_are_read_whole(tmp_path: Path) -> None:
+    first, second = b"url,caption\nhttp://a/1,fox\n", b"http://a/2,dog\n"
+    skippable = b"\x50\x2a\x4d\x18\4\0\0\0size"  # as pzstd begins with
+    for by in ("gzip", "bz2", "xz", "zstd", "lz4"):
+        for start in (b"", skippable) if by == "zstd" else (b"",):
+            (tmp_path / "file").write_bytes(start + compressed(first, by) + compressed(second, by))
+            assert read(tmp_path / "file", "wukong") == [("", "http://a/1", "fox"), ("", "http://a/2", "dog")]
 
 
 URLS = [f"https://example.org/{n}.jpg" for n in range(5)]
@@ -253,6 +315,87 @@ def test_lines_may_end_in_any_usual_way(tmp_path: Path, end: str) -> None:
         assert read(tmp_path / "file", source, 2) == [("", url, "a caption") for url in URLS]
 
 
+@pytest.mark.parametrize(
+    "source, lines",
+    [
+        ("wukong", ["", "url,caption", "", "http://a/1,fox", "", "", "http://a/2,dog", ""]),
+        ("wukong", ["url,caption\r", "http://a/1,fox\r", "http://a/2,dog\r"]),  # \r\r\n, as Python's csv writes on Windows
+        ("pairs", ["", "url\tcaption", "http://a/1\tfox", "", "http://a/2\tdog", ""]),
+        ("cc12m", ["", "http://a/1\tfox", "", "http://a/2\tdog", "", ""]),
+        ("cc3m", ["", "caption\turl", "fox\thttp://a/1", "", "dog\thttp://a/2"]),
+        ("pairs", ["", '{"url": "http://a/1", "caption": "fox"}', "", '{"url": "http://a/2", "caption": "dog"}', ""]),
+    ],
+)
+def test_blank_lines_are_no_rows(tmp_path: Path, source: str, lines: list[str]) -> None:
+    for end in ("\n", "\r\n"):
+        (tmp_path / "file").write_bytes(end.join([*lines, ""]).encode())
+        assert read(tmp_path / "file", source, 1) == [("", "http://a/1", "fox"), ("", "http://a/2", "dog")]
+
+
+@pytest.mark.parametrize("source", ["cc3m", "cc12m"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_rows_of_the_other_order_are_read_in_it(tmp_path: Path, source: str, share: float) -> None:
+    urls = [f"http://a/{n}" for n in range(50)]
+    lines = [f"a fox\t{url}" if n < share * len(urls) else f"{url}\ta fox" for n, url in enumerate(urls)]
+    (tmp_path / "file").write_text("\n".join(lines))
+    assert read(tmp_path / "file", source, 20) == [("", url, "a fox") for url in urls]
+
+
+def test_a_further_column_behind_some_rows_costs_these(tmp_path: Path) -> None:
+    lines = [f"a fox\thttp://a/{n}" + "\t0.31" * (n % 3 == 0) for n in range(30)]
+    (tmp_path / "file").write_text("\n".join(lines))
+    assert [reason for reason, _, _ in read(tmp_path / "file", "cc3m")] == ["wrong_field_count", "", ""] * 10
+    (tmp_path / "file").write_text("\n".join(f"http://a/{n}\ta fox" + "\t0.31" * (n % 3 > 0) for n in range(30)))
+    with pytest.raises(RequestError, match="has 3 columns separated by tabs"):
+        inspect(str(tmp_path / "file"), source_named("cc12m"), SETTINGS)
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "row, reason",
+    [
+        (f'{{"url": "http://a/1", "caption": "fox", "more": {DEEP}}}', "invalid_json"),
+        ('{"url": "http://a/1", "caption": ["a fox", "a dog"]}', "nested_value"),
+        ('{"url": ["http://a/1"], "caption": "fox"}', "nested_value"),
+        ('{"url": "http://a/1", "caption": {"en": "fox"}}', "nested_value"),
+        ('{"url": "http://a/1", "caption": "fox", "width": [3]}', "nested_value"),
+        ('{"url": "http://a/1", "caption": 7}', ""),
+    ],
+)
+def test_json_that_holds_no_text_costs_its_row(tmp_path: Path, row: str, reason: str) -> None:
+    sound = '{"url": "http://a/0", "caption": "dog", "width": 5}'
+    for text in ("\n".join([sound, row, sound]), f"[{sound}, {row}, {sound}]" if DEEP not in row else ""):
+        (tmp_path / "file").write_text(text or sound)
+        assert [reason for reason, _, _ in read(tmp_path / "file", "pairs")] == (["", reason, ""] if text else [""])
+
+
+def test_a_json_document_that_is_nested_too_deeply_is_refused_in_one_line(tmp_path: Path) -> None:
+    for text in (DEEP, f'{{"image_urls": {DEEP}, "captions": []}}'):
+        (tmp_path / "file").write_text(text)
+        with pytest.raises(RequestError, match="is no JSON") as refused:
+            inspect(str(tmp_path / "file"), source_named("sbu"), SETTINGS)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_object_of_columns_is_not_one_row(tmp_path: Path, indent: int | None) -> None:
+    columns = {"version": 1, "image_urls": URLS, "captions": WORDS, "credits": {"by": "us"}}
+    (tmp_path / "file").write_text(json.dumps(columns, indent=indent))
+    assert read(tmp_path / "file", "sbu") == [("", url, word) for url, word in zip(URLS, WORDS, strict=True)]
+    by_index = {"url": dict(enumerate(URLS)), "caption": dict(enumerate(WORDS))}  # as pandas writes it
+    (tmp_path / "file").write_text(json.dumps(by_index, indent=indent))
+    with pytest.raises(RequestError, match="has objects for url, caption, not lists"):
+        inspect(str(tmp_path / "file"), source_named("pairs"), SETTINGS)
+
+
+def test_a_quote_that_never_closes_in_the_header_swallows_no_row(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text('url,"caption\n' + "".join(f"http://a/{n},a fox\n" for n in range(5)) + 'http://a/5,"dog"\n')
+    with pytest.raises(RequestError, match="first line"):
+        inspect(str(tmp_path / "file"), source_named("wukong"), SETTINGS)
+
+
 def test_a_headerless_file_with_commas_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "file").write_text(
         "".join(f'"{w.replace(chr(34), chr(34) * 2)}",{u}\n' for u, w in zip(URLS, WORDS, strict=True))
@@ -271,7 +414,7 @@ def test_a_headerless_file_with_commas_is_recognised(tmp_path: Path) -> None:
         ),
         ("cc12m", "A fox\tin the snow\nA dog\ton the beach\n", "no column of its first rows holds URLs"),
         ("wukong", "title;link\nA fox;http://a/1\n", r"has no column caption, url \(it has title, link\)"),
-        ("wukong", "\n", "has no column"),
+        ("wukong", "\n", "has no rows"),
     ],
 )
 def test_what_cannot_be_told_is_refused_in_one_line(tmp_path: Path, source: str, text: str, message: str) -> None:
@@ -288,6 +431,33 @@ def test_bytes_of_another_encoding_are_rejects_not_wrong_letters(tmp_path: Path,
     rows = "".join(f'http://a/{n},"{text} {n}"\n' for n in range(20))
     (tmp_path / "file").write_bytes(("url,caption\n" + rows).encode(encoding))
     assert {reason for reason, _, _ in read(tmp_path / "file", "wukong")} == {"invalid_utf8"}
+
+
+@pytest.mark.parametrize(
+    "text, encoding", [("무료 배송", "euc-kr"), ("봄 신상품", "euc-kr"), ("美しい海と空", "euc-jp"), ("台北一零一大樓", "big5")]
+)
+def test_a_few_words_of_another_encoding_are_not_chinese(tmp_path: Path, text: str, encoding: str) -> None:
+    (tmp_path / "file").write_bytes(f"url,caption\nhttp://a/1,{text}\n".encode(encoding))
+    assert [reason for reason, _, _ in read(tmp_path / "file", "wukong")] == ["invalid_utf8"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_recognised_in_chinese_too(tmp_path: Path, encoding: str) -> None:
+    text = "url,caption\n" + "".join(f"http://a/{n},{'一只黑色的小狗在草地上跑' * 9}\n" for n in range(3))
+    (tmp_path / "file").write_bytes(text.encode(encoding))
+    assert len(read(tmp_path / "file", "wukong")) == 3 and read(tmp_path / "file", "wukong")[0][1] == "http://a/0"
+
+
+def test_zeros_in_utf8_are_not_utf16(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"url,caption\nhttp://a/1,a\0b\nhttp://a/2,c\0d\n")
+    assert read(tmp_path / "file", "wukong") == [("", "http://a/1", "ab"), ("", "http://a/2", "cd")]
+
+
+def test_a_long_line_of_bytes_is_named_in_a_short_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(128, 256)) * 500)
+    with pytest.raises(RequestError) as refused:
+        inspect(str(tmp_path / "file"), source_named("wukong"), SETTINGS)
+    assert len(str(refused.value)) < 1000
 
 
 def test_a_file_that_is_mostly_rejected_is_named_with_three_rows(tmp_path: Path) -> None:

@@ -21,7 +21,20 @@ from filters.text.words import count_words
 PICTURES = "caption_pictures"
 
 # The order of reasons in the manifest. Modules that are not named here follow, sorted by name.
-ORDER = ("length", "completeness", "readability", "gibberish", "boilerplate", "offensive", "placeholder", "source_code")
+ORDER = (
+    "length",
+    "completeness",
+    "file_names",
+    "cut_off",
+    "readability",
+    "gibberish",
+    "boilerplate",
+    "page_furniture",
+    "keywords",
+    "offensive",
+    "placeholder",
+    "source_code",
+)
 
 
 def columns_of(captions: pa.ChunkedArray) -> pa.Table:

@@ -30,6 +30,7 @@ NOTHING = (
     r"(?:alt(?:ernative|ernate)?[ _-]?(?:text|tag|attribute)|alt|caption|description|title|image|img|photo|picture|pic|icon|logo|avatar|thumbnail|banner|spacer|pixel|blank|bullet|arrow|divider|separator|border|background|header|footer|slide|slideshow|carousel|screenshot|graphic|illustration|attachment|media|file|video|gallery|main|gif|jpg|png)",
     r"(?:please )?(?:enter|insert|add|type|write|put|provide|paste|place|edit|change|replace|describe|upload|choose|select|set)(?: in)? (?:your |an? |the |this |some |with (?:your )?)?(?:own )?(?:alt(?:ernative|ernate)?[ _-]?text|caption|description|title|text|image|photo|picture|content|name|headline|image description|file)(?: (?:here|for (?:the |this |your )?(?:image|photo|picture)|below|of (?:the |this )?image))?",
     r"(?:insert|your|company|business|brand|product|customer|user|first|last|full|file|image|photo|author|site|website|client|event|project|page|post|category)[ _-]?(?:name|title|logo|slogan|tagline|description|image|photo|text|caption)(?: (?:here|goes here))?",
+    r"(?:\S+ ){1,6}(?:hero|featured|thumbnail|header|placeholder|fallback|og|social sharing) (?:image|img|photo|picture|thumbnail)",
     r"(?:image|photo|picture|pic|img|logo|foto|bild) ?(?:of|for|by|from|credit|source|courtesy(?: of)?)?[ :]*",
 )
 

@@ -1,0 +1,92 @@
+"""Completeness of the end: captions that break off. One that can be cut back to a whole clause was, before any rule sees it.
+
+A word that cannot stand last is judged in the caption's own language: "and" ends no English caption, but a Danish one about a duck.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.rules import Rule, Thresholds, above
+from filters.text.patterns import match_any, match_within, prepare
+from filters.text.words import UNSPACED
+
+ORIGIN = "InternVL §3.2 names completeness; the patterns are ours"
+
+# Words that cannot end a caption, in lower case only, because "Vitamin A" is complete. Those without a language end none in any;
+# the others are words of other languages too ("bague en or", "9 am", "a time to die"): they count after a word of their own.
+DANGLING = {
+    "": r"the|and/or|(?:on|in|at|with|from|of|for|by|to|into|near|under|over) an?|(?:the|an?) \pL+ of|of|with|(?:\S+\s+){{4,}}and|und|mit (?:dem|der|einem|einer)"
+    r"|einem|einen|eines|zum|avec|(?:sur|dans) (?:le|la|les)|(?:en|para) (?:el|la|los)|de los|em uma?|della|nella"
+    r"|из-за|и|в|на|с|для|из|от|по|к|у|за|под|над|при|без|до|или",
+    "en": r"an|and|or|&",
+    "de": r"der|die|das|des|dem|oder|von|für|im|am|zur|einer",
+    "fr": r"le|les|des|du|de|et|ou|aux",
+    "es": r"los|las|de|del|con|el|y",
+    "pt": r"dos|das|de|com|e",
+    "it": r"il|lo|gli|di|del|dei|con|nel|un",
+}
+OWN_WORDS = {
+    "en": r"the|of|a|an|with|in|is|are|this|that|from|for|your|you|his|her|on|at|its|their|has|was",
+    "de": r"der|die|das|und|mit|ein|eine|einer|von|im|auf|ist|für|bei|nach|zum|zur|den|dem|sich|wie",
+    "fr": r"le|la|les|un|une|des|du|et|en|dans|sur|avec|pour|par|est|qui|que|son|sa|ses|leur",
+    "es": r"el|la|los|las|un|una|del|y|en|con|para|por|que|su|sus|se|es",
+    "pt": r"o|os|as|um|uma|do|da|dos|das|em|no|na|com|para|por|que|se|e",
+    "it": r"il|la|lo|gli|un|una|di|del|della|e|in|con|per|che|dal|sul|nel|è",
+}
+LAST = r"(?:^|[\s,(])(?:{words})[\s,:;-]*$"
+BEFORE_LAST = r"(?:^|[\s(\"“„])(?i:{words})\s(?:.*\s)?\S+\s*$"
+
+LAST_WORDS = prepare([LAST.format(words="|".join(DANGLING.values()).format())])
+# A name and an enumeration may end in a comma, as a headline in a colon; one that has had two is a form or a list.
+OPEN_ENDS = prepare(
+    [
+        r"(?:以及|、|[^温柔祥饱总共平谐缓亲暖中调]和|或者|关于|对于|由于|和一[个只位条]|一[个只位条张]的?)\s*$",
+        r"[(\[–—]\s*$|,[^,]*,\s*$|:[^:]*:\s*$",
+    ]
+)
+# In Chinese, Japanese, Thai, and in Korean headlines, an ellipsis is punctuation.
+ELLIPSIS = rf"[^{UNSPACED}\p{{Hangul}}”」』）】》。！？](?:…|\.\.\.|\[…\]|\[\.\.\.\]|……)[\s\"”’)»]*$"
+
+
+def _dangles(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    captions = table["caption"]
+    dangles, candidates = match_any(captions, OPEN_ENDS), match_any(captions, LAST_WORDS)
+    for language, words in DANGLING.items():
+        last = match_within(captions, [LAST.format(words=words.format())], candidates)
+        dangles |= match_within(captions, [BEFORE_LAST.format(words=OWN_WORDS[language])], last) if language else last
+    return pa.array(dangles)
+
+
+def _words_before_ellipsis(table: pa.Table) -> pa.Array:
+    breaks_off = pc.match_substring_regex(table["caption"], ELLIPSIS)
+    return pc.if_else(breaks_off, table["caption_words"], pa.scalar(None, pa.int32()))
+
+
+def _breaks_off(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    return pc.fill_null(above(_words_before_ellipsis)(table, thresholds), False)
+
+
+RULES = [
+    Rule(
+        name="completeness.breaks_off",
+        columns=("caption", "caption_words"),
+        drops=_breaks_off,
+        measure=_words_before_ellipsis,
+        catches="captions cut in the middle and ended with an ellipsis (most words of those that are meant so)",
+        origin=ORIGIN,
+        kept={"caption": "To be continued...", "caption_words": 3},
+        dropped={"caption": "The ten best places to stay in Lisbon with children and …", "caption_words": 11},
+        thresholds={"max": 6},
+    ),
+    Rule(
+        name="completeness.dangling",
+        columns=("caption",),
+        drops=_dangles,
+        catches="captions that end where something must follow: an article, a conjunction, an open bracket",
+        origin=ORIGIN,
+        kept={"caption": "What dreams are made of clouds"},
+        dropped={"caption": "Portrait of the"},
+    ),
+]

@@ -23,6 +23,8 @@ NAMES = prepare(
     [
         rf"(?i)^\s*[^\s/\\]*[\pL\pN_)\]-]\.(?:{TYPES}|pdf|raw|mp4|docx?|pptx?|html?|php|aspx?)\s*$",
         rf"(?i)^\s*[\pL\pN\pM_ (),.&'’+-]+\.(?:{TYPES})\s*$",
+        r"^[\pL\pN-]+_[\pL\pN-]*_\S*(?:\s+\S+){0,5}\s*$",
+        r"(?i)^\W*name: \S+$",
     ]
 )
 CAMERA = prepare(CAMERA_NAMES)

@@ -17,8 +17,15 @@ from filters.text.patterns import match_within
 
 ORIGIN = "InternVL §3.2 names boilerplate; the kinds are those of web alt texts, the patterns are ours"
 
-# A query has no capitals, no marks that end a phrase, few function words; it repeats words, or goes on and on without any.
+# A query has no marks that end a phrase, hardly a capital, few function words; it repeats words, has two that pages are searched
+# by, or goes on and on without any that joins them.
 QUERY_WORDS, QUERY_FUNCTION, QUERY_REPEATED, ENDLESS_WORDS = 7, 0.3, 2, 12
+SPUN_CAPITALS, SEARCHED_FUNCTION = 2, 0.2
+QUERY = r"^[\s\pL\pN\pM'’&-]*[\p{Latin}\p{Cyrillic}\p{Greek}][\s\pL\pN\pM'’&-]*$"
+SEARCHED = r"(?:ideas?|diy|cheap|best|reviews?|prices?|templates?|printables?|samples?|wallpapers?|decorating|makeovers?|inspirations?|trends|tutorials?|online|download|resumes?|cute|awesome|amazing|stunning|gorgeous|incredible|latest|unique|hairstyles?|coloring|worksheets?|designs?|images|pictures|photos|quotes|ideen|günstig|kaufen|vorlagen?|frisuren|idées?|pas cher|modèles?|coiffures?|baratos?|plantillas|fotos|imágenes|ideias|modelos|peinados|идеи|фото|своими руками|купить|дизайн|цена|отзывы)"
+SEARCHED_TWICE = [rf"(?:^|\s){SEARCHED}\s(?:.*\s)?{SEARCHED}(?:\s|$)"]
+# "patio furniture sale patio for Garden furniture": a title spun from another, with the topic behind it.
+SPUN = [r"^(?:\p{Lu}?[\p{Ll}\pN']+\s+){4,}(?:for|of|in|with) \p{Lu}\p{Ll}+(?:\s+[\p{Ll}\pN]+){1,5}$"]
 
 LEAST_ITEMS, ITEM_WORDS, TITLE_WORDS, SHARED_WORDS, LOWER_SHARE = 5, 4, 6, 3, 0.6
 JOINING = frozenset(
@@ -29,8 +36,9 @@ JOINING = frozenset(
 SEARCH = (
     r"\b(?:images?|ideas?|pins?|photos|pictures)\b.{0,80}\bon pinterest\b|\bpinterest\b.{0,30}\b(?:images|ideas|pins)\b|\b(?:best|cool|top) \d+\+? .{3,60} ideas on\b",
     r"^\W*(?:large|medium|small|full|big|thumbnail) (?:size|resolution) of\b|\bthumbnail size\b|\((?:view|photo|image|picture|gallery|slide) \d+ of \d+\)",
-    r"[.,:] (?:home|interior|house|garden|kitchen) (?:design|decor(?:ating|ation)?) ideas\W*$|\bdesign ideas \w*digs\b",
-    r"\b(?:probably|possibly) (?:containing|with) .{3,80} (?:entitled|titled|called)\b|^\W*image is loading\b|^\W*(?:related|similar) image\W*$|\bcheck more at http",
+    r"[.,:] (?:home|interior|house|garden|kitchen) (?:design|decor(?:ating|ation)?) ideas\W*$|\bdesign ideas \w*digs\b|\bpertaining to \d|\bmost (?:recently released|up-to-date|current|popular) .{0,60}\(view\b",
+    r"\b(?:wiring|engine|fuse box|circuit) diagram\b.*\b(?:likewise|moreover|besides|in addition|together with|furthermore|as well as)\b|\b(?:likewise|moreover|besides|furthermore) (?:\d|[A-Z]\w+ [A-Z]).*\bdiagram\b",
+    r"\b(?:probably|possibly) (?:containing|with) .{3,80} (?:entitled|titled|called)\b|^\W*image is loading\b|^\W*google image result\b|^\W*(?:related|similar) image\W*$|\bcheck more at http",
     r"\b(?:shops?|stores?|coupons?|services?|repairs?|delivery|rentals?|jobs|classes|restaurants?|doctors?|dentists?|hotels?|salons?|spas?|deals|plumbers?|cafes?|gyms?|sale|open) near me\b",
     r"\bkeygen\b|\b(?:serial|license|activation|product) (?:key|code)s?\b.{0,30}\b(?:crack|patch|free|download|full|generator)|\b(?:crack|patch)(?:ed)?\b.{0,40}\b(?:license|serial|activation|keys?|full version|download|torrent)\b|\bfull version\b.{0,15}\b(?:crack|free|download)|\bfull crack\b|\b(?:mod|hacked) apk\b|\bapk (?:mod|download)\b|\b(?:apk|nulled|torrent|repack|iso|rgh|jtag)\b.{0,40}\bdownload\b|\bdownload\b.{0,40}\b(?:apk|torrent|crack|nulled|full version)\b|\b(?:jtag|rgh)\b.{0,20}\biso\b",
     r"\bfull (?:movie|album|episode)s?\b.{0,25}\b(?:download|online|free|watch|hd|torrent)\b|\bwatch\b.{0,60}\bonline (?:free|for free|hd)\b|\bwatch free\b.{0,40}\bonline\b|\b(?:hindi|tamil|telugu|dual audio)\b.{0,25}\b(?:dubbed|dvdrip|720p|480p|1080p|bluray)\b|\b(?:1080p?|720p?|480p?|dvdrip|bdrip|webrip|hdrip|x264|x265|xvid|yify|yts)\b.{0,20}\b(?:720p?|480p?|420p?|dvdrip|bdrip|webrip|hdrip|x264|x265|xvid|yify|yts|torrent|download)\b|\b(?:mp3|ringtone|song|lagu|video song)s? (?:free )?download\b|\bdownload (?:lagu|mp3|video|ringtone|driver)\b",
@@ -41,9 +49,9 @@ SEARCH = (
 )
 PEOPLE = r"(?:women|womens|men|mens|ladies|girls|boys|kids|children|child|teens?|teenagers?|babies|unisex)"
 SHOP = (
-    r"\bpictures? (?:&|and|&amp;) photos?\W*$|\(china \((?:mainland|taiwan)\)\)\W*$|\b(?:from|made in) china (?:suppliers?|manufacturers?|factory)\b|\bchina (?:suppliers?|manufacturers?|factory|wholesale)\b|\b(?:suppliers?|manufacturers?|exporters?)\W*(?:&|and|,)\s*(?:suppliers?|manufacturers?|exporters?|factor(?:y|ies))\b",
+    r"\bpictures? (?:&|and|&amp;) photos?\W*$|\(china \((?:mainland|taiwan)\)\)\W*$|\b(?:from|made in) china (?:suppliers?|manufacturers?|factory)\b|^\W*china (?:suppliers?|manufacturers?|factory|wholesale)\b|\bchina (?:suppliers|manufacturers|wholesale)\b|\b(?:suppliers?|manufacturers?|exporters?)\W*(?:&|and|,)\s*(?:suppliers?|manufacturers?|exporters?|factor(?:y|ies))\b",
     r"\b\d+ ?(?:pcs?|pieces?|pairs?|sets?) ?/ ?(?:lot|bag|pack)\b|\bfree ?ship(?:p)?ing\b|\bdrop ?ship(?:ping)?\b|\bno moq\b|\bretail ?(?:&|and) ?wholesale\b|\bwholesale ?(?:&|and) ?retail\b",
-    r"\b(?:hot|best|top)[- ]?(?:sale|selling|sell|sales)\b|\bfactory (?:wholesale|price|direct(?:ly)? sale|outlet price|supply)\b|\b(?:wholesale|cheap|discount|lowest) prices?\b|\bbuy (?:cheap|discount|wholesale)\b|^\W*(?:cheap|discount) -|\bwholesale lots?\b|\bcheap\b.{0,40}\b(?:wholesale|china|jerseys?|for sale)\b|\bwholesale\b.{0,60}\b(?:china|cheap|new style|hot|high quality|supplier|manufacturer|custom)\b|\bhigh quality\b.{0,60}\b(?:wholesale|manufacturer|supplier|china|factory)\b",
+    r"\bhot[- ]?(?:sale|sell|selling|sales)\b|^\W*best sales?\b|\bfactory (?:wholesale|price|direct(?:ly)? sale|outlet price|supply)\b|\b(?:wholesale|cheap|discount|lowest) prices?\b|\bbuy (?:cheap|discount|wholesale)\b|^\W*(?:cheap|discount) -|\bwholesale lots?\b|\bcheap\b.{0,40}\b(?:wholesale|china|jerseys?|for sale)\b|^\W*wholesale\b.{0,60}\b(?:china|cheap|new style|hot|high quality|suppliers?|manufacturers?|custom)\b|\bhigh quality\b.{0,60}\b(?:wholesale|manufacturers?|suppliers?)\b",
     rf"^\W*(?:new arrivals?|hot|2\d{{3}} new|new 2\d{{3}}) .{{0,60}}\b(?:brand|quality|fashion|style|women|men|custom)\b.{{0,80}}\b(?:for|style|women|men|dress|shoes|bag)\b|\bfor {PEOPLE} {PEOPLE}\b|\b{PEOPLE} {PEOPLE}\b.*\b{PEOPLE} {PEOPLE}\b",
     r"großhandel.{0,40}(?:china|fabrik|preis|günstig)|(?:günstig|billig) (?:kaufen|online|bestellen)\b|(?:comprar|compre) .{0,60}(?:barat[oa]s?|al por mayor|online|atacado)|al por mayor.{0,40}(?:china|barat|fabricante|proveedor)|pas cher.{0,30}(?:chine|livraison|vente|achat|en ligne)|(?:achat|acheter|vente) .{0,60}pas cher|in vendita a prezzi? bass|prezzo più basso|купить .{0,60}(?:недорого|дешево|дёшево|по (?:низкой |выгодной )?цене|оптом|с доставкой|в интернет)|оптом (?:от|из) |(?:интернет[- ]магазин|цена).{0,40}купить|купить в (?:москве|интернет|спб|украине)|satın al\b.{0,30}(?:ucuz|fiyat)|tanie .{0,30}sklep",
     r"(?:厂家|批发|代理|加盟|供应).{0,16}(?:价格|直销|批发|电话|报价|热线|厂家|供应商)|(?:价格|报价|多少钱).{0,12}(?:厂家|批发|图片|供应)|(?:淘宝|天猫|京东).{0,10}(?:优惠券|旗舰店.{0,6}包邮)|(?:最安値|激安|格安).{0,16}(?:通販|販売|価格)|(?:通販|販売).{0,10}(?:最安値|激安|格安)|최저가|(?:도매|공장).{0,8}(?:가격|직판)|بسعر الجملة|سعر المصنع|सबसे कम (?:कीमत|दाम)",
@@ -58,10 +66,13 @@ def repeated_share(table: pa.Table) -> pa.Array:
 def _query(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     counts = repetition(table["caption"])
     words, function = counts[:, WORDS], counts[:, FUNCTION]
-    plain = (counts[:, CAPITALS] == 0) & (counts[:, PHRASES] == 1) & (words >= QUERY_WORDS)
-    repeats = (counts[:, REPEATED] >= QUERY_REPEATED) & (function <= QUERY_FUNCTION * words)
-    endless = (words >= ENDLESS_WORDS) & (function == 0)
-    return pa.array(match_within(table["caption"], [r"^[\s\p{Latin}\p{Cyrillic}\p{Greek}\pN\pM'’&-]+$"], plain & (repeats | endless)))
+    capitals, repeated = counts[:, CAPITALS], counts[:, REPEATED]
+    one_phrase, few_joined = (counts[:, PHRASES] == 1) & (words >= QUERY_WORDS), function <= QUERY_FUNCTION * words
+    lower, spun = one_phrase & (capitals == 0), one_phrase & (capitals <= SPUN_CAPITALS) & few_joined & (repeated > 0)
+    repeats, endless = few_joined & (repeated >= QUERY_REPEATED), (words >= ENDLESS_WORDS) & (function == 0)
+    queries = match_within(table["caption"], [QUERY], lower & (repeats | endless))
+    queries |= match_within(table["caption"], SEARCHED_TWICE, lower & (function <= SEARCHED_FUNCTION * words))
+    return pa.array(queries | match_within(table["caption"], SPUN, spun))
 
 
 def _list(table: pa.Table, thresholds: Thresholds) -> pa.Array:

@@ -31,6 +31,7 @@ ORDER = (
     "boilerplate",
     "page_furniture",
     "keywords",
+    "search_phrases",
     "offensive",
     "placeholder",
     "source_code",

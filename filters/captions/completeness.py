@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from filters.captions.placeholder import CAMERA_NAMES
-from filters.rules import Rule, matches
+from filters.captions.readability import digits
+from filters.rules import Rule, Thresholds, matches
+from filters.text.patterns import match_within
 
 ORIGIN = "InternVL §3.2 names completeness; the patterns are ours"
 
@@ -23,7 +28,7 @@ HASH = r"(?:[0-9a-f]{2,}[a-f]\d|[0-9a-f]{2,}\d[a-f])[0-9a-f]{5,}"
 NUMBERED = (
     rf"^\W*(?:{HASH})\s+\S|\S\s+(?:{HASH})\W*$|(?:^|\s)[0-9a-f]{{5}} [0-9a-f]{{5}}\s",
     r"\b97[89][- ]?(?:\d[- ]?){9}[\dXx]\b|\bISBN\b[-: ]*(?:1[03])?[-: ]*\d|\(\d{9}[\dXx]\)",
-    r"(?i)\b(?:listing ?id|mls ?id|prop(?:erty)? ?id|sku|ean|asin|upc)\s*[:#№]\s*#?\w*\d{4}",
+    r"(?i)\b(?:listing ?id|mls ?id|prop(?:erty)? ?id|sku|ean|asin|upc|jan)\s*[:#№]\s*#?\w*\d{4}|\bMLS ?®?(?:\(r\))? ?# ?\w*\d{4}|\b\d ?(?:br|bd|bdrm|beds?)\b.{0,12}\b\d(?:\.\d)? ?(?:ba|baths?)\b.{0,30}\bsq\.? ?ft\b|\bobjekt-?nr\b|房源编号|物件番号|매물번호|(?:家賃|敷金|礼金).{0,30}(?:徒歩|築)\d+|월세 ?\d+/\d+",
 )
 # A name of a few words and a code of parts that mix letters and digits: "Hudson Valley Lighting 8001-AGB-GS4".
 STOCK_NUMBER = r"^(?:\p{Lu}[\pL\pM'’&.]*\s+){1,5}(?:\d{4,}-[A-Z]+\d*-[A-Z]+\d*|[A-Z]+\d+-[A-Z\d]+-[A-Z\d]+|\d{4,}_\d+[A-Z]\d*\w*|[A-Z]{2,}\d{3,}_[A-Z\d]+)\s*$"
@@ -34,6 +39,21 @@ POSTAL = (
     r"(?i)^\W*\d+\s*(?:bis|ter)?,?\s+(?:rue|avenue|boulevard|place|chemin|allée|impasse|route|quai)\s[^\d]{3,40}[,-]?\s*\d{5}\s+[\pL' -]+$",
     r"(?i)^\W*(?:calle|c/|avda?\.?|avenida|plaza|paseo|carrer|rua|via|viale|piazza|corso|ul\.|ulica|ул\.|улица)\s*[^\d]{3,40},?\s*(?:n[ºo°]\.?\s*)?\d+\s*[\w,-]*\s*[,-]?\s*\d{2}[-.]?\d{3}(?:-\d{3})?\s+[\pL' -]+$",
 )
+
+
+ONE_CODE = matches(
+    r"^\s*(?:[A-Z0-9]+[A-Z0-9._/#-]*\d[A-Z0-9._/#-]*\d[A-Z0-9._/#-]*[A-Z][A-Z0-9._/#-]*|[A-Z][A-Z0-9._/#-]*\d[A-Z0-9._/#-]*\d[A-Z0-9._/#-]+)\s*$",
+    r"(?i)^\W*(?:sku|asin|ean|upc|mpn|isbn|gtin|item|article|art|artikel|model|ref|reference|réf|référence|referencia|product|part|style|lot|order|stock|id|serial|артикул|арт|код|商品编号|货号|型号|编号|品番|품번)[\s.:：#№-]*(?:no|nr|number|num|code|id|nummer|numero|número|n°|nº|№)?[\s.:：#№-]*[A-Z]{0,6}[-_./]?\d[A-Z0-9._/-]*\s*$",
+    unless=CAMERA_NAMES,
+)
+# Several codes and their labels, with so many digits that they are no model of a car.
+CODES = r"^(?:(?:[!-~]*\d[!-~]*|[A-Z]{1,5}|[\pP\pS]+|(?i:ref|réf|rev|cod|code|art|арт|код|уп|шт|ean|jan|sku|nr|no|lot|pcs|cx|conf|pz|uds|artikelnr|item|part|pn|model|型番|货号|品番)\.?[:：]?)\s+)+(?:[!-~]*\d[!-~]*|[A-Z]{1,5}|\S{0,3}\.?|[\pP\pS]+)\s*$"
+CODE_DIGITS = 0.3  # of the characters
+
+
+def _code(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    codes = match_within(table["caption"], [CODES], digits(table).to_numpy() > CODE_DIGITS)
+    return pc.or_(ONE_CODE(table, thresholds), pa.array(codes & ~match_within(table["caption"], CAMERA_NAMES, codes)))
 
 
 RULES = [
@@ -88,11 +108,7 @@ RULES = [
     Rule(
         name="completeness.code",
         columns=("caption",),
-        drops=matches(
-            r"^\s*(?:[A-Z0-9]+[A-Z0-9._/#-]*\d[A-Z0-9._/#-]*\d[A-Z0-9._/#-]*[A-Z][A-Z0-9._/#-]*|[A-Z][A-Z0-9._/#-]*\d[A-Z0-9._/#-]*\d[A-Z0-9._/#-]+)\s*$",
-            r"(?i)^\W*(?:sku|asin|ean|upc|mpn|isbn|gtin|item|article|art|artikel|model|ref|reference|réf|référence|referencia|product|part|style|lot|order|stock|id|serial|артикул|арт|код|商品编号|货号|型号|编号|品番|품번)[\s.:：#№-]*(?:no|nr|number|num|code|id|nummer|numero|número|n°|nº|№)?[\s.:：#№-]*[A-Z]{0,6}[-_./]?\d[A-Z0-9._/-]*\s*$",
-            unless=CAMERA_NAMES,
-        ),
+        drops=_code,
         catches="nothing but a stock number or another code",
         origin=ORIGIN,
         kept={"caption": "Boeing 747-8"},

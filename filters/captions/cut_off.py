@@ -17,7 +17,7 @@ ORIGIN = "InternVL §3.2 names completeness; the patterns are ours"
 # Words that cannot end a caption, in lower case only, because "Vitamin A" is complete. Those without a language end none in any;
 # the others are words of other languages too ("bague en or", "9 am", "a time to die"): they count after a word of their own.
 DANGLING = {
-    "": r"the|and/or|(?:on|in|at|with|from|of|for|by|to|into|near|under|over) an?|(?:the|an?) \pL+ of|of|with|your|their|our|(?:\S+\s+){{4,}}and|und|mit (?:dem|der|einem|einer)"
+    "": r"the|and/or|(?:on|in|at|with|from|of|for|by|to|into|near|under|over) an?|(?:the|an?) \pL+ of|(?:covers?|photos?|images?|pictures?|views?|portraits?|maps?|lists?|examples?|collections?|sets?|pairs?|logos?|parts?|most|all|one|some|pieces?|kinds?|types?) of|with|your|their|our|(?:\S+\s+){{4,}}and|und|mit (?:dem|der|einem|einer)"
     r"|einem|einen|eines|zum|avec|(?:sur|dans) (?:le|la|les)|(?:en|para) (?:el|la|los)|de los|em uma?|della|nella"
     r"|из-за|и|в|на|с|для|из|от|по|к|у|за|под|над|при|без|до|или",
     "en": r"an|and|or|&",

@@ -90,7 +90,7 @@ RULES = [
         name="readability.mojibake",
         columns=("caption",),
         drops=matches(
-            r"\x{FFFD}{2}|\x{FFFD}.*\x{FFFD}.*\x{FFFD}",
+            r"\x{FFFD}.*\x{FFFD}",
             r"Ã[\x{80}-\x{BF}ƒ‚„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]",
             r"Â[\x{80}-\x{BF}]",
             r"â€[\x{80}-\x{BF}œ™˜¦“”]",

@@ -21,7 +21,7 @@ DANGLING = {
     r"|einem|einen|eines|zum|avec|(?:sur|dans) (?:le|la|les)|(?:en|para) (?:el|la|los)|de los|em uma?|della|nella"
     r"|из-за|и|в|на|с|для|из|от|по|к|у|за|под|над|при|без|до|или",
     "en": r"an|and|or|&",
-    "de": r"der|die|das|des|dem|oder|von|für|im|am|zur|einer",
+    "de": r"der|die|des|dem|oder|von|für|im|am|zur|einer",
     "fr": r"le|les|des|du|de|et|ou|aux",
     "es": r"los|las|de|del|con|el|y",
     "pt": r"dos|das|de|com|e",
@@ -48,7 +48,7 @@ OPEN_ENDS = prepare(
     ]
 )
 # In Chinese, Japanese, Thai, and in Korean headlines, an ellipsis is punctuation.
-ELLIPSIS = rf"[^{UNSPACED}\p{{Hangul}}”」』）】》。！？](?:…|\.\.\.|\[…\]|\[\.\.\.\]|……)[\s\"”’)»]*$"
+ELLIPSIS = rf"[^….{UNSPACED}\p{{Hangul}}”」』）】》。！？](?:…+|\.{{3,}}|\[…\]|\[\.\.\.\])[\s\"”’)»]*$"
 
 
 def _dangles(table: pa.Table, thresholds: Thresholds) -> pa.Array:

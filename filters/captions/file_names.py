@@ -44,6 +44,7 @@ JOINED = re.compile(
     re.IGNORECASE,
 )
 WORD = re.compile(r"[^\W\d_]{2,}\d*")
+SIZED = re.compile(r"-(?:\d{2,}x\d{2,}|thumb(?:nail)?|small|large|scaled|copy|final|banner|logo|img|cover)", re.IGNORECASE)
 
 
 def _file_name(table: pa.Table, thresholds: Thresholds) -> pa.Array:
@@ -62,10 +63,12 @@ def is_slug(text: str) -> bool:
     parts, lower = text.strip("-.").split("-"), text == text.lower()
     compound, joined = COMPOUND.match(text) is not None, JOINED.search(text) is not None
     words = [part for part in parts if WORD.fullmatch(part)]
+    if len(parts) >= 3 and SIZED.fullmatch("-" + parts[-1]):
+        return True
     if len(parts) >= 5:
         return lower or not joined or len(parts) >= 7
     if len(parts) == 4:
-        return not (compound or joined) or (lower and not compound)
+        return not (compound or joined)
     if compound or joined or len(words) < 2:
         return False
     if len(parts) == 3:

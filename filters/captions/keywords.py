@@ -61,9 +61,12 @@ def _list(table: pa.Table, thresholds: Thresholds) -> pa.Array:
 def is_list(text: str) -> bool:
     """Whether a text is tags with commas between: short items in lower case without a joining word, or items that share words.
 
+    Without a space behind any comma it is the name of a file at a stock site.
     The first item may be a title. A list of places, of people or of parts begins its items with capitals, or joins the last.
     """
     title, *items = (item.split() for item in re.split("[,;]", text.strip(" ,;.")))
+    if " " not in text:
+        return len(items) >= LEAST_ITEMS
     if len(items) < LEAST_ITEMS - 2 or len(title) > TITLE_WORDS or max(map(len, items)) > ITEM_WORDS:
         return False
     words = [word.lower() for item in items for word in item]
@@ -81,10 +84,11 @@ RULES = [
         name="keywords.tags",
         columns=("caption",),
         drops=matches(
-            r"(?:^|[\s)\]|])(?:[Tt]ags|TAGS|[Kk]eywords?|KEYWORDS)\s*:\s*[\p{Ll}#\d]+(?:[\s,]+[\p{Ll}#\d]|$)|\) Tags: \w|^\W*(?:[Tt]ags?|TAGS|[Kk]eywords?)\s*:",
+            r"(?:^|[\s)\]|])(?:Tags|tags|TAGS|[Kk]eywords?|KEYWORDS)\s*:\s*[\p{Ll}#\d]+(?:[\s,]+[\p{Ll}#\d]|$)|\) Tags: \w|^\W*(?:[Tt]ags?|TAGS|[Kk]eywords?)\s*:",
             r"(?i)(?:^|[\s)|])(?:schlagw(?:ö|oe)rter|stichw(?:ö|oe)rter|mots[- ]cl[ée]s|palabras clave|etiquetas|palavras[- ]chave|parole chiave|trefwoorden|słowa kluczowe|ключевые слова|теги|метки)\s*:\s*\S",
             r"(?:标签|关键词|关键字|タグ|キーワード|태그|키워드)\s*[:：]\s*\S|(?:الوسوم|كلمات مفتاحية|الكلمات المفتاحية|टैग|कीवर्ड)\s*:\s*\S",
             r"(?i)^\W*(?:(?:[\w' -]{2,25}, ){1,2}and (?:memes|🤖|dank|funny)|memes, (?:[\w' -]{2,25}, )?and [^:]{1,25}): ",
+            unless=[r"(?i)\b(?:gift|price|hang|name|dog|luggage|swing|id|skin|ear|favor|bottle|wine) tags?:"],
         ),
         catches="tags and keywords of a page, a photograph or a post",
         origin=ORIGIN,

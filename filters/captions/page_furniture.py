@@ -18,7 +18,7 @@ PROFILES = r"facebook|instagram|twitter|linkedin|tik ?tok|whatsapp|telegram|snap
 CREDITS = (
     rf"(?i)^\W*(?:{PICTURE}s?\W{{0,3}})?(?:by|von|par|di|por|af|av|door|credit|credits|courtesy(?: of)?|source|quelle|fuente|fonte|bron|cortesía(?: de)?|crédits?|bildnachweis|copyright|via|foto|photo|©|/|:|\||=|-|–|\s)*\W*{AGENCY}(?:\W+{AGENCY})*\W*$",
     rf"^\W*(?i:{PICTURE}s?)\W{{0,3}}(?i:by|von|par|credits?|courtesy(?: of)?|cortesía|crédits?)\W{{1,3}}{NAME}(?:\W{{1,3}}(?:(?:de|von|van|der|del|la|le|bin|al|&|and)\s)?{NAME}){{0,4}}\W*$",
-    rf"^\W*(?i:(?:photo|image|picture|foto|bild)\s)?(?i:credits?|courtesy(?: of)?|source|quelle|bildquelle|bildnachweis|fotonachweis|fuente|fonte|bron|crédits?(?: photos?)?|источник|автор фото)\s*[:：©/]\s*(?:\S+\s+){{0,5}}\S+\W*$",
+    rf"^\W*(?i:(?:photo|image|picture|foto|bild)\s)?(?i:credits?|courtesy(?: of)?|source|quelle|bildquelle|bildnachweis|fotonachweis|fuente|fonte|bron|crédits?(?: photos?)?|источник(?: фото)?|автор фото)\s*[:：©/]\s*(?:\S+\s+){{0,5}}\S+\W*$",
     rf"^\W*(?i:{PICTURE})s?\s*[:：]\s*{NAME}(?:\s{NAME}){{0,3}}\s*/\s*[\pL .&'’/-]{{2,40}}$",
     r"(?i)^\W*(?:copyright\s*(?:©|\(c\)|:|by\s|of\s|\d{4})|©|\(c\)|℗)[\s©:]*(?:by\s+)?(?:\d{4}[\s,–-]*)*(?:[\pL.'’&]+(?:[\s/,]+|-)){0,5}[\pL.'’&]*\s*(?:\d{4})?\W*$",
     r"^\W*[(（]?(?:本文)?(?:图片来源|图源|图片?出处|来源|摄影|供图)\s*[:：/|]\s*\S{1,24}$|^\S{2,8}(?:供图|摄影|摄)$|^\W*(?:出典|写真提供|画像提供|撮影|画像引用元|引用元)\s*[:：/=]\s*\S.{0,30}$|^\W*(?:출처|사진\s*(?:제공|출처)|사진\s*=)\s*[:=/]?\s*\S.{0,30}$|^\W*(?:تصوير|المصدر|مصدر الصورة)\s*[:：]\s*.{2,40}$|^\W*(?:स्रोत|साभार|फोटो साभार)\s*[:：-]\s*.{2,40}$",

@@ -19,8 +19,9 @@ ORIGIN = "InternVL §3.2 names boilerplate; the kinds are those of web alt texts
 
 # A query has no marks that end a phrase, hardly a capital, few function words; it repeats words, has two that pages are searched
 # by, or goes on and on without any that joins them.
-QUERY_WORDS, QUERY_FUNCTION, QUERY_REPEATED, ENDLESS_WORDS = 7, 0.3, 2, 12
-SPUN_CAPITALS, SEARCHED_FUNCTION = 2, 0.2
+QUERY_WORDS, QUERY_REPEATED, QUERY_FUNCTION, ENDLESS_WORDS = 7, 2, 0.15, 12
+LOOSE_REPEATED, LOOSE_FUNCTION = 5, 0.3  # so many repetitions are none of a sentence, whatever joins them
+SPUN_CAPITALS = 2
 QUERY = r"^[\s\pL\pN\pM'’&-]*[\p{Latin}\p{Cyrillic}\p{Greek}][\s\pL\pN\pM'’&-]*$"
 SEARCHED = r"(?:ideas?|diy|diagrams?|wiring|schematic|pdf|cheats?|answers|youtube|20[012]\d|xbox|ps4|apk|step by step|lyrics|chords|gratis|paso a paso|passo a passo|fai da te|f[aá]ciles|sencill[oa]s|precios|prezzi|offerte|modernas?|pequeñas|decorar|decoração|penteados|пошагово|легко|схема|бесплатно|образец|скачать|cheap|best|reviews?|prices?|templates?|printables?|samples?|wallpapers?|decorating|makeovers?|inspirations?|trends|tutorials?|online|download|resumes?|cute|awesome|amazing|stunning|gorgeous|incredible|latest|unique|hairstyles?|coloring|worksheets?|designs?|images|pictures|photos|quotes|ideen|günstig|kaufen|vorlagen?|frisuren|idées?|pas cher|modèles?|coiffures?|baratos?|plantillas|fotos|imágenes|ideias|modelos|peinados|идеи|фото|своими руками|купить|дизайн|цена|отзывы)"
 SEARCHED_TWICE = [rf"(?:^|\s){SEARCHED}\s(?:.*\s)?{SEARCHED}(?:\s|$)"]
@@ -42,11 +43,13 @@ def _query(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     counts = repetition(table["caption"])
     words, function = counts[:, WORDS], counts[:, FUNCTION]
     capitals, repeated = counts[:, CAPITALS], counts[:, REPEATED]
-    one_phrase, few_joined = (counts[:, PHRASES] == 1) & (words >= QUERY_WORDS), function <= QUERY_FUNCTION * words
-    lower, spun = one_phrase & (capitals == 0), one_phrase & (capitals <= SPUN_CAPITALS) & few_joined & (repeated > 0)
-    repeats, endless = few_joined & (repeated >= QUERY_REPEATED), (words >= ENDLESS_WORDS) & (function == 0)
-    queries = match_within(table["caption"], [QUERY], lower & (repeats | endless))
-    queries |= match_within(table["caption"], SEARCHED_TWICE, lower & (function <= SEARCHED_FUNCTION * words))
+    one_phrase = (counts[:, PHRASES] == 1) & (words >= QUERY_WORDS)
+    few_joined, some_joined = (function <= share * words for share in (QUERY_FUNCTION, LOOSE_FUNCTION))
+    repeats = few_joined & (repeated >= QUERY_REPEATED) & (words > QUERY_WORDS) | some_joined & (repeated >= LOOSE_REPEATED)
+    endless = (words >= ENDLESS_WORDS) & (function == 0)
+    lower = match_within(table["caption"], [QUERY], one_phrase & (capitals == 0) & (repeats | endless | some_joined))
+    queries = lower & (repeats | endless) | match_within(table["caption"], SEARCHED_TWICE, lower & some_joined)
+    spun = one_phrase & (capitals <= SPUN_CAPITALS) & some_joined & (repeated > 0)
     return pa.array(queries | match_within(table["caption"], SPUN, spun))
 
 

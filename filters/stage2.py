@@ -2,8 +2,8 @@
 language, placeholder text, source code). InternVL publishes neither rules nor thresholds: all of these are ours.
 
 Columns: caption, caption_chars, caption_words, caption_pictures (on how many pictures of the corpus the caption stands). One
-concern a file under `captions/`: each module there with `RULES` belongs to the set. A rule's name begins with its concern. No
-rule assumes spaces, Latin letters or capitals.
+concern a file under `captions/`, a large one in several: each module there with `RULES` belongs to the set. A rule's name begins
+with its concern. No rule assumes spaces, Latin letters or capitals.
 """
 
 from __future__ import annotations

@@ -25,13 +25,26 @@ CLOCK = r"\d{1,2}[:.h]\d\d(?:[:.]\d\d)?\s*(?:[ap]\.?m\.?|uhr)?"
 UNIT = r"(?:px|pixels?|cm|mm|m|km|in|inch(?:es)?|ft|kg|g|mg|oz|lbs?|ml|cl|l|w|v|kw|mb|gb|kb|tb|dpi|usd|eur|gbp|rub|руб|元|円|원|x|×|°[cf]?|ghz|mhz|像素|英寸|厘米|毫米|公斤|千克|克|毫升|升|寸|码|个|件|[nsew])"
 
 HASH = r"(?:[0-9a-f]{2,}[a-f]\d|[0-9a-f]{2,}\d[a-f])[0-9a-f]{5,}"
-NUMBERED = (
-    rf"^\W*(?:{HASH})\s+\S|\S\s+(?:{HASH})\W*$|(?:^|\s)[0-9a-f]{{5}} [0-9a-f]{{5}}\s",
-    r"\b97[89][- ]?(?:\d[- ]?){9}[\dXx]\b|\bISBN\b[-: ]*(?:1[03])?[-: ]*\d|\(\d{9}[\dXx]\)",
-    r"(?i)\b(?:listing ?id|mls ?id|prop(?:erty)? ?id|sku|ean|asin|upc|jan)\s*[:#№]\s*#?\w*\d{4}|\bMLS ?®?(?:\(r\))? ?# ?\w*\d{4}|\b\d ?(?:br|bd|bdrm|beds?)\b.{0,12}\b\d(?:\.\d)? ?(?:ba|baths?)\b.{0,30}\bsq\.? ?ft\b|\bobjekt-?nr\b|房源编号|物件番号|매물번호|(?:家賃|敷金|礼金).{0,30}(?:徒歩|築)\d+|월세 ?\d+/\d+",
+# A hash or half of two, an ISBN or an ASIN, a token that no person wrote (a4wORaq), and behind a name of a few words a number whose
+# parts mix letters and digits.
+NUMBERS = (
+    rf"^(?:{HASH})\s+\S|\S\s(?:{HASH})\s*$|(?:^|\s)[0-9a-f]{{5}} [0-9a-f]{{5}}\s|\b97[89][- ]?(?:\d[- ]?){{9}}[\dXx]\b|\(\d{{9}}[\dXx]\)|\bB0\d[0-9A-Z]{{7}}\b",
+    r" [0-9A-Za-z]{0,4}(?:[a-z]\d|\d[a-z])[0-9A-Za-z]{0,4}[a-z][A-Z][0-9A-Za-z]{0,4}\s*$",
+    r"^(?:[A-Z][A-Za-z'&.]*\s+){1,5}(?:\d{4,}-[A-Z]+\d*-[A-Z]+\d*|[A-Z]+\d+-[A-Z\d]+-[A-Z\d]+|\d{4,}_\d+[A-Z]\d*\w*|[A-Z]{2,}\d{3,}_[A-Z\d]+)\s*$",
 )
-# A name of a few words and a code of parts that mix letters and digits: "Hudson Valley Lighting 8001-AGB-GS4".
-STOCK_NUMBER = r"^(?:\p{Lu}[\pL\pM'’&.]*\s+){1,5}(?:\d{4,}-[A-Z]+\d*-[A-Z]+\d*|[A-Z]+\d+-[A-Z\d]+-[A-Z\d]+|\d{4,}_\d+[A-Z]\d*\w*|[A-Z]{2,}\d{3,}_[A-Z\d]+)\s*$"
+LISTINGS = matches(
+    r"(?i)\b(?:listing ?id|mls ?id|prop(?:erty)? ?id|sku|ean|asin|upc|jan)\s*[:#№]\s*#?\w*\d{4}|\bMLS ?®?(?:\(r\))? ?# ?\w*\d{4}",
+    r"(?i)\b\d ?(?:br|bd|bdrm|beds?)\b.{0,12}\b\d(?:\.\d)? ?(?:ba|baths?)\b.{0,30}\bsq\.? ?ft\b|\bobjekt-?nr\b|\bISBN\b[-: ]*(?:1[03])?[-: ]*\d",
+    r"房源编号|物件番号|매물번호|(?:家賃|敷金|礼金).{0,30}(?:徒歩|築)\d+|월세 ?\d+/\d+",
+)
+
+
+def _catalogue_number(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    numbers = match_within(table["caption"], NUMBERS, digits(table).to_numpy() > NUMBER_DIGITS)
+    return pc.or_(LISTINGS(table, thresholds), pa.array(numbers))
+
+
+NUMBER_DIGITS = 0.03  # of the characters
 STREET = r"(?:st(?:reet)?|ave(?:nue)?|r(?:oa)?d|dr(?:ive)?|l(?:a)?ne?|c(?:our)?t|blvd|boulevard|way|pl(?:ace)?|cir(?:cle)?|ter(?:race)?|trail|trl|hwy|highway|pkwy|parkway|loop|run|sq(?:uare)?|crossing|path|row|cove|bend|point|ridge|w|e|n|s|nw|ne|sw|se)"
 POSTAL = (
     rf"(?i)^\W*(?:(?:photo|image|picture|view) of )?(?:lot )?\d+[a-z]?\s+(?:[\w.'’-]+\s+){{1,5}}{STREET}\b[^\d]{{0,40}}(?:(?:#|apt\.?|unit|suite|lot)\s*\w+[\s,]+[^\d]{{0,30}})?\b(?-i:[A-Z]{{2}}),?\s+\d{{5}}(?:-\d{{4}})?(?:\s*(?:[(#:|-].*)?)?\W*$",
@@ -142,7 +155,7 @@ RULES = [
     Rule(
         name="completeness.catalogue_number",
         columns=("caption",),
-        drops=matches(*NUMBERED, STOCK_NUMBER),
+        drops=_catalogue_number,
         catches="a name beside what a data base calls it: a hash, an ISBN, a stock number of several parts, a listing",
         origin=ORIGIN,
         kept={"caption": "Nikon D850 with a Nikkor AF-S 24-120mm f/4 lens"},
@@ -151,7 +164,7 @@ RULES = [
     Rule(
         name="completeness.postal_address",
         columns=("caption",),
-        drops=matches(*POSTAL),
+        drops=matches(*POSTAL, where=r"\d{5}|\d\d[-.]\d{3}"),
         catches="nothing but a house number, a street and a town",
         origin=ORIGIN,
         kept={"caption": "The house at 10 Downing Street, London"},

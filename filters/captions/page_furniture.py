@@ -5,20 +5,27 @@ A credit behind a caption was cut before any rule sees it; these are what is lef
 
 from __future__ import annotations
 
-from filters.rules import Rule, matches
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.captions.readability import digits
+from filters.rules import Rule, Thresholds, matches
+from filters.text.patterns import match_within
 
 ORIGIN = "InternVL §3.2 names boilerplate; the patterns are ours"
 
 PICTURE = r"(?:photo(?:graph|graphy|s)?|images?|pictures?|pics?|illustration|video|fotos?|fotografía|fotografia|photographie|bild(?:er)?|imagen|imagem|immagine|zdjęcie|фото|фотография|изображение)"
-AGENCY = r"(?:efe|afp|apa?|dpa|epa|ansa|upi|reuters|getty(?: ?images)?|istock(?:photo)?|shutterstock|alamy|dreamstime|adobe ?stock|fotolia|depositphotos|123rf|pixabay|unsplash|pexels|flickr|wikimedia(?: commons)?|wikipedia|facebook|instagram|twitter|youtube|imago(?: images)?|picture[- ]alliance|keystone|ap photo|afp photo|tass|тасс|риа новости|xinhua|yonhap|belga|ritzau|scanpix|tt|ntb|lehtikuva|pap|mti|archivo?|archive|archiv|privat|private|handout|pressefoto|courtesy|internet|интернет|divulgaç[ãa]o|reproduç[ãa]o|redacci[óo]n|agencias|agenturen|social media)"
+AGENCY = r"(?:efe|afp|apa|dpa|epa|ansa|upi|reuters|getty(?: ?images)?|istock(?:photo)?|shutterstock|alamy|dreamstime|adobe ?stock|fotolia|depositphotos|123rf|pixabay|unsplash|pexels|flickr|wikimedia(?: commons)?|wikipedia|facebook|instagram|twitter|youtube|imago(?: images)?|picture[- ]alliance|keystone|ap photo|afp photo|tass|тасс|риа новости|xinhua|yonhap|belga|ritzau|scanpix|ntb|lehtikuva|pap|mti|archivo?|archive|archiv|privat|private|handout|pressefoto|courtesy|internet|интернет|divulgaç[ãa]o|reproduç[ãa]o|redacci[óo]n|agencias|agenturen|social media)"
 NAME = r"\p{Lu}[\pL.'’-]*"
 NETWORK = r"(?:facebook|instagram|twitter|youtube|pinterest|linkedin|tik ?tok|tumblr|vimeo|whatsapp|telegram|snapchat|flickr|google ?\+|google plus|reddit|vk|вконтакте|одноклассники|xing|twitch|spotify|soundcloud|itunes|apple podcasts)"
-PROFILES = r"facebook|instagram|twitter|linkedin|tik ?tok|whatsapp|telegram|snapchat|google ?\+|vk|вконтакте|одноклассники|xing|twitch"
+PROFILES = (
+    r"facebook|instagram|twitter|linkedin|tik ?tok|whatsapp|telegram|snapchat|google ?\+|вконтакте|одноклассники|xing|twitch"
+)
 
 CREDITS = (
     rf"(?i)^\W*(?:{PICTURE}s?\W{{0,3}})?(?:by|von|par|di|por|af|av|door|credit|credits|courtesy(?: of)?|source|quelle|fuente|fonte|bron|cortesía(?: de)?|crédits?|bildnachweis|copyright|via|foto|photo|©|/|:|\||=|-|–|\s)*\W*{AGENCY}(?:\W+{AGENCY})*\W*$",
-    rf"^\W*(?i:{PICTURE}s?)\W{{0,3}}(?i:by|von|par|credits?|courtesy(?: of)?|cortesía|crédits?)\W{{1,3}}{NAME}(?:\W{{1,3}}(?:(?:de|von|van|der|del|la|le|bin|al|&|and)\s)?{NAME}){{0,4}}\W*$",
-    rf"^\W*(?i:(?:photo|image|picture|foto|bild)\s)?(?i:credits?|courtesy(?: of)?|source|quelle|bildquelle|bildnachweis|fotonachweis|fuente|fonte|bron|crédits?(?: photos?)?|источник(?: фото)?|автор фото)\s*[:：©/]\s*(?:\S+\s+){{0,5}}\S+\W*$",
+    rf"^\W*(?i:(?:photo|photograph|image|picture|illustration|video)s? (?:by|credits?|courtesy(?: of)?)|(?:foto|fotos|bild|photo|image) (?:von|par|di|por|af|av|door))\W{{1,3}}{NAME}(?:\W{{1,3}}(?:(?:de|von|van|der|del|la|le|bin|al|&|and)\s)?{NAME}){{0,4}}\W*$",
+    r"^\W*(?i:(?:photo|image|picture|foto|bild)\s)?(?i:credits?|courtesy(?: of)?|source|quelle|bildquelle|bildnachweis|fotonachweis|fuente|fonte|bron|crédits?(?: photos?)?|источник(?: фото)?|автор фото)\s*[:：©/]\s*(?:\S+\s+){0,5}\S+\W*$",
     rf"^\W*(?i:{PICTURE})s?\s*[:：]\s*{NAME}(?:\s{NAME}){{0,3}}\s*/\s*[\pL .&'’/-]{{2,40}}$",
     r"(?i)^\W*(?:copyright\s*(?:©|\(c\)|:|by\s|of\s|\d{4})|©|\(c\)|℗)[\s©:]*(?:by\s+)?(?:\d{4}[\s,–-]*)*(?:[\pL.'’&]+(?:[\s/,]+|-)){0,5}[\pL.'’&]*\s*(?:\d{4})?\W*$",
     r"^\W*[(（]?(?:本文)?(?:图片来源|图源|图片?出处|来源|摄影|供图)\s*[:：/|]\s*\S{1,24}$|^\S{2,8}(?:供图|摄影|摄)$|^\W*(?:出典|写真提供|画像提供|撮影|画像引用元|引用元)\s*[:：/=]\s*\S.{0,30}$|^\W*(?:출처|사진\s*(?:제공|출처)|사진\s*=)\s*[:=/]?\s*\S.{0,30}$|^\W*(?:تصوير|المصدر|مصدر الصورة)\s*[:：]\s*.{2,40}$|^\W*(?:स्रोत|साभार|फोटो साभार)\s*[:：-]\s*.{2,40}$",
@@ -40,17 +47,45 @@ PAGES = (
     r"(?i)^\W*(?:page|seite|página|pagina|pág\.?|страница|strona|sida|sayfa|trang|halaman|results?|resultados?|photo|foto|bild|image|imagen|imagem|immagine|фото|изображение|obraz|zdjęcie|afbeelding|slide|hotel photo|gallery image|picture)\s*\d+\s*(?:of|von|de|di|sur|из|z|av|van|/|-)\s*\d[\d.,]*(?:\s*(?:of|von|de|di)\s*\d[\d.,]*)?(?:\W+(?:next|prev\w*|last|first|weiter|zurück|suivant\w*|précédent\w*|siguiente|anterior|última|próxima|succ\.?|avanti|prec\.?|следующая|предыдущая|download|pdf|\d+))*\W*$",
     r"(?i)^\W*(?:pages?|seiten|páginas?|pagine|страницы)?\W*(?:prev\w*|next|siguiente|próxima|weiter|suivante?|avanti|далее)?\W*1 2 3(?: 4)?(?: 5)?\b[\d\s.…<>‹›«»]*(?:next|last|última|letzte|dernière|siguiente|próxima|»|›)?\W*$|^\W*prev \d+ of \d+ next\b",
     r"^\W*\d+\s*/\s*\d+\s*(?:ページ|页|頁|枚|张|쪽).{0,20}$|^\W*全\d+枚中",
-    r"(?i)^\W*powered by\b.{0,40}$|^\W*(?:posted|filed) (?:in|under)\b.{0,30}$|^\W*by admin\b.{0,60}$|\buncategorized\b.{0,30}$|^\W*(?:next|previous|older|newer) posts?\b.{0,30}$|^\W*thumbnail for version as of\b|^\W*file:.{0,80}wikipedia\W*$|^\W*(?:user )?avatar (?:of|for)\b.{0,30}$|^\W*profile (?:picture|photo|image)s?(?: (?:of|for)\b.{0,30})?$|^\W*(?:photo de profil|profilbild|foto de perfil|immagine (?:del )?profilo|фото профиля)\b.{0,30}$|^\W*attachment \d+\W*$|^\W*(?:\d+ (?:reply|replies|retweets?|likes?|views?|comments?|shares?)\W*){2,}$|^\W*read the rest of\b.{0,40}$|^\W*view (?:more|all) (?:like this|pictures|photos|images)\b.{0,40}$|^\W*sold out\W+notify me\b.{0,30}$|^\W*(?:advertisement|anzeige|publicité|publicidad)\W+(?:continue|story|skip|lesen|lire)\b.{0,40}$|^\W*rated [\d.]+ out of \d\b.{0,60}$|^\W*pin by on\b|^\W*re:\s.{0,60}$|^\W*listing (?:provided )?courtesy\b",
+    r"(?i)^\W*powered by\b.{0,40}$",
+    r"(?i)^\W*(?:posted|filed) (?:in|under)\b.{0,30}$",
+    r"(?i)^\W*by admin\b.{0,60}$",
+    r"(?i)\buncategorized\b.{0,30}$",
+    r"(?i)^\W*(?:next|previous|older|newer) posts?\b.{0,30}$",
+    r"(?i)^\W*thumbnail for version as of\b",
+    r"(?i)^\W*file:.{0,80}wikipedia\W*$",
+    r"(?i)^\W*(?:user )?avatar (?:of|for)\b.{0,30}$",
+    r"(?i)^\W*profile (?:picture|photo|image)s?(?: (?:of|for)\b.{0,30})?$",
+    r"(?i)^\W*(?:photo de profil|profilbild|foto de perfil|immagine (?:del )?profilo|фото профиля)\b.{0,30}$",
+    r"(?i)^\W*attachment \d+\W*$",
+    r"(?i)^\W*(?:\d+ (?:reply|replies|retweets?|likes?|views?|comments?|shares?)\W*){2,}$",
+    r"(?i)^\W*read the rest of\b.{0,40}$",
+    r"(?i)^\W*view (?:more|all) (?:like this|pictures|photos|images)\b.{0,40}$",
+    r"(?i)^\W*sold out\W+notify me\b.{0,30}$",
+    r"(?i)^\W*(?:advertisement|anzeige|publicité|publicidad)\W+(?:continue|story|skip|lesen|lire)\b.{0,40}$",
+    r"(?i)^\W*rated [\d.]+ out of \d\b.{0,60}$",
+    r"(?i)^\W*pin by on\b",
+    r"(?i)^\W*re:\s.{0,60}$",
+    r"(?i)^\W*listing (?:provided )?courtesy\b",
 )
 
-SLIDES = (
-    r"(?:(?:^|[\s:;.])(?:[–▪►◦§●■➢✓❖¾Ø]\s?|-)\pL.*){3,}|(?:•\s?\S.*){4,}",
-    r"\b\d+ (?:st|nd|rd|th) (?:\pL|\d)|^\S+ \S+ .*\b(?:Fig|Tab) \d+\. \p{Lu}",
-    r"(?:\b\p{Lu} [\p{Lu}]{2,}\b.*){3,}",
+SLIDES = matches(
+    r"(?:[–▪►◦§●■➢✓❖¾]\s?\pL.*){3,}|(?:•\s?\S.*){4,}",
+    r" -[A-Za-z].* -[A-Za-z].* -[A-Za-z]",
+    r"\d (?:st|nd|rd|th) (?:\pL|\d)|^\S+ \S+ .*\b(?:Fig|Tab) \d+\. \p{Lu}",
     r"(?i)\b(?:slide|folie|diapositiva) \d+\s*(?:of|/|:|–|-)|^\s*\d{1,3}\s+(?:slide|chapter|lecture|module|section|unit)\s+\d+\b|\b(?:lecture|slide) \d+ (?:slide|lecture)\b|\b(?:power ?point|ppt) presentation\W*$|^\s*(?:chapter|lecture|module|unit) \d+\s*[:.-]?\s.{60,}(?:=|→|•|\?\s)",
-    r"(?:[A-Z]\d[\d.]*\s?\p{Lu}\pL+.*){4,}|(?:\S*\*\S*\*\S*\s?){4,}",
-    r"\bn ?\(%\)|\b[Mm]ean ?(?:±|\(SD\))|\bp[- ]?(?:value\b|[<=] ?0?\.\d)|(?:(?:^|\s)[-–]?\d+(?:[.,]\d+)?%?){8,}(?:\s|$)|(?:\b(?:19|20)\d\d\b[ ,]+){3,}(?:19|20)\d\d\b|\bTotal Fat\b.*\d ?g\b|(?i:\bsize chart\b.*\d+\W+\d+|größentabelle)",
+    r"\S\*\S.*\S\*\S.*\S\*\S.*\S\*\S.*\S\*\S",
+    r"\bn ?\(%\)|\b[Mm]ean ?(?:±|\(SD\))|\bp[ -]value\b|\bp ?[<=] ?0\.\d|\bTotal Fat\b.*\d ?g\b|(?i:\bsize chart\b.*\d+\W+\d+|größentabelle)",
 )
+# Many numbers in a row, or four years.
+ROW = r"(?:(?:^|\s)[-–]?\d+(?:[.,]\d+)?%?){8,}(?:\s|$)|(?:\b(?:19|20)\d\d\b[ ,]+){3,}(?:19|20)\d\d\b"
+ROW_DIGITS = 0.15  # of the characters
+
+
+def _slide(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    rows = match_within(table["caption"], [ROW], digits(table).to_numpy() > ROW_DIGITS)
+    return pc.or_(SLIDES(table, thresholds), pa.array(rows))
+
 
 RULES = [
     Rule(
@@ -74,7 +109,7 @@ RULES = [
     Rule(
         name="boilerplate.slide",
         columns=("caption",),
-        drops=matches(*SLIDES),
+        drops=_slide,
         catches="the text of a slide, a table or a form, run together",
         origin=ORIGIN,
         kept={"caption": "A slide - a swing - a sandpit: the new playground"},

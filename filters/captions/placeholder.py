@@ -7,17 +7,18 @@ from filters.rules import Rule, matches
 ORIGIN = "InternVL §3.2 names placeholder text; the patterns are ours"
 
 CAMERA = (
-    r"img|_?dsc[nf]?|dscf|p|pict?|mvi|mov|vid|gopr|gopro|dji|sam|cimg|hpim|kimg|wp|pxl|fb_img|screenshot|screen shot|snapchat|capture|scan"
+    r"_?img|_mg|_?dsc[nf]?|dscf|p|pict?|mvi|mov|vid|gopr|gopro|dji|sam|cimg|hpim|kimg|wp|pxl|fb_img|screenshot|screen shot|snapchat|capture|scan"
     r"|image|images|photo|picture|pic|untitled|unnamed|file|slide|bild|foto|imagen|imagem|immagine|unbenannt|sans titre|sin título"
     r"|bildschirmfoto|schermata|captura(?: de (?:pantalla|tela))?|снимок(?: экрана)?|изображение|фото|图片|图像|照片|截图|屏幕截图|微信图片"
     r"|微信截图|画像|写真|スクリーンショット|이미지|사진|스크린샷|صورة|लोगो"
 )
 
 CAMERA_NAMES = (
-    rf"(?i)^\W*(?:copy of |kopie von )?(?:{CAMERA})[\s_.-]*(?:\(\d+\)|\(?\d+\)?)(?:[\s_.:\-]*(?:at |um |à )?(?:\d+|wa\d+|copy|edit|bearbeitet|副本|[ap]m))*\s*$",
+    rf"(?i)^\W*(?:copy of |kopie von )?(?:{CAMERA})[\s_.-]*(?:\(\d+\)|\(?\d+\)?)(?:[\s_.:\-]*(?:at |um |à )?(?:\d+(?:x\d+)?|wa\d+|copy|kopie|copia|copie|edit(?:ed)?|bearbeitet|web|small|klein|복사본|副本|のコピー|[ap]m))*\s*$",
     r"(?i)^\W*(?:screenshot|screen shot|bildschirmfoto|capture d['’]écran|captura de pantalla|снимок экрана|屏幕截图|截屏|スクリーンショット)(?: from)?[\s_.\-:\d]*(?:at |um |à |alle )?[\s_.\-:\d]*(?:[ap]m)?$",
     r"(?i)^\W*whatsapp[ _-](?:image|video)[ _-]\d",
-    r"(?i)^\W*(?:sony dsc|(?:olympus|konica minolta|kodak|samsung|vivitar|exif|nikon|pentax) (?:digital (?:still )?camera|jpeg)|exif[_ ]jpeg\w*|hqdefault|maxresdefault|sddefault|mqdefault|gettyimages-[\d-]+|istock[_-]?\d+\w*|shutterstock[_-]\d+|adobestock[_-]\d+|depositphotos[_-]\d+\w*|dreamstime\w*_\d+)\W*(?:\(?\d+\)?)?\W*$|^\W*processed with (?:vsco|rni|moldiv|snapseed|mextures)\b|^\W*created (?:with|by) (?:gimp|imagegear|adobe)\b.{0,30}$|^_?(?:mg|img|dsc[fn]?|p)_?\d{3,}(?:[ _-](?:\d+x\d+|kopie|copy|copia|copie|복사본|副本|のコピー|web|edit\w*|small|klein))*\W*$|^\S+@[23]x\W*$",
+    r"(?i)^\W*(?:sony dsc|(?:olympus|konica minolta|kodak|samsung|vivitar|exif|nikon|pentax) (?:digital (?:still )?camera|jpeg)|exif[_ ]jpeg\w*|hqdefault|maxresdefault|sddefault|mqdefault|gettyimages-[\d-]+|istock[_-]?\d+\w*|shutterstock[_-]\d+|adobestock[_-]\d+|depositphotos[_-]\d+\w*|dreamstime\w*_\d+)\W*(?:\(?\d+\)?)?\W*$|^\W*processed with (?:vsco|rni|moldiv|snapseed|mextures)\b|^\W*created (?:with|by) (?:gimp|imagegear|adobe)\b.{0,30}$",
+    r"^\S+@[23]x\W*$",
     r"^\W*(?:QQ|微信|企业微信|搜狗)?(?:截图|图片|照片)_?\d{6,}.{0,10}$|^\W*(?:未命名|未标题|名称未設定|無題|제목 없음)\W*\d*\W*(?:的?副本|のコピー|사본|.{0,12}画板.{0,4})?\W*$|^\W*(?:\S{1,8}\.(?i:jpe?g|png|gif))\s*\(.{2,40}\)\W*$",
 )
 

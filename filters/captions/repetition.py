@@ -23,6 +23,7 @@ FUNCTION_WORDS = (
     "och av på med för att ett og til fra som ile ve bir w z na się и в на с из для от по к у за"
 )
 HABITS = "vector image images stock photo photos illustration print prints art case cover set"
+CONTENT, FUNCTION_WORD, HABIT = 0, 1, 2
 SHORTEST = 3  # letters of a word that counts
 LEAST_WORDS, LEAST_REPEATED, MOST_FUNCTION = 6, 3, 0.15  # of a phrase whose share counts
 
@@ -44,8 +45,9 @@ def repetition(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
     kinds = kinds_of(codes, KINDS)
     words = words_of(codes, ends)
     first, phrases = _grouped(_phrase_numbers(codes, kinds, ends).take(words.first))
-    function = _among(words.keys, FUNCTION_WORDS)
-    counts = (words.length >= SHORTEST) & (kinds.take(words.first) != DIGIT) & ~function & ~_among(words.keys, HABITS)
+    known = _known(words.keys)
+    function = known == FUNCTION_WORD
+    counts = (known == CONTENT) & (words.length >= SHORTEST) & (kinds.take(words.first) != DIGIT)
     total, functions = np.bincount(phrases), np.bincount(phrases, function)
     repeated = _repeated(words.keys[counts], phrases[counts], len(total))
     listed = (total >= LEAST_WORDS) & (repeated >= LEAST_REPEATED) & (functions <= MOST_FUNCTION * total)
@@ -84,12 +86,17 @@ def _repeated(keys: np.ndarray, phrases: np.ndarray, count: int) -> np.ndarray:
     return np.bincount((numbers[again] >> KEY_BITS).astype(np.int64), minlength=count)
 
 
-def _among(keys: np.ndarray, words: str) -> np.ndarray:
-    """Whether each key is that of one of the words."""
-    known = _sorted_keys(words)
-    return np.asarray(known.take(known.searchsorted(keys), mode="clip") == keys)
+def _known(keys: np.ndarray) -> np.ndarray:
+    """Whether each key is that of a function word, of a habit, or of neither: uint8[W]."""
+    known, kinds = _known_keys()
+    places = np.minimum(known.searchsorted(keys), len(known) - 1)
+    return kinds.take(places) * (known.take(places) == keys)
 
 
-@lru_cache(4)
-def _sorted_keys(words: str) -> np.ndarray:
-    return np.sort(keys_of(words.split()))
+@lru_cache(1)
+def _known_keys() -> tuple[np.ndarray, np.ndarray]:
+    """The keys of the words that do not count, sorted, and what each is."""
+    keys = [keys_of(words.split()) for words in (FUNCTION_WORDS, HABITS)]
+    kinds = np.repeat(np.array([FUNCTION_WORD, HABIT], np.uint8), [*map(len, keys)])
+    order = np.argsort(np.concatenate(keys), kind="stable")
+    return np.concatenate(keys)[order], kinds[order]

@@ -42,13 +42,10 @@ def count_words(captions: pa.ChunkedArray) -> pa.Array:
 def words_of(codes: np.ndarray, ends: np.ndarray) -> Words:
     """The words of captions given by their characters, as `codes_of` gives them."""
     within = kinds_of(codes, (WITHIN, ALONE)) == 1
-    edges = np.empty(len(codes) + 1, bool)
-    edges[:-1], edges[-1] = _starts(within, ends), False
-    ends_after = np.ones(len(codes) + 1, bool)  # whether a word that reaches the character before ends there
-    ends_after[:-1] = edges[:-1] | ~within
-    first = np.flatnonzero(edges)
-    after = np.flatnonzero(ends_after)
-    last = after[np.searchsorted(after, first, side="right")]
+    begins = _starts(within, ends)
+    finishes = within.copy()
+    finishes[:-1] &= ~within[1:] | begins[1:]
+    first, last = np.flatnonzero(begins), np.flatnonzero(finishes) + 1
     return Words(first, last - first, _keys(codes, first, last))
 
 

@@ -1,4 +1,4 @@
-"""The labelled captions of `tests/data/captions`: a file per language, headings `=== CONCERN` (or `good`, `weak`), then captions."""
+"""The labelled captions of `tests/data/captions`: a file per language, headings `=== CONCERN` (or good, weak), then captions."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ NUMBERS = (
     r" [0-9A-Za-z]{0,4}(?:[a-z]\d|\d[a-z])[0-9A-Za-z]{0,4}[a-z][A-Z][0-9A-Za-z]{0,4}\s*$",
     r"^(?:[A-Z][A-Za-z'&.]*\s+){1,5}(?:\d{4,}-[A-Z]+\d*-[A-Z]+\d*|[A-Z]+\d+-[A-Z\d]+-[A-Z\d]+|\d{4,}_\d+[A-Z]\d*\w*|[A-Z]{2,}\d{3,}_[A-Z\d]+)\s*$",
 )
+NUMBER_DIGITS = 0.03  # of the characters
 LISTINGS = matches(
     r"(?i)\b(?:listing ?id|mls ?id|prop(?:erty)? ?id|sku|ean|asin|upc|jan)\s*[:#№]\s*#?\w*\d{4}|\bMLS ?®?(?:\(r\))? ?# ?\w*\d{4}",
     r"(?i)\b\d ?(?:br|bd|bdrm|beds?)\b.{0,12}\b\d(?:\.\d)? ?(?:ba|baths?)\b.{0,30}\bsq\.? ?ft\b|\bobjekt-?nr\b|\bISBN\b[-: ]*(?:1[03])?[-: ]*\d",
@@ -44,7 +45,6 @@ def _catalogue_number(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     return pc.or_(LISTINGS(table, thresholds), pa.array(numbers))
 
 
-NUMBER_DIGITS = 0.03  # of the characters
 STREET = r"(?:st(?:reet)?|ave(?:nue)?|r(?:oa)?d|dr(?:ive)?|l(?:a)?ne?|c(?:our)?t|blvd|boulevard|way|pl(?:ace)?|cir(?:cle)?|ter(?:race)?|trail|trl|hwy|highway|pkwy|parkway|loop|run|sq(?:uare)?|crossing|path|row|cove|bend|point|ridge|w|e|n|s|nw|ne|sw|se)"
 POSTAL = (
     rf"(?i)^\W*(?:(?:photo|image|picture|view) of )?(?:lot )?\d+[a-z]?\s+(?:[\w.'’-]+\s+){{1,5}}{STREET}\b[^\d]{{0,40}}(?:(?:#|apt\.?|unit|suite|lot)\s*\w+[\s,]+[^\d]{{0,30}})?\b(?-i:[A-Z]{{2}}),?\s+\d{{5}}(?:-\d{{4}})?(?:\s*(?:[(#:|-].*)?)?\W*$",

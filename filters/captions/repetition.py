@@ -90,7 +90,7 @@ def _known(keys: np.ndarray) -> np.ndarray:
     """Whether each key is that of a function word, of a habit, or of neither: uint8[W]."""
     known, kinds = _known_keys()
     places = np.minimum(known.searchsorted(keys), len(known) - 1)
-    return kinds.take(places) * (known.take(places) == keys)
+    return np.asarray(kinds.take(places) * (known.take(places) == keys))
 
 
 @lru_cache(1)

@@ -64,7 +64,7 @@ def _keys(codes: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     length = last - first
     head = fours.take(first).astype(np.uint64) & FIRST_BYTES.take(np.minimum(length, 4))
     tail = fours.take(np.maximum(last - 4, first)).astype(np.uint64) * (length > 4)
-    return head ^ tail << np.uint64(32) ^ length.astype(np.uint64) << np.uint64(27)
+    return np.asarray(head ^ tail << np.uint64(32) ^ length.astype(np.uint64) << np.uint64(27))
 
 
 def _count(captions: pa.StringArray) -> np.ndarray:

@@ -72,7 +72,7 @@ def test_every_line_has_its_verdict_in_order(tmp_path: Path, capsys: pytest.Capt
 def test_standard_input_is_read_and_bad_bytes_are_a_reason(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines.cli", "captions-check", "--format", "json"]
     done = subprocess.run(
-        command, input="Ein Fuchs im Schnee\nCaf\xe9 de la Paix\n".encode("latin-1"), capture_output=True, check=True
+        command, input="Ein Fuchs im Schnee\nCaf\xe9 de la Libert\xe9\n".encode("latin-1"), capture_output=True, check=True
     )
     first, second = (json.loads(line) for line in done.stdout.splitlines()[:2])
     assert first["keep"] and second["reasons"] == ["readability.mojibake"]

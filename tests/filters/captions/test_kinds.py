@@ -231,6 +231,7 @@ KEPT = {
         ヒューマンコンピュータの研究
         แกงกะหรี่ไก่กับข้าว
         Big Ass Fans ceiling fan in a gym
+        Mature blue tits feeding a chick beside a cock on a fence
         Food porn: ramen with a soft-boiled egg
     """,
     "words that end a caption in their own language": """

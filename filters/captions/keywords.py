@@ -16,9 +16,9 @@ from filters.text.patterns import match_within
 ORIGIN = "InternVL §3.2 names boilerplate; the kinds are those of web alt texts, the patterns are ours"
 
 # A query has no marks that end a phrase, hardly a capital, few function words; it repeats words, has two that pages are searched
-# by, or goes on and on without any that joins them.
+# by, or goes on and on without any that joins them; without any, one repetition is enough.
 QUERY_WORDS, QUERY_REPEATED, QUERY_FUNCTION, ENDLESS_WORDS = 7, 2, 0.15, 12
-LOOSE_REPEATED, LOOSE_FUNCTION = 5, 0.3  # so many repetitions are none of a sentence, whatever joins them
+LOOSE_REPEATED, LOOSE_FUNCTION = 4, 0.3  # so many repetitions are none of a sentence, whatever joins them
 SPUN_CAPITALS = 2
 QUERY = r"^[\s\pL\pN\pM'’&-]*[\p{Latin}\p{Cyrillic}\p{Greek}][\s\pL\pN\pM'’&-]*$"
 SEARCHED = r"(?:ideas?|diy|diagrams?|wiring|schematic|pdf|cheats?|answers|youtube|20[012]\d|xbox|ps4|apk|step by step|lyrics|chords|gratis|paso a paso|passo a passo|fai da te|f[aá]ciles|sencill[oa]s|precios|prezzi|offerte|modernas?|pequeñas|decorar|decoração|penteados|пошагово|легко|схема|бесплатно|образец|скачать|cheap|best|reviews?|prices?|templates?|printables?|samples?|wallpapers?|decorating|makeovers?|inspirations?|trends|tutorials?|online|download|resumes?|cute|awesome|amazing|stunning|gorgeous|incredible|latest|unique|hairstyles?|coloring|worksheets?|designs?|images|pictures|photos|quotes|ideen|günstig|kaufen|vorlagen?|frisuren|idées?|pas cher|modèles?|coiffures?|baratos?|plantillas|fotos|imágenes|ideias|modelos|peinados|идеи|фото|своими руками|купить|дизайн|цена|отзывы)"
@@ -84,7 +84,7 @@ def _query(table: pa.Table, thresholds: Thresholds) -> pa.Array:
     one_phrase = (counts[:, PHRASES] == 1) & (words >= QUERY_WORDS)
     few_joined, some_joined = (function <= share * words for share in (QUERY_FUNCTION, LOOSE_FUNCTION))
     repeats = few_joined & (repeated >= QUERY_REPEATED) & (words > QUERY_WORDS) | some_joined & (repeated >= LOOSE_REPEATED)
-    endless = (words >= ENDLESS_WORDS) & (function == 0)
+    endless = (function == 0) & ((words >= ENDLESS_WORDS) | (repeated > 0))
     lower = match_within(table["caption"], [QUERY], one_phrase & (capitals == 0) & (repeats | endless | some_joined))
     queries = lower & (repeats | endless) | match_within(table["caption"], SEARCHED_TWICE, lower & some_joined)
     spun = one_phrase & (capitals <= SPUN_CAPITALS) & some_joined & (repeated > 0)
@@ -117,7 +117,8 @@ def is_list(text: str) -> bool:
     shared = len(stems) - len({*stems} - {word.lower().rstrip("s") for word in title})
     lower = sum(not item[0][:1].isupper() and any(map(str.isalpha, "".join(item))) for item in items if item)
     enough = len(items) >= LEAST_ITEMS - 1 and lower >= LOWER_SHARE * len(items) and lower >= LEAST_ITEMS - 2
-    return enough or shared >= SHARED_WORDS
+    short = text.islower() and max(map(len, [title, *items])) <= 2
+    return enough or short or shared >= SHARED_WORDS
 
 
 RULES = [

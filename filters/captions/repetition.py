@@ -17,9 +17,11 @@ from filters.text.words import keys_of, words_of
 # Words that carry a sentence, and words that stock sites repeat by habit: neither counts as a repetition.
 FUNCTION_WORDS = (
     "the a an and or of in on at with for to from by is are was were be as it its this that his her their our your my i you we he she "
-    "they not into over near der die das den dem des ein eine einen einem einer und mit von im am auf für zu zum zur bei ist aus nach "
-    "le la les l un une du de d et au aux en dans sur avec pour par est qui que son sa ses el los las del y con para por una unos sus "
-    "es o os as um uma e do da dos das no na em com il lo gli di che per nel della dei al sul het een van op met voor te bij "
+    "they not into over near during against before after between through along while next out up off "
+    "der die das den dem des ein eine einen einem einer und mit von im am auf für zu zum zur bei ist aus nach "
+    "le la les l un une du de d et au aux en dans sur avec pour par est qui que son sa ses "
+    "el los las del y con para por una unos sus es o os as um uma e do da dos das no na em com "
+    "il lo gli di che per nel della dei al sul het een van op met voor te bij "
     "och av på med för att ett og til fra som ile ve bir w z na się и в на с из для от по к у за"
 )
 HABITS = "vector image images stock photo photos illustration print prints art case cover set"

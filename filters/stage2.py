@@ -4,8 +4,8 @@ language, placeholder text, source code). InternVL publishes neither rules nor t
 Rules judge captions as `filters.text.repair` repairs them, unless the recipe says otherwise.
 
 Columns: caption, caption_chars, caption_words, caption_pictures (on how many pictures of the corpus the caption stands). One
-concern a file under `captions/`: each module there with `RULES` belongs to the set. A rule's name begins with its concern. No
-rule assumes spaces, Latin letters or capitals.
+concern a file under `captions/`, a large one in several: each module there with `RULES` belongs to the set. A rule's name begins
+with its concern. No rule assumes spaces, Latin letters or capitals.
 """
 
 from __future__ import annotations
@@ -23,7 +23,21 @@ from filters.text.words import count_words
 PICTURES = "caption_pictures"
 
 # The order of reasons in the manifest. Modules that are not named here follow, sorted by name.
-ORDER = ("length", "completeness", "readability", "gibberish", "boilerplate", "offensive", "placeholder", "source_code")
+ORDER = (
+    "length",
+    "completeness",
+    "file_names",
+    "cut_off",
+    "readability",
+    "gibberish",
+    "boilerplate",
+    "page_furniture",
+    "keywords",
+    "search_phrases",
+    "offensive",
+    "placeholder",
+    "source_code",
+)
 
 
 def columns_of(captions: pa.ChunkedArray) -> pa.Table:

@@ -1,6 +1,4 @@
-"""Completeness: a caption is a phrase or a sentence. A file name, number, code, date or list of hashtags alone is neither, and a
-text that breaks off is half of one.
-"""
+"""Completeness: a caption is a phrase or a sentence. A number, code, date, address or list of hashtags alone is neither."""
 
 from __future__ import annotations
 
@@ -8,7 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.captions.placeholder import CAMERA_NAMES
+from filters.captions.readability import digits
 from filters.rules import Rule, Thresholds, matches
+from filters.text.patterns import match_within
 
 ORIGIN = "InternVL §3.2 names completeness; the patterns are ours"
 
@@ -24,45 +24,58 @@ POSTED = r"(?:posted|published|updated|created|uploaded|date|taken|modified)(?: 
 CLOCK = r"\d{1,2}[:.h]\d\d(?:[:.]\d\d)?\s*(?:[ap]\.?m\.?|uhr)?"
 UNIT = r"(?:px|pixels?|cm|mm|m|km|in|inch(?:es)?|ft|kg|g|mg|oz|lbs?|ml|cl|l|w|v|kw|mb|gb|kb|tb|dpi|usd|eur|gbp|rub|руб|元|円|원|x|×|°[cf]?|ghz|mhz|像素|英寸|厘米|毫米|公斤|千克|克|毫升|升|寸|码|个|件|[nsew])"
 
-# Words that cannot end a caption; in lower case only, because "Vitamin A" is complete.
-DANGLING = {
-    "en": r"an|the|and|or|with|and/or|&|(?:on|in|at|with|from|of|for|by|to|into|near|under|over) a|(?:the|an?) \pL+ of",
-    "de": "der|die|des|dem|und|oder|mit dem|mit einem|mit einer|von|für|im|am|zum|zur|einem|einen|einer|eines",
-    "fr": "le|les|des|du|de|et|ou|avec|aux|sur le|dans le|dans la",
-    "es": "los|las|de|del|con|en el|en la|para el|de la",
-    "pt": "dos|das|com|em um|em uma",
-    "it": "il|lo|gli|di|del|della|dei|con|nel|nella|un",
-    "ru": "и|в|на|с|для|из|от|по|к|у|за|под|над|при|без|до|или|из-за",
-}
+HASH = r"(?:[0-9a-f]{2,}[a-f]\d|[0-9a-f]{2,}\d[a-f])[0-9a-f]{5,}"
+# A hash or half of two, an ISBN or an ASIN, a token that no person wrote (a4wORaq), and behind a name of a few words a number whose
+# parts mix letters and digits.
+NUMBERS = (
+    rf"^(?:{HASH})\s+\S|\S\s(?:{HASH})\s*$|(?:^|\s)[0-9a-f]{{5}} [0-9a-f]{{5}}\s|\b97[89][- ]?(?:\d[- ]?){{9}}[\dXx]\b|\(\d{{9}}[\dXx]\)|\bB0\d[0-9A-Z]{{7}}\b",
+    r" [0-9A-Za-z]{0,4}(?:[a-z]\d|\d[a-z])[0-9A-Za-z]{0,4}[a-z][A-Z][0-9A-Za-z]{0,4}\s*$",
+    r"^(?:[A-Z][A-Za-z'&.]*\s+){1,5}(?:\d{4,}-[A-Z]+\d*-[A-Z]+\d*|[A-Z]+\d+-[A-Z\d]+-[A-Z\d]+|\d{4,}_\d+[A-Z]\d*\w*|[A-Z]{2,}\d{3,}_[A-Z\d]+)\s*$",
+)
+NUMBER_DIGITS = 0.03  # of the characters
+LISTINGS = matches(
+    r"(?i)\b(?:listing ?id|mls ?id|prop(?:erty)? ?id|sku|ean|asin|upc|jan)\s*[:#№]\s*#?\w*\d{4}|\bMLS ?®?(?:\(r\))? ?# ?\w*\d{4}",
+    r"(?i)\b\d ?(?:br|bd|bdrm|beds?)\b.{0,12}\b\d(?:\.\d)? ?(?:ba|baths?)\b.{0,30}\bsq\.? ?ft\b|\bobjekt-?nr\b|\bISBN\b[-: ]*(?:1[03])?[-: ]*\d",
+    r"房源编号|物件番号|매물번호|(?:家賃|敷金|礼金).{0,30}(?:徒歩|築)\d+|월세 ?\d+/\d+",
+)
 
 
-def _breaks_off(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    has_ellipsis = pc.match_substring_regex(table["caption"], r"(?:…|\.\.\.|\[…\]|\[\.\.\.\]|。。。|……)[\s\"”’)»]*$")
-    return pc.and_(has_ellipsis, pc.greater_equal(table["caption_words"], thresholds["from_words"]))
+def _catalogue_number(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    numbers = match_within(table["caption"], NUMBERS, digits(table).to_numpy() > NUMBER_DIGITS)
+    return pc.or_(LISTINGS(table, thresholds), pa.array(numbers))
+
+
+STREET = r"(?:st(?:reet)?|ave(?:nue)?|r(?:oa)?d|dr(?:ive)?|l(?:a)?ne?|c(?:our)?t|blvd|boulevard|way|pl(?:ace)?|cir(?:cle)?|ter(?:race)?|trail|trl|hwy|highway|pkwy|parkway|loop|run|sq(?:uare)?|crossing|path|row|cove|bend|point|ridge|w|e|n|s|nw|ne|sw|se)"
+POSTAL = (
+    rf"(?i)^\W*(?:(?:photo|image|picture|view) of )?(?:lot )?\d+[a-z]?\s+(?:[\w.'’-]+\s+){{1,5}}{STREET}\b[^\d]{{0,40}}(?:(?:#|apt\.?|unit|suite|lot)\s*\w+[\s,]+[^\d]{{0,30}})?\b(?-i:[A-Z]{{2}}),?\s+\d{{5}}(?:-\d{{4}})?(?:\s*(?:[(#:|-].*)?)?\W*$",
+    r"^\W*[A-ZÄÖÜ][\pL.-]*(?:[ -][A-ZÄÖÜ][\pL.-]*)?(?:straße|strasse|str\.|weg|platz|allee|gasse)\s*\d+\s?[a-z]?\s*[,|•·-]*\s*(?:D-)?\d{5}\s+[A-ZÄÖÜ][\pL -]+$",
+    r"(?i)^\W*\d+\s*(?:bis|ter)?,?\s+(?:rue|avenue|boulevard|place|chemin|allée|impasse|route|quai)\s[^\d]{3,40}[,-]?\s*\d{5}\s+[\pL' -]+$",
+    r"(?i)^\W*(?:calle|c/|avda?\.?|avenida|plaza|paseo|carrer|rua|via|viale|piazza|corso|ul\.|ulica|ул\.|улица)\s*[^\d]{3,40},?\s*(?:n[ºo°]\.?\s*)?\d+\s*[\w,-]*\s*[,-]?\s*\d{2}[-.]?\d{3}(?:-\d{3})?\s+[\pL' -]+$",
+)
+
+
+ONE_CODE = matches(
+    r"^\s*(?:[A-Z0-9]+[A-Z0-9._/#-]*\d[A-Z0-9._/#-]*\d[A-Z0-9._/#-]*[A-Z][A-Z0-9._/#-]*|[A-Z][A-Z0-9._/#-]*\d[A-Z0-9._/#-]*\d[A-Z0-9._/#-]+)\s*$",
+    r"(?i)^\W*(?:sku|asin|ean|upc|mpn|isbn|gtin|item|article|art|artikel|model|ref|reference|réf|référence|referencia|product|part|style|lot|order|stock|id|serial|артикул|арт|код|商品编号|货号|型号|编号|品番|품번)[\s.:：#№-]*(?:no|nr|number|num|code|id|nummer|numero|número|n°|nº|№)?[\s.:：#№-]*[A-Z]{0,6}[-_./]?\d[A-Z0-9._/-]*\s*$",
+    unless=CAMERA_NAMES,
+)
+# Several codes and their labels, with so many digits that they are no model of a car.
+CODES = r"^(?:(?:[!-~]*\d[!-~]*|[A-Z]{1,5}|[\pP\pS]+|(?i:ref|réf|rev|cod|code|art|арт|код|уп|шт|ean|jan|sku|nr|no|lot|pcs|cx|conf|pz|uds|artikelnr|item|part|pn|model|型番|货号|品番)\.?[:：]?)\s+)+(?:[!-~]*\d[!-~]*|[A-Z]{1,5}|\S{0,3}\.?|[\pP\pS]+)\s*$"
+CODE_DIGITS = 0.3  # of the characters
+
+
+def _code(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    codes = match_within(table["caption"], [CODES], digits(table).to_numpy() > CODE_DIGITS)
+    return pc.or_(ONE_CODE(table, thresholds), pa.array(codes & ~match_within(table["caption"], CAMERA_NAMES, codes)))
 
 
 RULES = [
-    Rule(
-        name="completeness.file_name",
-        columns=("caption",),
-        drops=matches(
-            r"(?i)^\s*[^\s/\\]*[\pL\pN_)\]-]\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|avif|pdf|psd|raw|mp4|docx?|pptx?|html?)\s*$",
-            r"(?i)^\s*[\pL\pN_ ()-]+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|avif|psd)\s*$",
-            r"(?i)^[a-z0-9]+(?:[_-][a-z0-9]+){2,}[_-](?:\d{2,}x\d{2,}|\d{3,}|thumb|small|large|scaled|copy|final)$",
-            r"^[\pL\pN]+(?:_[\pL\pN]+){2,}$",
-            r"^[a-z0-9]+(?:-[a-z]+){3,}$",
-            unless=CAMERA_NAMES,
-        ),
-        catches="nothing but a file name, or the slug of one",
-        origin=ORIGIN,
-        kept={"caption": "How to open a .jpg file on a phone"},
-        dropped={"caption": "summer-party_0042.jpg"},
-    ),
     Rule(
         name="completeness.address",
         columns=("caption",),
         drops=matches(
             r"(?i)^\s*(?:(?:visit|see|source|via|website|web|e-?mail|url|link)\s*:?\s*)?(?:https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.]+)\s*$",
+            r"(?i)^\s*https?://.*\.(?:jpe?g|png|gif|webp|svg|html?|php|aspx?)\s*$",
             r"(?i)^\s*[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|net|org|info|de|fr|ru|cn|co\.uk|jp|br|it|es|io)(?:/\S*)?\s*$",
         ),
         catches="nothing but a web or mail address",
@@ -108,11 +121,7 @@ RULES = [
     Rule(
         name="completeness.code",
         columns=("caption",),
-        drops=matches(
-            r"^\s*(?:[A-Z0-9]+[A-Z0-9._/#-]*\d[A-Z0-9._/#-]*\d[A-Z0-9._/#-]*[A-Z][A-Z0-9._/#-]*|[A-Z][A-Z0-9._/#-]*\d[A-Z0-9._/#-]*\d[A-Z0-9._/#-]+)\s*$",
-            r"(?i)^\W*(?:sku|asin|ean|upc|mpn|isbn|gtin|item|article|art|artikel|model|ref|reference|réf|référence|referencia|product|part|style|lot|order|stock|id|serial|артикул|арт|код|商品编号|货号|型号|编号|品番|품번)[\s.:：#№-]*(?:no|nr|number|num|code|id|nummer|numero|número|n°|nº|№)?[\s.:：#№-]*[A-Z]{0,6}[-_./]?\d[A-Z0-9._/-]*\s*$",
-            unless=CAMERA_NAMES,
-        ),
+        drops=_code,
         catches="nothing but a stock number or another code",
         origin=ORIGIN,
         kept={"caption": "Boeing 747-8"},
@@ -144,26 +153,21 @@ RULES = [
         dropped={"caption": "#sunset #naxos #travel"},
     ),
     Rule(
-        name="completeness.breaks_off",
-        columns=("caption", "caption_words"),
-        drops=_breaks_off,
-        catches="captions cut in the middle and ended with an ellipsis (from so many words on: short ones are meant so)",
+        name="completeness.catalogue_number",
+        columns=("caption",),
+        drops=_catalogue_number,
+        catches="a name beside what a data base calls it: a hash, an ISBN, a stock number of several parts, a listing",
         origin=ORIGIN,
-        kept={"caption": "To be continued...", "caption_words": 3},
-        dropped={"caption": "The ten best places to stay in Lisbon with children and …", "caption_words": 11},
-        thresholds={"from_words": 7},
+        kept={"caption": "Nikon D850 with a Nikkor AF-S 24-120mm f/4 lens"},
+        dropped={"caption": "947a0d69900a Leather Winter Boots"},
     ),
     Rule(
-        name="completeness.dangling",
+        name="completeness.postal_address",
         columns=("caption",),
-        drops=matches(
-            rf"(?:^|[\s,(])(?:{'|'.join(DANGLING.values())})[\s,:;-]*$",
-            r"(?:以及|、|，|[^温柔祥饱总共平谐缓亲暖中调]和|或者|关于|对于|由于|和一[个只位条]|一[个只位条张]的?)\s*$",
-            r"[,(\[–—+]\s*$|[A-Za-z]:\s*$",
-        ),
-        catches="captions that end where something must follow: an article, a conjunction, an open bracket",
+        drops=matches(*POSTAL, where=r"\d{5}|\d\d[-.]\d{3}"),
+        catches="nothing but a house number, a street and a town",
         origin=ORIGIN,
-        kept={"caption": "What dreams are made of clouds"},
-        dropped={"caption": "Portrait of the"},
+        kept={"caption": "The house at 10 Downing Street, London"},
+        dropped={"caption": "237 W Main St, Boonton, NJ 07005"},
     ),
 ]

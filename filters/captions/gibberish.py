@@ -14,7 +14,7 @@ from filters.text.patterns import match_any, match_within, prepare
 
 # From how many unseen trigrams, and from which share of its letters, a word is improbable.
 # The table was made of fewer Cyrillic words, so their limits are higher.
-UNSEEN, IMPROBABLE = {"latin": 3, "cyrillic": 4}, {"latin": 0.3, "cyrillic": 0.5}
+UNSEEN, IMPROBABLE = {"latin": 3, "cyrillic": 4}, {"latin": 0.34, "cyrillic": 0.5}
 LEAST_LETTERS = 5
 HELD_DOWN = 6
 

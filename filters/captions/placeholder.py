@@ -7,16 +7,19 @@ from filters.rules import Rule, matches
 ORIGIN = "InternVL §3.2 names placeholder text; the patterns are ours"
 
 CAMERA = (
-    r"img|_?dsc[nf]?|dscf|p|pict?|mvi|mov|vid|gopr|gopro|dji|sam|cimg|hpim|kimg|wp|pxl|fb_img|screenshot|screen shot|snapchat|capture|scan"
+    r"_?img|_mg|_?dsc[nf]?|dscf|p|pict?|mvi|mov|vid|gopr|gopro|dji|sam|cimg|hpim|kimg|wp|pxl|fb_img|screenshot|screen shot|snapchat|capture|scan"
     r"|image|images|photo|picture|pic|untitled|unnamed|file|slide|bild|foto|imagen|imagem|immagine|unbenannt|sans titre|sin título"
     r"|bildschirmfoto|schermata|captura(?: de (?:pantalla|tela))?|снимок(?: экрана)?|изображение|фото|图片|图像|照片|截图|屏幕截图|微信图片"
     r"|微信截图|画像|写真|スクリーンショット|이미지|사진|스크린샷|صورة|लोगो"
 )
 
 CAMERA_NAMES = (
-    rf"(?i)^\W*(?:copy of |kopie von )?(?:{CAMERA})[\s_.-]*(?:\(\d+\)|\(?\d+\)?)(?:[\s_.:\-]*(?:at |um |à )?(?:\d+|wa\d+|copy|edit|bearbeitet|副本|[ap]m))*\s*$",
+    rf"(?i)^\W*(?:copy of |kopie von )?(?:{CAMERA})[\s_.-]*(?:\(\d+\)|\(?\d+\)?)(?:[\s_.:\-]*(?:at |um |à )?(?:\d+(?:x\d+)?|wa\d+|copy|kopie|copia|copie|edit(?:ed)?|bearbeitet|web|small|klein|복사본|副本|のコピー|[ap]m))*\s*$",
     r"(?i)^\W*(?:screenshot|screen shot|bildschirmfoto|capture d['’]écran|captura de pantalla|снимок экрана|屏幕截图|截屏|スクリーンショット)(?: from)?[\s_.\-:\d]*(?:at |um |à |alle )?[\s_.\-:\d]*(?:[ap]m)?$",
-    r"(?i)^\W*whatsapp (?:image|video) \d",
+    r"(?i)^\W*whatsapp[ _-](?:image|video)[ _-]\d",
+    r"(?i)^\W*(?:sony dsc|(?:olympus|konica minolta|kodak|samsung|vivitar|exif|nikon|pentax) (?:digital (?:still )?camera|jpeg)|exif[_ ]jpeg\w*|hqdefault|maxresdefault|sddefault|mqdefault|gettyimages-[\d-]+|istock[_-]?\d+\w*|shutterstock[_-]\d+|adobestock[_-]\d+|depositphotos[_-]\d+\w*|dreamstime\w*_\d+)\W*(?:\(?\d+\)?)?\W*$|^\W*processed with (?:vsco|rni|moldiv|snapseed|mextures)\b|^\W*created (?:with|by) (?:gimp|imagegear|adobe)\b.{0,30}$",
+    r"^\S+@[23]x\W*$",
+    r"^\W*(?:QQ|微信|企业微信|搜狗)?(?:截图|图片|照片)_?\d{6,}.{0,10}$|^\W*(?:未命名|未标题|名称未設定|無題|제목 없음)\W*\d*\W*(?:的?副本|のコピー|사본|.{0,12}画板.{0,4})?\W*$|^\W*(?:\S{1,8}\.(?i:jpe?g|png|gif))\s*\(.{2,40}\)\W*$",
 )
 
 NOTHING = (
@@ -30,10 +33,18 @@ NOTHING = (
     r"(?:alt(?:ernative|ernate)?[ _-]?(?:text|tag|attribute)|alt|caption|description|title|image|img|photo|picture|pic|icon|logo|avatar|thumbnail|banner|spacer|pixel|blank|bullet|arrow|divider|separator|border|background|header|footer|slide|slideshow|carousel|screenshot|graphic|illustration|attachment|media|file|video|gallery|main|gif|jpg|png)",
     r"(?:please )?(?:enter|insert|add|type|write|put|provide|paste|place|edit|change|replace|describe|upload|choose|select|set)(?: in)? (?:your |an? |the |this |some |with (?:your )?)?(?:own )?(?:alt(?:ernative|ernate)?[ _-]?text|caption|description|title|text|image|photo|picture|content|name|headline|image description|file)(?: (?:here|for (?:the |this |your )?(?:image|photo|picture)|below|of (?:the |this )?image))?",
     r"(?:insert|your|company|business|brand|product|customer|user|first|last|full|file|image|photo|author|site|website|client|event|project|page|post|category)[ _-]?(?:name|title|logo|slogan|tagline|description|image|photo|text|caption)(?: (?:here|goes here))?",
+    r"(?:\S+ ){1,6}(?:hero|featured|thumbnail|header|placeholder|fallback|og|social sharing) (?:image|img|photo|picture|thumbnail)",
+    r"(?:article|post|video|page|product|blog|news)? ?(?:image|thumbnail|photo|picture)s? (?:thumbnail|default|placeholder|here)(?: default)?|(?:video|image) thumbnail|image description goes here.{0,20}|(?:logo|company name|text here|your slogan|your name here)(?:\W+(?:logo|company name|text here|your slogan|your name here|your logo))+|image result for",
     r"(?:image|photo|picture|pic|img|logo|foto|bild) ?(?:of|for|by|from|credit|source|courtesy(?: of)?)?[ :]*",
 )
 
 OTHERS = {
+    "nl": r"geen (?:afbeelding|foto|beeld|omschrijving)(?: beschikbaar)?|afbeelding (?:niet beschikbaar|volgt)|zonder titel|voorbeeld(?:afbeelding|foto|tekst)|binnenkort beschikbaar|afbeelding|omschrijving",
+    "pl": r"brak (?:zdjęcia|obrazu|opisu|tytułu|obrazka)|zdjęcie (?:niedostępne|poglądowe|w przygotowaniu)|bez tytułu|obrazek|zdjęcie|opis|tytuł",
+    "tr": r"resim (?:yok|bulunamadı|hazırlanıyor)|görsel (?:yok|bulunamadı|hazırlanıyor)|fotoğraf (?:yok|bulunamadı)|başlıksız|resim|görsel|açıklama|yakında",
+    "sv": r"bild saknas|ingen bild|bilden saknas|namnlös|utan titel|kommer snart|intet billede|ingen billede|uten tittel|ingen bilde|ei kuvaa|kuva puuttuu",
+    "cs": r"bez (?:názvu|obrázku|popisu)|obrázek (?:není k dispozici|chybí)|není k dispozici|nincs kép|kép hamarosan|fără (?:imagine|titlu)|imagine indisponibilă",
+    "id": r"tidak ada (?:gambar|foto)|gambar (?:tidak tersedia|belum tersedia)|tanpa judul|segera hadir|không có (?:ảnh|hình)|chưa có (?:ảnh|hình)|đang cập nhật|ไม่มี(?:รูป|ภาพ)(?:ภาพ)?|ไม่มีชื่อ|אין תמונה|ללא כותרת|χωρίς (?:τίτλο|εικόνα)|без назви|немає (?:фото|зображення)",
     "zh": r"(?:图片|图像|照片|文章|产品|商品|商家|用户|公司|网站|默认|缩略|配|题|头|插|示例|测试|占位)?(?:图片?|图像|照片|文字|文本|标题|描述|说明|名称|内容|简介|头像|封面|配图|logo)(?:描述|说明|标题|名称|占位符?|待上传|待补充|缺失)?|(?:暂无|没有|无|缺少)(?:图片?|照片|描述|标题|说明|内容|数据|简介|封面|文字)(?:说明|描述)?|无标题|未命名(?:文件|图片|文档)?\d*|无题图|默认(?:图片|标题|头像|图)|(?:请|在此处?|在这里|点击|此处)+(?:输入|填写|添加|编辑|插入|上传)(?:您的|你的|图片|文字|标题|描述|说明|内容|此处的?)*(?:文字|标题|描述|说明|内容|图片)?|(?:这里|此处)(?:是|填写|放|输入|添加|显示)(?:图片|标题|描述|文字|内容|说明|您的文字)+|敬请期待|待定|待补充|测试(?:图片|标题|数据|文字)?\d*|示例(?:图片|文字|标题)?\d*|占位(?:符|图|文字|图片)?|图片(?:来源|替代文字|丢失|不见了|即将上线)",
     "de": r"kein (?:bild|foto|titel)(?: (?:vorhanden|verfügbar))?|keine (?:beschreibung|bildbeschreibung|vorschau)(?: (?:vorhanden|verfügbar))?|bild (?:folgt|nicht (?:verfügbar|vorhanden)|in kürze)|foto folgt|platzhalter(?:bild|text)?|beispiel(?:bild|text|foto)|musterbild|ohne titel|unbenannt|bildbeschreibung|bildtitel|alternativtext|beschreibung|titel|(?:hier )?(?:steht |kommt )?(?:ihr|dein|der) (?:text|titel|bild)(?: (?:hier|hin))?|text (?:hier )?(?:eingeben|einfügen)|hier (?:text|beschreibung|titel) eingeben|testbild|bild|foto|symbolbild",
     "fr": r"(?:pas d['’]image|aucune (?:image|photo|description)|image (?:non disponible|indisponible|à venir|par défaut|manquante)|photo (?:non disponible|à venir|manquante)|sans (?:titre|nom|légende)|(?:description|légende|titre|texte alternatif)(?: de l['’](?:image|photo))?(?: ici)?|votre (?:texte|titre|image|légende)(?: ici)?|(?:entrez|saisissez|insérez|ajoutez) (?:votre |un |une |le |la )?(?:texte|titre|description|légende|image)(?: ici)?|texte (?:de remplissage|ici|d['’]exemple)|image d['’](?:exemple|illustration)|bientôt disponible)",
@@ -92,7 +103,7 @@ RULES = [
             r"\{\$?[a-z]+(?:[_.][a-z]+)+\}|\{(?:name|title|alt|caption|image|product|description|price|date|city|user|brand|category|model|year|id|text|sitename|keyword|\d)\}",
             r"(?i)\[(?:first|last|your|product|company|insert|image|customer|user|post|site|brand|event|city|model)[ _-]?(?:name|title|here|image|description|caption|text|logo|date|address)?\]",
             r"(?i)^\s*[\[{<](?:caption|title|alt|image|product|insert|your|photo|picture|description|placeholder|text|标题|图片|描述)[\w ]*[\]}>]\s*$",
-            r"%[A-Z_]{3,}%|@@\w+@@|\{\d\}|\[\w+_\w+\]",
+            r"%[A-Z_]{3,}%|@@\w+@@|\{\d\}|\[\w+_\w+\]|\{\pL{3,}\}.*\{\pL{3,}\}",
         ),
         catches="template braces left unfilled",
         origin=ORIGIN,

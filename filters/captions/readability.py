@@ -74,7 +74,10 @@ _stacked = matches(r"[\x{0300}-\x{036F}\x{0489}]{3,}", r"[\x{200B}\x{2060}\x{FEF
 
 
 def _stacked_marks(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    return pc.or_(_stacked(table, thresholds), pa.array(_private(table["caption"]) > 0))
+    # One such character is the bullet of a line; an icon alone, or several bullets, make no caption.
+    private = _private(table["caption"])
+    icons = (private > 1) | ((private > 0) & (pc.utf8_length(table["caption"]).to_numpy() < LEAST))
+    return pc.or_(_stacked(table, thresholds), pa.array(icons))
 
 
 def _emoji_wall(table: pa.Table, thresholds: Thresholds) -> pa.Array:
@@ -87,7 +90,7 @@ RULES = [
         name="readability.mojibake",
         columns=("caption",),
         drops=matches(
-            r"\x{FFFD}",
+            r"\x{FFFD}.*\x{FFFD}",
             r"Ã[\x{80}-\x{BF}ƒ‚„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]",
             r"Â[\x{80}-\x{BF}]",
             r"â€[\x{80}-\x{BF}œ™˜¦“”]",

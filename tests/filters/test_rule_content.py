@@ -27,7 +27,7 @@ EVERY_RULE = {rule.name for rule in [*stage1.RULES, *stage2.RULES]}
 EDITS = [
     ("regex", "captions/gibberish.py", '"[ㄱ-ㅣ]{5,}"', '"[ㄱ-ㅣ]{6,}"', {"gibberish.keyboard_rows"}),
     ("word list", "captions/offensive.py", "wtf|omfg", "wtf|omfg|gosh", {"offensive.words"}),
-    ("shared patterns", "captions/placeholder.py", r'r"img|_?dsc', r'r"imag|_?dsc', CODES),
+    ("shared patterns", "captions/placeholder.py", r'r"_?img|_mg', r'r"_?imag|_mg', CODES),
     ("file of data", "captions/trigrams.txt", "latin ", "latin  ", {"gibberish.keyboard"}),
     ("helper of a helper", "captions/letters.py", '"NFKD"', '"NFD"', {"gibberish.keyboard"}),
     ("threshold", "stage1.py", '"min": 0.26', '"min": 0.27', {"clip_similarity"}),

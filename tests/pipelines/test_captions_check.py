@@ -46,7 +46,7 @@ def test_a_repair_is_shown_and_can_be_switched_off(tmp_path: Path, capsys: pytes
 def test_standard_input_is_read_and_bad_bytes_are_a_reason(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines.cli", "captions-check", "--format", "json"]
     done = subprocess.run(
-        command, input="Ein Fuchs im Schnee\nCaf\xe9 de la Paix\n".encode("latin-1"), capture_output=True, check=True
+        command, input="Ein Fuchs im Schnee\nCaf\xe9 de la Libert\xe9\n".encode("latin-1"), capture_output=True, check=True
     )
     first, second = (json.loads(line) for line in done.stdout.splitlines()[:2])
     assert first["keep"] and second["reasons"] == ["readability.mojibake"]

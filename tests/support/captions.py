@@ -1,4 +1,4 @@
-"""The labelled captions of `tests/data/captions`: a file per language, headings `=== CONCERN` (or `good`), then captions."""
+"""The labelled captions of `tests/data/captions`: a file per language, headings `=== CONCERN` (or good, weak), then captions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ FOLDER = Path(__file__).parent.parent / "data" / "captions"
 
 
 class Labelled(NamedTuple):
-    """A caption, its language, and the concern of the rules that should drop it (`good`: none should)."""
+    """A caption, its language, and the concern of the rules that should drop it.
+
+    `good` says what a picture shows, `weak` little of it (a product, a name, a title, a quotation): no rule should drop either.
+    """
 
     language: str
     concern: str

@@ -1,4 +1,4 @@
-"""The stage-2 rules on a labelled set of captions: precision and recall by concern, good captions kept by language.
+"""The stage-2 rules on a labelled set of captions: precision and recall by concern, good and weak captions kept by language.
 
 The authors of the rules wrote `tests/data/captions` too, so its figures show that the rules do what they are meant to do, not how
 well they do on the web.
@@ -13,7 +13,18 @@ from filters import stage2
 from filters.rules import configure, evaluate
 from tests.support.captions import labelled_captions
 
-CONCERNS = ("length", "completeness", "readability", "gibberish", "boilerplate", "offensive", "placeholder", "source_code")
+CONCERNS = (
+    "length",
+    "completeness",
+    "readability",
+    "gibberish",
+    "boilerplate",
+    "keywords",
+    "offensive",
+    "placeholder",
+    "source_code",
+)
+HARMLESS = {"good", "weak"}
 Labelled = list[tuple[str, str, str, set[str]]]  # language, concern, caption, concerns of the rules that fired
 
 
@@ -28,15 +39,15 @@ def judged() -> Labelled:
 def test_the_set_is_large_and_has_every_concern_and_ten_languages(judged: Labelled) -> None:
     assert len(judged) >= 1_500
     assert sum(language != "en" for language, *_ in judged) >= 0.4 * len(judged)
-    assert {concern for _, concern, *_ in judged} == {*CONCERNS, "good"}
+    assert {concern for _, concern, *_ in judged} == {*CONCERNS, *HARMLESS}
     assert {language for language, *_ in judged} >= {"en", "zh", "de", "fr", "es", "ru", "ja", "ko", "ar", "hi"}
 
 
 def test_precision_and_recall(judged: Labelled) -> None:
     dropped = [concern for _, concern, _, fired in judged if fired]
-    right = sum(concern != "good" for concern in dropped)
+    right = sum(concern not in HARMLESS for concern in dropped)
     assert right >= 0.97 * len(dropped)
-    assert right >= 0.92 * sum(concern != "good" for _, concern, *_ in judged)
+    assert right >= 0.92 * sum(concern not in HARMLESS for _, concern, *_ in judged)
 
 
 @pytest.mark.parametrize("concern", CONCERNS)
@@ -46,7 +57,8 @@ def test_each_concern(judged: Labelled, concern: str) -> None:
     assert sum(hits) >= 0.9 * len(hits)
 
 
-def test_good_captions_of_every_language_stay(judged: Labelled) -> None:
-    good = Counter(language for language, concern, *_ in judged if concern == "good")
-    lost = Counter(language for language, concern, _, fired in judged if concern == "good" and fired)
-    assert not {language: (lost[language], count) for language, count in good.items() if lost[language] > 0.02 * count}
+@pytest.mark.parametrize("grade, most_lost", [("good", 0.015), ("weak", 0.05)])
+def test_captions_without_a_defect_stay_in_every_language(judged: Labelled, grade: str, most_lost: float) -> None:
+    harmless = Counter(language for language, concern, *_ in judged if concern == grade)
+    lost = Counter(language for language, concern, _, fired in judged if concern == grade and fired)
+    assert not {language: (lost[language], count) for language, count in harmless.items() if lost[language] > most_lost * count}

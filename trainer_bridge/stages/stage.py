@@ -73,6 +73,11 @@ def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], rates: dict[str,
     return [{"params": members, "lr": rate, "weight_decay": weight} for (rate, weight), members in groups.items()]
 
 
+def to_device(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors on the device. Copied without waiting for it: a plain copy waits for all the work that the device was given."""
+    return tuple(tensor.to(device, non_blocking=True) for tensor in tensors)
+
+
 def first_captions(dataset: Dataset, limit: int = TOKENIZER_CAPTIONS) -> Iterator[str]:
     """At most `limit` captions from the start of the training split: what a tokenizer is trained on."""
     reader = ShardReader(dataset, "train")

@@ -23,6 +23,8 @@ class ClipScore:
     ) -> None:
         self.model, self.preprocess, self.tokenize, self.device = model.eval().to(device), preprocess, tokenize, device
         self.pool = ThreadPoolExecutor(1 if device == "cpu" else THREADS, "prepare")
+        if device != "cpu":
+            torch.set_num_threads(1)  # else each of them would start as many as there are cores
 
     def embed_pictures(self, pictures: Sequence[Image.Image]) -> np.ndarray:
         """RGB pictures → float32[N, D], L2-normalised."""

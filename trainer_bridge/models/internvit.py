@@ -81,8 +81,10 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens[B, T, width] → [B, T, width]."""
-        tokens = tokens + self._drop(self.attention(self.attention_norm(tokens)) * self.attention_scale)
-        return tokens + self._drop(self.mlp(self.mlp_norm(tokens)) * self.mlp_scale)
+        # Under autocast tokens are bf16; times a float32 scale they would be float32 from here on.
+        attention_scale, mlp_scale = self.attention_scale.to(tokens.dtype), self.mlp_scale.to(tokens.dtype)
+        tokens = tokens + self._drop(self.attention(self.attention_norm(tokens)) * attention_scale)
+        return tokens + self._drop(self.mlp(self.mlp_norm(tokens)) * mlp_scale)
 
     def _drop(self, branch: Tensor) -> Tensor:
         """Drop path: zeroes the branch of random samples in training, and scales the others to keep its mean."""

@@ -104,8 +104,8 @@ class ChatStage(Stage):
         """Cross-entropy of the next token, on the answers."""
         conversations = self._conversations(batch)
         tables = encode_conversations(self.tokenizer, conversations, self.image_tokens, self.experiment.model.length)
-        ids, attention, labels, pixels = to_device(device, *tables, batch.pixels[image_rows(conversations)])
-        return {"answers": engine(ids, attention, labels, normalise(pixels))}
+        ids, labels, pixels = to_device(device, *tables, batch.pixels[image_rows(conversations)])
+        return {"answers": engine(ids, labels, normalise(pixels))}
 
     def _conversations(self, batch: Batch) -> list[Conversation]:
         """A conversation per sample: its own, or one drawn from its caption and others of the batch in its language."""

@@ -74,8 +74,9 @@ def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], rates: dict[str,
 
 
 def to_device(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors on the device. Copied without waiting for it: a plain copy waits for all the work that the device was given."""
-    return tuple(tensor.to(device, non_blocking=True) for tensor in tensors)
+    """The tensors on the device, from pinned memory: any other copy waits for all the work that the device was given before."""
+    pinned = (tensor.pin_memory() if device.type == "cuda" else tensor for tensor in tensors)
+    return tuple(tensor.to(device, non_blocking=True) for tensor in pinned)
 
 
 def first_captions(dataset: Dataset, limit: int = TOKENIZER_CAPTIONS) -> Iterator[str]:

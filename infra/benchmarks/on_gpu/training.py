@@ -48,7 +48,7 @@ class StageRun:
             return flops.contrastive_step(workload.stage1, self.inputs[1].shape[1])
         if self.name == "generative":
             return flops.generative_step(workload.stage1, workload.queries, self.inputs[1].ids.shape[1])
-        ids, _, labels, _ = self.inputs
+        ids, labels, _ = self.inputs
         learned = int((labels[:, 1:] != IGNORED).sum()) / len(ids)
         config = self.stage.model.chat.config.text_config
         tower = flops.Transformer(config.hidden_size, config.num_hidden_layers, config.intermediate_size, gated=True)

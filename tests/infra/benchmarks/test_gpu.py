@@ -64,7 +64,7 @@ def test_the_flops_of_stage_3_are_those_that_torch_counts() -> None:
     labels = torch.where(torch.arange(TOKENS) < 7, IGNORED, ids)
     tower = flops.Transformer(TINY.language.width, TINY.language.depth, TINY.language.mlp, gated=True)
     expected = flops.chat_step(TINY.image, tower, TINY.language.vocabulary, TOKENS, TOKENS - 7)
-    found = counted(lambda: model(ids, torch.ones_like(ids), labels, torch.randn(BATCH, 3, 32, 32)))
+    found = counted(lambda: model(ids, labels, torch.randn(BATCH, 3, 32, 32)))
     assert found == pytest.approx(expected, rel=0.01)
 
 

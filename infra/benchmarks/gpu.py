@@ -2,7 +2,7 @@
 
     card                what a large bf16 product and a copy reach on this card
     stage1 … stage3     steps of the trainer in bf16, their blocks compiled: samples/s, MFU, memory (`_eager`: not compiled;
-                        `_one_piece`: an optimizer step each micro-batch, as open_clip's loop does)
+                        `_one_piece`: an optimizer step each micro-batch, as open_clip's loop does; `_zero1`: under ZeRO 1)
     bare                forward, backward and AdamW of stage 1's model on tensors in memory
     open_clip           a model of the same sizes in open_clip's own loop
     loader              stage 1 fed from shards on disk: data_wait is the share of time that it waits
@@ -95,6 +95,7 @@ def sections(bench: Bench, rows: int) -> dict[str, tuple[int, Callable[..., None
         "stage1_eager": (60, partial(stage, "contrastive", 1, compiled=False)),
         "stage1": (120, partial(stage, "contrastive", pieces, compiled=compiled)),
         "stage1_one_piece": (60, partial(stage, "contrastive", 1, compiled=compiled)),
+        "stage1_zero1": (60, partial(stage, "contrastive", pieces, compiled=compiled, zero=1)),
         "bare": (60, partial(training.measure_bare, bench, pieces, compiled=compiled)),
         "loader": (60, partial(training.measure_loader, bench, compiled=compiled)),
         "open_clip_eager": (60, partial(open_clip, compiled=False)),

@@ -22,9 +22,9 @@ from trainer_bridge.train import train_step
 class StageRun:
     """A stage as `train` runs it, with DeepSpeed, and a batch of the shards in memory."""
 
-    def __init__(self, bench: Bench, name: str, pieces: int, *, compiled: bool) -> None:
+    def __init__(self, bench: Bench, name: str, pieces: int, *, compiled: bool, zero: int = 0) -> None:
         self.bench, self.name = bench, name
-        experiment, self.stage = bench.stage(name, pieces, compiled=compiled)
+        experiment, self.stage = bench.stage(name, pieces, compiled=compiled, zero=zero)
         self.inputs: tuple[Any, ...] = ()
         self.stage.model.register_forward_pre_hook(self._remember)
         self.engine = deepspeed_engine.initialise(self.stage.model, self.stage.parameters(), experiment, 1)
@@ -61,10 +61,10 @@ def repeated(batch: Batch, times: int) -> Batch:
     return replace(batch, pixels=batch.pixels.repeat(times, 1, 1, 1), **lists)
 
 
-def measure_stage(bench: Bench, name: str, pieces: int, figures: Figures, *, compiled: bool) -> None:
+def measure_stage(bench: Bench, name: str, pieces: int, figures: Figures, *, compiled: bool, zero: int = 0) -> None:
     """Steps of a stage on a batch in memory."""
     with bench.measured_memory(figures):
-        run = StageRun(bench, name, pieces, compiled=compiled)
+        run = StageRun(bench, name, pieces, compiled=compiled, zero=zero)
         figures |= bench.speed(lambda: run.step(run.batch), len(run.batch.captions), run.flops)
         run.engine.destroy()
 

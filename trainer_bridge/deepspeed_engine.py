@@ -58,7 +58,9 @@ def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Exper
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": batch // (world * micro_batch),
         "gradient_clipping": optimizer.clip_norm,
-        "zero_optimization": {"stage": run.zero},
+        # ZeRO lays all parameters end to end; a compiled block is shared by blocks whose parameters must lie at multiples of 16
+        # bytes as its own did, or a GPU stops with "misaligned address".
+        "zero_optimization": {"stage": run.zero, "parameter_alignment": True},
         # Not DeepSpeed's `bf16`, which rounds all weights before they are trained, those that are frozen and the logit scale too.
         # Gradients are summed over ranks in float32: no module is safe in lower precision.
         "torch_autocast": {"enabled": run.precision == "bf16", "dtype": "bfloat16", "lower_precision_safe_modules": []},

@@ -16,6 +16,7 @@ from sharding import read_dataset
 from tests import ROOT
 from tests.support.processes import one_process  # noqa: F401
 from tests.trainer_bridge.test_train import CONFIGS, shards  # noqa: F401
+from trainer_bridge import deepspeed_engine
 from trainer_bridge.checkpoints.hugging_face import save_internvl
 from trainer_bridge.checkpoints.model_folders import load_contrastive
 from trainer_bridge.data.chat_tokenizer import IMAGE, build_processor, new_tokenizer
@@ -124,9 +125,23 @@ def test_every_published_configuration_starts_with_its_sizes_cut_down(
     assert run_stage(stage, document, shards, tmp_path / "out", start, one_process)["steps"] == 2
 
 
-def test_features_and_logit_scale_are_float32_in_bf16(one_process: torch.device, shards: Path) -> None:  # noqa: F811
-    from trainer_bridge import deepspeed_engine
+@pytest.mark.parametrize("zero", [1, 2])
+def test_zero_leaves_parameters_where_compiled_blocks_may_read_them(
+    one_process: torch.device,  # noqa: F811
+    shards: Path,  # noqa: F811
+    zero: int,
+) -> None:
+    document = tomllib.loads(CONFIGS["contrastive"])
+    document["run"]["zero"] = zero
+    kind = find_stages()["contrastive"]
+    experiment = kind.experiment_type.model_validate(document)
+    stage = kind(experiment, read_dataset(str(shards)), shards / "stage1", shards)
+    engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, 1)
+    assert {parameter.data_ptr() % 16 for parameter in engine.module.parameters()} == {0}
+    engine.destroy()
 
+
+def test_features_and_logit_scale_are_float32_in_bf16(one_process: torch.device, shards: Path) -> None:  # noqa: F811
     document = tomllib.loads(CONFIGS["contrastive"])
     kind = find_stages()["contrastive"]
     outputs = {}

@@ -33,7 +33,7 @@ class Bench:
     folder: Path
     device: torch.device
 
-    def stage(self, name: str, pieces: int, *, compiled: bool, zero: int = 0) -> tuple[Any, Any]:
+    def stage(self, name: str, pieces: int, *, compiled: bool, zero: int = 1) -> tuple[Any, Any]:
         """(experiment, stage) with drawn weights, an optimizer step being so many micro-batches."""
         experiment = self.workload.experiment(name, pieces, compiled=compiled, zero=zero)
         start = None if name == "contrastive" else self.stage1_folder()

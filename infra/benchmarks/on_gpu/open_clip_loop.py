@@ -50,9 +50,19 @@ def measure_open_clip(bench: Bench, figures: Figures, *, compiled: bool) -> None
 def open_clip_sizes(workload: Workload) -> dict[str, Any]:
     """open_clip's configuration of stage 1's sizes; its text MLP has two matrices, not three, so they are half as wide again."""
     image, text = workload.image, workload.text
-    vision = {"image_size": image.image_size, "patch_size": image.patch, "width": image.width, "layers": image.depth}
+    vision: dict[str, float] = {
+        "image_size": image.image_size,
+        "patch_size": image.patch,
+        "width": image.width,
+        "layers": image.depth,
+    }
     vision |= {"head_width": image.width // image.heads, "mlp_ratio": image.mlp / image.width}
-    words = {"context_length": text.length, "vocab_size": text.vocabulary, "width": text.width, "layers": text.depth}
+    words: dict[str, float] = {
+        "context_length": text.length,
+        "vocab_size": text.vocabulary,
+        "width": text.width,
+        "layers": text.depth,
+    }
     words |= {"heads": text.heads, "mlp_ratio": 1.5 * text.mlp / text.width}
     return {"embed_dim": workload.stage1.embedding, "vision_cfg": vision, "text_cfg": words}
 

@@ -22,7 +22,7 @@ from trainer_bridge.train import train_step
 class StageRun:
     """A stage as `train` runs it, with DeepSpeed, and a batch of the shards in memory."""
 
-    def __init__(self, bench: Bench, name: str, pieces: int, *, compiled: bool, zero: int = 0) -> None:
+    def __init__(self, bench: Bench, name: str, pieces: int, *, compiled: bool, zero: int = 1) -> None:
         self.bench, self.name = bench, name
         experiment, self.stage = bench.stage(name, pieces, compiled=compiled, zero=zero)
         self.inputs: tuple[Any, ...] = ()
@@ -61,7 +61,7 @@ def repeated(batch: Batch, times: int) -> Batch:
     return replace(batch, pixels=batch.pixels.repeat(times, 1, 1, 1), **lists)
 
 
-def measure_stage(bench: Bench, name: str, pieces: int, figures: Figures, *, compiled: bool, zero: int = 0) -> None:
+def measure_stage(bench: Bench, name: str, pieces: int, figures: Figures, *, compiled: bool, zero: int = 1) -> None:
     """Steps of a stage on a batch in memory."""
     with bench.measured_memory(figures):
         run = StageRun(bench, name, pieces, compiled=compiled, zero=zero)
@@ -84,7 +84,6 @@ def measure_loader(bench: Bench, figures: Figures, *, compiled: bool) -> None:
         waited += time.perf_counter() - before
         bench.median_seconds(partial(run.step, batch), 0, 1)
     seconds = time.perf_counter() - started
-    batches.close()
     figures |= {"samples_per_s": round(samples * workload.timed / seconds, 2), "data_wait": round(waited / seconds, 4)}
     figures["loader_alone_samples_per_s"] = round(samples / bench.median_seconds(lambda: loader.load(0), 0, 1), 1)
     run.engine.destroy()

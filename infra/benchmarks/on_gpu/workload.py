@@ -61,8 +61,8 @@ class Workload:
         """The model of stage 1."""
         return ContrastiveConfig(image=self.image, text=self.text)
 
-    def experiment(self, stage: str, pieces: int, *, compiled: bool, zero: int = 0) -> Experiment:
-        """The published experiment of a stage, with these sizes, no masking of tokens, and as one GPU runs it: without ZeRO."""
+    def experiment(self, stage: str, pieces: int, *, compiled: bool, zero: int = 1) -> Experiment:
+        """The published experiment of a stage, with these sizes and no masking of tokens."""
         document = read_toml(str(Path(trainer_bridge.configs.__file__).parent / PUBLISHED[stage]), "--config")
         document["data"] |= {"batch": self.micro_batch * pieces, "drop_tokens": 0.0}
         document["run"] |= {"micro_batch": self.micro_batch, "precision": "bf16", "compile": compiled, "zero": zero}
@@ -80,8 +80,8 @@ FULL = Workload(
     text=TextConfig(vocabulary=32000, length=80, width=2048, depth=22, heads=16, mlp=5632),
     queries=GenerativeConfig(queries=96, cross_every=2, cross_heads=16, pool_heads=16),
     language=LanguageConfig(vocabulary=32000, width=2048, depth=22, heads=16, mlp=5632),
-    micro_batch=40,
-    pieces=6,
+    micro_batch=32,
+    pieces=8,
     warm=2,
     timed=3,
     samples=2048,

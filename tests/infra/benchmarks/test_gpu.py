@@ -68,6 +68,19 @@ def test_the_flops_of_stage_3_are_those_that_torch_counts() -> None:
     assert found == pytest.approx(expected, rel=0.01)
 
 
+def test_sections_are_measured_without_a_gpu(
+    one_process: torch.device,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    every = gpu.sections
+    chosen = ("stage1", "bare", "loader")
+    monkeypatch.setattr(gpu, "sections", lambda *arguments: {name: every(*arguments)[name] for name in chosen})
+    figures = gpu.run_sections(TINY, 0, tmp_path, one_process)
+    assert all(section.get("samples_per_s", 0) > 0 for section in figures.values()) and "vs_bare_step" in gpu.ratios(figures)
+
+
+@pytest.mark.slow
 def test_every_section_runs_without_a_gpu(one_process: torch.device, tmp_path: Path) -> None:  # noqa: F811
     figures = gpu.run_sections(TINY, 4, tmp_path, one_process)
     assert {name: section["not_measured"] for name, section in figures.items() if "not_measured" in section} == {}
@@ -95,6 +108,16 @@ def test_a_section_that_fails_or_takes_too_long_is_named_and_the_others_go_on(
     assert figures["failing"]["not_measured"] == "RuntimeError: out of memory" and figures["failing"]["half"] == 1
     assert figures["slow"]["not_measured"] == "TimeoutError: took longer than 1 s" and figures["sound"]["samples_per_s"] == 2
     assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+def test_a_device_that_a_section_breaks_does_not_lose_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(bench: gpu.Bench) -> None:
+        raise torch.AcceleratorError("misaligned address")
+
+    monkeypatch.setattr(gpu.Bench, "release", broken)
+    monkeypatch.setattr(gpu, "sections", lambda *_: {name: (60, lambda figures: figures.update(rate=1)) for name in "ab"})
+    figures = gpu.run_sections(TINY, 0, tmp_path, CPU)
+    assert [section["rate"] for section in figures.values()] == [1, 1]
 
 
 def test_a_section_after_the_time_of_all_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
 from trainer_bridge.schedule import cosine
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
 
@@ -48,20 +49,28 @@ def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Exper
 
     run, optimizer, batch = experiment.run, experiment.optimizer, experiment.data.batch
     micro_batch = min(run.micro_batch, batch // world)
+    if run.precision == "bf16":
+        embed_in_bf16(model)
+    if run.compile:
+        compile_blocks(model)
     settings = {
         "train_batch_size": batch,
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": batch // (world * micro_batch),
         "gradient_clipping": optimizer.clip_norm,
-        "zero_optimization": {"stage": run.zero},
-        "bf16": {"enabled": run.precision == "bf16"},
+        # ZeRO lays all parameters end to end; a compiled block is shared by blocks whose parameters must lie at multiples of 16
+        # bytes as its own did, or a GPU stops with "misaligned address".
+        "zero_optimization": {"stage": run.zero, "parameter_alignment": True},
+        # Not DeepSpeed's `bf16`, which rounds all weights before they are trained, those that are frozen and the logit scale too.
+        # Gradients are summed over ranks in float32: no module is safe in lower precision.
+        "torch_autocast": {"enabled": run.precision == "bf16", "dtype": "bfloat16", "lower_precision_safe_modules": []},
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 1 << 30,
         "wall_clock_breakdown": False,
     }
     for group in groups:
         group["peak_lr"] = group["lr"]
-    adamw = torch.optim.AdamW(groups, betas=optimizer.betas)
+    adamw = torch.optim.AdamW(groups, betas=optimizer.betas, fused=True)
     engine, *_ = deepspeed.initialize(model=model, optimizer=adamw, config=settings)
     return engine
 
@@ -75,11 +84,9 @@ def set_learning_rates(engine: Any, optimizer: OptimizerSettings, progress: floa
     return float(groups[0]["lr"])
 
 
-def mean(values: Mapping[str, float]) -> dict[str, float]:
-    """The mean of each number over ranks."""
-    total = torch.tensor(list(values.values()), dtype=torch.float64)
-    if dist.get_backend() == "nccl":
-        total = total.cuda()
+def mean(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """The mean of each scalar over ranks; they lie on the rank's device."""
+    total = torch.stack(list(values.values())).double()
     dist.all_reduce(total)
     return dict(zip(values, (total / dist.get_world_size()).tolist(), strict=True))
 
@@ -98,8 +105,15 @@ def resume(engine: Any, folder: Path) -> tuple[int, float]:
 
 
 def full_state(engine: Any) -> dict[str, Tensor]:
-    """The model's whole state dict, gathered under ZeRO-3; every rank must call it."""
+    """The model's whole state dict, on the CPU of rank 0 and empty on the others, gathered under ZeRO-3; every rank must call it.
+
+    Names that share a tensor share it still.
+    """
     import deepspeed
 
+    copies: dict[int, Tensor] = {}
     with deepspeed.zero.GatheredParameters(list(engine.module.parameters()), enabled=engine.zero_optimization_stage() == 3):
-        return {name: tensor.detach().clone() for name, tensor in engine.module.state_dict().items()}
+        state = engine.module.state_dict() if dist.get_rank() == 0 else {}
+        for tensor in state.values():
+            copies.setdefault(tensor.data_ptr(), tensor.detach().to("cpu", copy=True))
+        return {name: copies[tensor.data_ptr()] for name, tensor in state.items()}

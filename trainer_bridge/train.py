@@ -13,18 +13,18 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch import distributed as dist
 
 from infra.compat.errors import RequestError
 from sharding.index import Dataset, read_dataset
 from trainer_bridge import deepspeed_engine
-from trainer_bridge.data.loader import Loader
+from trainer_bridge.data.loader import Batch, Loader
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
 
@@ -88,10 +88,11 @@ def train(stage: Stage, experiment: Experiment, dataset: Dataset, out: Path, sec
     rank, world = dist.get_rank(), dist.get_world_size()
     data, steps = experiment.data, experiment.optimizer.steps
     loader = Loader(dataset, "train", data.batch, stage.transform, data.seed, rank, world)
+    sizes = _parameter_counts(stage.model)  # before ZeRO-3 leaves each rank a piece of every parameter
     engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world)
     done, seconds_before = deepspeed_engine.resume(engine, out / "state")
     metrics = (out / "metrics.jsonl").open("a" if done else "w") if rank == 0 else None
-    clock = Clock(steps, seconds, seconds_before)
+    clock = Clock(steps, seconds, seconds_before, device)
     for step, batch in enumerate(loader.batches(done, steps), start=done):
         progress = clock.progress(step)
         if progress >= 1:
@@ -99,13 +100,7 @@ def train(stage: Stage, experiment: Experiment, dataset: Dataset, out: Path, sec
         rate = deepspeed_engine.set_learning_rates(engine, experiment.optimizer, progress)
         # The random numbers of a step (dropped tokens, hard negatives) must not depend on whether the run was resumed before it.
         torch.manual_seed(data.seed + (step * world + rank) * 1_000_003)
-        losses: Counter[str] = Counter()
-        for micro_batch in batch.split(experiment.run.micro_batch):
-            share = len(micro_batch.captions) / len(batch.captions)
-            terms = stage.losses(engine, micro_batch, device)
-            engine.backward(sum(terms.values()))
-            engine.step()
-            losses.update({name: value.item() * share for name, value in terms.items()})
+        losses = train_step(stage, engine, batch, experiment.run.micro_batch, device)
         done = step + 1
         mean_losses = deepspeed_engine.mean(losses)
         if metrics is not None:
@@ -117,8 +112,22 @@ def train(stage: Stage, experiment: Experiment, dataset: Dataset, out: Path, sec
     state = deepspeed_engine.full_state(engine)
     if rank == 0:
         stage.save(out / "model", state)
-        _summarise(stage, out, dataset, done, done * data.batch, elapsed)
+        summary = {"steps": done, "samples": done * data.batch, "seconds": round(elapsed, 1), **sizes}
+        _summarise(stage, out, dataset, summary)
     dist.barrier()
+
+
+def train_step(stage: Stage, engine: Any, batch: Batch, micro_batch: int, device: torch.device) -> dict[str, Tensor]:
+    """One optimizer step on a rank's batch, in micro-batches; the mean of each loss by name, scalars on the device."""
+    losses: dict[str, Tensor] = {}
+    for piece in batch.split(micro_batch):
+        share = len(piece.captions) / len(batch.captions)
+        terms = stage.losses(engine, piece, device)
+        engine.backward(sum(terms.values()))
+        engine.step()
+        # Not as numbers yet: each would make the processor wait for the device.
+        losses = {name: value.detach() * share + losses.get(name, 0) for name, value in terms.items()}
+    return losses
 
 
 class Clock:
@@ -127,8 +136,9 @@ class Clock:
     `seconds_before` are those trained before a resume: they count in the limit and in every rate.
     """
 
-    def __init__(self, steps: int, limit: float, seconds_before: float) -> None:
+    def __init__(self, steps: int, limit: float, seconds_before: float, device: torch.device) -> None:
         self.steps, self.limit, self.started = steps, limit, time.monotonic() - seconds_before
+        self.device = device
 
     def elapsed(self) -> float:
         """Seconds trained, those before a resume included."""
@@ -139,7 +149,7 @@ class Clock:
         by_steps = step / self.steps
         if not self.limit:
             return by_steps
-        agreed = torch.tensor([max(by_steps, self.elapsed() / self.limit)])
+        agreed = torch.tensor([max(by_steps, self.elapsed() / self.limit)], device=self.device)
         dist.broadcast(agreed, 0)
         return float(agreed.item())
 
@@ -165,16 +175,17 @@ def _log(
         sys.stderr.write(f"train      step {step} / {steps}  loss {loss:.3f}{terms}  {rates}\n")
 
 
-def _summarise(stage: Stage, out: Path, dataset: Dataset, steps: int, samples: int, seconds: float) -> None:
-    """Writes summary.json: sizes, times, and the figures on the held-out split where there is one."""
-    parameters = list(stage.model.parameters())
-    summary: dict[str, Any] = {
-        "steps": steps,
-        "samples": samples,
-        "seconds": round(seconds, 1),
+def _parameter_counts(model: nn.Module) -> dict[str, int]:
+    """How many numbers the model holds, and how many of them are trained."""
+    parameters = list(model.parameters())
+    return {
         "parameters": sum(parameter.numel() for parameter in parameters),
         "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
     }
+
+
+def _summarise(stage: Stage, out: Path, dataset: Dataset, summary: dict[str, Any]) -> None:
+    """Writes summary.json: sizes and times, and the figures on the held-out split where there is one."""
     if "heldout" in dataset.splits:
         summary |= stage.evaluate(out / "model", dataset, "heldout")
     (out / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.checkpoints.model_folders import read_config
 from trainer_bridge.data.chat_tokenizer import END
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def is_internvl(folder: Path) -> bool:
@@ -30,11 +33,16 @@ def load_internvl(folder: Path) -> Any:
         raise ValueError(f"{folder} holds no InternVL that loads ({str(error).splitlines()[0]})") from None
 
 
-def save_internvl(folder: Path, model: Any, processor: Any, settings: dict[str, Any]) -> None:
-    """Writes the model, its processor and generation settings; `settings` of the training go to training.json."""
+def save_internvl(
+    folder: Path, model: Any, processor: Any, settings: dict[str, Any], weights: dict[str, Tensor] | None = None
+) -> None:
+    """Writes the model, its processor and generation settings; `settings` of the training go to training.json.
+
+    `weights` are the model's, where under ZeRO-3 it holds but a piece of each.
+    """
     model.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids(END)
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=weights)
     processor.save_pretrained(folder)
     (folder / "training.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 

@@ -117,8 +117,8 @@ def build_processor(tokenizer: Any, side: int, image_tokens: int) -> Any:
 
 def encode_conversations(
     tokenizer: Any, conversations: Sequence[Conversation], image_tokens: int, length: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(ids, attention, labels) int64[B, T], padded at the end; labels are ids on learned answers and IGNORED elsewhere.
+) -> tuple[Tensor, Tensor]:
+    """(ids, labels) int64[B, T], padded at the end; labels are ids on learned answers and IGNORED elsewhere.
 
     The picture's `image_tokens` tokens stand before the first question. A conversation is cut after `length` tokens.
     """
@@ -136,6 +136,4 @@ def encode_conversations(
         rows.append(row[:length])
     longest = max(len(row) for row in rows)
     table = torch.tensor([[*row, *[(tokenizer.pad_token_id, IGNORED)] * (longest - len(row))] for row in rows])
-    lengths = torch.tensor([len(row) for row in rows])
-    attention = (torch.arange(longest) < lengths[:, None]).long()
-    return table[:, :, 0], attention, table[:, :, 1]
+    return table[:, :, 0], table[:, :, 1]

@@ -6,9 +6,11 @@ n, at any number of ranks, as if it had never stopped.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +67,9 @@ class Loader:
         self.order = Order(self.reader.sizes(), seed)
         self.batch, self.rank, self.world = batch, rank, world
         self.transform, self.seed = transform, seed
+        # Pillow and simplejpeg leave the interpreter free. Ranks on one machine share its cores.
+        cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        self.pool = ThreadPoolExecutor(max(1, cores), "decode")
 
     def positions(self, step: int) -> range:
         """The rank's positions in global batch `step`."""
@@ -77,29 +82,28 @@ class Loader:
 
         ValueError when none can.
         """
-        loaded: list[tuple[np.ndarray, Sample, int]] = []
-        faults = 0
-        for position in self.positions(step):
-            sample = self.reader.read(*self.order.at(position))
-            try:
-                loaded.append((self._pixels(sample, position), sample, position))
-            except ValueError:
-                faults += 1
+        positions = self.positions(step)
+        samples = [self.reader.read(*self.order.at(position)) for position in positions]
+        decoded = zip(self.pool.map(self._pixels, samples, positions), samples, positions, strict=True)
+        loaded = [(pixels, sample, position) for pixels, sample, position in decoded if pixels is not None]
         if not loaded:
             raise ValueError(f"no picture of global batch {step} could be decoded; run sharding.verify on the shards")
+        faults = len(positions) - len(loaded)
         loaded += loaded[-1:] * faults
-        pixels, samples, positions = zip(*loaded, strict=True)
         return Batch(
-            pixels=torch.from_numpy(np.stack(pixels)),
-            captions=[sample.text for sample in samples],
-            json=[sample.json for sample in samples],
-            sample_ids=[sample.sample_id for sample in samples],
-            positions=list(positions),
+            pixels=torch.from_numpy(np.stack([pixels for pixels, _, _ in loaded])),
+            captions=[sample.text for _, sample, _ in loaded],
+            json=[sample.json for _, sample, _ in loaded],
+            sample_ids=[sample.sample_id for _, sample, _ in loaded],
+            positions=[position for _, _, position in loaded],
             faults=faults,
         )
 
-    def _pixels(self, sample: Sample, position: int) -> np.ndarray:
-        return self.transform(sample.image, np.random.default_rng([self.seed, position]))
+    def _pixels(self, sample: Sample, position: int) -> np.ndarray | None:
+        try:
+            return self.transform(sample.image, np.random.default_rng([self.seed, position]))
+        except ValueError:
+            return None
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Global batches first … last - 1, read and decoded ahead in a thread that ends with the iteration."""

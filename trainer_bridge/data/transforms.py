@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from PIL import Image
@@ -31,7 +33,14 @@ def _pixels(image: Image.Image, box: tuple[int, int, int, int], size: int) -> np
     return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
 
 
+@lru_cache
+def _mean_and_deviation(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of each channel, float32[1, 3, 1, 1]; copied to a device once, as a copy waits for its work."""
+    mean, deviation = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return mean, deviation
+
+
 def normalise(pixels: Tensor) -> Tensor:
     """uint8[B, 3, H, W] → float32[B, 3, H, W] with ImageNet's mean 0 and deviation 1 in each channel."""
-    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (pixels.float() / 255.0 - mean) / std
+    mean, deviation = _mean_and_deviation(pixels.device)
+    return (pixels.float() / 255.0 - mean) / deviation

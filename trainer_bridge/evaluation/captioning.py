@@ -102,11 +102,11 @@ def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
     for start in range(0, len(samples), BATCH):
         batch = samples[start : start + BATCH]
         conversations = [_describing(sample) for sample in batch]
-        ids, attention, labels = encode_conversations(processor.tokenizer, conversations, model.config.image_seq_length, 1 << 20)
+        ids, labels = encode_conversations(processor.tokenizer, conversations, model.config.image_seq_length, 1 << 20)
         pixels = normalise(torch.stack([torch.from_numpy(whole(decode_picture(sample.image, side), side)) for sample in batch]))
         tokens = int((labels[:, 1:] != IGNORED).sum())
         with torch.inference_mode():
-            total += chat_loss(ids, attention, labels, pixels).item() * tokens
+            total += chat_loss(ids, labels, pixels).item() * tokens
         count += tokens
     return total / max(1, count)
 

@@ -43,6 +43,11 @@ class ContrastiveConfig(Section):
     pool_heads: int = Field(16, ge=1)
 
 
+def unit(features: Tensor) -> Tensor:
+    """Features[B, D], L2-normalised in float32: in bf16 their cosines would be rounded to 1/256."""
+    return F.normalize(features.float(), dim=-1)
+
+
 class AttentionPool(nn.Module):
     """tokens[B, T, width] → float[B, out]: the query is the mean token; q, k and v have a LayerNorm each."""
 
@@ -89,14 +94,14 @@ class ContrastiveModel(nn.Module):
 
     def encode_image(self, images: Tensor, drop_tokens: float = 0.0) -> Tensor:
         """Images float[B, 3, H, W] → [B, embedding]."""
-        return F.normalize(self.image_pool(self.image_tower(images, drop_tokens)), dim=-1)
+        return unit(self.image_pool(self.image_tower(images, drop_tokens)))
 
     def encode_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Tokens int64[B, T] padded at the end, lengths int64[B] with [EOS] included → [B, embedding]."""
         # Attention is causal and padding comes last, so the state at [EOS] needs no mask.
         states = self.text_tower(input_ids=tokens).last_hidden_state
         last = states[torch.arange(tokens.shape[0], device=tokens.device), lengths - 1]
-        return F.normalize(self.text_projection(last), dim=-1)
+        return unit(self.text_projection(last))
 
     def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, drop_tokens: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
         """(image features [B, embedding], text features [B, embedding], logit scale [1], clamped at 100 as CLIP's)."""

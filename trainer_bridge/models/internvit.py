@@ -32,6 +32,17 @@ class InternViTConfig(Section):
     layer_scale: float = 0.1
 
 
+class RMSNorm(nn.RMSNorm):
+    """torch's, in the precision of its input. Autocast would read and write float32 around the same kernel, which sums in it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[…, width] → the same shape and precision."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 class Attention(nn.Module):
     """Self-attention without QKV bias; queries and keys are RMS-normalised over the full width, before the heads."""
 
@@ -39,8 +50,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
-        self.q_norm = nn.RMSNorm(config.width, eps=1e-6)
-        self.k_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.q_norm = RMSNorm(config.width, eps=1e-6)
+        self.k_norm = RMSNorm(config.width, eps=1e-6)
         self.out = nn.Linear(config.width, config.width)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -60,18 +71,20 @@ class Block(nn.Module):
 
     def __init__(self, config: InternViTConfig, drop_path: float) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.attention_norm = RMSNorm(config.width, eps=1e-6)
         self.attention = Attention(config)
         self.attention_scale = nn.Parameter(torch.full((config.width,), config.layer_scale))
-        self.mlp_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.mlp_norm = RMSNorm(config.width, eps=1e-6)
         self.mlp = nn.Sequential(nn.Linear(config.width, config.mlp), nn.GELU(), nn.Linear(config.mlp, config.width))
         self.mlp_scale = nn.Parameter(torch.full((config.width,), config.layer_scale))
         self.drop_path = drop_path
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens[B, T, width] → [B, T, width]."""
-        tokens = tokens + self._drop(self.attention(self.attention_norm(tokens)) * self.attention_scale)
-        return tokens + self._drop(self.mlp(self.mlp_norm(tokens)) * self.mlp_scale)
+        # Under autocast tokens are bf16; times a float32 scale they would be float32 from here on.
+        attention_scale, mlp_scale = self.attention_scale.to(tokens.dtype), self.mlp_scale.to(tokens.dtype)
+        tokens = tokens + self._drop(self.attention(self.attention_norm(tokens)) * attention_scale)
+        return tokens + self._drop(self.mlp(self.mlp_norm(tokens)) * mlp_scale)
 
     def _drop(self, branch: Tensor) -> Tensor:
         """Drop path: zeroes the branch of random samples in training, and scales the others to keep its mean."""
@@ -115,11 +128,12 @@ class InternViT(nn.Module):
     def forward(self, images: Tensor, drop_tokens: float = 0.0) -> Tensor:
         """[B, 3, H, W] → [B, 1 + N, width]; a random share `drop_tokens` of each image's patch tokens is left out, not zeroed."""
         patches = self.patches(images)
-        positions = self.positions_for(patches.shape[-2], patches.shape[-1])
+        # Under autocast patches are bf16: what is added to them must be too, or every block reads and writes float32.
+        positions = self.positions_for(patches.shape[-2], patches.shape[-1]).to(patches.dtype)
         tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
         if drop_tokens > 0:
             tokens = random_subset(tokens, drop_tokens)
-        first = (self.class_token + positions[:, :1]).expand(tokens.shape[0], -1, -1)
+        first = (self.class_token.to(positions.dtype) + positions[:, :1]).expand(tokens.shape[0], -1, -1)
         tokens = torch.cat([first, tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)

@@ -14,8 +14,7 @@ Only queries, cross-attention, the second pooling head, the ITM head and the log
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -23,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infra.compat.settings import Section
-from trainer_bridge.models.contrastive import MAX_LOGIT_SCALE, AttentionPool, ContrastiveModel
-from trainer_bridge.models.internvit import split_heads
+from trainer_bridge.models.contrastive import MAX_LOGIT_SCALE, AttentionPool, ContrastiveModel, unit
+from trainer_bridge.models.internvit import RMSNorm, split_heads
 from trainer_bridge.models.losses import IGNORED
 
 
@@ -37,17 +36,15 @@ class GenerativeConfig(Section):
     pool_heads: int = Field(16, ge=1)
 
 
-@dataclass(frozen=True)
-class Tokens:
+class Tokens(NamedTuple):
     """Captions: ids int64[B, T] padded at the end, lengths int64[B] with [EOS] included."""
 
     ids: Tensor
     lengths: Tensor
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """The inputs of the three losses.
+class Outputs(NamedTuple):
+    """The inputs of the three losses. A tuple: in an object of another class ZeRO-3 would not see the tensors.
 
     image, text   ITC: features [B, embedding], L2-normalised
     scale         ITC: logit scale [1]
@@ -74,7 +71,7 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, image_width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.q_norm, self.kv_norm = nn.RMSNorm(width, eps=1e-6), nn.RMSNorm(image_width, eps=1e-6)
+        self.q_norm, self.kv_norm = RMSNorm(width, eps=1e-6), RMSNorm(image_width, eps=1e-6)
         self.q = nn.Linear(width, width, bias=False)
         self.k, self.v = (nn.Linear(image_width, width, bias=False) for _ in range(2))
         self.out = nn.Linear(width, width)
@@ -86,6 +83,24 @@ class CrossAttention(nn.Module):
         return queries + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
+class QueryLayer(nn.Module):
+    """A stock decoder layer of LLaMA, with a cross-attention of the first positions, the queries, between its halves."""
+
+    def __init__(self, layer: Any, cross: CrossAttention | None, queries: int) -> None:
+        super().__init__()
+        self.parts = layer, cross  # in a tuple, as the model holds their weights under names of its own
+        self.queries = queries
+
+    def forward(self, states: Tensor, picture: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        """States [R, Q + T, width], picture [R, N, image width] → [R, Q + T, width]."""
+        layer, cross = self.parts
+        branch, _ = layer.self_attn(hidden_states=layer.input_layernorm(states), attention_mask=mask, position_embeddings=rotary)
+        states = states + branch
+        if cross is not None:
+            states = torch.cat([cross(states[:, : self.queries], picture), states[:, self.queries :]], dim=1)
+        return states + layer.mlp(layer.post_attention_layernorm(states))
+
+
 class GenerativeModel(nn.Module):
     """InternVL-G: a frozen stage-1 model, and the queries, cross-attention and heads that stage 2 trains around its LLaMA."""
 
@@ -95,7 +110,11 @@ class GenerativeModel(nn.Module):
         self.config, self.stage1 = config, stage1.requires_grad_(False)
         self.queries = nn.Parameter(torch.randn(1, config.queries, width) * 0.02)
         layers = range(0, stage1.config.text.depth, config.cross_every)
-        self.cross = nn.ModuleDict({str(i): CrossAttention(width, image_width, config.cross_heads) for i in layers})
+        cross = {i: CrossAttention(width, image_width, config.cross_heads) for i in layers}
+        self.cross = nn.ModuleDict({str(i): module for i, module in cross.items()})
+        self.layers = nn.ModuleList(
+            QueryLayer(layer, cross.get(i), config.queries) for i, layer in enumerate(stage1.text_tower.layers)
+        )
         self.query_pool = AttentionPool(width, config.pool_heads, stage1.config.embedding)
         self.itm_head = nn.Linear(width, 2)
         self.logit_scale = nn.Parameter(stage1.logit_scale.detach().clone())
@@ -110,7 +129,7 @@ class GenerativeModel(nn.Module):
         """Images float[B, 3, H, W]; captions, and captions with stage 1's prefix; the id that ITG's text begins with."""
         with torch.no_grad():
             picture = self.stage1.image_tower(images)
-            image_feature = F.normalize(self.stage1.image_pool(picture), dim=-1)
+            image_feature = unit(self.stage1.image_pool(picture))
             similarity = image_feature @ self.stage1.encode_text(prefixed.ids, prefixed.lengths).T
         scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
         image_index, caption_index, is_match = hard_negatives(similarity * scale.detach(), caption.ids)
@@ -129,8 +148,8 @@ class GenerativeModel(nn.Module):
         length = caption.ids.shape[1]
         is_text = torch.arange(length, device=ids.device) < caption.lengths[:, None]
         return Outputs(
-            image=F.normalize(self.query_pool(itc), dim=-1),
-            text=F.normalize(self.stage1.text_projection(itc_text[rows, prefixed.lengths - 1]), dim=-1),
+            image=unit(self.query_pool(itc)),
+            text=unit(self.stage1.text_projection(itc_text[rows, prefixed.lengths - 1])),
             scale=scale,
             match_logits=self.itm_head(itm).mean(dim=1),
             match_labels=torch.where(valid & valid[caption_index], is_match.long(), IGNORED),
@@ -145,30 +164,20 @@ class GenerativeModel(nn.Module):
         picture [R, N, image width], ids int64[R, T], mask bool[R, 1, Q + T, Q + T], true where a row may attend to a column.
         """
         llama = self.stage1.text_tower
-        states = self.queries.expand(picture.shape[0], -1, -1)
+        states = self.queries.to(picture.dtype).expand(picture.shape[0], -1, -1)
         if ids is not None:
             states = torch.cat([states, llama.embed_tokens(ids).to(states.dtype)], dim=1)
         positions = torch.arange(states.shape[1], device=states.device)[None]
         rotary = llama.rotary_emb(states, position_ids=positions)
         if mask is None:
             mask = torch.ones(1, 1, states.shape[1], states.shape[1], dtype=torch.bool, device=states.device)
-        for index, layer in enumerate(llama.layers):
-            cross = self.cross[str(index)] if index % self.config.cross_every == 0 else None
-            states = self._layer(layer, cross, states, picture, mask, rotary)
+        for layer in self.layers:
+            states = layer(states, picture, mask, rotary)
         return llama.norm(states)
-
-    def _layer(self, layer: Any, cross: nn.Module | None, states: Tensor, picture: Tensor, mask: Tensor, rotary: Any) -> Tensor:
-        """A stock decoder layer with the cross-attention between its halves."""
-        branch, _ = layer.self_attn(hidden_states=layer.input_layernorm(states), attention_mask=mask, position_embeddings=rotary)
-        states = states + branch
-        if cross is not None:
-            count = self.config.queries
-            states = torch.cat([cross(states[:, :count], picture), states[:, count:]], dim=1)
-        return states + layer.mlp(layer.post_attention_layernorm(states))
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Images float[B, 3, H, W] → [B, embedding], L2-normalised: InternVL-G's image side."""
-        return F.normalize(self.query_pool(self.decode(self.stage1.image_tower(images), None, None)), dim=-1)
+        return unit(self.query_pool(self.decode(self.stage1.image_tower(images), None, None)))
 
     def encode_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Stage 1's text feature [B, embedding]: text alone passes no cross-attention."""

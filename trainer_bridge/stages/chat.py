@@ -47,7 +47,7 @@ from trainer_bridge.models.internvl import (
     new_language_model,
 )
 from trainer_bridge.stages.settings import Experiment, OneRate
-from trainer_bridge.stages.stage import Stage, first_captions, parameter_groups
+from trainer_bridge.stages.stage import Stage, first_captions, parameter_groups, to_device
 
 
 class TranslationSettings(Section):
@@ -104,9 +104,8 @@ class ChatStage(Stage):
         """Cross-entropy of the next token, on the answers."""
         conversations = self._conversations(batch)
         tables = encode_conversations(self.tokenizer, conversations, self.image_tokens, self.experiment.model.length)
-        ids, attention, labels = (table.to(device) for table in tables)
-        pixels = batch.pixels[image_rows(conversations)].to(device)
-        return {"answers": engine(ids, attention, labels, normalise(pixels))}
+        ids, labels, pixels = to_device(device, *tables, batch.pixels[image_rows(conversations)])
+        return {"answers": engine(ids, labels, normalise(pixels))}
 
     def _conversations(self, batch: Batch) -> list[Conversation]:
         """A conversation per sample: its own, or one drawn from its caption and others of the batch in its language."""
@@ -132,9 +131,9 @@ class ChatStage(Stage):
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """The native Hugging Face layout: config, safetensors, tokenizer, processors, chat template."""
-        self.model.load_state_dict(state)
         processor = build_processor(self.tokenizer, self.side, self.image_tokens)
-        save_internvl(folder, self.chat, processor, self.experiment.model_dump(mode="json"))
+        weights = {name.removeprefix("chat."): tensor for name, tensor in state.items()}
+        save_internvl(folder, self.chat, processor, self.experiment.model_dump(mode="json"), weights)
 
     @classmethod
     def wrote(cls, folder: Path) -> bool:

@@ -28,7 +28,7 @@ from trainer_bridge.evaluation.retrieval import retrieval
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
 from trainer_bridge.models.losses import clip_loss
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
-from trainer_bridge.stages.stage import Stage, first_captions, parameter_groups
+from trainer_bridge.stages.stage import Stage, first_captions, parameter_groups, to_device
 
 
 class TwoRates(OptimizerSettings):
@@ -80,8 +80,8 @@ class ContrastiveStage(Stage):
         """The CLIP loss over all ranks."""
         text = self.experiment.model.text
         ids, lengths = encode(self.tokenizer, batch.captions, text.length, text.prefix)
-        pixels = normalise(batch.pixels.to(device))
-        image, caption, scale = engine(pixels, ids.to(device), lengths.to(device), self.experiment.data.drop_tokens)
+        pixels, ids, lengths = to_device(device, batch.pixels, ids, lengths)
+        image, caption, scale = engine(normalise(pixels), ids, lengths, self.experiment.data.drop_tokens)
         return {"itc": clip_loss(image.float(), caption.float(), scale.float())}
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:

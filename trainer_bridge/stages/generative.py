@@ -19,7 +19,7 @@ from trainer_bridge.evaluation.retrieval import retrieval
 from trainer_bridge.models.losses import clip_loss, token_loss
 from trainer_bridge.models.qllama import GenerativeConfig, GenerativeModel, Tokens
 from trainer_bridge.stages.settings import Experiment, OneRate
-from trainer_bridge.stages.stage import Stage, parameter_groups
+from trainer_bridge.stages.stage import Stage, parameter_groups, to_device
 
 
 class GenerativeExperiment(Experiment):
@@ -56,10 +56,11 @@ class GenerativeStage(Stage):
         """ITC, ITM and ITG of one forward, with weight 1 each."""
         text = self.model.stage1.config.text
         caption, prefixed = (
-            Tokens(ids.to(device), lengths.to(device))
-            for ids, lengths in (encode(self.tokenizer, batch.captions, text.length, prefix) for prefix in ("", text.prefix))
+            Tokens(*to_device(device, *encode(self.tokenizer, batch.captions, text.length, prefix)))
+            for prefix in ("", text.prefix)
         )
-        outputs = engine(normalise(batch.pixels.to(device)), caption, prefixed, self.tokenizer.token_to_id(END))
+        (pixels,) = to_device(device, batch.pixels)
+        outputs = engine(normalise(pixels), caption, prefixed, self.tokenizer.token_to_id(END))
         return {
             "itc": clip_loss(outputs.image.float(), outputs.text.float(), outputs.scale.float(), outputs.valid),
             "itm": token_loss(outputs.match_logits, outputs.match_labels),

@@ -73,6 +73,12 @@ def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], rates: dict[str,
     return [{"params": members, "lr": rate, "weight_decay": weight} for (rate, weight), members in groups.items()]
 
 
+def to_device(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors on the device, from pinned memory: any other copy waits for all the work that the device was given before."""
+    pinned = (tensor.pin_memory() if device.type == "cuda" else tensor for tensor in tensors)
+    return tuple(tensor.to(device, non_blocking=True) for tensor in pinned)
+
+
 def first_captions(dataset: Dataset, limit: int = TOKENIZER_CAPTIONS) -> Iterator[str]:
     """At most `limit` captions from the start of the training split: what a tokenizer is trained on."""
     reader = ShardReader(dataset, "train")

@@ -24,6 +24,7 @@ from trainer_bridge.data.chat_tokenizer import (
 from trainer_bridge.data.conversations import Conversation
 from trainer_bridge.models.internvit import InternViT
 from trainer_bridge.models.internvl import (
+    ChatLoss,
     LanguageConfig,
     add_dropout,
     build_internvl,
@@ -77,14 +78,24 @@ def test_labels_are_on_answers_alone(tokenizer) -> None:
         Conversation([("What is it?", "A red fox."), ("Sure?", "Yes.")]),
         Conversation([("Was ist das?", "Ein roter Fuchs.")]),
     ]
-    ids, attention, labels = encode_conversations(tokenizer, chats, 4, 200)
+    ids, labels = encode_conversations(tokenizer, chats, 4, 200)
     for row, answers in enumerate((["A red fox.", "Yes."], ["Ein roter Fuchs."])):
         kept = labels[row][labels[row] != IGNORED]
         assert tokenizer.decode(kept.tolist()) == "".join(f" {answer}{END}" for answer in answers)
         assert torch.equal(kept, ids[row][labels[row] != IGNORED])
         assert (ids[row] == tokenizer.convert_tokens_to_ids(IMAGE)).sum() == 4
-    assert not attention[1][ids[1] == tokenizer.pad_token_id].any()
-    assert (labels[attention == 0] == IGNORED).all()
+    assert (ids[1] == tokenizer.pad_token_id).any() and (labels[ids == tokenizer.pad_token_id] == IGNORED).all()
+
+
+def test_padding_moves_no_loss(tokenizer, model) -> None:
+    chats = [Conversation([("What is it?", "A red fox."), ("Sure?", "Yes.")]), Conversation([("What is it?", "A fox.")])]
+    pixels, loss = torch.randn(2, 3, 32, 32), ChatLoss(model)
+
+    def total(rows: list[int]) -> float:
+        ids, labels = encode_conversations(tokenizer, [chats[row] for row in rows], 4, 200)
+        return loss(ids, labels, pixels[rows]).item() * int((labels[:, 1:] != IGNORED).sum())
+
+    assert total([0, 1]) == pytest.approx(total([0]) + total([1]), rel=1e-5)
 
 
 def test_the_saved_processor_builds_the_prompts_of_training(tokenizer, model, tmp_path: Path) -> None:
@@ -96,7 +107,7 @@ def test_the_saved_processor_builds_the_prompts_of_training(tokenizer, model, tm
     content = [{"type": "image"}, {"type": "text", "text": "What is it?"}]
     prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
     inputs = processor(images=[[Image.new("RGB", (50, 20), "red")]], text=[prompt], return_tensors="pt")
-    ids, _, labels = encode_conversations(tokenizer, [Conversation([("What is it?", "A fox.")])], 4, 200)
+    ids, labels = encode_conversations(tokenizer, [Conversation([("What is it?", "A fox.")])], 4, 200)
     before_answer = int((labels[0] != IGNORED).nonzero()[0])
     assert inputs["input_ids"][0].tolist() == ids[0, :before_answer].tolist()
     assert inputs["pixel_values"].shape == (1, 3, 32, 32)
@@ -109,12 +120,12 @@ def test_the_saved_processor_builds_the_prompts_of_training(tokenizer, model, tm
 
 
 def test_dropout_leaves_out_in_training_alone(model, tokenizer) -> None:
-    ids, attention, _ = encode_conversations(tokenizer, [Conversation([("What is it?", "A red fox.")])], 4, 200)
+    ids, _ = encode_conversations(tokenizer, [Conversation([("What is it?", "A red fox.")])], 4, 200)
     pixels = torch.randn(1, 3, 32, 32)
 
     def logits() -> torch.Tensor:
         with torch.inference_mode():
-            return model(input_ids=ids, attention_mask=attention, pixel_values=pixels).logits
+            return model(input_ids=ids, pixel_values=pixels).logits
 
     plain = logits()
     add_dropout(model.model.language_model, 0.5)
@@ -129,8 +140,8 @@ def test_a_step_changes_what_is_named_and_nothing_else(model, tokenizer, train: 
         parameter.requires_grad_(is_trained(name, train))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
-    ids, attention, labels = encode_conversations(tokenizer, [Conversation([("What is it?", "A red fox.")])] * 2, 4, 200)
-    outputs = model(input_ids=ids, attention_mask=attention, pixel_values=torch.randn(2, 3, 32, 32), labels=labels)
+    ids, labels = encode_conversations(tokenizer, [Conversation([("What is it?", "A red fox.")])] * 2, 4, 200)
+    outputs = model(input_ids=ids, pixel_values=torch.randn(2, 3, 32, 32), labels=labels)
     outputs.loss.backward()
     optimizer.step()
     for name, parameter in model.named_parameters():
@@ -139,10 +150,8 @@ def test_a_step_changes_what_is_named_and_nothing_else(model, tokenizer, train: 
 
 
 def test_the_picture_changes_the_answer(model, tokenizer) -> None:
-    ids, attention, _ = encode_conversations(tokenizer, [Conversation([("What is it?", "A")])], 4, 200)
-    first, second = (
-        model(input_ids=ids, attention_mask=attention, pixel_values=torch.randn(1, 3, 32, 32)).logits for _ in range(2)
-    )
+    ids, _ = encode_conversations(tokenizer, [Conversation([("What is it?", "A")])], 4, 200)
+    first, second = (model(input_ids=ids, pixel_values=torch.randn(1, 3, 32, 32)).logits for _ in range(2))
     assert not torch.allclose(first[0, -1], second[0, -1], atol=1e-4)
 
 
@@ -160,7 +169,7 @@ def test_any_answer_can_be_written_and_read_again(tokenizer, text: str) -> None:
 
 def test_a_given_answer_is_not_learned_and_another_picture_is_shown(tokenizer) -> None:
     translation = Conversation([("What?", "A fox."), ("Was?", "Ein Fuchs.")], given_turns=1)
-    ids, _, labels = encode_conversations(tokenizer, [translation], 4, 200)
+    ids, labels = encode_conversations(tokenizer, [translation], 4, 200)
     assert tokenizer.decode(labels[0][labels[0] != IGNORED].tolist()) == " Ein Fuchs." + END
     assert "A fox." in tokenizer.decode(ids[0].tolist())
     plain = Conversation([("What?", "A fox.")])

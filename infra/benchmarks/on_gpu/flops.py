@@ -1,0 +1,105 @@
+"""FLOPs that a training step needs, by formula, and how many a card can do: their ratio is the MFU. Source: PaLM, appendix B.
+
+A matrix of P weights costs 2 P a token in the forward pass, and in the backward pass as much for the gradient of its weights and
+as much for that of its input. Attention of T tokens costs 4 T² width a layer in the forward pass, causal or not, and twice that
+in the backward pass. Norms, activations, softmax, embeddings, what a kernel recomputes and the optimizer count nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer_bridge.models.contrastive import ContrastiveConfig
+from trainer_bridge.models.internvit import InternViTConfig
+from trainer_bridge.models.qllama import GenerativeConfig
+
+# Dense bf16 FLOP/s with float32 accumulation, by what torch calls the card. Source: NVIDIA's data sheets.
+PEAKS = {
+    "NVIDIA H100 80GB HBM3": 989e12,
+    "NVIDIA H200": 989e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+}
+FORWARD, TRAINED, FROZEN = 1, 3, 2  # passes: no gradient at all; weights trained; weights frozen, but a gradient passes through
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """Sizes of a tower; `gated`: its MLP has three matrices, as LLaMA's."""
+
+    width: int
+    depth: int
+    mlp: int
+    gated: bool
+
+    def weights(self, tokens: int) -> float:
+        """FLOPs of the forward pass in the weights of all layers, for a row of `tokens`."""
+        return self.depth * 2.0 * tokens * (4 * self.width**2 + (3 if self.gated else 2) * self.width * self.mlp)
+
+    def attention(self, tokens: int) -> float:
+        """FLOPs of the forward pass in the attention of all layers, for a row of `tokens`."""
+        return self.depth * 4.0 * tokens**2 * self.width
+
+    def forward(self, tokens: int) -> float:
+        """FLOPs of the forward pass for a row of `tokens`."""
+        return self.weights(tokens) + self.attention(tokens)
+
+
+def image_tokens(config: InternViTConfig) -> int:
+    """The class token and the patches."""
+    return 1 + (config.image_size // config.patch) ** 2
+
+
+def patches(config: InternViTConfig) -> float:
+    """FLOPs of the patch embedding's forward pass for one picture."""
+    return (image_tokens(config) - 1) * 2.0 * 3 * config.patch**2 * config.width
+
+
+def blocks(config: InternViTConfig) -> float:
+    """FLOPs of InternViT's blocks in the forward pass for one picture."""
+    return Transformer(config.width, config.depth, config.mlp, gated=False).forward(image_tokens(config))
+
+
+def pooling(width: int, tokens: int, out: int) -> float:
+    """FLOPs of an attention pooling's forward pass: one query, keys and values of all tokens."""
+    return 2.0 * width**2 + 4.0 * tokens * width**2 + 4.0 * tokens * width + 2.0 * width * out
+
+
+def text(config: ContrastiveConfig, tokens: int) -> float:
+    """FLOPs of the text feature's forward pass."""
+    tower = Transformer(config.text.width, config.text.depth, config.text.mlp, gated=True)
+    return tower.forward(tokens) + 2.0 * config.text.width * config.embedding
+
+
+def contrastive_step(config: ContrastiveConfig, tokens: int) -> float:
+    """FLOPs of one pair in stage 1, all of it trained; captions of `tokens`."""
+    image = blocks(config.image) + pooling(config.image.width, image_tokens(config.image), config.embedding)
+    return FROZEN * patches(config.image) + TRAINED * (image + text(config, tokens))  # pixels need no gradient
+
+
+def generative_step(stage1: ContrastiveConfig, config: GenerativeConfig, tokens: int) -> float:
+    """FLOPs of one pair in stage 2: features without a gradient, then three passes of queries and captions through the LLaMA."""
+    width, image_width = stage1.text.width, stage1.image.width
+    picture = patches(stage1.image) + blocks(stage1.image)
+    features = picture + pooling(image_width, image_tokens(stage1.image), stage1.embedding) + text(stage1, tokens)
+    tower = Transformer(width, stage1.text.depth, stage1.text.mlp, gated=True)
+    decoded = FROZEN * tower.weights(config.queries + tokens) + TRAINED * tower.attention(config.queries + tokens)
+    crossed = len(range(0, stage1.text.depth, config.cross_every))
+    queries = 2 * 2.0 * config.queries * width**2
+    keys = 2 * 2.0 * image_tokens(stage1.image) * image_width * width
+    scores = 4.0 * config.queries * image_tokens(stage1.image) * width
+    heads = pooling(width, config.queries, stage1.embedding) + 2 * 2.0 * config.queries * width
+    frozen_heads = 2.0 * tokens * stage1.text.vocabulary * width + 2.0 * width * stage1.embedding
+    cross_attention = TRAINED * crossed * (queries + keys + scores)
+    return FORWARD * features + 3 * (decoded + cross_attention) + TRAINED * heads + FROZEN * frozen_heads
+
+
+def chat_step(image: InternViTConfig, language: Transformer, vocabulary: int, tokens: int, learned: float) -> float:
+    """FLOPs of one conversation of `tokens` in stage 3 with projector and language model trained; `learned` tokens are labelled.
+
+    The pixel unshuffle makes one token of four patches.
+    """
+    visual = (image_tokens(image) - 1) // 4
+    projector = 2.0 * visual * (4 * image.width * language.width + language.width**2)
+    logits = 2.0 * learned * vocabulary * language.width
+    picture = patches(image) + blocks(image)
+    return FORWARD * picture + TRAINED * (projector + language.forward(tokens) + logits)

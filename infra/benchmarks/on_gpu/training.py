@@ -1,0 +1,115 @@
+"""Training steps: samples/s, MFU and memory of the trainer's own, and of a bare loop around the same model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from infra.benchmarks.on_gpu import flops
+from infra.benchmarks.on_gpu.bench import Bench, Figures
+from trainer_bridge import deepspeed_engine
+from trainer_bridge.data.loader import Batch, Loader
+from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
+from trainer_bridge.models.losses import IGNORED, clip_loss
+from trainer_bridge.train import train_step
+
+
+class StageRun:
+    """A stage as `train` runs it, with DeepSpeed, and a batch of the shards in memory."""
+
+    def __init__(self, bench: Bench, name: str, pieces: int, *, compiled: bool, zero: int = 1) -> None:
+        self.bench, self.name = bench, name
+        experiment, self.stage = bench.stage(name, pieces, compiled=compiled, zero=zero)
+        self.inputs: tuple[Any, ...] = ()
+        self.stage.model.register_forward_pre_hook(self._remember)
+        self.engine = deepspeed_engine.initialise(self.stage.model, self.stage.parameters(), experiment, 1)
+        self.batch = repeated(self.loader(bench.workload.micro_batch).load(0), pieces)
+
+    def _remember(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.inputs = inputs
+
+    def loader(self, batch: int) -> Loader:
+        """A loader of the shards."""
+        return Loader(self.bench.dataset, "train", batch, self.stage.transform, 0)
+
+    def step(self, batch: Batch) -> None:
+        """An optimizer step."""
+        train_step(self.stage, self.engine, batch, self.bench.workload.micro_batch, self.bench.device)
+
+    def flops(self) -> float:
+        """FLOPs of a sample, with the numbers of tokens of the last forward pass."""
+        workload = self.bench.workload
+        if self.name == "contrastive":
+            return flops.contrastive_step(workload.stage1, self.inputs[1].shape[1])
+        if self.name == "generative":
+            return flops.generative_step(workload.stage1, workload.queries, self.inputs[1].ids.shape[1])
+        ids, labels, _ = self.inputs
+        learned = int((labels[:, 1:] != IGNORED).sum()) / len(ids)
+        config = self.stage.model.chat.config.text_config
+        tower = flops.Transformer(config.hidden_size, config.num_hidden_layers, config.intermediate_size, gated=True)
+        return flops.chat_step(workload.image, tower, config.vocab_size, ids.shape[1], learned)
+
+
+def repeated(batch: Batch, times: int) -> Batch:
+    """The samples of a batch, several times over."""
+    lists = {name: getattr(batch, name) * times for name in ("captions", "json", "sample_ids", "positions")}
+    return replace(batch, pixels=batch.pixels.repeat(times, 1, 1, 1), **lists)
+
+
+def measure_stage(bench: Bench, name: str, pieces: int, figures: Figures, *, compiled: bool, zero: int = 1) -> None:
+    """Steps of a stage on a batch in memory."""
+    with bench.measured_memory(figures):
+        run = StageRun(bench, name, pieces, compiled=compiled, zero=zero)
+        figures |= bench.speed(lambda: run.step(run.batch), len(run.batch.captions), run.flops)
+        run.engine.destroy()
+
+
+def measure_loader(bench: Bench, figures: Figures, *, compiled: bool) -> None:
+    """Steps of stage 1 fed by the loader from shards on disk: the share of time that they wait for data."""
+    workload = bench.workload
+    run = StageRun(bench, "contrastive", workload.pieces, compiled=compiled)
+    samples, waited = len(run.batch.captions), 0.0
+    loader = run.loader(samples)
+    batches = loader.batches(0, workload.timed + 1)
+    bench.median_seconds(lambda: run.step(next(batches)), 0, 1)  # nothing was read ahead of the first
+    started = time.perf_counter()
+    for _ in range(workload.timed):
+        before = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - before
+        bench.median_seconds(partial(run.step, batch), 0, 1)
+    seconds = time.perf_counter() - started
+    figures |= {"samples_per_s": round(samples * workload.timed / seconds, 2), "data_wait": round(waited / seconds, 4)}
+    figures["loader_alone_samples_per_s"] = round(samples / bench.median_seconds(lambda: loader.load(0), 0, 1), 1)
+    run.engine.destroy()
+
+
+def measure_bare(bench: Bench, pieces: int, figures: Figures, *, compiled: bool) -> None:
+    """Forward, backward, clipping and fused AdamW of stage 1's model on tensors in memory: no DeepSpeed, no tokenizer."""
+    workload, device, rows = bench.workload, bench.device, bench.workload.micro_batch
+    with bench.measured_memory(figures):
+        _, stage = bench.stage("contrastive", pieces, compiled=False)
+        model, side = stage.model, workload.image.image_size
+        embed_in_bf16(model)
+        if compiled:
+            compile_blocks(model)
+        optimizer = torch.optim.AdamW(stage.parameters(), fused=True)
+        pixels = torch.randn(rows, 3, side, side, device=device)
+        ids = torch.randint(2, workload.text.vocabulary, (rows, workload.text.length), device=device)
+        lengths = torch.full((rows,), workload.text.length, device=device)
+
+        def step() -> None:
+            for _ in range(pieces):
+                with torch.autocast(device.type, torch.bfloat16):
+                    image, text, scale = model(pixels, ids, lengths)
+                (clip_loss(image, text, scale) / pieces).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+        figures |= bench.speed(step, rows * pieces, lambda: flops.contrastive_step(workload.stage1, workload.text.length))

@@ -1,0 +1,22 @@
+"""The trainer's process group in the process of a test."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import distributed as dist
+
+from trainer_bridge import deepspeed_engine
+
+
+@pytest.fixture(scope="module")
+def one_process() -> Iterator[torch.device]:
+    """The device of the only rank; afterwards environment and threads are as before."""
+    environment, threads = dict(os.environ), torch.get_num_threads()
+    device = deepspeed_engine.start()
+    yield device
+    dist.destroy_process_group()
+    os.environ.clear()
+    os.environ.update(environment)
+    torch.set_num_threads(threads)

@@ -255,6 +255,7 @@ def tar_of(data: bytes) -> bytes:
         (lzma.compress(b"url,caption", format=lzma.FORMAT_ALONE), "compressed by lzma"),
         (zlib.compress(b"url,caption"), "compressed by zlib"),
     ],
+    ids=["zip", "excel", "tar", "tar.gz", "parquet.gz", "orc", "arrow", "lzma", "zlib"],
 )
 def test_an_archive_is_refused_by_name(tmp_path: Path, content: bytes, kind: str) -> None:
     (tmp_path / "file").write_bytes(content)

@@ -43,6 +43,13 @@ def start() -> torch.device:
     return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
 
 
+def stop() -> None:
+    """Leaves the process group, and all that DeepSpeed remembers of it: another may follow in this process."""
+    import deepspeed
+
+    deepspeed.comm.destroy_process_group()
+
+
 def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Experiment, world: int) -> Any:
     """The DeepSpeed engine around the model, with AdamW over the parameter groups."""
     import deepspeed

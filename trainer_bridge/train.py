@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (RequestError, ValueError) as error:
         _exit(error)
     finally:
-        dist.destroy_process_group()
+        deepspeed_engine.stop()
 
 
 def _parser(stages: Mapping[str, type[Stage]]) -> argparse.ArgumentParser:

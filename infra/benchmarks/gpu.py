@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed as dist
 
 from infra.benchmarks.on_gpu import inference, open_clip_loop, training
 from infra.benchmarks.on_gpu.bench import Bench, Figures
@@ -49,7 +48,7 @@ def measure(rows: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             figures = run_sections(FULL if device.type == "cuda" else TINY, rows, Path(folder), device)
     finally:
-        dist.destroy_process_group()
+        deepspeed_engine.stop()
     return {"device": device_name(device), "figures": figures, "ratios": ratios(figures)}
 
 

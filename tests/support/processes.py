@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import distributed as dist
 
 from trainer_bridge import deepspeed_engine
 
@@ -16,7 +15,7 @@ def one_process() -> Iterator[torch.device]:
     environment, threads = dict(os.environ), torch.get_num_threads()
     device = deepspeed_engine.start()
     yield device
-    dist.destroy_process_group()
+    deepspeed_engine.stop()
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(threads)

@@ -77,7 +77,7 @@ steps = 40
 [run]
 micro_batch = 2
 zero = 1
-precision = "fp32"
+precision = "bf16"
 save_every = 10
 """
 CHAT = """

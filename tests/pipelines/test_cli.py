@@ -65,7 +65,7 @@ def files(folder: Path) -> None:
         (["ingest", "laion2b-en", "F/csv.parquet"], "has no column TEXT, URL (it has link, title)"),
         (["ingest", "laion2b-en", "F/nothing.parquet"], "no such file"),
         (["ingest", "laion2ben", "F/good.parquet"], "did you mean 'laion2b-en'"),
-        (["ingest", "laion2b-en", "F/good.parquet", "--root", "F/blocked"], "is not writable"),
+        (["ingest", "laion2b-en", "F/good.parquet", "--root", "F/blocked"], "a file stands where a folder should be"),
         (["ingest", "laion2b-en", "F/good.parquet", "--set", "ingest.part_rows=0"], "ingest.part_rows"),
         (["ingest", "laion2b-en", "F/good.parquet", "--recipe", "F/none.toml"], "cannot be read"),
         (["ingest"], "nothing to ingest; give SOURCE and FILES"),

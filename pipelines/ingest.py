@@ -124,11 +124,12 @@ def _inspect(chosen: SourceSettings, settings: IngestSettings) -> Published:
 def _with_emptied(storage: Storage, published: Published) -> Published:
     """With the files that had rows when they were ingested and have none now; NoRows where no other file is left."""
     known = {identity_of(file.uri) for file in read_files(storage, published.source.name)}
-    emptied = [without_rows(uri) for uri in published.empty if identity_of(uri) in known]
+    empty = {uri: without_rows(uri) for uri in published.empty}
+    emptied = [file for uri, file in empty.items() if identity_of(uri) in known]
     if not published.files and not emptied:
         raise next(iter(published.empty.values()))
-    said = [Inspected(without_rows(uri), "no rows") for uri in published.empty]
-    notices = [*published.notices, *_notices(published.source.name, said)]
+    inspected = [Inspected(file, "no rows") for file in empty.values()]
+    notices = [*published.notices, *_notices(published.source.name, inspected)]
     return replace(published, files=[*published.files, *emptied], notices=notices)
 
 

@@ -137,10 +137,10 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values, largest, transparent = np.asarray(image), _largest(image), image.info.get("transparency")
     flat, eight_bits = values.ravel(), np.empty(values.size, np.uint8)
     for first in range(0, flat.size, AT_ONCE):
-        some = flat[first : first + AT_ONCE].astype(np.float64)
-        scaled = np.nan_to_num(some / largest, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255
+        block = flat[first : first + AT_ONCE].astype(np.float64)
+        scaled = np.nan_to_num(block / largest, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255
         if isinstance(transparent, int):
-            scaled[some == transparent] = 255
+            scaled[block == transparent] = 255
         eight_bits[first : first + AT_ONCE] = scaled.round()
     return Image.fromarray(eight_bits.reshape(values.shape))
 

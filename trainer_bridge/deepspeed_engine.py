@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from trainer_bridge.data.loader import cores_of_rank
 from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
 from trainer_bridge.schedule import cosine
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
@@ -31,8 +32,7 @@ def start() -> torch.device:
     cuda = torch.cuda.is_available()
     if not cuda:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        # Ranks on one machine share its cores; with a thread per core each they would slow each other down.
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        torch.set_num_threads(cores_of_rank())  # with a thread per core each, ranks would slow each other down
     import deepspeed
 
     if not cuda:
@@ -122,5 +122,6 @@ def full_state(engine: Any) -> dict[str, Tensor]:
     with deepspeed.zero.GatheredParameters(list(engine.module.parameters()), enabled=engine.zero_optimization_stage() == 3):
         state = engine.module.state_dict() if dist.get_rank() == 0 else {}
         for tensor in state.values():
-            copies.setdefault(tensor.data_ptr(), tensor.detach().to("cpu", copy=True))
+            if tensor.data_ptr() not in copies:
+                copies[tensor.data_ptr()] = tensor.detach().to("cpu", copy=True)
         return {name: copies[tensor.data_ptr()] for name, tensor in state.items()}

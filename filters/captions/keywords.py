@@ -27,49 +27,8 @@ SEARCHED_TWICE = [rf"(?:^|\s){SEARCHED}\s(?:.*\s)?{SEARCHED}(?:\s|$)"]
 SPUN = [r"^(?:\p{Lu}?[\p{Ll}\pN']+\s+){4,}(?:for|of|in|with) \p{Lu}\p{Ll}+(?:\s+[\p{Ll}\pN]+){1,5}$"]
 
 LEAST_ITEMS, ITEM_WORDS, TITLE_WORDS, SHARED_WORDS, LOWER_SHARE = 5, 4, 6, 3, 0.6
-JOINING = frozenset(
-    [
-        "and",
-        "or",
-        "&",
-        "the",
-        "a",
-        "an",
-        "with",
-        "in",
-        "on",
-        "at",
-        "of",
-        "from",
-        "by",
-        "und",
-        "oder",
-        "mit",
-        "im",
-        "der",
-        "die",
-        "das",
-        "et",
-        "ou",
-        "avec",
-        "dans",
-        "le",
-        "la",
-        "y",
-        "con",
-        "en",
-        "el",
-        "e",
-        "com",
-        "em",
-        "de",
-        "di",
-        "и",
-        "с",
-        "в",
-        "на",
-    ]
-)
+JOINING_WORDS = "and or & the a an with in on at of from by und oder mit im der die das et ou avec dans le la y con en el e com em de di и с в на"
+JOINING = frozenset(JOINING_WORDS.split())
 
 
 def repeated_share(table: pa.Table) -> pa.Array:

@@ -157,9 +157,8 @@ def _write_shards(
     """(split → its shards, shard → the samples that it lost, shard → why it failed). Shards written before are kept."""
     out = claim.out
     work = partial(_write_shard, storage=storage, parts=parts, family=f"export_{name}", out=out)
-    content = content_digest(
-        _write_shard, packages=["sharding", "pipelines.exporting"]
-    )  # an edit of what writes shards writes them again
+    # An edit of what writes shards writes them again.
+    content = content_digest(_write_shard, packages=["sharding", "pipelines.exporting"])
     for item in items:
         item["fingerprint"] = fingerprint_of({"content": content} | {key: value for key, value in item.items() if key != "label"})
     receipts = map(_receipt_in, out.read_many([receipt_file(item["label"]) for item in items]))

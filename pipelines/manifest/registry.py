@@ -65,11 +65,8 @@ def register(storage: Storage, folder: str, records: Sequence[Record]) -> list[R
         identity = identity_of(record["uri"])
         while identity not in by_identity:
             numbered = {**record, "ordinal": ordinal}
-            winner = (
-                numbered
-                if storage.create(_path(folder, ordinal), json_bytes(numbered))
-                else read_record(storage, folder, ordinal)
-            )
+            is_first = storage.create(_path(folder, ordinal), json_bytes(numbered))
+            winner = numbered if is_first else read_record(storage, folder, ordinal)
             ordinal += 1
             if not winner.get("removed"):
                 by_identity[identity_of(winner["uri"])] = winner

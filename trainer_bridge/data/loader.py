@@ -27,6 +27,11 @@ READ_AHEAD = 4  # batches read and decoded before the trainer takes them
 Transform = Callable[[bytes, np.random.Generator], np.ndarray]
 
 
+def cores_of_rank() -> int:
+    """The cores that this rank may use: ranks on one machine share its cores."""
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 @dataclass
 class Batch:
     """A rank's slice of a global batch, B samples.
@@ -67,9 +72,7 @@ class Loader:
         self.order = Order(self.reader.sizes(), seed)
         self.batch, self.rank, self.world = batch, rank, world
         self.transform, self.seed = transform, seed
-        # Pillow and simplejpeg leave the interpreter free. Ranks on one machine share its cores.
-        cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        self.pool = ThreadPoolExecutor(max(1, cores), "decode")
+        self.pool = ThreadPoolExecutor(cores_of_rank(), "decode")  # Pillow and simplejpeg leave the interpreter free
 
     def positions(self, step: int) -> range:
         """The rank's positions in global batch `step`."""

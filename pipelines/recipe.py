@@ -36,6 +36,7 @@ from filters import stage1, stage2
 from filters.rules import Rule, RuleSetting, configure, required_columns
 from infra.compat.errors import RequestError
 from infra.compat.settings import Section, first_fault, read_toml
+from infra.recipes import FOLDER
 from pipelines.captioning import captioners
 from pipelines.captioning.settings import CaptionSettings
 from pipelines.corpus.settings import DedupSettings
@@ -49,6 +50,8 @@ from pipelines.scoring import scores
 from pipelines.scoring.settings import ScoreSettings
 from pipelines.sources import sources
 from pipelines.sources.settings import IngestSettings, SourceSettings
+
+SHIPPED = {file.stem: str(file) for file in FOLDER.glob("*.toml")}  # name → recipe to start from
 
 
 class Recipe(Section):
@@ -96,7 +99,12 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
 
 
 def load_recipe(path: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in the file at `path` with `section.key=value` overrides; RequestError says what is wrong where."""
+    """The recipe in the file at `path` with `section.key=value` overrides; RequestError says what is wrong where.
+
+    A `path` where no file is may be the name of one of `infra/recipes`.
+    """
+    if path and not Path(path).exists() and path in SHIPPED:
+        path = SHIPPED[path]
     where, folder = (f"recipe {path}", Path(path).resolve().parent) if path else ("the default recipe", None)
     recipe = _validated(read_toml(path, "recipe") if path else {}, where, folder)
     if not overrides:

@@ -1,0 +1,184 @@
+"""calibrate --stage 2 finds thresholds for a share of what stage 1 keeps: with them the job keeps exactly what it says."""
+
+import random
+import tomllib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from filters.calibration import is_scalable
+from filters.reference import TABLE_2
+from filters.rules import required_columns
+from pipelines import calibrate
+from pipelines.calibration import show
+from pipelines.calibration.fitting import fit
+from pipelines.calibration.samples import SampledManifest
+from pipelines.calibration.stages import STAGES
+from pipelines.manifest.ids import sample_ids
+from pipelines.manifest.join import read_columns
+from pipelines.manifest.parts import Part, SourceFile, register_files
+from pipelines.manifest.receipts import Receipt, write_receipt
+from pipelines.manifest.selection import JUDGED_BY_STAGE2, columns_of, mask_of
+from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import conform
+from pipelines.recipe import load_recipe
+from pipelines.stage2 import stage2_step
+
+ROWS = 2000
+ORDINALS = {"coyo": 4, "laion2b-en": 1, "wukong": 5}
+PARTS = {source: Part(source, 0, 0, ROWS) for source in ORDINALS}
+WORDS = "a the red old small boat house tree under beside river near with two children and dog stands sleeps IMG_0001".split()
+POLICY = ("--stage", "2", "--policy", "length.characters")  # a rule whose measure has hardly two captions of one value
+
+
+def captions(chance: random.Random) -> list[str]:
+    """Captions of two to ninety words, one in thirty of them a file's name."""
+    lengths = [chance.randint(2, 90) for _ in range(ROWS)]
+    return ["IMG_2041.jpg" if chance.random() < 0.03 else " ".join(chance.choices(WORDS[:-1], k=n)) for n in lengths]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    """Three sources of two thousand rows: stage 1 drops a fifth, some are copies, some are in an evaluation set."""
+    storage, chance = Storage(str(tmp_path / "root")), random.Random(3)
+    for source, part in PARTS.items():
+        register_files(storage, source, [SourceFile("f", 0, ROWS, 1, "x")])
+        ids = sample_ids(ORDINALS[source], 0, 0, ROWS)
+        texts = pa.array(captions(chance))
+        keep = [chance.random() < 0.8 for _ in ids]
+        tables = {
+            "samples": {
+                "source": [source] * ROWS,
+                "caption": texts,
+                "caption_chars": pc.utf8_length(texts),
+                "caption_words": [len(text.split()) for text in texts.to_pylist()],
+            },
+            "stage1": {"keep": keep, "reasons": [[] if kept else ["aesthetic"] for kept in keep]},
+            "dedup": {
+                "duplicate_of": pa.array([ids[0] if chance.random() < 0.1 else None for _ in ids], pa.uint64()),
+                "eval_match": pa.array(["coco" if chance.random() < 0.1 else None for _ in ids], pa.string()),
+            },
+        }
+        for family, columns in tables.items():
+            storage.write_parquet(part.path(family), conform(pa.table({"sample_id": ids, **columns}), family))
+            write_receipt(storage, part, Receipt(family, source, part.name, "f", "d", ROWS, ROWS))
+    return storage
+
+
+def run(storage: Storage, *more: str) -> dict:
+    return calibrate.main(["--root", storage.root, *more])["sources"]
+
+
+def share_left_by_the_job(storage: Storage, source: str, recipe: Path) -> float:
+    """What stage 2 leaves with a recipe, of the samples that stage 1 keeps and no evaluation set holds."""
+    part = PARTS[source]
+    keep = stage2_step(load_recipe(str(recipe))).work(storage, part, lambda rows: None).table["keep"]
+    known = read_columns(storage, part, columns_of(JUDGED_BY_STAGE2))
+    total = pc.sum(mask_of(known, ("stage1", "unseen"))).as_py()
+    return pc.sum(pc.and_(keep, mask_of(known, JUDGED_BY_STAGE2))).as_py() / total
+
+
+def test_the_recipe_it_writes_leaves_the_papers_shares_of_what_stage_1_keeps(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "now.toml").write_text("[stage2.length.characters]\nmax = 900\n[stage2.offensive.words]\nmax = 2\n")
+    results = run(storage, *POLICY, "--recipe", str(tmp_path / "now.toml"), "--out", str(tmp_path / "then.toml"))
+    paper = {"coyo": 0.374, "laion2b-en": 0.047}  # 200 M of 535 M, 91 M of 1.94 B
+    for source, share in paper.items():
+        assert results[source]["target"] == pytest.approx(share, abs=0.001)
+        assert results[source]["kept_then"] == pytest.approx(share, abs=0.01)
+        for recipe, key in (("now", "kept_now"), ("then", "kept_then")):
+            assert share_left_by_the_job(storage, source, tmp_path / f"{recipe}.toml") == results[source][key]
+    assert tomllib.loads((tmp_path / "then.toml").read_text())["stage2"] == {
+        "length": {
+            "characters": {
+                "max": 900,
+                "by_source": {source: {"max": results[source]["thresholds"]["length.characters"]} for source in paper},
+            }
+        },
+        "offensive": {"words": {"max": 2}},
+    }
+
+
+def test_a_source_that_the_paper_leaves_whole_is_left_unless_a_target_names_it(
+    storage: Storage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "then.toml"
+    assert run(storage, *POLICY, "--out", str(out))["wukong"]["target"] is None
+    assert "wukong: the paper leaves it whole; nothing is fitted" in capsys.readouterr().err
+    assert "wukong" not in out.read_text()
+    assert run(storage, *POLICY, "--target", "wukong=0.4")["wukong"]["kept_then"] == pytest.approx(0.4, abs=0.01)
+    assert all((row.stage2_of_stage1 is None) == (row.stage1 == row.stage2) for row in TABLE_2.values())
+
+
+def test_ten_captions_on_either_side_of_the_threshold_and_what_each_rule_alone_keeps(
+    storage: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(storage, *POLICY)["coyo"]
+    threshold, examples = result["thresholds"]["length.characters"], result["examples"]["length.characters"]
+    printed = capsys.readouterr().err
+    for side, beyond in (("dropped", True), ("kept", False)):
+        assert len({one["caption"] for one in examples[side]}) == 10
+        assert all((len(one["caption"]) == one["value"]) and (one["value"] > threshold) == beyond for one in examples[side])
+        assert all(one["caption"][:90] in printed for one in examples[side])
+    by_rule = {rule["rule"]: rule for rule in result["rules"]}
+    assert by_rule["length.characters"]["alone_then"] < by_rule["length.characters"]["alone_now"] == 1
+    assert by_rule["completeness.file_name"]["alone_now"] == by_rule["completeness.file_name"]["alone_then"] < 1
+    assert "completeness.file_name" in printed and "source_code.query" not in printed  # it drops nothing
+
+
+def test_any_rule_with_a_measure_can_be_fitted_and_all_together(storage: Storage) -> None:
+    settings = load_recipe(None, ["stage2.length.characters.max=300", "stage2.length.words.max=50"]).stage2_rules()
+    samples = SampledManifest(storage.root, STAGES[2]).read("coyo", required_columns(settings))
+    now = fit(samples, settings, "coyo", 0.4, "together")
+    assert now["kept_then"] == pytest.approx(0.4, abs=0.02) and set(now["thresholds"]) >= {"length.characters", "length.words"}
+    for setting in settings:
+        if is_scalable(setting):
+            result = fit(samples, settings, "coyo", now["kept_now"] - 0.05, setting.rule.name)
+            name = setting.rule.name
+            # Where few captions have a value, or most have one, the share cannot be met; never less is kept than is wanted.
+            assert "problem" in result or result["kept_then"] >= result["target"] - 1e-3, name
+            assert "problem" in result or set(result["thresholds"]) == {name}
+
+
+def test_a_rule_that_is_off_is_fitted_and_switched_on(storage: Storage, tmp_path: Path) -> None:
+    out = tmp_path / "then.toml"
+    off = ("--set", "stage2.length.characters.enabled=false", "--set", "stage2.length.words.enabled=false")
+    result = run(storage, *POLICY, *off, "--target", "coyo=0.5", "--out", str(out))["coyo"]
+    assert result["kept_then"] == pytest.approx(0.5, abs=0.01) == share_left_by_the_job(storage, "coyo", out)
+    assert tomllib.loads(out.read_text())["stage2"]["length"]["characters"]["by_source"]["coyo"]["enabled"] is True
+
+
+def test_what_stage_1_has_not_judged_counts_as_kept_and_is_said(storage: Storage, capsys: pytest.CaptureFixture[str]) -> None:
+    for family in ("stage1", "dedup"):
+        storage.remove([PARTS["coyo"].path(family)])
+    assert run(storage, *POLICY)["coyo"]["rows"] == ROWS
+    assert f"coyo: {ROWS:,} samples kept by stage 1" in (printed := capsys.readouterr().err)
+    assert f"; stage 1 has not judged {ROWS:,}" in printed
+
+
+def test_a_source_of_which_stage_1_keeps_nothing_is_a_problem_of_that_source_alone(storage: Storage) -> None:
+    part = PARTS["coyo"]
+    nothing = pa.table({"sample_id": sample_ids(4, 0, 0, ROWS), "keep": [False] * ROWS, "reasons": [["aesthetic"]] * ROWS})
+    storage.write_parquet(part.path("stage1"), conform(nothing, "stage1"))
+    results = run(storage, *POLICY)
+    assert results["coyo"]["problem"] == "no sample of it is left to be judged" and "kept_then" in results["laion2b-en"]
+
+
+def test_captions_cannot_steer_the_terminal() -> None:
+    hostile = {"value": 0.5, "caption": "red\x1b[2J\u202e fox\n" * 50}
+    rule = {"rule": "x", "now": 0.1, "alone_now": 1.0, "then": 0.5, "alone_then": 0.5}
+    result = {"kept_then": 0.5, "thresholds": {"x": 0.5}, "rules": [rule], "examples": {"x": {"dropped": [hostile]}}}
+    lines = list(show.fitted(result))
+    assert all(line.isprintable() and len(line) < 130 for line in lines) and "red\ufffd[2J\ufffd fox" in lines[-1]
+
+
+def test_another_recipe_is_compared_by_what_it_drops(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(
+        "[stage2]\nlength.characters.max = 200\nby_source.wukong.enabled = false\n[stage1.aesthetic]\nmin = 9\n"
+    )
+    changes = run(storage, "--stage", "2", "--compare", str(tmp_path / "other.toml"))
+    assert changes["coyo"]["kept_then"] == share_left_by_the_job(storage, "coyo", tmp_path / "other.toml")
+    assert changes["coyo"]["leave"] > 0 == changes["coyo"]["come_back"]
+    assert changes["wukong"]["leave"] == 0 < changes["wukong"]["come_back"]
+    assert changes["wukong"]["dropped_by"]["completeness.file_name"]["then"] == 0

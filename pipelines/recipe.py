@@ -11,8 +11,9 @@
     missing = "keep"
     by_source.laion2b-multi.min = 0.26
 
-    [stage2.repair]               # captions are repaired before they are judged
-    enabled = true
+    [stage2]
+    repair.enabled = true               # captions are repaired before they are judged
+    by_source.wukong.enabled = false    # of one rule: offensive.words.by_source.wukong.enabled = false
 
 The class of each section lies beside the step that reads it (`fetching/settings.py`, …); rules keep their own thresholds
 (`filters`). `--set section.key=value` overrides, and so do the options of a job.
@@ -101,9 +102,9 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
 def load_recipe(path: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in the file at `path` with `section.key=value` overrides; RequestError says what is wrong where.
 
-    A `path` where no file is may be the name of one of `infra/recipes`.
+    `path` may be the name of one of `infra/recipes`, where no file has that name.
     """
-    if path and not Path(path).exists() and path in SHIPPED:
+    if path and path in SHIPPED and not Path(path).exists():
         path = SHIPPED[path]
     where, folder = (f"recipe {path}", Path(path).resolve().parent) if path else ("the default recipe", None)
     recipe = _validated(read_toml(path, "recipe") if path else {}, where, folder)

@@ -2,6 +2,7 @@
 
 import random
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,8 +35,8 @@ POLICY = ("--stage", "2", "--policy", "length.characters")  # a rule whose measu
 
 
 def captions(chance: random.Random) -> list[str]:
-    """Captions of two to ninety words, one in thirty of them a file's name."""
-    lengths = [chance.randint(2, 90) for _ in range(ROWS)]
+    """Captions of two to forty words, one in thirty of them a file's name."""
+    lengths = [chance.randint(2, 40) for _ in range(ROWS)]
     return ["IMG_2041.jpg" if chance.random() < 0.03 else " ".join(chance.choices(WORDS[:-1], k=n)) for n in lengths]
 
 
@@ -128,7 +129,7 @@ def test_ten_captions_on_either_side_of_the_threshold_and_what_each_rule_alone_k
 
 
 def test_any_rule_with_a_measure_can_be_fitted_and_all_together(storage: Storage) -> None:
-    settings = load_recipe(None, ["stage2.length.characters.max=300", "stage2.length.words.max=50"]).stage2_rules()
+    settings = load_recipe(None, ["stage2.length.characters.max=130", "stage2.length.words.max=25"]).stage2_rules()
     samples = SampledManifest(storage.root, STAGES[2]).read("coyo", required_columns(settings))
     now = fit(samples, settings, "coyo", 0.4, "together")
     assert now["kept_then"] == pytest.approx(0.4, abs=0.02) and set(now["thresholds"]) >= {"length.characters", "length.words"}
@@ -165,6 +166,19 @@ def test_a_source_of_which_stage_1_keeps_nothing_is_a_problem_of_that_source_alo
     assert results["coyo"]["problem"] == "no sample of it is left to be judged" and "kept_then" in results["laion2b-en"]
 
 
+def test_a_large_source_is_fitted_on_a_share_of_its_samples(storage: Storage) -> None:
+    settings = load_recipe().stage2_rules()
+    whole, sampled = (
+        SampledManifest(storage.root, replace(STAGES[2], most=most)).read("coyo", required_columns(settings))
+        for most in (ROWS, 500)
+    )
+    assert whole.one_in == 1 and sampled.one_in == -(-whole.total // 500)
+    assert len(whole.table) < whole.total and sampled.total == round(whole.total / sampled.one_in) >= len(sampled.table) > 0
+    thresholds = [fit(samples, settings, "coyo", 0.4, "length.characters")["thresholds"] for samples in (whole, sampled)]
+    alone = [pc.mean(pc.greater(whole.table["caption_chars"], of["length.characters"])).as_py() for of in thresholds]
+    assert alone[1] == pytest.approx(alone[0], abs=0.1)
+
+
 def test_captions_cannot_steer_the_terminal() -> None:
     hostile = {"value": 0.5, "caption": "red\x1b[2J\u202e fox\n" * 50}
     rule = {"rule": "x", "now": 0.1, "alone_now": 1.0, "then": 0.5, "alone_then": 0.5}
@@ -175,7 +189,7 @@ def test_captions_cannot_steer_the_terminal() -> None:
 
 def test_another_recipe_is_compared_by_what_it_drops(storage: Storage, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text(
-        "[stage2]\nlength.characters.max = 200\nby_source.wukong.enabled = false\n[stage1.aesthetic]\nmin = 9\n"
+        "[stage2]\nlength.characters.max = 120\nby_source.wukong.enabled = false\n[stage1.aesthetic]\nmin = 9\n"
     )
     changes = run(storage, "--stage", "2", "--compare", str(tmp_path / "other.toml"))
     assert changes["coyo"]["kept_then"] == share_left_by_the_job(storage, "coyo", tmp_path / "other.toml")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from filters.calibration import (
     Fit,
@@ -23,6 +25,7 @@ from pipelines.calibration.samples import Samples
 from pipelines.calibration.stages import TOGETHER
 
 EXAMPLES = 10  # captions on either side of a threshold
+SEARCHED = 1000  # samples on either side, as captions may be equal
 
 
 def fit(samples: Samples, settings: Sequence[RuleSetting], source: str, target: float, policy: str) -> dict[str, Any]:
@@ -55,14 +58,18 @@ def _fitted(now: Verdicts, settings: Sequence[RuleSetting], target: float, polic
 
 def _rule(name: str, now: Verdicts, then: Verdicts) -> dict[str, Any]:
     """One rule: its threshold, where it has one, and the share that it alone keeps, now and then."""
-    values = [
-        threshold_of(verdicts.settings[name], verdicts.source)
-        if name in verdicts.settings and is_scalable(verdicts.settings[name])
-        else None
-        for verdicts in (now, then)
-    ]
-    alone = [1 - verdicts.loss(name) for verdicts in (now, then)]
-    return {"rule": name, "now": values[0], "alone_now": alone[0], "then": values[1], "alone_then": alone[1]}
+    return {
+        "rule": name,
+        "now": _threshold(now, name),
+        "alone_now": 1 - now.loss(name),
+        "then": _threshold(then, name),
+        "alone_then": 1 - then.loss(name),
+    }
+
+
+def _threshold(verdicts: Verdicts, name: str) -> float | None:
+    setting = verdicts.settings.get(name)
+    return threshold_of(setting, verdicts.source) if setting and is_scalable(setting) else None
 
 
 def _examples(verdicts: Verdicts, name: str) -> dict[str, list[dict[str, Any]]]:
@@ -71,11 +78,11 @@ def _examples(verdicts: Verdicts, name: str) -> dict[str, list[dict[str, Any]]]:
     return {side: _captions(verdicts, values, rows) for side, rows in (("dropped", dropped), ("kept", kept))}
 
 
-def _captions(verdicts: Verdicts, values: np.ndarray, rows: Iterable[int]) -> list[dict[str, Any]]:
+def _captions(verdicts: Verdicts, values: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:
     """The first different captions of rows, with their measure."""
+    nearest = rows[:SEARCHED]
+    texts = verdicts.table["caption"].take(pa.array(nearest)).to_pylist()
     captions: dict[str, float] = {}
-    for row in rows:
-        captions.setdefault(verdicts.table["caption"][int(row)].as_py(), float(values[row]))
-        if len(captions) == EXAMPLES:
-            break
-    return [{"value": value, "caption": caption} for caption, value in captions.items()]
+    for caption, value in zip(texts, values[nearest].tolist(), strict=True):
+        captions.setdefault(caption, value)
+    return [{"value": value, "caption": caption} for caption, value in islice(captions.items(), EXAMPLES)]

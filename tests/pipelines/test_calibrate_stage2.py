@@ -17,6 +17,7 @@ from pipelines.calibration import show
 from pipelines.calibration.fitting import fit
 from pipelines.calibration.samples import SampledManifest
 from pipelines.calibration.stages import STAGES
+from pipelines.calibration.targets import targets_of
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.join import read_columns
 from pipelines.manifest.parts import Part, SourceFile, register_files
@@ -28,21 +29,21 @@ from pipelines.recipe import load_recipe
 from pipelines.stage2 import stage2_step
 
 ROWS = 2000
-ORDINALS = {"coyo": 4, "laion2b-en": 1, "wukong": 5}
+ORDINALS = {"coyo": 4, "wukong": 5}
 PARTS = {source: Part(source, 0, 0, ROWS) for source in ORDINALS}
-WORDS = "a the red old small boat house tree under beside river near with two children and dog stands sleeps IMG_0001".split()
+WORDS = "a the red old small boat house tree under beside river near with two children and dog stands sleeps".split()
 POLICY = ("--stage", "2", "--policy", "length.characters")  # a rule whose measure has hardly two captions of one value
 
 
 def captions(chance: random.Random) -> list[str]:
     """Captions of two to forty words, one in thirty of them a file's name."""
     lengths = [chance.randint(2, 40) for _ in range(ROWS)]
-    return ["IMG_2041.jpg" if chance.random() < 0.03 else " ".join(chance.choices(WORDS[:-1], k=n)) for n in lengths]
+    return ["IMG_2041.jpg" if chance.random() < 0.03 else " ".join(chance.choices(WORDS, k=n)) for n in lengths]
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    """Three sources of two thousand rows: stage 1 drops a fifth, some are copies, some are in an evaluation set."""
+    """Two sources of two thousand rows: stage 1 drops a fifth, some are copies, some are in an evaluation set."""
     storage, chance = Storage(str(tmp_path / "root")), random.Random(3)
     for source, part in PARTS.items():
         register_files(storage, source, [SourceFile("f", 0, ROWS, 1, "x")])
@@ -84,21 +85,27 @@ def share_left_by_the_job(storage: Storage, source: str, recipe: Path) -> float:
 def test_the_recipe_it_writes_leaves_the_papers_shares_of_what_stage_1_keeps(storage: Storage, tmp_path: Path) -> None:
     (tmp_path / "now.toml").write_text("[stage2.length.characters]\nmax = 900\n[stage2.offensive.words]\nmax = 2\n")
     results = run(storage, *POLICY, "--recipe", str(tmp_path / "now.toml"), "--out", str(tmp_path / "then.toml"))
-    paper = {"coyo": 0.374, "laion2b-en": 0.047}  # 200 M of 535 M, 91 M of 1.94 B
-    for source, share in paper.items():
-        assert results[source]["target"] == pytest.approx(share, abs=0.001)
-        assert results[source]["kept_then"] == pytest.approx(share, abs=0.01)
-        for recipe, key in (("now", "kept_now"), ("then", "kept_then")):
-            assert share_left_by_the_job(storage, source, tmp_path / f"{recipe}.toml") == results[source][key]
+    coyo = results["coyo"]
+    assert coyo["target"] == pytest.approx(200 / 535, abs=0.001) and coyo["kept_then"] == pytest.approx(coyo["target"], abs=0.01)
+    for recipe, key in (("now", "kept_now"), ("then", "kept_then")):
+        assert share_left_by_the_job(storage, "coyo", tmp_path / f"{recipe}.toml") == coyo[key]
     assert tomllib.loads((tmp_path / "then.toml").read_text())["stage2"] == {
-        "length": {
-            "characters": {
-                "max": 900,
-                "by_source": {source: {"max": results[source]["thresholds"]["length.characters"]} for source in paper},
-            }
-        },
+        "length": {"characters": {"max": 900, "by_source": {"coyo": {"max": coyo["thresholds"]["length.characters"]}}}},
         "offensive": {"words": {"max": 2}},
     }
+
+
+def test_targets_are_the_papers_second_column_over_its_first_unless_given() -> None:
+    totals = dict.fromkeys(
+        ["laion2b-en", "laion2b-multi", "coyo", "wukong", "laion-coco", "cc3m", "cc12m", "sbu", "datacomp"], 10
+    )
+    targets = targets_of(["datacomp=0.3"], totals, STAGES[2])
+    assert targets.pop("datacomp") == 0.3
+    in_millions = {"laion2b-en": 91 / 1940, "laion2b-multi": 100 / 1870, "coyo": 200 / 535}
+    assert {name: share for name, share in targets.items() if share} == pytest.approx(in_millions, abs=0.001)
+    assert {name for name, share in targets.items() if share is None} == {"wukong", "laion-coco", "cc3m", "cc12m", "sbu"}
+    assert targets_of([], totals, STAGES[1])["sbu"] == 1.0 and "datacomp" not in targets_of([], totals, STAGES[1])
+    assert set(targets_of(["0.5"], totals, STAGES[2]).values()) == {0.5}
 
 
 def test_a_source_that_the_paper_leaves_whole_is_left_unless_a_target_names_it(
@@ -158,12 +165,12 @@ def test_what_stage_1_has_not_judged_counts_as_kept_and_is_said(storage: Storage
     assert f"; stage 1 has not judged {ROWS:,}" in printed
 
 
-def test_a_source_of_which_stage_1_keeps_nothing_is_a_problem_of_that_source_alone(storage: Storage) -> None:
+def test_a_source_of_which_stage_1_keeps_nothing_is_a_problem_of_that_source(storage: Storage) -> None:
     part = PARTS["coyo"]
     nothing = pa.table({"sample_id": sample_ids(4, 0, 0, ROWS), "keep": [False] * ROWS, "reasons": [["aesthetic"]] * ROWS})
     storage.write_parquet(part.path("stage1"), conform(nothing, "stage1"))
     results = run(storage, *POLICY)
-    assert results["coyo"]["problem"] == "no sample of it is left to be judged" and "kept_then" in results["laion2b-en"]
+    assert results["coyo"]["problem"] == "no sample of it is left to be judged"
 
 
 def test_a_large_source_is_fitted_on_a_share_of_its_samples(storage: Storage) -> None:

@@ -24,11 +24,11 @@ from pipelines.calibration import show
 from pipelines.calibration.comparing import compare
 from pipelines.calibration.fitting import fit
 from pipelines.calibration.recipe_file import write_recipe
-from pipelines.calibration.samples import SampledManifest
+from pipelines.calibration.samples import SampledManifest, as_judged
 from pipelines.calibration.stages import STAGES, TOGETHER
 from pipelines.calibration.targets import targets_of
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import load_recipe, recipe_of
+from pipelines.recipe import Recipe, load_recipe, recipe_of
 from pipelines.runtime import command_line
 
 
@@ -48,11 +48,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     command_line.require_parts(Storage(options.root))
     manifest = SampledManifest(options.root, stage)
     if options.compare:
-        others = stage.rules(load_recipe(options.compare))
-        return {"sources": {source: _compare(manifest, source, settings, others) for source in manifest.totals}, "failed": {}}
+        other = load_recipe(options.compare)
+        return {"sources": {source: _compare(manifest, source, recipe, other) for source in manifest.totals}, "failed": {}}
     policy = _policy(options.policy or stage.policy, settings)
     targets = targets_of(options.target, manifest.totals, stage)
-    fits = {source: _fit(manifest, source, settings, target, policy) for source, target in targets.items()}
+    fits = {source: _fit(manifest, source, recipe, target, policy) for source, target in targets.items()}
     if options.out:
         thresholds = {source: result.get("thresholds", {}) for source, result in fits.items()}
         write_recipe(options.out, recipe, stage.name, settings, thresholds)
@@ -72,26 +72,25 @@ def _columns(settings: Sequence[RuleSetting], policy: str) -> tuple[str, ...]:
     return (*required_columns(settings), *fitted)
 
 
-def _fit(
-    manifest: SampledManifest, source: str, settings: Sequence[RuleSetting], target: float | None, policy: str
-) -> dict[str, Any]:
-    rows = manifest.totals[source]
+def _fit(manifest: SampledManifest, source: str, recipe: Recipe, target: float | None, policy: str) -> dict[str, Any]:
+    stage, rows, settings = manifest.stage, manifest.totals[source], manifest.stage.rules(recipe)
     if target is None:
         _print([f"\n{source}: the paper leaves it whole; nothing is fitted without --target {source}=SHARE"])
         return {"rows": rows, "target": None}
-    samples = manifest.read(source, _columns(settings, policy))
+    samples = as_judged(manifest.read(source, _columns(settings, policy)), stage, recipe)
     result = {"rows": rows, "one_in": samples.one_in} | fit(samples, settings, source, target, policy)
-    head = f"\n{source}: {rows:,} {manifest.stage.unit}, {result['kept_now']:.1%} kept now, {target:.1%} wanted"
+    head = f"\n{source}: {rows:,} {stage.unit}, {result['kept_now']:.1%} kept now, {target:.1%} wanted"
     unjudged = f"; stage 1 has not judged {manifest.unjudged[source]:,}" if manifest.unjudged[source] else ""
     _print([head + show.drawn(samples.one_in) + unjudged, *show.fitted(result)])
     return result
 
 
-def _compare(
-    manifest: SampledManifest, source: str, settings: Sequence[RuleSetting], others: Sequence[RuleSetting]
-) -> dict[str, Any]:
+def _compare(manifest: SampledManifest, source: str, recipe: Recipe, other: Recipe) -> dict[str, Any]:
+    stage = manifest.stage
+    settings, others = stage.rules(recipe), stage.rules(other)
     samples = manifest.read(source, required_columns([*settings, *others]))
-    change = compare(samples, settings, others, source)
+    now, then = as_judged(samples, stage, recipe), as_judged(samples, stage, other)
+    change = compare(now, settings, then, others, source)
     head = f"\n{source}: {change['kept_now']:.2%} kept now, {change['kept_then']:.2%} then"
     _print([head + show.drawn(samples.one_in), *show.changed(change)])
     return {"rows": manifest.totals[source], "one_in": samples.one_in, **change}

@@ -11,10 +11,15 @@ import pyarrow.compute as pc
 from filters.rules import RuleSetting, evaluate
 from pipelines.calibration.samples import Samples
 
+Rules = Sequence[RuleSetting]
 
-def compare(samples: Samples, settings: Sequence[RuleSetting], others: Sequence[RuleSetting], source: str) -> dict[str, Any]:
-    """What changes from the current rules to others; counts stand for all samples of the source."""
-    (keep, reasons), (keep_then, reasons_then) = (evaluate(samples.table, rules, source) for rules in (settings, others))
+
+def compare(samples: Samples, settings: Rules, then: Samples, others: Rules, source: str) -> dict[str, Any]:
+    """What changes from the current rules to others; `then` are the same samples as the others judge them.
+
+    Counts stand for all samples of the source.
+    """
+    (keep, reasons), (keep_then, reasons_then) = evaluate(samples.table, settings, source), evaluate(then.table, others, source)
     counted = pa.table({"now": keep, "then": keep_then}).group_by(["now", "then"]).aggregate([([], "count_all")]).to_pylist()
     moved = {(row["now"], row["then"]): row["count_all"] * samples.one_in for row in counted}
     names = dict.fromkeys(setting.rule.name for setting in (*settings, *others))

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters import stage2
+from filters.text.repair import repair
 from pipelines.calibration.stages import Stage
 from pipelines.manifest import connect
+from pipelines.recipe import Recipe
 
 
 class Samples(NamedTuple):
@@ -38,22 +40,28 @@ class SampledManifest:
     def read(self, source: str, columns: Iterable[str]) -> Samples:
         """The samples of a source, with these columns of the manifest; those that stage 2 judges with `caption` too."""
         one_in = max(1, -(-self.totals[source] // self.stage.most))
-        judges_captions = self.stage.name == "stage2"
-        columns = dict.fromkeys(["sample_id", *(["caption"] if judges_captions else []), *columns])
+        shown = ["caption"] if self.stage.judges_captions else []
         query = f"""
-            select {", ".join(f'"{column}"' for column in columns)} from manifest
+            select {", ".join(f'"{column}"' for column in dict.fromkeys(["sample_id", *shown, *columns]))} from manifest
             where source = $source and hash(sample_id) % $one_in = 0 and {self.stage.judged}
         """
         table = self.connection.sql(query, params={"source": source, "one_in": one_in}).to_arrow_table()
-        if judges_captions:
-            table = _with_computed(table)
         return Samples(table, max(len(table), round(self.totals[source] / one_in), 1), one_in)
 
 
-def _with_computed(table: pa.Table) -> pa.Table:
-    """table[N] with what captions alone give computed anew: what stage 2 wrote may be of other settings, or not be there yet."""
-    computed = stage2.columns_of(table["caption"])
+def as_judged(samples: Samples, stage: Stage, recipe: Recipe) -> Samples:
+    """The samples with the columns as a stage's rules read them: captions repaired, and what they alone give computed anew.
+
+    What stage 2 wrote may be of other settings, or not be there yet.
+    """
+    table = samples.table
+    if not stage.judges_captions or not len(table):
+        return samples
+    captions = table.select(["caption"])
+    if recipe.stage2_repairs():
+        captions = stage2.with_repaired(captions, repair(captions["caption"]))
+    computed = stage2.columns_of(captions["caption"])
     for place, name in enumerate(table.column_names):
         if name in computed.column_names:
             table = table.set_column(place, name, pc.coalesce(computed[name], table[name]))
-    return table
+    return samples._replace(table=table)

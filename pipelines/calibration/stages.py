@@ -44,6 +44,11 @@ class Stage:
     judged: str
     most: int
 
+    @property
+    def judges_captions(self) -> bool:
+        """Whether its rules read captions, repaired first."""
+        return self.name == "stage2"
+
 
 STAGES = {
     1: Stage("stage1", Recipe.stage1_rules, TOGETHER, lambda row: row.stage1, "rows", ROWS_READ, "true", 5_000_000),

@@ -2,6 +2,7 @@
 
 import random
 import tomllib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import pytest
 
 from filters.calibration import is_scalable
 from filters.reference import TABLE_2
-from filters.rules import required_columns
+from filters.rules import RuleSetting, required_columns
 from pipelines import calibrate
 from pipelines.calibration import show
 from pipelines.calibration.fitting import fit
-from pipelines.calibration.samples import SampledManifest
+from pipelines.calibration.samples import SampledManifest, Samples, as_judged
 from pipelines.calibration.stages import STAGES
 from pipelines.calibration.targets import targets_of
 from pipelines.manifest.ids import sample_ids
@@ -27,23 +28,26 @@ from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from pipelines.recipe import load_recipe
 from pipelines.stage2 import stage2_step
+from tests.support.captions import labelled_captions
 
-ROWS = 2000
+ROWS = 1000
 ORDINALS = {"coyo": 4, "wukong": 5}
 PARTS = {source: Part(source, 0, 0, ROWS) for source in ORDINALS}
-WORDS = "a the red old small boat house tree under beside river near with two children and dog stands sleeps".split()
-POLICY = ("--stage", "2", "--policy", "length.characters")  # a rule whose measure has hardly two captions of one value
+WHOLE = [row.caption for row in labelled_captions() if row.concern in ("good", "weak")]
+POLICY = ("--stage", "2", "--policy", "length.characters")
 
 
 def captions(chance: random.Random) -> list[str]:
-    """Captions of two to forty words, one in thirty of them a file's name."""
-    lengths = [chance.randint(2, 40) for _ in range(ROWS)]
-    return ["IMG_2041.jpg" if chance.random() < 0.03 else " ".join(chance.choices(WORDS, k=n)) for n in lengths]
+    """Whole captions of all languages, some with an ending that is repaired, and names of files."""
+    return [
+        chance.choices([text, f"{text} &amp; more | Stock Photo", "IMG_2041.jpg"], [80, 17, 3])[0]
+        for text in chance.choices(WHOLE, k=ROWS)
+    ]
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    """Two sources of two thousand rows: stage 1 drops a fifth, some are copies, some are in an evaluation set."""
+    """Two sources of a thousand rows: stage 1 drops a fifth, some are copies, some are in an evaluation set."""
     storage, chance = Storage(str(tmp_path / "root")), random.Random(3)
     for source, part in PARTS.items():
         register_files(storage, source, [SourceFile("f", 0, ROWS, 1, "x")])
@@ -73,6 +77,11 @@ def run(storage: Storage, *more: str) -> dict:
     return calibrate.main(["--root", storage.root, *more])["sources"]
 
 
+def judged_samples(storage: Storage, settings: Sequence[RuleSetting], most: int = ROWS) -> Samples:
+    stage = replace(STAGES[2], most=most)
+    return as_judged(SampledManifest(storage.root, stage).read("coyo", required_columns(settings)), stage, load_recipe())
+
+
 def share_left_by_the_job(storage: Storage, source: str, recipe: Path) -> float:
     """What stage 2 leaves with a recipe, of the samples that stage 1 keeps and no evaluation set holds."""
     part = PARTS[source]
@@ -86,7 +95,7 @@ def test_the_recipe_it_writes_leaves_the_papers_shares_of_what_stage_1_keeps(sto
     (tmp_path / "now.toml").write_text("[stage2.length.characters]\nmax = 900\n[stage2.offensive.words]\nmax = 2\n")
     results = run(storage, *POLICY, "--recipe", str(tmp_path / "now.toml"), "--out", str(tmp_path / "then.toml"))
     coyo = results["coyo"]
-    assert coyo["target"] == pytest.approx(200 / 535, abs=0.001) and coyo["kept_then"] == pytest.approx(coyo["target"], abs=0.01)
+    assert coyo["target"] == pytest.approx(200 / 535, abs=0.001) and coyo["kept_then"] == pytest.approx(coyo["target"], abs=0.02)
     for recipe, key in (("now", "kept_now"), ("then", "kept_then")):
         assert share_left_by_the_job(storage, "coyo", tmp_path / f"{recipe}.toml") == coyo[key]
     assert tomllib.loads((tmp_path / "then.toml").read_text())["stage2"] == {
@@ -115,7 +124,7 @@ def test_a_source_that_the_paper_leaves_whole_is_left_unless_a_target_names_it(
     assert run(storage, *POLICY, "--out", str(out))["wukong"]["target"] is None
     assert "wukong: the paper leaves it whole; nothing is fitted" in capsys.readouterr().err
     assert "wukong" not in out.read_text()
-    assert run(storage, *POLICY, "--target", "wukong=0.4")["wukong"]["kept_then"] == pytest.approx(0.4, abs=0.01)
+    assert run(storage, *POLICY, "--target", "wukong=0.4")["wukong"]["kept_then"] == pytest.approx(0.4, abs=0.02)
     assert all((row.stage2_of_stage1 is None) == (row.stage1 == row.stage2) for row in TABLE_2.values())
 
 
@@ -136,8 +145,8 @@ def test_ten_captions_on_either_side_of_the_threshold_and_what_each_rule_alone_k
 
 
 def test_any_rule_with_a_measure_can_be_fitted_and_all_together(storage: Storage) -> None:
-    settings = load_recipe(None, ["stage2.length.characters.max=130", "stage2.length.words.max=25"]).stage2_rules()
-    samples = SampledManifest(storage.root, STAGES[2]).read("coyo", required_columns(settings))
+    settings = load_recipe(None, ["stage2.length.characters.max=60", "stage2.length.words.max=12"]).stage2_rules()
+    samples = judged_samples(storage, settings)
     now = fit(samples, settings, "coyo", 0.4, "together")
     assert now["kept_then"] == pytest.approx(0.4, abs=0.02) and set(now["thresholds"]) >= {"length.characters", "length.words"}
     for setting in settings:
@@ -153,7 +162,7 @@ def test_a_rule_that_is_off_is_fitted_and_switched_on(storage: Storage, tmp_path
     out = tmp_path / "then.toml"
     off = ("--set", "stage2.length.characters.enabled=false", "--set", "stage2.length.words.enabled=false")
     result = run(storage, *POLICY, *off, "--target", "coyo=0.5", "--out", str(out))["coyo"]
-    assert result["kept_then"] == pytest.approx(0.5, abs=0.01) == share_left_by_the_job(storage, "coyo", out)
+    assert result["kept_then"] == pytest.approx(0.5, abs=0.02) == share_left_by_the_job(storage, "coyo", out)
     assert tomllib.loads(out.read_text())["stage2"]["length"]["characters"]["by_source"]["coyo"]["enabled"] is True
 
 
@@ -165,21 +174,20 @@ def test_what_stage_1_has_not_judged_counts_as_kept_and_is_said(storage: Storage
     assert f"; stage 1 has not judged {ROWS:,}" in printed
 
 
-def test_a_source_of_which_stage_1_keeps_nothing_is_a_problem_of_that_source(storage: Storage) -> None:
+def test_a_source_of_which_stage_1_keeps_nothing_is_a_problem_of_that_source(storage: Storage, tmp_path: Path) -> None:
     part = PARTS["coyo"]
     nothing = pa.table({"sample_id": sample_ids(4, 0, 0, ROWS), "keep": [False] * ROWS, "reasons": [["aesthetic"]] * ROWS})
     storage.write_parquet(part.path("stage1"), conform(nothing, "stage1"))
     results = run(storage, *POLICY)
     assert results["coyo"]["problem"] == "no sample of it is left to be judged"
+    (tmp_path / "same.toml").write_text("")
+    assert run(storage, "--stage", "2", "--compare", str(tmp_path / "same.toml"))["coyo"]["kept_now"] == 0
 
 
 def test_a_large_source_is_fitted_on_a_share_of_its_samples(storage: Storage) -> None:
     settings = load_recipe().stage2_rules()
-    whole, sampled = (
-        SampledManifest(storage.root, replace(STAGES[2], most=most)).read("coyo", required_columns(settings))
-        for most in (ROWS, 500)
-    )
-    assert whole.one_in == 1 and sampled.one_in == -(-whole.total // 500)
+    whole, sampled = (judged_samples(storage, settings, most) for most in (ROWS, 400))
+    assert whole.one_in == 1 and sampled.one_in == -(-whole.total // 400)
     assert len(whole.table) < whole.total and sampled.total == round(whole.total / sampled.one_in) >= len(sampled.table) > 0
     thresholds = [fit(samples, settings, "coyo", 0.4, "length.characters")["thresholds"] for samples in (whole, sampled)]
     alone = [pc.mean(pc.greater(whole.table["caption_chars"], of["length.characters"])).as_py() for of in thresholds]
@@ -196,7 +204,8 @@ def test_captions_cannot_steer_the_terminal() -> None:
 
 def test_another_recipe_is_compared_by_what_it_drops(storage: Storage, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text(
-        "[stage2]\nlength.characters.max = 120\nby_source.wukong.enabled = false\n[stage1.aesthetic]\nmin = 9\n"
+        "[stage2]\nrepair.enabled = false\nlength.characters.max = 40\n"
+        "by_source.wukong.enabled = false\n[stage1.aesthetic]\nmin = 9\n"
     )
     changes = run(storage, "--stage", "2", "--compare", str(tmp_path / "other.toml"))
     assert changes["coyo"]["kept_then"] == share_left_by_the_job(storage, "coyo", tmp_path / "other.toml")

@@ -81,7 +81,7 @@ def test_what_another_recipe_would_change_is_what_it_changes(manifest: Storage, 
         (["--policy", "download"], "'download' is no rule with one threshold"),
         (["--stage", "2", "--policy", "placeholder.camera_name"], "is no rule with one threshold"),
         (["--stage", "2", "--policy", "length.character"], "did you mean 'length.characters'"),
-        (["--stage", "2", "--target", "=0.4"], "is no share between 0 and 1"),
+        (["--target", "=0.4"], "is no share between 0 and 1"),
     ],
 )
 def test_wrong_requests_are_one_line(manifest: Storage, more: list[str], said: str) -> None:

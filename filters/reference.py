@@ -13,6 +13,11 @@ class Retention(NamedTuple):
     stage1: float
     stage2: float
 
+    @property
+    def stage2_of_stage1(self) -> float | None:
+        """The share that stage 2 leaves of what stage 1 keeps; None where it leaves all."""
+        return self.stage2 / self.stage1 if self.stage2 < self.stage1 else None
+
 
 TABLE_2 = {
     "LAION-en": Retention("English", "2.3 B", 0.843, 0.040),

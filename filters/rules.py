@@ -21,6 +21,7 @@ from infra.compat.errors import nearest
 
 Thresholds = Mapping[str, float]
 Measure = Callable[[pa.Table], pa.Array]
+BY_SOURCE = "by_source."
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Rule:
     dropped     an example row that fails
     thresholds  numbers a recipe may set
     missing     what a NULL verdict means unless the recipe says otherwise: "keep" or "drop"
-    measure     of a rule with one threshold: table[N] -> the number[N] that is compared with it; calibration sorts by it
+    measure     of a rule with one threshold, `min` or `max`: table[N] -> the number[N] that is compared with it, NULL where
+                nothing is compared; calibration sorts by it
     """
 
     name: str
@@ -57,24 +59,39 @@ class Rule:
 
 @dataclass(frozen=True)
 class RuleSetting:
-    """A rule as a recipe sets it. `by_source` holds thresholds that differ for one source."""
+    """A rule as a recipe sets it.
+
+    by_source  thresholds that differ for one source
+    enabled    whether it judges the samples of sources that `switches` does not name
+    switches   source -> whether it judges the samples of that source
+    """
 
     rule: Rule
     thresholds: Thresholds
     by_source: Mapping[str, Thresholds]
     missing: str
     enabled: bool
+    switches: Mapping[str, bool] = field(default_factory=dict)
 
     def for_source(self, source: str) -> Thresholds:
         """The thresholds for samples of `source`."""
         return {**self.thresholds, **self.by_source.get(source, {})}
+
+    def is_enabled(self, source: str) -> bool:
+        """Whether the rule judges samples of `source`."""
+        return self.switches.get(source, self.enabled)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the rule judges samples of any source."""
+        return self.enabled or any(self.switches.values())
 
     def describe(self) -> dict[str, Any]:
         """All that its verdicts depend on, as plain JSON values: part of a step's fingerprint.
 
         `content` changes with the rule's functions, patterns, word lists and data files, and with `evaluate`.
         """
-        if not self.enabled:
+        if not self.is_used:
             return {"enabled": False}
         rule = self.rule
         packages = {"filters", package_of(rule.drops), package_of(rule.measure)}
@@ -83,20 +100,38 @@ class RuleSetting:
             "thresholds": dict(self.thresholds),
             "by_source": {name: dict(values) for name, values in self.by_source.items()},
             "missing": self.missing,
+            "enabled": self.enabled,
+            "switches": dict(self.switches),
         }
 
 
 def configure(rules: Sequence[Rule], section: Mapping[str, Any]) -> list[RuleSetting]:
     """The rules as a recipe's section sets them; ValueError names a rule or setting that does not exist, or a name used twice.
 
-    The section maps a rule's name (dots may nest) to `enabled`, `missing`, its thresholds, and `by_source.<source>.<threshold>`.
+    The section maps a rule's name (dots may nest) to `enabled`, `missing` and its thresholds; the rule's `by_source.<source>`
+    holds `enabled` and thresholds of one source. The section's own `by_source.<source>.enabled = false` switches all rules off
+    for a source, but those whose own `by_source` says otherwise.
     """
     names = Counter(rule.name for rule in rules)
     for name, count in names.items():
         if count > 1:
             raise ValueError(f"{count} rules are named {name!r}; rename all but one")
-    values = _by_rule(_flatten(section), names)
-    return [_configure_one(rule, values.get(rule.name, {})) for rule in rules]
+    flat = _flatten(section)
+    off = _switched_off({key: flat.pop(key) for key in list(flat) if key.startswith(BY_SOURCE)})
+    values = _by_rule(flat, names)
+    return [_configure_one(rule, values.get(rule.name, {}), off) for rule in rules]
+
+
+def _switched_off(values: Mapping[str, Any]) -> dict[str, bool]:
+    """Source → False for the sources that no rule judges, of a section's own settings `by_source.<source>.enabled`."""
+    switches = {}
+    for key, value in values.items():
+        source, _, name = key.removeprefix(BY_SOURCE).rpartition(".")
+        if not source or name != "enabled" or not isinstance(value, bool):
+            raise ValueError(f"{key} = {value!r} is no setting of all rules; write by_source.SOURCE.enabled = true or false")
+        if not value:
+            switches[source] = False
+    return switches
 
 
 def _flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -119,23 +154,25 @@ def _by_rule(flat: Mapping[str, Any], names: Collection[str]) -> dict[str, dict[
     return by_rule
 
 
-def _configure_one(rule: Rule, values: Mapping[str, Any]) -> RuleSetting:
+def _configure_one(rule: Rule, values: Mapping[str, Any], off: Mapping[str, bool]) -> RuleSetting:
     thresholds, by_source = dict(rule.thresholds), dict[str, dict[str, float]]()
-    missing, enabled = rule.missing, True
+    missing, enabled, switches = rule.missing, True, dict(off)
     for key, value in values.items():
-        source, _, name = key.removeprefix("by_source.").rpartition(".")
+        source, _, name = key.removeprefix(BY_SOURCE).rpartition(".") if key.startswith(BY_SOURCE) else ("", "", "")
         if key == "enabled" and isinstance(value, bool):
             enabled = value
         elif key == "missing" and value in ("keep", "drop"):
             missing = value
         elif key in thresholds:
             thresholds[key] = _number(rule, key, value)
-        elif key.startswith("by_source.") and source and name in rule.thresholds:
+        elif source and name in rule.thresholds:
             by_source.setdefault(source, {})[name] = _number(rule, key, value)
+        elif source and name == "enabled" and isinstance(value, bool):
+            switches[source] = value
         else:
             settings = [*rule.thresholds, "missing (keep or drop)", "enabled (true or false)"]
             raise ValueError(f"{rule.name}.{key} = {value!r} is no setting of that rule; it has {', '.join(settings)}")
-    return RuleSetting(rule, thresholds, by_source, missing, enabled)
+    return RuleSetting(rule, thresholds, by_source, missing, enabled, switches)
 
 
 def _number(rule: Rule, key: str, value: Any) -> float:
@@ -146,7 +183,7 @@ def _number(rule: Rule, key: str, value: Any) -> float:
 
 def required_columns(settings: Sequence[RuleSetting]) -> tuple[str, ...]:
     """The columns that the enabled rules read, each once, in the order of the rules."""
-    return tuple(dict.fromkeys(name for setting in settings if setting.enabled for name in setting.rule.columns))
+    return tuple(dict.fromkeys(name for setting in settings if setting.is_used for name in setting.rule.columns))
 
 
 def applicable(settings: Sequence[RuleSetting], columns: Collection[str]) -> list[RuleSetting]:
@@ -156,12 +193,18 @@ def applicable(settings: Sequence[RuleSetting], columns: Collection[str]) -> lis
 
 def evaluate(table: pa.Table, settings: Sequence[RuleSetting], source: str) -> tuple[pa.Array, pa.Array]:
     """`keep` bool[N] and `reasons` list<string>[N] of the rules over table[N], for samples of `source`."""
-    active = [setting for setting in settings if setting.enabled]
+    active = [setting for setting in settings if setting.is_enabled(source)]
     failed = np.zeros((len(active), len(table)), dtype=bool)
     for row, setting in enumerate(active):
-        verdict = setting.rule.drops(table, setting.for_source(source))
-        failed[row] = pc.fill_null(verdict, setting.missing == "drop").to_numpy(zero_copy_only=False)
+        failed[row] = failures(table, setting, source)
     return pa.array(~failed.any(axis=0)), _reasons(failed, [setting.rule.name for setting in active])
+
+
+def failures(table: pa.Table, setting: RuleSetting, source: str) -> np.ndarray:
+    """Whether a rule, switched on or not, drops each sample of table[N], for samples of `source`: bool[N]."""
+    verdict = setting.rule.drops(table, setting.for_source(source))
+    failed: np.ndarray = pc.fill_null(verdict, setting.missing == "drop").to_numpy(zero_copy_only=False)
+    return failed
 
 
 def _reasons(failed: np.ndarray, names: Sequence[str]) -> pa.Array:

@@ -1,6 +1,7 @@
 """What stands below and above the other rooms.
 
 compat/          the lowest layer: what every room may import
+recipes/         recipes to start from
 models/          two small models of our own, with their cards
 train_models.py  trains them again, from the pictures on
 benchmarks/      ours, the peer and the bare loop, in one run

@@ -31,6 +31,7 @@ scoring/           one file per score
 captioning/        one file per kind of captioner
 corpus/            what is asked of the whole corpus
 exporting/         kept samples → shards
+calibration/       retention → thresholds
 reporting/         numbers, figures, the page
 demo_corpus/       the demo's small web
 

@@ -1,197 +1,103 @@
-"""calibrate: the thresholds of stage 1 that would give a retention, from the manifest alone; nothing is run again.
+"""calibrate: the thresholds of a stage that would give a retention, from the manifest alone; nothing is run again.
 
     pairmill calibrate                                   each source's retention as in InternVL's Table 2, all factors together
     pairmill calibrate --target 0.9 --policy aesthetic   one factor, the others as they are
+    pairmill calibrate --stage 2                         what the paper's stage 2 leaves of what stage 1 keeps, by quality.low
+    pairmill calibrate --stage 2 --target coyo=0.4       shares of stage 2 are of what stage 1 keeps
     pairmill calibrate --compare other.toml              what another recipe would change against the current one
 
-InternVL publishes what stage 1 keeps and no threshold, so the retention is the only handle. Sources of more than five million
-samples are read through a sample of them, drawn by a hash of their ids; the counts say so.
+InternVL publishes what each stage keeps and no threshold, so the retention is the only handle. Of sources of more than five
+million samples (half a million for stage 2) a sample is read, drawn by a hash of the ids; the counts say so.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from filters.calibration import Fit, fit_one, kept_share, own_loss, scalable, scale_together, with_thresholds
-from filters.reference import TABLE_2
-from filters.rules import RuleSetting, evaluate, required_columns
+from filters.calibration import is_scalable
+from filters.rules import RuleSetting, required_columns
 from infra.compat.errors import RequestError, nearest
-from pipelines.manifest import connect
+from pipelines.calibration import show
+from pipelines.calibration.comparing import compare
+from pipelines.calibration.fitting import fit
+from pipelines.calibration.recipe_file import write_recipe
+from pipelines.calibration.samples import SampledManifest, as_judged
+from pipelines.calibration.stages import STAGES, TOGETHER
+from pipelines.calibration.targets import targets_of
 from pipelines.manifest.storage import Storage
-from pipelines.recipe import load_recipe, recipe_of
+from pipelines.recipe import Recipe, load_recipe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.sources import sources
-
-MOST = 5_000_000
-TOGETHER = "together"
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Fits thresholds, or compares two recipes."""
     parser = command_line.parser("calibrate", __doc__ or "")
+    parser.add_argument("--stage", type=int, choices=tuple(STAGES), default=1, help="the filter whose thresholds to fit")
     what = "a share for all sources, or source=share (default: the paper's)"
     parser.add_argument("--target", action="append", default=[], metavar="SHARE", help=what)
-    parser.add_argument("--policy", default=TOGETHER, metavar="together|RULE", help="scale all factors, or fit one of them")
+    policies = "scale all rules, or fit one of them (default: together for stage 1, quality.low for stage 2)"
+    parser.add_argument("--policy", metavar="together|RULE", help=policies)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the current recipe with the fitted thresholds")
     parser.add_argument("--compare", metavar="FILE", help="another recipe: say what it would change, and fit nothing")
     options = parser.parse_args(argv)
-    settings = recipe_of(options).stage1_rules()
-    storage = Storage(options.root)
-    command_line.require_parts(storage)
-    manifest = SampledManifest(options.root)
+    stage, recipe = STAGES[options.stage], recipe_of(options)
+    settings = stage.rules(recipe)
+    command_line.require_parts(Storage(options.root))
+    manifest = SampledManifest(options.root, stage)
     if options.compare:
-        return _compare(manifest, settings, load_recipe(options.compare).stage1_rules())
-    names = [setting.rule.name for setting in scalable(settings)]
-    if options.policy not in (TOGETHER, *names):
-        raise RequestError(f"--policy {options.policy!r} is no factor; {nearest(options.policy, [TOGETHER, *names])}")
-    targets = _targets(options.target, manifest.totals)
-    fits = {source: _fit(manifest, source, settings, target, options.policy) for source, target in targets.items()}
+        other = load_recipe(options.compare)
+        return {"sources": {source: _compare(manifest, source, recipe, other) for source in manifest.totals}, "failed": {}}
+    policy = _policy(options.policy or stage.policy, settings)
+    targets = targets_of(options.target, manifest.totals, stage)
+    fits = {source: _fit(manifest, source, recipe, target, policy) for source, target in targets.items()}
     if options.out:
-        _write_recipe(options.out, options.recipe, settings, fits)
+        thresholds = {source: result.get("thresholds", {}) for source, result in fits.items()}
+        write_recipe(options.out, recipe, stage.name, settings, thresholds)
     return {"sources": fits, "recipe": str(options.out) if options.out else None, "failed": {}}
 
 
-class SampledManifest:
-    """What the manifest knows of each source: how many rows were read, and the columns that rules read."""
-
-    def __init__(self, root: str) -> None:
-        self.connection = connect(root)
-        self.totals: dict[str, int] = dict(
-            self.connection.sql(
-                """
-                select source, count(*) from (select source from samples union all select source from rejects)
-                group by 1 order by 1
-                """
-            ).fetchall()
-        )
-
-    def table(self, source: str, columns: Sequence[str]) -> tuple[pa.Table, int, int]:
-        """(samples of the source, or one in so many of them; the rows read that these stand for; one in how many)."""
-        one_in = -(-self.totals[source] // MOST)
-        query = f"""
-            select {", ".join(f'"{column}"' for column in dict.fromkeys(["sample_id", *columns]))} from manifest
-            where source = $source and hash(sample_id) % $one_in = 0
-        """
-        table = self.connection.sql(query, params={"source": source, "one_in": one_in}).to_arrow_table()
-        return table, max(1, round(self.totals[source] / one_in)), one_in
+def _policy(policy: str, settings: Sequence[RuleSetting]) -> str:
+    names = [TOGETHER, *(setting.rule.name for setting in settings if is_scalable(setting))]
+    if policy not in names:
+        raise RequestError(f"--policy {policy!r} is no rule with one threshold; {nearest(policy, names)}")
+    return policy
 
 
-def _targets(given: Sequence[str], totals: Mapping[str, int]) -> dict[str, float]:
-    """Source → wanted share; the paper's where none is given. RequestError for a share or source that cannot be."""
-    titles = {name: source.title for name, source in sources().items()}
-    targets = {name: TABLE_2[titles[name]].stage1 for name in totals if titles.get(name) in TABLE_2}
-    for text in given:
-        name, equals, share = text.rpartition("=")
-        try:
-            value = float(share)
-        except ValueError:
-            value = -1.0
-        if not 0 < value <= 1:
-            raise RequestError(f"--target {text!r} is no share between 0 and 1; write 0.84 or laion2b-en=0.84")
-        if equals and name not in totals:
-            raise RequestError(f"--target {text!r} names no ingested source; {nearest(name, totals)}")
-        targets |= {name: value} if equals else dict.fromkeys(totals, value)
-    if not targets:
-        raise RequestError("the paper has no retention for these sources; give one with --target")
-    return targets
+def _columns(settings: Sequence[RuleSetting], policy: str) -> tuple[str, ...]:
+    """What the enabled rules read, and the rule to be fitted, which may be off now."""
+    fitted = [column for setting in settings if setting.rule.name == policy for column in setting.rule.columns]
+    return (*required_columns(settings), *fitted)
 
 
-def _fit(manifest: SampledManifest, source: str, settings: Sequence[RuleSetting], target: float, policy: str) -> dict[str, Any]:
-    table, total, one_in = manifest.table(source, required_columns(settings))
-    now = kept_share(table, settings, source, total)
-    result: dict[str, Any] = {"rows": manifest.totals[source], "one_in": one_in, "target": target, "kept_now": now}
-    sys.stderr.write(f"\n{source}: {manifest.totals[source]:,} rows, {now:.1%} kept now, {target:.1%} wanted{_drawn(one_in)}\n")
-    try:
-        if policy == TOGETHER:
-            fit = scale_together(table, settings, source, target, total)
-        else:
-            fit = fit_one(table, settings, policy, source, target, total)
-    except ValueError as error:
-        sys.stderr.write(f"  {error}\n")
-        return result | {"problem": str(error)}
-    rows = [_row(table, setting, source, total, fit) for setting in scalable(settings)]
-    _show(rows, fit)
-    return result | {"kept_then": fit.kept, "thresholds": dict(fit.thresholds), "factors": rows}
+def _fit(manifest: SampledManifest, source: str, recipe: Recipe, target: float | None, policy: str) -> dict[str, Any]:
+    stage, rows, settings = manifest.stage, manifest.totals[source], manifest.stage.rules(recipe)
+    if target is None:
+        _print([f"\n{source}: the paper leaves it whole; nothing is fitted without --target {source}=SHARE"])
+        return {"rows": rows, "target": None}
+    samples = as_judged(manifest.read(source, _columns(settings, policy)), stage, recipe)
+    result = {"rows": rows, "one_in": samples.one_in} | fit(samples, settings, source, target, policy)
+    head = f"\n{source}: {rows:,} {stage.unit}, {result['kept_now']:.1%} kept now, {target:.1%} wanted"
+    unjudged = f"; stage 1 has not judged {manifest.unjudged[source]:,}" if manifest.unjudged[source] else ""
+    _print([head + show.drawn(samples.one_in) + unjudged, *show.fitted(result)])
+    return result
 
 
-def _drawn(one_in: int) -> str:
-    return f" (from one row in {one_in})" if one_in > 1 else ""
+def _compare(manifest: SampledManifest, source: str, recipe: Recipe, other: Recipe) -> dict[str, Any]:
+    stage = manifest.stage
+    settings, others = stage.rules(recipe), stage.rules(other)
+    samples = manifest.read(source, required_columns([*settings, *others]))
+    now, then = as_judged(samples, stage, recipe), as_judged(samples, stage, other)
+    change = compare(now, settings, then, others, source)
+    head = f"\n{source}: {change['kept_now']:.2%} kept now, {change['kept_then']:.2%} then"
+    _print([head + show.drawn(samples.one_in), *show.changed(change)])
+    return {"rows": manifest.totals[source], "one_in": samples.one_in, **change}
 
 
-def _row(table: pa.Table, setting: RuleSetting, source: str, total: int, fit: Fit) -> dict[str, Any]:
-    """One factor: its threshold and what it alone would keep, now and then."""
-    name, now = setting.rule.name, next(iter(setting.for_source(source).values()))
-    then = fit.thresholds.get(name, now)
-    alone = [1 - own_loss(table, one, source, total) for one in (setting, with_thresholds(setting, source, then))]
-    return {"factor": name, "now": now, "alone_now": alone[0], "then": then, "alone_then": alone[1]}
-
-
-def _show(rows: Sequence[Mapping[str, Any]], fit: Fit) -> None:
-    lines = [f"  {'factor':<26} {'now':>10} {'alone keeps':>12} {'then':>10} {'alone keeps':>12}"]
-    for row in rows:
-        values = f"{row['now']:>10.4g} {row['alone_now']:>12.2%} {row['then']:>10.4g} {row['alone_then']:>12.2%}"
-        lines.append(f"  {row['factor']:<26} {values}")
-    sys.stderr.write("\n".join([*lines, f"  all together keep {fit.kept:.2%} then", ""]))
-
-
-def _write_recipe(out: Path, current: str | None, settings: Sequence[RuleSetting], fits: Mapping[str, Any]) -> None:
-    """Writes the current recipe with the fitted thresholds of each source."""
-    import tomli_w
-
-    document = load_recipe(current).model_dump(exclude_unset=True)
-    for source, result in fits.items():
-        for name, value in result.get("thresholds", {}).items():
-            (threshold,) = next(setting for setting in settings if setting.rule.name == name).rule.thresholds
-            section = document.setdefault("stage1", {})
-            for step in (*name.split("."), "by_source", source):
-                section = section.setdefault(step, {})
-            section[threshold] = value
-    try:
-        out.write_text(tomli_w.dumps(document), encoding="utf-8")
-    except OSError as error:
-        raise RequestError(f"--out {out} cannot be written ({error.strerror}); name another file") from None
-    load_recipe(str(out))
-
-
-def _compare(manifest: SampledManifest, settings: Sequence[RuleSetting], others: Sequence[RuleSetting]) -> dict[str, Any]:
-    """What changes from the current rules to others: samples that stay, leave or come back, and reasons by rule."""
-    changes = {}
-    for source in manifest.totals:
-        table, total, one_in = manifest.table(source, required_columns([*settings, *others]))
-        (keep, reasons), (keep_then, reasons_then) = (evaluate(table, rules, source) for rules in (settings, others))
-        counted = pa.table({"now": keep, "then": keep_then}).group_by(["now", "then"]).aggregate([([], "count_all")]).to_pylist()
-        moved = {(row["now"], row["then"]): row["count_all"] * one_in for row in counted}
-        by_rule = {name: (_count(reasons, name) * one_in, _count(reasons_then, name) * one_in) for name in _names(settings)}
-        changes[source] = {
-            "rows": manifest.totals[source],
-            "one_in": one_in,
-            "kept_now": kept_share(table, settings, source, total),
-            "kept_then": kept_share(table, others, source, total),
-            "leave": moved.get((True, False), 0),
-            "come_back": moved.get((False, True), 0),
-            "dropped_by": {name: {"now": now, "then": then} for name, (now, then) in by_rule.items() if now != then},
-        }
-        one = changes[source]
-        lines = [f"\n{source}: {one['kept_now']:.2%} kept now, {one['kept_then']:.2%} then{_drawn(one_in)}"]
-        lines.append(f"  {one['leave']:,} leave, {one['come_back']:,} come back")
-        lines += [f"  {name}: drops {now:,} now, {then:,} then" for name, (now, then) in by_rule.items() if now != then]
-        sys.stderr.write("\n".join([*lines, ""]))
-    return {"sources": changes, "failed": {}}
-
-
-def _names(settings: Sequence[RuleSetting]) -> list[str]:
-    return [setting.rule.name for setting in settings]
-
-
-def _count(reasons: pa.Array, name: str) -> int:
-    import pyarrow.compute as pc
-
-    return pc.sum(pc.equal(reasons.flatten(), name)).as_py() or 0
+def _print(lines: Iterable[str]) -> None:
+    sys.stderr.write("\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@
     missing = "keep"
     by_source.laion2b-multi.min = 0.26
 
-    [stage2.repair]               # captions are repaired before they are judged
-    enabled = true
+    [stage2]
+    repair.enabled = true               # captions are repaired before they are judged
+    by_source.wukong.enabled = false    # of one rule: offensive.words.by_source.wukong.enabled = false
 
 The class of each section lies beside the step that reads it (`fetching/settings.py`, …); rules keep their own thresholds
 (`filters`). `--set section.key=value` overrides, and so do the options of a job.
@@ -36,6 +37,7 @@ from filters import stage1, stage2
 from filters.rules import Rule, RuleSetting, configure, required_columns
 from infra.compat.errors import RequestError
 from infra.compat.settings import Section, first_fault, read_toml
+from infra.recipes import FOLDER
 from pipelines.captioning import captioners
 from pipelines.captioning.settings import CaptionSettings
 from pipelines.corpus.settings import DedupSettings
@@ -49,6 +51,8 @@ from pipelines.scoring import scores
 from pipelines.scoring.settings import ScoreSettings
 from pipelines.sources import sources
 from pipelines.sources.settings import IngestSettings, SourceSettings
+
+SHIPPED = {file.stem: str(file) for file in FOLDER.glob("*.toml")}  # name → recipe to start from
 
 
 class Recipe(Section):
@@ -96,7 +100,12 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
 
 
 def load_recipe(path: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in the file at `path` with `section.key=value` overrides; RequestError says what is wrong where."""
+    """The recipe in the file at `path` with `section.key=value` overrides; RequestError says what is wrong where.
+
+    `path` may be the name of one of `infra/recipes`, where no file has that name.
+    """
+    if path and path in SHIPPED and not Path(path).exists():
+        path = SHIPPED[path]
     where, folder = (f"recipe {path}", Path(path).resolve().parent) if path else ("the default recipe", None)
     recipe = _validated(read_toml(path, "recipe") if path else {}, where, folder)
     if not overrides:

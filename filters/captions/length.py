@@ -5,17 +5,21 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rules import Rule, Thresholds, above, column
+from filters.rules import Rule, Thresholds, above, below, column
 from filters.text.patterns import match_within
 
 SYLLABLES = r"[\p{Han}\p{Hangul}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Ethiopic}]"
 
 
-def _short(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    short = pc.and_(pc.less(table["caption_words"], 2), pc.less(table["caption_chars"], thresholds["min"]))
+def _characters_of_one_word(table: pa.Table) -> pa.Array:
+    one_word = pc.fill_null(pc.less(table["caption_words"], 2), False).to_numpy()
     # Where a character is a syllable or a word, one or two can be a caption: 바다 is the sea, घर a house, 猫 a cat.
-    short = pc.fill_null(short, False).to_numpy()
-    return pa.array(short & ~match_within(table["caption"], [SYLLABLES], short))
+    judged = one_word & ~match_within(table["caption"], [SYLLABLES], one_word)
+    return pc.if_else(pa.array(judged), table["caption_chars"], pa.scalar(None, pa.int32()))
+
+
+def _short(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    return pc.fill_null(below(_characters_of_one_word)(table, thresholds), False)
 
 
 RULES = [
@@ -23,6 +27,7 @@ RULES = [
         name="length.short",
         columns=("caption", "caption_chars", "caption_words"),
         drops=_short,
+        measure=_characters_of_one_word,
         catches="one word of hardly a letter (least characters of a caption of one word)",
         origin="a choice; DataComp requires three words, which a Chinese caption of one word fails",
         kept={"caption": "바다", "caption_chars": 2, "caption_words": 1},
@@ -33,6 +38,7 @@ RULES = [
         name="length.words",
         columns=("caption_words",),
         drops=above(column("caption_words")),
+        measure=column("caption_words"),
         catches="articles and keyword dumps instead of a caption",
         origin="COYO: at most 256 words",
         kept={"caption_words": 12},
@@ -43,6 +49,7 @@ RULES = [
         name="length.characters",
         columns=("caption_chars",),
         drops=above(column("caption_chars")),
+        measure=column("caption_chars"),
         catches="whole pages, in whatever script",
         origin="COYO: at most 1000 characters",
         kept={"caption_chars": 300},

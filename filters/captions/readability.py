@@ -41,10 +41,19 @@ def digits(table: pa.Table) -> pa.Array:
     return pa.array(_digits(table["caption"]))
 
 
-def _mostly_digits(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+def _among_words(captions: pa.ChunkedArray, within: np.ndarray) -> pa.Array:
     # A number alone, or a hash, belongs to another concern.
-    many = above(digits)(table, thresholds)
-    return pa.array(match_within(table["caption"], [r"\pL.*\s|\s.*\pL"], many.to_numpy(zero_copy_only=False)))
+    return pa.array(match_within(captions, [r"\pL.*\s|\s.*\pL"], within))
+
+
+def _digits_among_words(table: pa.Table) -> pa.Array:
+    shares = _digits(table["caption"])
+    return pc.if_else(_among_words(table["caption"], shares > 0), pa.array(shares), pa.scalar(None, pa.float32()))
+
+
+def _mostly_digits(table: pa.Table, thresholds: Thresholds) -> pa.Array:
+    # As the measure compared with the threshold, but only the few captions above it are searched.
+    return _among_words(table["caption"], above(digits)(table, thresholds).to_numpy(zero_copy_only=False))
 
 
 _alternating = matches(
@@ -138,7 +147,7 @@ RULES = [
         name="readability.digits",
         columns=("caption",),
         drops=_mostly_digits,
-        measure=digits,
+        measure=_digits_among_words,
         catches="captions that are mostly digits (share of characters)",
         origin="a choice",
         kept={"caption": "Boeing 747-8, 12.04.2017"},

@@ -33,6 +33,11 @@ DISTINCT = (
 )  # no copy of another, no evaluation picture: captioned, or exported after stage 1
 FILTERED = (*DISTINCT, "stage2")  # exported after stage 2
 
+# What InternVL's Table 2 counts, also before anything is downloaded.
+AFTER_STAGE1 = ("stage1", "unseen")
+JUDGED_BY_STAGE2 = (*AFTER_STAGE1, "original")
+AFTER_STAGE2 = (*JUDGED_BY_STAGE2, "stage2")
+
 
 def columns_of(conditions: Sequence[str]) -> list[str]:
     """The columns of the manifest that the conditions read."""

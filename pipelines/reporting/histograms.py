@@ -104,7 +104,7 @@ def _by_measure(rules: Sequence[RuleSetting]) -> list[list[RuleSetting]]:
     groups: dict[str, list[RuleSetting]] = {}
     for setting in rules:
         rule = setting.rule
-        if setting.enabled and rule.measure is not None:
+        if setting.is_used and rule.measure is not None:
             measure = content_digest(rule.columns, rule.measure, packages={"filters", package_of(rule.measure)})
             groups.setdefault(measure, []).append(setting)
     return list(groups.values())

@@ -77,7 +77,7 @@ def funnel(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 def retention(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """InternVL's Table 2 for this manifest, the paper's shares beside ours; the last row is the total."""
-    stages = {"stage1": ("stage1", "unseen"), "stage2": ("stage1", "unseen", "original", "stage2")}
+    stages = {"stage1": selection.AFTER_STAGE1, "stage2": selection.AFTER_STAGE2}
     # A stage that has judged nothing of a source yet has no share.
     kept = ", ".join(
         f"case when count({stage}_keep) > 0 then count(*) filter ({selection.sql_of(conditions)}) end as {stage}"

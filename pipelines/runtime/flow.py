@@ -49,8 +49,8 @@ QUESTIONS = {
     "sql": Job("query the manifest with DuckDB", ""),
     "explain": Job("show everything known about one sample", 'pairmill sql "SELECT …" asks about many samples'),
     "calibrate": Job(
-        "find the stage-1 thresholds that give a retention, without running any job",
-        "pairmill stage1 with the recipe written by --out",
+        "find the thresholds of a stage that give a retention, without running any job",
+        "pairmill stage1, or stage2, with the recipe written by --out",
     ),
     "captions-check": Job("show which caption rules drop your captions", "pairmill stage2 applies these rules to a manifest"),
 }

@@ -37,7 +37,7 @@ def inputs_of(rules: Sequence[RuleSetting], stage: str) -> tuple[tuple[str, ...]
     columns = tuple(column for column in required if column not in computed)
     for column in columns:
         if {family for family, _ in places_of(column)} - set(MAY_READ[stage]):
-            (name, *_) = [setting.rule.name for setting in rules if setting.enabled and column in setting.rule.columns]
+            (name, *_) = [setting.rule.name for setting in rules if setting.is_used and column in setting.rule.columns]
             raise RequestError(
                 f"rule {name!r} of {stage} reads {column}, which is not known before {stage}; let it read columns of "
                 f"{', '.join(MAY_READ[stage])}, or disable it"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters import stage1
-from filters.rules import above, below, column, configure, evaluate
+from filters.rules import above, below, column, configure, evaluate, required_columns
 
 scores = st.one_of(st.none(), st.floats(0, 10, width=32))
 rows = st.fixed_dictionaries(
@@ -62,6 +62,38 @@ def test_a_threshold_by_source_holds_for_that_source_only() -> None:
     assert evaluate(table, rules, "laion2b-en")[0].to_pylist() == [False]
 
 
+RULES = [rule for rule in stage1.RULES if rule.name in ("clip_similarity", "watermark")]
+switch = st.sampled_from([None, True, False])
+
+
+@settings(deadline=None)
+@given(switch, switch, switch)
+def test_what_says_more_of_a_source_decides_whether_a_rule_judges_it(
+    everywhere: bool | None, of_rule: bool | None, of_section: bool | None
+) -> None:
+    section: dict = {"clip_similarity": {"by_source": {"coyo": {}}}, "by_source": {"coyo": {}}}
+    for place, value in (
+        (section["clip_similarity"], everywhere),
+        (section["clip_similarity"]["by_source"]["coyo"], of_rule),
+        (section["by_source"]["coyo"], of_section),
+    ):
+        place |= {} if value is None else {"enabled": value}
+    rules = configure(RULES, section)
+    low = pa.table({"clip_similarity": pa.array([0.1], pa.float32()), "watermark": pa.array([0.99], pa.float32())})
+    reasons = {source: set(evaluate(low, rules, source)[1][0].as_py()) for source in ("coyo", "laion2b-en")}
+    elsewhere = everywhere is not False
+    here = of_rule if of_rule is not None else (elsewhere and of_section is not False)
+    assert ("clip_similarity" in reasons["coyo"]) == here and ("clip_similarity" in reasons["laion2b-en"]) == elsewhere
+    assert ("watermark" in reasons["coyo"]) == (of_section is not False) and "watermark" in reasons["laion2b-en"]
+    assert ("clip_similarity" in required_columns(rules)) == (here or elsewhere)
+
+
+def test_a_switch_of_one_source_changes_what_verdicts_depend_on() -> None:
+    sections = ({}, {"by_source": {"coyo": {"enabled": False}}}, {"watermark": {"by_source": {"coyo": {"enabled": False}}}})
+    described = [[setting.describe() for setting in configure(RULES, section)] for section in sections]
+    assert described[0] != described[1] and described[0][0] == described[2][0] and described[1][1] == described[2][1]
+
+
 @pytest.mark.parametrize(
     "section, message",
     [
@@ -70,6 +102,14 @@ def test_a_threshold_by_source_holds_for_that_source_only() -> None:
         ({"clip_similarity": {"min": "high"}}, "must be a number"),
         ({"watermark": {"missing": "perhaps"}}, "is no setting of that rule"),
         ({"colour": {"min": 1}}, "known are: aesthetic, caption_length.long"),
+        ({"clip_similarity": {"by_source": {"coyo": {"enabled": 0}}}}, "is no setting of that rule"),
+        ({"clip_similarity": {"by_source": {"coyo": {"missing": "drop"}}}}, "is no setting of that rule"),
+        (
+            {"by_source": {"coyo": {"min": 0.3}}},
+            r"by_source\.coyo\.min = 0\.3 is no setting of all rules; write by_source\.SOURCE",
+        ),
+        ({"by_source": {"coyo": {"enabled": "no"}}}, r"by_source\.coyo\.enabled = 'no' is no setting of all rules"),
+        ({"by_source": {"enabled": False}}, "is no setting of all rules"),
     ],
 )
 def test_a_wrong_setting_is_named(section: dict, message: str) -> None:

@@ -1,10 +1,13 @@
 """Every rule keeps its own example, drops its counter-example, and reads exactly the columns that it names."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from filters import stage1, stage2
-from filters.rules import applicable, configure, evaluate, required_columns
+from filters.calibration import is_scalable, measures, with_threshold
+from filters.rules import applicable, configure, evaluate, failures, required_columns
+from tests.support.captions import labelled_captions
 
 STAGE1_TYPES = {"caption_chars": pa.int32(), "width": pa.int32(), "height": pa.int32(), "fetch_status": pa.string()}
 
@@ -46,6 +49,35 @@ def test_a_rule_reads_every_column_that_it_names_and_no_other(rule):
     for name in rule.columns:
         with pytest.raises(KeyError, match=name):
             evaluate(table.drop_columns(name), setting, "coyo")
+
+
+def samples_of(rules):
+    """The labelled captions, with random numbers and NULLs in the columns that captions alone do not give."""
+    captions = [row.caption for row in labelled_captions()] + ["x 12 345 678", "99 999 999 99 a", "猫", "ok", "So it ends …"]
+    columns = stage2.columns_of(pa.chunked_array([captions], pa.string()))
+    values = {name: column for name, column in zip(columns.column_names, columns.columns, strict=True) if not column.null_count}
+    chance = np.random.default_rng(0)
+    for name in required_columns(configure(rules, {})):
+        if name not in values:
+            values[name] = pa.array(chance.integers(1, 99, len(captions)), mask=chance.random(len(captions)) < 0.1)
+    return pa.table(values)
+
+
+@pytest.mark.parametrize("stage", [stage1, stage2], ids=["stage1", "stage2"])
+def test_a_rule_that_compares_a_number_has_one_threshold_and_a_measure_that_gives_its_verdicts(stage):
+    rules = [rule for rule in stage.RULES if rule.thresholds]
+    samples = samples_of(rules)
+    for setting in configure(rules, {}):
+        assert is_scalable(setting), setting.rule.name
+        (name,) = setting.thresholds
+        values = measures(samples, setting)
+        known = np.unique(values[~np.isnan(values)])
+        assert len(known) > 1, setting.rule.name
+        for threshold in (setting.thresholds[name], *known[:2].tolist(), *np.quantile(known, [0.3, 0.9]).tolist()):
+            rounded = np.float32(threshold) if setting.rule.measure(samples).type == pa.float32() else threshold
+            beyond = values < rounded if name == "min" else values > rounded
+            dropped = failures(samples, with_threshold(setting, "coyo", threshold), "coyo")
+            assert (dropped == beyond).all(), (setting.rule.name, threshold)
 
 
 def test_required_columns_are_those_of_the_enabled_rules_in_their_order():

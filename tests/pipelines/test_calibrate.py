@@ -1,4 +1,4 @@
-"""calibrate finds the thresholds that give a retention, and says what a recipe would change, without running a job."""
+"""calibrate finds the thresholds of stage 1 that give a retention, and says what a recipe would change, without running a job."""
 
 import json
 import subprocess
@@ -6,15 +6,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from filters import stage1
-from filters.calibration import fit_one, kept_share, own_loss, scalable, scale_together
-from filters.rules import configure
 from infra.compat.errors import RequestError
 from pipelines import calibrate
 from pipelines import stage1 as stage1_job
@@ -23,64 +17,7 @@ from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
-
-RULES = configure(stage1.RULES, {})
-
-
-def table(rows: int, seed: int, unknown: float = 0.1) -> pa.Table:
-    chance = np.random.default_rng(seed)
-
-    def some(values: np.ndarray) -> pa.Array:
-        return pa.array(values, mask=chance.random(rows) < unknown)
-
-    return pa.table(
-        {
-            "clip_similarity": some(chance.normal(0.3, 0.05, rows)),
-            "watermark": some(chance.beta(1, 2, rows)),
-            "unsafe": some(chance.beta(1, 6, rows)),
-            "aesthetic": some(chance.normal(5, 1.2, rows)),
-            "width": some(chance.integers(20, 2000, rows)),
-            "height": some(chance.integers(20, 2000, rows)),
-            "caption_chars": pa.array(chance.geometric(0.01, rows)),
-            "fetch_status": pa.array(np.where(chance.random(rows) < 0.05, "failed", "ok")),
-        }
-    )
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.integers(0, 10_000), st.floats(0.3, 0.9))
-def test_scaling_hits_the_target_and_keeps_the_proportions(seed: int, target: float) -> None:
-    known = table(3000, seed)
-    total = 3100  # a hundred rows were rejected
-    fit = scale_together(known, RULES, "coyo", target, total)
-    assert fit.kept == pytest.approx(target, abs=0.02)  # captions of a length go together
-    ratios = []
-    for setting in scalable(RULES):
-        now = own_loss(known, setting, "coyo", total)
-        # Of whole numbers (pixels, characters) only whole shares can be cut.
-        if now > 0.02 and pa.types.is_floating(setting.rule.measure(known).type):
-            then = configure(
-                stage1.RULES, {setting.rule.name: {next(iter(setting.thresholds)): fit.thresholds[setting.rule.name]}}
-            )
-            (changed,) = [one for one in then if one.rule.name == setting.rule.name]
-            ratios.append(own_loss(known, changed, "coyo", total) / now)
-    assert len(ratios) >= 2 and max(ratios) - min(ratios) < 0.25 * max(ratios) + 0.02
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.integers(0, 10_000), st.sampled_from([s.rule.name for s in scalable(RULES)]))
-def test_one_factor_hits_the_target_or_says_why_not(seed: int, name: str) -> None:
-    known = table(3000, seed)
-    target = kept_share(known, RULES, "coyo", 3000) - 0.05
-    assert fit_one(known, RULES, name, "coyo", target, 3000).kept == pytest.approx(target, abs=0.02)
-    with pytest.raises(ValueError, match=r"at most .* can stay"):
-        fit_one(known, RULES, name, "coyo", 0.99, 3000)
-
-
-def test_nothing_to_scale_is_said() -> None:
-    loose = configure(stage1.RULES, {setting.rule.name: {"enabled": False} for setting in scalable(RULES)})
-    with pytest.raises(ValueError, match="nothing to scale"):
-        scale_together(table(100, 0), loose, "coyo", 0.5, 100)
+from tests.support.scored import scored_samples
 
 
 @pytest.fixture
@@ -89,7 +26,7 @@ def manifest(root: str) -> Storage:
     storage = Storage(root)
     register_files(storage, "coyo", [SourceFile("f", 0, 2000, 1, "x")])
     part, ids = Part("coyo", 0, 0, 2000), sample_ids(4, 0, 0, 2000)
-    known = table(1990, 7)
+    known = scored_samples(1990, 7)
     samples = known.drop_columns(["fetch_status"]).append_column("sample_id", pa.array(ids[:1990]))
     families = {
         "samples": samples.append_column("source", pa.repeat("coyo", 1990)),
@@ -141,6 +78,10 @@ def test_what_another_recipe_would_change_is_what_it_changes(manifest: Storage, 
         (["--policy", "clip_similarty"], "did you mean 'clip_similarity'"),
         (["--compare", "nowhere.toml"], "cannot be read"),
         (["--out", "/nowhere/recipe.toml"], "cannot be written"),
+        (["--policy", "download"], "'download' is no rule with one threshold"),
+        (["--stage", "2", "--policy", "placeholder.camera_name"], "is no rule with one threshold"),
+        (["--stage", "2", "--policy", "length.character"], "did you mean 'length.characters'"),
+        (["--target", "=0.4"], "is no share between 0 and 1"),
     ],
 )
 def test_wrong_requests_are_one_line(manifest: Storage, more: list[str], said: str) -> None:

@@ -25,6 +25,14 @@ S3_PORT = free_port()
 os.environ |= environment(S3_PORT)
 fsspec.config.set_conf_env(fsspec.config.conf)
 
+LONGEST = ("tests/pipelines/test_demo", "tests/test_contributing")  # minutes each: none of them alone at the end
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 SHAPES = {
     "circle": {"de": "Kreis", "fr": "cercle", "es": "círculo", "zh_CN": "圆形", "ru": "круг"},
     "square": {"de": "Quadrat", "fr": "carré", "es": "cuadrado", "zh_CN": "正方形", "ru": "квадрат"},

@@ -15,7 +15,7 @@ from pipelines.demo_corpus.render import extension, render_all
 from pipelines.scoring.clip import load_onnx_clip
 from pipelines.scoring.unsafe import load_open_nsfw
 
-VERSION = 4  # raised when the same corpus would give another web
+VERSION = 5  # raised when the same corpus would give another web
 SEED = 0
 MARKER = "web.json"
 

@@ -49,6 +49,7 @@ EMOJI_LOCALES = [
     "ro",
     "bg",
 ]
+KEYWORDS_FOLLOW = ": "  # between an emoji's name and its keywords
 PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp")
 
 
@@ -151,4 +152,4 @@ def _annotations(folders: list[Path], locale: str) -> Iterator[tuple[str, str]]:
     for text, title in names.items():
         words = [word.strip() for word in keywords.get(text, "").split("|") if word.strip() not in ("", title, "↑↑↑")]
         if title and title != "↑↑↑":
-            yield text, f"{title}: {', '.join(words)}" if words else title
+            yield text, f"{title}{KEYWORDS_FOLLOW}{', '.join(words)}" if words else title

@@ -1,7 +1,8 @@
 """Which rows are published where, and which are planted defects. A function of the pictures and a seed, nothing else.
 
-Good rows are never altered: a defect is a row of its own, a changed copy of a good one. Rows of one picture lie in one file;
-copies lie in a source's last file, so that what they copy has the smaller sample_id.
+Good rows are never altered: a defect is a row of its own, a changed copy of a good one. The emoji's lists of keywords say little
+of a picture: they are a defect that comes with the corpus. Rows of one picture lie in one file; copies lie in a source's last
+file, so that what they copy has the smaller sample_id.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from filters.duplicates.hashes import caption_key
-from pipelines.demo_corpus.corpus import Picture
+from pipelines.demo_corpus.corpus import KEYWORDS_FOLLOW, Picture
 from pipelines.demo_corpus.junk import KINDS
 from pipelines.demo_corpus.render import rng
 
@@ -22,6 +23,7 @@ SITE = "pictures.test"
 FILES = {"laion2b-en": 2, "coyo": 2, "wukong": 2, "laion2b-multi": 6}
 EVAL_PICTURES = 60
 NOT_IN_COPIES = ("exact_copy", "near_copy", "eval_copy")
+KEYWORD_LIST = "keyword_list"
 
 # Of the good rows of a source, the share planted again as each defect: more in the small sources, so that all show something.
 RATES = {
@@ -49,7 +51,7 @@ class Row:
     """A row to publish.
 
     picture  the file below the pictures' folder that the link leads to, or would if it were sound
-    defect   "" for a good one
+    defect   "" for a good one; KEYWORD_LIST for an emoji's keywords, which are published as they are
     of       the row (url, caption) a copy repeats
     """
 
@@ -104,7 +106,8 @@ def good_rows(pictures: Sequence[Picture], rendered: Rendered) -> list[Row]:
                 seen.add(words)
                 source = source_of(locale, picture.key)
                 file = rng("file", picture.key).randrange(FILES[source])
-                rows.append(Row(source, file, url_of(source, path), path, sentence, locale, width, height))
+                defect = KEYWORD_LIST if picture.text and KEYWORDS_FOLLOW in sentence else ""
+                rows.append(Row(source, file, url_of(source, path), path, sentence, locale, width, height, defect))
     return rows
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 from filters.scores.onnx_clip import OnnxClip
 from filters.scores.similarity import similarity
 from filters.scores.unsafe import unsafe
-from pipelines.demo_corpus.plan import FILES, Row
+from pipelines.demo_corpus.plan import FILES, KEYWORD_LIST, Row
 from pipelines.manifest.ids import sample_ids
 from pipelines.sources import source_named
 
@@ -61,7 +61,7 @@ def publish(rows: Sequence[Row], folder: Path, clip: OnnxClip, open_nsfw: Any, s
         for sample_id, row in zip(sample_ids(source_named(source).ordinal, file, 0, len(group)).tolist(), group, strict=True):
             if row.defect:
                 truth.append((sample_id, row.defect, row.of))
-            else:
+            if row.defect in ("", KEYWORD_LIST):
                 ids[row.url, row.caption] = sample_id
     table = pa.table(
         {

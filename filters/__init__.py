@@ -18,6 +18,7 @@ stage2.py       the caption rules of the second filter, one concern a file under
 calibration.py  thresholds that keep a given share of samples
 reference.py    what the paper's two filters keep, its Table 2
 captions/       the caption rules
+quality/        how much a caption says of its picture
 text/           what caption rules share: repair, characters, words, language, pattern search
 scores/         pixels and text to a score
 duplicates/     perceptual hashes and the search for near ones

@@ -36,6 +36,7 @@ class Rule:
     kept        an example row that passes
     dropped     an example row that fails
     thresholds  numbers a recipe may set
+    by_source   source -> thresholds of its own, unless the recipe sets the threshold for all
     missing     what a NULL verdict means unless the recipe says otherwise: "keep" or "drop"
     measure     of a rule with one threshold, `min` or `max`: table[N] -> the number[N] that is compared with it, NULL where
                 nothing is compared; calibration sorts by it
@@ -49,6 +50,7 @@ class Rule:
     kept: Mapping[str, Any]
     dropped: Mapping[str, Any]
     thresholds: Thresholds = field(default_factory=dict)
+    by_source: Mapping[str, Thresholds] = field(default_factory=dict)
     missing: str = "keep"
     measure: Measure | None = None
 
@@ -157,6 +159,8 @@ def _by_rule(flat: Mapping[str, Any], names: Collection[str]) -> dict[str, dict[
 def _configure_one(rule: Rule, values: Mapping[str, Any], off: Mapping[str, bool]) -> RuleSetting:
     thresholds, by_source = dict(rule.thresholds), dict[str, dict[str, float]]()
     missing, enabled, switches = rule.missing, True, dict(off)
+    for source, defaults in rule.by_source.items():
+        by_source[source] = {name: value for name, value in defaults.items() if name not in values}
     for key, value in values.items():
         source, _, name = key.removeprefix(BY_SOURCE).rpartition(".") if key.startswith(BY_SOURCE) else ("", "", "")
         if key == "enabled" and isinstance(value, bool):

@@ -3,9 +3,9 @@ language, placeholder text, source code). InternVL publishes neither rules nor t
 
 Rules judge captions as `filters.text.repair` repairs them, unless the recipe says otherwise.
 
-Columns: caption, caption_chars, caption_words, caption_pictures (on how many pictures of the corpus the caption stands). One
-concern a file under `captions/`, a large one in several: each module there with `RULES` belongs to the set. A rule's name begins
-with its concern. No rule assumes spaces, Latin letters or capitals.
+Columns: caption, caption_chars, caption_words, caption_pictures (on how many pictures of the corpus the caption stands), quality
+(`filters.quality`). One concern a file under `captions/`, a large one in several: each module there with `RULES` belongs to the
+set. A rule's name begins with its concern. No rule assumes spaces, Latin letters or capitals.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters import captions as concerns
+from filters.quality.score import quality
 from filters.rules import Rule
 from filters.text.words import count_words
 
 PICTURES = "caption_pictures"
+QUALITY, QUALITY_PARTS = "quality", "quality_parts"
 
 # The order of reasons in the manifest. Modules that are not named here follow, sorted by name.
 ORDER = (
@@ -37,38 +40,36 @@ ORDER = (
     "offensive",
     "placeholder",
     "source_code",
+    "quality",
 )
 
 
-def columns_of(captions: pa.ChunkedArray) -> pa.Table:
-    """The columns that rules read and captions alone give (string[N], none NULL): table[N].
+def columns_of(captions: pa.ChunkedArray, repaired: pa.Array | None = None) -> pa.Table:
+    """The columns that rules read and captions alone give (string[N], none NULL), and `quality_parts`: table[N].
 
-    `caption_pictures` is NULL: only a corpus can tell. A rule on any other column is not applicable to captions alone.
+    `repaired` (string[N]) stands in the place of captions where it is not NULL. `caption_pictures` is NULL: only a corpus can
+    tell. A rule on any other column is not applicable to captions alone.
     """
+    judged = captions if repaired is None else pc.coalesce(repaired, captions)
+    scores, parts = quality(judged)
     return pa.table(
         {
-            "caption": captions,
-            "caption_chars": pc.utf8_length(captions).cast(pa.int32()),
-            "caption_words": count_words(captions),
-            PICTURES: pa.nulls(len(captions), pa.int32()),
+            "caption": judged,
+            "caption_chars": pc.utf8_length(judged).cast(pa.int32()),
+            "caption_words": count_words(judged),
+            PICTURES: pa.nulls(len(judged), pa.int32()),
+            QUALITY: scores,
+            QUALITY_PARTS: parts,
         }
     )
 
 
-def with_repaired(table: pa.Table, repaired: pa.Array) -> pa.Table:
-    """The table[N] with `repaired` (string[N]) in the place of its captions, those left as they are where it is NULL.
-
-    Of a repaired caption the columns caption_chars and caption_words, where the table has them, are counted anew.
-    """
-    changed, captions = pc.is_valid(repaired), pc.drop_null(repaired)
-    if not len(captions):
-        return table
-    new = columns_of(pa.chunked_array([captions]))
-    for name in ("caption", "caption_chars", "caption_words"):
-        if name in table.column_names:
-            values = pc.replace_with_mask(table[name].combine_chunks(), changed, new[name].combine_chunks())
-            table = table.set_column(table.column_names.index(name), name, values)
-    return table
+def final_quality(table: pa.Table, reasons: pa.Array) -> pa.Array:
+    """The quality in table[N], 0 where a rule on anything else drops the caption, given the `reasons` (list<string>[N])."""
+    others = pc.invert(pc.starts_with(reasons.flatten(), f"{QUALITY}."))
+    dropped = np.zeros(len(table), bool)
+    dropped[pc.list_parent_indices(reasons).filter(others).to_numpy()] = True
+    return pc.if_else(pa.array(dropped), pa.scalar(0, pa.float32()), table[QUALITY].combine_chunks())
 
 
 def _all_rules() -> list[Rule]:

@@ -2,8 +2,8 @@
 
 compat/          the lowest layer: what every room may import
 recipes/         recipes to start from
-models/          two small models of our own, with their cards
-train_models.py  trains them again, from the pictures on
+models/          small models of our own, with their cards
+train_models/    trains them again, from the pictures on
 benchmarks/      ours, the peer and the bare loop, in one run
 """
 

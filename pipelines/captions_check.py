@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from filters.rules import RuleSetting, applicable, evaluate
-from filters.stage2 import columns_of, with_repaired
+from filters.stage2 import QUALITY_PARTS, columns_of, final_quality
 from filters.text.language import identify
 from filters.text.repair import repair
 from infra.compat.errors import RequestError
@@ -48,10 +48,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
 
 
 def check(lines: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting], *, repairs: bool = True) -> list[dict[str, Any]]:
-    """(caption, language or None) → caption, repaired caption or None, language, keep, reasons and values of each."""
+    """(caption, language or None) → of each: caption, repaired or None, language, keep, reasons, quality, its parts, values."""
     captions = pa.chunked_array([[caption for caption, _ in lines]], pa.string())
     repaired = repair(captions) if repairs else pa.nulls(len(captions), pa.string())
-    table = with_repaired(columns_of(captions), repaired)
+    table = columns_of(captions, repaired)
     rules = applicable(rules, table.column_names)
     keep, reasons = evaluate(table, rules, "")
     # A given language is not identified.
@@ -59,6 +59,7 @@ def check(lines: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting],
         [["" if given else judged for judged, (_, given) in zip(table["caption"].to_pylist(), lines, strict=True)]], pa.string()
     )
     identified, confidence = (column.to_pylist() for column in identify(unknown))
+    scores, parts = final_quality(table, reasons).to_pylist(), table[QUALITY_PARTS].to_pylist()
     values = {"characters": table["caption_chars"].to_pylist(), "words": table["caption_words"].to_pylist()}
     values |= {setting.rule.name: setting.rule.measure(table).to_pylist() for setting in rules if setting.rule.measure}
     values["language_confidence"] = confidence
@@ -69,6 +70,8 @@ def check(lines: Sequence[tuple[str, str | None]], rules: Sequence[RuleSetting],
             "language": given or identified[row],
             "keep": keep[row].as_py(),
             "reasons": reasons[row].as_py(),
+            "quality": round(scores[row], 3),
+            "quality_parts": {part: round(value, 2) for part, value in parts[row].items()},
             "values": {name: round(column[row], 3) for name, column in values.items() if column[row] is not None},
         }
         for row, (caption, given) in enumerate(lines)
@@ -115,11 +118,11 @@ def _batches(lines: Iterator[tuple[str, str | None]]) -> Iterator[list[tuple[str
 
 
 def _line(verdict: dict[str, Any]) -> str:
-    numbers = ", ".join(f"{name} {value:g}" for name, value in verdict["values"].items())
+    numbers = ", ".join(f"{name} {value:g}" for name, value in (verdict["values"] | verdict["quality_parts"]).items())
     reasons = " ".join(verdict["reasons"]) or "-"
     keep, language = "keep" if verdict["keep"] else "drop", verdict["language"] or "-"
     caption = printable(verdict["caption"]) + (f"  → {printable(verdict['repaired'])}" if verdict["repaired"] is not None else "")
-    return f"{keep}  {language:<4} {reasons}  {caption}  [{numbers}]"
+    return f"{keep}  {verdict['quality']:.3f}  {language:<4} {reasons}  {caption}  [{numbers}]"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""stage2: the caption rules → `keep` and `reasons` for every sample, and the caption repaired where it needs that.
+"""stage2: the caption rules → `keep` and `reasons` for every sample, its caption's language and quality, and the caption repaired
+where it needs that.
 
 Where the recipe asks how many pictures share a caption, the captions of the whole corpus are counted first.
 """
@@ -12,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from filters.rules import RuleSetting, evaluate
-from filters.stage2 import PICTURES, with_repaired
+from filters.stage2 import PICTURES, QUALITY, QUALITY_PARTS, columns_of, final_quality
 from filters.text.language import identify
 from filters.text.repair import repair
 from pipelines.corpus.caption_counts import FAMILY as COUNTS
@@ -63,15 +64,19 @@ def _judge(
     counts: bool,
     repairs: bool,
 ) -> PartResult:
-    table = read_columns(storage, part, dict.fromkeys(["caption", *columns]))
-    repaired = repair(table["caption"]) if repairs else pa.nulls(len(table), pa.string())
-    table = with_repaired(table, repaired)
-    pictures = read_counts(storage, part, table["sample_id"]) if counts else pa.nulls(len(table), pa.int32())
-    keep, reasons = evaluate(table.append_column(PICTURES, pictures), rules, part.source)
+    known = read_columns(storage, part, dict.fromkeys(["caption", *columns]))
+    repaired = repair(known["caption"]) if repairs else pa.nulls(len(known), pa.string())
+    pictures = read_counts(storage, part, known["sample_id"]) if counts else pa.nulls(len(known), pa.int32())
+    computed = columns_of(known["caption"], repaired).drop_columns(PICTURES).append_column(PICTURES, pictures)
+    table = known.drop_columns([name for name in known.column_names if name in computed.column_names])
+    for name in computed.column_names:
+        table = table.append_column(name, computed[name])
+    keep, reasons = evaluate(table, rules, part.source)
     language, confidence = identify(table["caption"])
     reporter(part.rows)
-    computed = {"caption_repaired": repaired, "language": language, "language_confidence": confidence, PICTURES: pictures}
-    verdicts = pa.table({"sample_id": table["sample_id"], "keep": keep, "reasons": reasons, **computed})
+    about = {"caption_repaired": repaired, "language": language, "language_confidence": confidence, PICTURES: pictures}
+    about |= {QUALITY: final_quality(table, reasons), QUALITY_PARTS: table[QUALITY_PARTS]}
+    verdicts = pa.table({"sample_id": table["sample_id"], "keep": keep, "reasons": reasons, **about})
     return PartResult(verdicts, {**verdict_counts(keep, reasons), "repaired": len(repaired) - repaired.null_count})
 
 

@@ -2,10 +2,11 @@
 
 clip/      a stage-1 model (InternVL-C's shape): config.json, model.safetensors (float16), tokenizer.json
 internvl/  a stage-3 model in the Hugging Face layout
+quality/   what the caption quality score was trained on; its weights are in filters/quality
 
 `python -m infra.train_models clip` (then `internvl`) trains them again from the pictures on.
 """
 
 from pathlib import Path
 
-CLIP, INTERNVL = (Path(__file__).parent / name for name in ("clip", "internvl"))
+CLIP, INTERNVL, QUALITY = (Path(__file__).parent / name for name in ("clip", "internvl", "quality"))

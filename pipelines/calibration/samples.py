@@ -57,10 +57,8 @@ def as_judged(samples: Samples, stage: Stage, recipe: Recipe) -> Samples:
     table = samples.table
     if not stage.judges_captions or not len(table):
         return samples
-    captions = table.select(["caption"])
-    if recipe.stage2_repairs():
-        captions = stage2.with_repaired(captions, repair(captions["caption"]))
-    computed = stage2.columns_of(captions["caption"])
+    captions = table["caption"]
+    computed = stage2.columns_of(captions, repair(captions) if recipe.stage2_repairs() else None)
     for place, name in enumerate(table.column_names):
         if name in computed.column_names:
             table = table.set_column(place, name, pc.coalesce(computed[name], table[name]))

@@ -37,7 +37,7 @@ PRECEDENCE: dict[str, tuple[Place, ...]] = {
     **_own("stage1", "keep", "reasons", prefix="stage1_"),
     **_own("stage2", "keep", "reasons", prefix="stage2_"),
     **_own("stage2", "language", prefix="caption_"),
-    **_own("stage2", "caption_repaired", "language_confidence", "caption_pictures"),
+    **_own("stage2", "caption_repaired", "language_confidence", "caption_pictures", "quality", "quality_parts"),
     **_own("dedup", "duplicate_of", "eval_match", "eval_item"),
     **_own("dedup", "distance", prefix="eval_"),
     **_own("captions", "synthetic_caption"),

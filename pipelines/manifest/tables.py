@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+# What speaks for and against a caption (`filters.quality`).
+QUALITY_PARTS = ("completeness", "fluency", "information", "style", "repetition")
+
 FAMILIES: dict[str, pa.Schema] = {
     "samples": pa.schema(
         [
@@ -74,6 +77,8 @@ FAMILIES: dict[str, pa.Schema] = {
             ("language", pa.string()),  # as identified from the caption; the publisher's is in samples
             ("language_confidence", pa.float32()),
             ("caption_pictures", pa.int32()),  # how many pictures of the corpus have the caption; NULL: three at most
+            ("quality", pa.float32()),  # 0 … 1: how likely the caption says what the picture shows; 0 where another rule drops it
+            ("quality_parts", pa.struct([(part, pa.float32()) for part in QUALITY_PARTS])),  # each 0 … 1
         ]
     ),
     "dedup": pa.schema(

@@ -207,7 +207,11 @@ def _latest_shards(storage: Storage) -> str:
 
 
 def _type(arrow: pa.DataType) -> str:
-    return f"{_type(arrow.value_type)}[]" if pa.types.is_list(arrow) else TYPES[str(arrow)]
+    if pa.types.is_list(arrow):
+        return f"{_type(arrow.value_type)}[]"
+    if pa.types.is_struct(arrow):
+        return f"STRUCT({', '.join(f'{_quoted(field.name)} {_type(field.type)}' for field in arrow)})"
+    return TYPES[str(arrow)]
 
 
 def _quoted(name: str) -> str:

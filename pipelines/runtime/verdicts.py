@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.rules import RuleSetting, required_columns
-from filters.stage2 import PICTURES
+from filters.stage2 import PICTURES, QUALITY
 from infra.compat.errors import RequestError
 from pipelines.manifest.precedence import families_of, places_of
 
@@ -18,8 +18,8 @@ MAY_READ = {
     "stage1": ("samples", "tags", "fetch", "scores"),
     "stage2": ("samples", "tags", "fetch", "scores", "stage1", "dedup", "captions"),
 }
-# Columns that a stage works out itself → the family of intermediate results they come from.
-COMPUTED: dict[str, dict[str, str]] = {"stage1": {}, "stage2": {PICTURES: "caption_counts"}}
+# Columns that a stage works out itself → the family of intermediate results they come from, None for those of captions alone.
+COMPUTED: dict[str, dict[str, str | None]] = {"stage1": {}, "stage2": {PICTURES: "caption_counts", QUALITY: None}}
 
 
 def describe(rules: Sequence[RuleSetting]) -> Mapping[str, Any]:
@@ -43,7 +43,8 @@ def inputs_of(rules: Sequence[RuleSetting], stage: str) -> tuple[tuple[str, ...]
                 f"{', '.join(MAY_READ[stage])}, or disable it"
             )
     families = [family for family in families_of(columns) if family != "samples"]
-    return ("samples", *families, *(computed[column] for column in required if column in computed)), columns
+    intermediate = [family for column in required if (family := computed.get(column))]
+    return ("samples", *families, *intermediate), columns
 
 
 def verdict_counts(keep: pa.Array, reasons: pa.Array) -> dict[str, int]:

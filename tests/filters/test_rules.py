@@ -20,9 +20,14 @@ def table_of(rule, row):
     return pa.table({name: pa.array([row[name]], STAGE1_TYPES.get(name)) for name in rule.columns})
 
 
+def source_of(rule):
+    """A source that the rule judges by thresholds of its own, if there is one."""
+    return next(iter(rule.by_source), "coyo")
+
+
 def judge(rule, row):
     (setting,) = configure([rule], {})
-    keep, reasons = evaluate(table_of(rule, row), [setting], "coyo")
+    keep, reasons = evaluate(table_of(rule, row), [setting], source_of(rule))
     return keep.to_pylist(), reasons.to_pylist()
 
 
@@ -43,7 +48,7 @@ def test_no_rule_drops_what_another_rule_gives_as_kept(rule):
 def test_a_rule_reads_every_column_that_it_names_and_no_other(rule):
     setting = configure([rule], {})
     table = table_of(rule, rule.dropped)  # has no other column
-    assert evaluate(table, setting, "coyo")[0].to_pylist() == [False]
+    assert evaluate(table, setting, source_of(rule))[0].to_pylist() == [False]
     if rule.measure:
         assert len(rule.measure(table)) == 1
     for name in rule.columns:
@@ -80,6 +85,18 @@ def test_a_rule_that_compares_a_number_has_one_threshold_and_a_measure_that_give
             assert (dropped == beyond).all(), (setting.rule.name, threshold)
 
 
+def test_a_threshold_for_all_sources_stands_in_place_of_a_rules_own_for_one():
+    (rule,) = [rule for rule in stage2.RULES if rule.name == "quality.low"]
+    for section, of_laion, of_others in (
+        ({}, rule.by_source["laion2b-en"]["min"], 0.0),
+        ({"quality": {"low": {"min": 0.3}}}, 0.3, 0.3),
+        ({"quality": {"low": {"by_source": {"laion2b-en": {"min": 0.2}}}}}, 0.2, 0.0),
+        ({"quality": {"low": {"min": 0.3, "by_source": {"coyo": {"min": 0.4}}}}}, 0.3, 0.4),
+    ):
+        (setting,) = configure([rule], section)
+        assert [setting.for_source(source)["min"] for source in ("laion2b-en", "coyo")] == [of_laion, of_others]
+
+
 def test_required_columns_are_those_of_the_enabled_rules_in_their_order():
     chosen = [rule for rule in stage1.RULES if rule.name in ("aesthetic", "resolution.shorter_side", "resolution.aspect_ratio")]
     assert required_columns(configure(chosen, {})) == ("aesthetic", "width", "height")
@@ -92,7 +109,7 @@ def test_required_columns_are_those_of_the_enabled_rules_in_their_order():
 def test_names_are_unique_and_captions_alone_have_the_columns_of_every_caption_rule():
     assert len({rule.name for rule in RULES}) == len(RULES)
     columns = stage2.columns_of(pa.chunked_array([["A red fox"]])).column_names
-    assert {*required_columns(configure(stage2.RULES, {}))} == {*columns}
+    assert {*required_columns(configure(stage2.RULES, {}))} == {*columns} - {stage2.QUALITY_PARTS}
 
 
 def test_the_reason_of_a_picture_that_was_not_downloaded_is_a_rule_of_stage_1():

@@ -25,7 +25,15 @@ def test_every_line_has_its_verdict_in_order(tmp_path: Path, capsys: pytest.Capt
     assert found[3]["language"] == "xx" and any(reason.startswith("source_code") for reason in found[4]["reasons"])
     assert captions_check.main([str(file), "--set", "stage2.boilerplate.error_page.enabled=false"]) == {"captions": 5, "kept": 2}
     text = capsys.readouterr().out.splitlines()
-    assert text[0].startswith("keep  en   -  A red fox in the snow  [characters 21, words 6")
+    quality, parts = found[0]["quality"], found[0]["quality_parts"]
+    assert text[0].startswith(f"keep  {quality:.3f}  en   -  A red fox in the snow  [characters 21, words 6")
+    assert text[0].endswith(
+        f"completeness {parts['completeness']:g}, " + text[0].partition("completeness ")[2].partition(", ")[2]
+    )
+    assert quality > 0.5 and [row["quality"] for row in found[1:]] == [0] * 4
+    assert [*parts] == ["completeness", "fluency", "information", "style", "repetition"] and all(
+        0 <= v <= 1 for v in parts.values()
+    )
 
 
 def test_a_repair_is_shown_and_can_be_switched_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

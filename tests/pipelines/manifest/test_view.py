@@ -199,7 +199,10 @@ def rows_of(family: str, ids: np.ndarray) -> pa.Table:
     values = {}
     for field in schema_of(family):
         value = f"{family} {field.name}" if pa.types.is_string(field.type) else [family] if pa.types.is_list(field.type) else 3
-        values[field.name] = pa.array([value] * len(ids)).cast(field.type)
+        if pa.types.is_struct(field.type):
+            values[field.name] = pa.array([{part.name: 3 for part in field.type}] * len(ids), field.type)
+        else:
+            values[field.name] = pa.array([value] * len(ids)).cast(field.type)
     return pa.table(values | {"sample_id": ids} | ({"source": ["coyo"] * len(ids)} if family == "samples" else {}))
 
 

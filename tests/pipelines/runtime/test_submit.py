@@ -6,6 +6,9 @@ import secrets
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,23 +33,35 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, di
     """A head on loopback with token authentication; yields its job server and an environment that holds the token."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"  # a job's `python` is the head's
     environment = os.environ | {"PATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    dashboard = free_port()
-    command = [str(BIN / "ray"), "start", "--head", "--block", "--port", free_port(), "--node-ip-address", "127.0.0.1"]
-    command += ["--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
-    command += ["--dashboard-agent-listen-port", free_port()]  # the Ray of other tests has taken the usual one
-    command += ["--object-store-memory", str(200 << 20), "--temp-dir", str(tmp_path_factory.mktemp("ray", numbered=True))]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
-        assert head.stdout is not None
-        lines = []
-        for line in head.stdout:
-            lines.append(line)
-            if "Ray runtime started" in line:
-                break
-        else:
-            pytest.fail("".join(lines[-20:]))
-        yield f"http://127.0.0.1:{dashboard}", environment
-        head.terminate()
-        head.wait(60)
+    for _ in range(3):  # another Ray on this machine may take a port that was free a moment before
+        dashboard = free_port()
+        command = [str(BIN / "ray"), "start", "--head", "--block", "--port", free_port(), "--node-ip-address", "127.0.0.1"]
+        command += ["--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
+        command += ["--dashboard-agent-listen-port", free_port(), "--dashboard-agent-grpc-port", free_port()]
+        command += ["--object-store-memory", str(200 << 20), "--temp-dir", str(tmp_path_factory.mktemp("ray", numbered=True))]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as head:
+            started = _answers(head, int(dashboard))
+            if started:
+                yield f"http://127.0.0.1:{dashboard}", environment
+            head.terminate()
+            head.wait(60)
+        if started:
+            return
+    pytest.fail("no head of Ray answers")
+
+
+def _answers(head: subprocess.Popen, port: int) -> bool:
+    """Whether the head's job server answers within two minutes, if only to ask for the token."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and head.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/version", timeout=5).close()
+            return True
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            time.sleep(0.5)
+    return False
 
 
 def test_the_submitted_demo_gives_the_manifest_of_the_local_one(ray_head, corpus: Path, tmp_path: Path) -> None:

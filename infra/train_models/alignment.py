@@ -1,7 +1,4 @@
-"""Trains a small model of the repository again, starting with drawing the pictures, and writes its folder and card.
-
-    python -m infra.train_models clip                 about half an hour on two cores
-    python -m infra.train_models internvl             under two hours; starts from clip's InternViT
+"""The small CLIP and the small InternVL, starting with drawing the pictures.
 
 Every step is a public command: shards of the demo's pairs before any is corrupted, then the trainer under torchrun on two
 processes.
@@ -9,7 +6,6 @@ processes.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -21,7 +17,7 @@ from typing import Any
 from infra.models import CLIP, INTERNVL
 from trainer_bridge.launch import trainer_command, trainer_environment
 
-TREE = Path(__file__).parents[1]
+TREE = Path(__file__).parents[2]
 CONFIGS = TREE / "trainer_bridge" / "configs"
 CHATS = ("chat-small", "chat-small-pictures", "chat-small-words")  # each starts from the model of the one before
 LANGUAGES = "en,zh,de,fr,es,pt,it,ru"
@@ -188,18 +184,3 @@ outside this project's demo and tests.
 {rows}
 """
 )
-
-
-def main() -> None:
-    """Trains the named model."""
-    parser = argparse.ArgumentParser(
-        prog="infra.train_models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model", choices=("clip", "internvl"))
-    parser.add_argument("--work", type=Path, default=Path(".models"), help="where shards and runs go (default: .models)")
-    options = parser.parse_args()
-    {"clip": clip, "internvl": internvl}[options.model](options.work.resolve())
-
-
-if __name__ == "__main__":
-    main()

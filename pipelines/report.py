@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from filters.rules import RuleSetting
+from filters.stage2 import QUALITY
 from infra.compat.errors import RequestError
 from infra.compat.paths import absolute
 from pipelines.manifest import connect
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--note", action="append", default=[], help="a remark at the top of the page")
     options = parser.parse_args(argv)
     recipe = recipe_of(options)
-    rules, title = recipe.stage1_rules(), options.title or recipe.report.title
+    rules, title = [*recipe.stage1_rules(), *quality_rules(recipe)], options.title or recipe.report.title
     storage = Storage(options.root)
     parts = command_line.require_parts(storage)
     out = _folder(options.out or recipe.report.out)
@@ -49,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "samples": report["funnel"][1]["samples"],
         "exported": report["funnel"][-1]["samples"],
     }
+
+
+def quality_rules(recipe: Recipe) -> list[RuleSetting]:
+    """The rules of stage 2 that judge the caption's quality, which the manifest has as a column."""
+    return [setting for setting in recipe.stage2_rules() if setting.rule.columns == (QUALITY,)]
 
 
 def check(recipe: Recipe) -> None:

@@ -1,4 +1,7 @@
-"""Random texts that are no captions: boilerplate, placeholders, code, gibberish; each a function of a random generator."""
+"""Random texts that are no captions: boilerplate, placeholders, code, gibberish, and weak ones, which say nothing of a picture.
+
+Each is a function of a random generator.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,13 @@ WORDS = [
     "avatar",
     "post",
 ]
+
+FIRST_NAMES = ["Karen", "Thomas", "Elena", "Luca", "Ingrid", "Samuel", "Priya", "Olga", "Mateo", "Yuki", "Hannah", "Pierre"]
+LAST_NAMES = ["Whitfield", "Berger", "Rossi", "Lindqvist", "Okafor", "Novak", "Tanaka", "Moreau", "Castillo", "Brandt"]
+TITLES = ["CEO", "PhD", "MD", "Attorney at Law", "Senior Analyst", "Director of Sales"]
+SUBJECTS = ["interest rates", "mortgages", "retirement", "parenting", "cloud security", "tax reform", "insomnia", "leadership"]
+MAKERS = ["Norvell", "Altima", "Hartwell", "Lumenta", "Brixton", "Keyora"]
+THINGS = ["drill", "router", "toner", "charger", "mixer", "sensor"]
 
 
 def boilerplate(chance: random.Random) -> str:
@@ -105,4 +115,29 @@ def gibberish(chance: random.Random) -> str:
     )
 
 
-KINDS = {"boilerplate": boilerplate, "placeholder": placeholder, "code": code, "gibberish": gibberish}
+def weak(chance: random.Random) -> str:
+    """Names, headlines, companies, products, titles of works and courses, slogans, as alt texts have them."""
+    name = f"{chance.choice(FIRST_NAMES)} {chance.choice(LAST_NAMES)}"
+    subject, maker, number = chance.choice(SUBJECTS), chance.choice(MAKERS), chance.randint(2, 99)
+    return chance.choice(
+        (
+            name,
+            f"{name}, {chance.choice(TITLES)}",
+            f"Dr. {name}",
+            f"Why {subject.title()} Will Matter More in {2010 + number % 12}",
+            f"{number} Things You Should Know About {subject.title()}",
+            f"How to talk about {subject}",
+            f"What experts say about {subject}",
+            f"{chance.choice(LAST_NAMES)} & {chance.choice(LAST_NAMES)} LLP",
+            f"{maker} {chance.choice('XGTR')}{number}0 {chance.choice(THINGS)}",
+            f"{maker} Software {number % 9 + 1}.0",
+            f"Introduction to {subject.title()} (Second Edition)",
+            f"The {chance.choice(LAST_NAMES)} Affair: A Novel",
+            f"Warum {chance.choice(('die Zinsen', 'die Mieten', 'die Preise'))} wieder steigen",
+            f"Pourquoi {chance.choice(('les loyers', 'les impôts', 'les prix'))} augmentent",
+            f"{chance.choice(('Trust', 'Quality', 'Service', 'Innovation'))} since {1900 + number}",
+        )
+    )
+
+
+KINDS = {"boilerplate": boilerplate, "placeholder": placeholder, "code": code, "gibberish": gibberish, "weak": weak}

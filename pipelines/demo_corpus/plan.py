@@ -38,6 +38,7 @@ RATES = {
     "placeholder": 0.012,
     "code": 0.012,
     "gibberish": 0.012,
+    "weak": 0.012,
     "exact_copy": 0.012,
     "near_copy": 0.006,
 }

@@ -22,7 +22,8 @@ def _svg(body: Sequence[str], width: float, height: float, label: str) -> Markup
 def histogram(data: dict[str, Any]) -> Markup:
     """Bars of `bins` over low … high, a line at each threshold. Heights are square roots of counts, so that thin tails show.
 
-    `thresholds` are dicts with rule, source (None: all), name and value; those beyond the range are not drawn.
+    `thresholds` are dicts with rule, source (None: all), name and value; those beyond the range are not drawn. `paper`, where
+    there is any: dicts with source, share and value, drawn as dotted lines.
     """
     counts, low, high = data["bins"], data["low"], data["high"]
     peak, step = max(1, *counts) ** 0.5, PLOT_WIDTH / len(counts)
@@ -36,7 +37,16 @@ def histogram(data: dict[str, Any]) -> Markup:
     for threshold in data["thresholds"]:
         if low <= threshold["value"] <= high:
             body += _threshold(threshold, LEFT + (threshold["value"] - low) / (high - low) * PLOT_WIDTH)
+    for paper in data.get("paper", []):
+        if low <= paper["value"] <= high:
+            body += _paper(paper, LEFT + (paper["value"] - low) / (high - low) * PLOT_WIDTH)
     return _svg(body, WIDTH, HEIGHT, data["title"])
+
+
+def _paper(paper: dict[str, Any], x: float) -> list[str]:
+    """A dotted line where the paper's share of a source would be cut."""
+    tip = escape(f"{paper['source']}: {paper['value']:.3g} leaves {paper['share']:.1%} of what stage 1 keeps, as in the paper")
+    return [f'<line class="paper" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{BASE}"><title>{tip}</title></line>']
 
 
 def _threshold(threshold: dict[str, Any], x: float) -> list[str]:

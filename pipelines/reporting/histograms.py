@@ -1,4 +1,4 @@
-"""Histograms of what the stage-1 rules measure: one for each measure of an enabled rule, whatever rules there are.
+"""Histograms of what rules measure: one for each measure of an enabled rule, whatever rules there are.
 
 The manifest is read in batches twice. A sample of its rows gives each histogram a range with round ends that holds nearly all
 values, then all rows are counted; what lies beyond the range is in the end bins. Rules with the same measure share a histogram.

@@ -12,6 +12,7 @@ import duckdb
 
 from filters.reference import TABLE_2, TOTAL, Retention
 from filters.rules import RuleSetting
+from filters.stage2 import QUALITY
 from pipelines.manifest import selection
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import read_receipts
@@ -22,7 +23,7 @@ from pipelines.sources import sources
 
 # What the queries below, `truth` and `examples` read of the view `manifest`.
 COLUMNS = (
-    *("sample_id", "source", "language", "caption", "clip_similarity", "shard", "stage1_reasons", "stage2_reasons"),
+    *("sample_id", "source", "language", "caption", "clip_similarity", "shard", "stage1_reasons", "stage2_reasons", QUALITY),
     *selection.columns_of(("stage1", *selection.FILTERED)),
 )
 
@@ -38,7 +39,10 @@ def all_numbers(
         "retention": retention(connection),
         "stage1_reasons": reasons(connection, "stage1"),
         "stage2_reasons": reasons(connection, "stage2"),
-        "histograms": rule_histograms(connection, "m", rules),
+        "histograms": [
+            histogram | {"paper": paper_thresholds(connection) if _is_of_quality(histogram) else []}
+            for histogram in rule_histograms(connection, "m", rules)
+        ],
         "fetch": fetch_outcomes(connection),
         "hosts": failing_hosts(connection),
         "languages": languages(connection),
@@ -98,6 +102,27 @@ def retention(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     rows.sort(key=lambda row: list(TABLE_2).index(row["source"]) if row["source"] in TABLE_2 else len(TABLE_2))
     total = {name: _sum(row[name] for row in rows) for name in ("original", "stage1", "stage2")}
     return [*rows, _retention_row("total", TOTAL, total)]
+
+
+def _is_of_quality(histogram: dict[str, Any]) -> bool:
+    return any(rule["name"].startswith(f"{QUALITY}.") for rule in histogram["rules"])
+
+
+def paper_thresholds(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Of each source that the paper's second filter cuts: the quality that leaves the paper's share of what stage 1 keeps."""
+    titles = {name: source.title for name, source in sources().items()}
+    shares = {name: TABLE_2[title].stage2_of_stage1 for name, title in titles.items() if title in TABLE_2}
+    return [
+        {"source": titles[source], "share": share, **row}
+        for source, share in shares.items()
+        if share is not None
+        for row in rows_of(
+            connection,
+            f"select quantile_disc(quality, {1 - share}) as value from m where source = '{source}' and quality is not null "
+            f"and {selection.sql_of(selection.AFTER_STAGE1)}",
+        )
+        if row["value"] is not None
+    ]
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

@@ -48,6 +48,7 @@ def manifest(tmp_path: Path) -> Storage:
                 "sample_id": ids[:6],
                 "keep": [True] * 4 + [False, True],
                 "reasons": [[]] * 4 + [["boilerplate.call_to_action"], []],
+                "quality": pa.array([0.1, 0.9, 0.3, 0.2, 0.0, 0.6], pa.float32()),
             }
         ),
         "dedup": pa.table({"sample_id": ids[:6], "duplicate_of": pa.array([None] * 5 + [int(ids[1])], pa.uint64())}),
@@ -77,6 +78,16 @@ def manifest(tmp_path: Path) -> Storage:
 def write_report(storage: Storage, folder: Path) -> dict:
     report.main(["--root", storage.root, "--out", str(folder), "--note", EVIL])
     return json.loads((folder / "report.json").read_text())
+
+
+def test_quality_has_the_thresholds_that_leave_the_papers_shares(manifest: Storage, tmp_path: Path) -> None:
+    (histogram,) = [row for row in write_report(manifest, tmp_path / "out")["histograms"] if row["title"] == "Quality: low"]
+    assert sum(histogram["bins"]) == 6
+    (paper,) = histogram["paper"]  # of the four that stage 1 keeps: 0.1, 0.9, 0.0, 0.6
+    assert paper["source"] == "COYO" and paper["share"] == pytest.approx(0.268 / 0.716)
+    assert paper["value"] == pytest.approx(0.6)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count('<line class="paper"') == 1 and "COYO: 0.6 leaves 37.4% of what stage 1 keeps, as in the paper" in page
 
 
 def test_numbers_add_up(manifest: Storage, tmp_path: Path) -> None:

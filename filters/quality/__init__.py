@@ -1,8 +1,9 @@
 """How much a caption says of its picture: a score in 0 … 1 by a small model, with the parts it is made of.
 
-vocabulary.py   what is known of single words: their class, how common they are, what they mean
 features.py     a caption as rows of tokens and a few statistics
 network.py      the model: five small networks, whose outputs are added
 score.py        captions → quality and its parts
 *.safetensors   the model's weights, of `python -m infra.train_models quality`; its card is infra/models/quality/README.md
+
+What is known of single words is in filters/text/vocabulary.py.
 """

@@ -13,9 +13,9 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
-from filters.quality.vocabulary import CLASSES, vocabulary
 from filters.text.characters import CODES, codes_of
 from filters.text.tokens import ALONE, DIGIT, MARK, UPPER, Tokens, tokens_of
+from filters.text.vocabulary import CLASSES, vocabulary
 
 LONGEST = 48  # tokens of a caption that are read
 MARKS = ',.-–—|/:;()[]"“”‘’#@&®™!?…_+*%$€£=<>~。，、：！？《》【】「」（）・'
@@ -53,7 +53,7 @@ class Features:
     first       where each caption's tokens begin: int64[N + 1]
     structures  uint8[T], below STRUCTURES
     forms       uint8[T], below FORMS
-    words       rows of the vocabulary: int64[T]
+    words       rows of the vocabulary: int32[T]
     buckets     of characters of scripts without spaces, 0 for other tokens: int64[T]
     statistics  of each part of the score: float32[N, S]
     """
@@ -146,7 +146,7 @@ def _statistics(
     def total(values: np.ndarray) -> np.ndarray:
         return np.bincount(rows, values, minlength=captions).astype(np.float32)
 
-    form, known = (forms.astype(np.int64) - 1) >> 2, words < len(vocabulary().keys)
+    form, known = (forms.astype(np.int64) - 1) >> 2, words < vocabulary().unknown
     frequency = vocabulary().frequency.take(words)
     in_words = is_word & known
     all_tokens, all_words = np.diff(tokens.first).astype(np.float32), count(is_word)

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from filters.quality.features import PARTS, Features
-from filters.quality.vocabulary import vocabulary
+from filters.text.vocabulary import vocabulary
 
 PATH = Path(__file__).parent / "network.safetensors"
 READERS = ("completeness", "information", "style")

@@ -20,6 +20,7 @@ _PATTERNS = (rf"[{UNSPACED}ー々〆]", r"\p{Lu}", r"[\pL\pM]", r"\pN", r"[\s\pZ
 _KIND_OF = np.array([MARK, ALONE, UPPER, LOWER, DIGIT, SPACE], np.uint8)  # of a character that the n-th pattern matches
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(int(_BASE), -1, 1 << 64))
+_MIXER = np.uint64(0xBF58476D1CE4E5B9)
 APOSTROPHES = (ord("'"), 0x2019)
 
 
@@ -95,7 +96,9 @@ def _keys(codes: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     lower = _lower().take(codes).astype(np.uint64)
     np.cumsum((lower + np.uint64(1)) * (lower + np.uint64(0x632BE5)) * powers[: len(codes)], out=sums[1:])
     mixed = (sums[end] - sums[start]) * inverses[start]
-    return np.asarray(mixed ^ (mixed >> np.uint64(29)))
+    # Mixed as in SplitMix64, so that all bits of a key tell words apart.
+    mixed = (mixed ^ mixed >> np.uint64(29)) * _MIXER
+    return np.asarray(mixed ^ mixed >> np.uint64(32))
 
 
 @lru_cache(2)

@@ -3,5 +3,5 @@
 alignment.py     clip and internvl, which the demo and the tests score, caption and train with
 quality.py       the network of the caption quality score
 quality_card.py  its card
-vocabulary.py    the words that it knows
+vocabulary.py    the words that it and the identification of languages know
 """

@@ -19,9 +19,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from filters.quality.features import BUCKETS, FORMS, STATISTICS, STRUCTURES, Features, features_of
 from filters.quality.network import GRADES, PATH
-from filters.quality.vocabulary import PATH as VOCABULARY
-from filters.quality.vocabulary import vocabulary
 from filters.text.repair import repair
+from filters.text.vocabulary import PATH as VOCABULARY
+from filters.text.vocabulary import vocabulary
 from infra.compat.content import content_digest
 from infra.models import QUALITY
 from infra.train_models.quality_card import write_card
@@ -155,7 +155,7 @@ def batch_of(features: Features, rows: np.ndarray, drop: torch.Generator | None 
     for name, hidden, share in (
         ("structures", 0, 0.05),
         ("forms", 0, 0.05),
-        ("words", len(vocabulary().keys), 0.15),
+        ("words", vocabulary().unknown, 0.15),
         ("buckets", 0, 0.3),
     ):
         padded = np.full(present.shape, hidden, np.int64)

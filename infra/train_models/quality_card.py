@@ -82,9 +82,9 @@ at a time), whose outputs are added: they are the parts that `quality_parts` sho
 
 **Data.** {captions:,} captions in twenty languages, written for this and graded by hand, none copied from a corpus
 (captions/*.tsv: {counts}). 0 is junk, 1 and 2 are weak (names, titles, headlines; products), 3 names what is seen, 4 describes
-a scene. `words.txt`: classes of function words, by hand. `vocabulary.safetensors` (2.5 MB): 74 000 words with wordfreq's
-frequencies (Apache 2.0, CC BY-SA 4.0) and 24 dimensions of what multilingual-e5-small (MIT) makes of each word alone, by
-`python -m infra.train_models vocabulary`.
+a scene. `words.txt`: classes of function words, by hand. `filters/text/vocabulary.safetensors` (2.6 MB): 74 000 words with
+wordfreq's frequencies (Apache 2.0, CC BY-SA 4.0) and 24 dimensions of what multilingual-e5-small (MIT) makes of each word alone,
+by `python -m infra.train_models vocabulary`.
 
 **Results** on these captions, each judged by a model that had not seen it nor its neighbours in the file (five folds): area
 under the curve for "describes a scene" (grade 4), for good (3 and 4), and Spearman's correlation with the grade. Real captions

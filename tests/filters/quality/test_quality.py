@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from filters.quality import network, vocabulary
+from filters.quality import network
 from filters.quality.features import PARTS, features_of
 from filters.quality.score import PARTS_TYPE, quality
 from filters.stage2 import QUALITY, QUALITY_PARTS, columns_of, final_quality
+from filters.text import vocabulary
 from filters.text.characters import codes_of
 from filters.text.tokens import keys_of, tokens_of
 from infra.train_models.quality import probabilities, train, trained_on, weights_of

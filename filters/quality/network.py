@@ -51,8 +51,11 @@ def _pooled(features: Features) -> dict[str, np.ndarray]:
         structures, forms = features.structures[tokens], features.forms[tokens]
         pooled["completeness"][rows] = _pool(tables["completeness"].take(structures, axis=0), *_biases("completeness"))
         pooled["style"][rows] = _pool(tables["style"].take(forms, axis=0), *_biases("style"))
-        words = vocabulary().vectors.take(features.words[tokens], axis=0) @ tables["vectors"]
-        words += tables["buckets"].take(features.buckets[tokens], axis=0)
+        words = vocabulary().vectors.take(features.words[tokens], axis=0) @ tables["vectors"] + tables["no_bucket"]
+        buckets = features.buckets[tokens]
+        in_buckets = buckets > 0
+        if in_buckets.any():
+            words[in_buckets] += tables["buckets"].take(buckets[in_buckets], axis=0)
         pooled["information"][rows] = _pool(words, *_biases("information"))
     return pooled
 
@@ -93,11 +96,13 @@ def _tables() -> dict[str, np.ndarray]:
     weights = _weights()
     filters = {part: np.concatenate([*weights[f"{part}.three"], weights[f"{part}.one"]], axis=1) for part in READERS}
     dimensions = vocabulary().vectors.shape[1]
+    buckets = weights["buckets"] @ filters["information"][dimensions:]
     return {
         "completeness": weights["structures"] @ filters["completeness"],
         "style": weights["forms"] @ filters["style"],
         "vectors": filters["information"][:dimensions],
-        "buckets": weights["buckets"] @ filters["information"][dimensions:],
+        "no_bucket": buckets[0],
+        "buckets": buckets - buckets[0],
     }
 
 

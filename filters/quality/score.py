@@ -11,6 +11,7 @@ from filters.text.characters import runs
 
 # What reaching each grade adds: 1 and 2 are weak captions, 3 names what is seen, 4 describes a scene.
 GRADE_WEIGHTS = np.array([0, 0, 0.2, 0.8], np.float32)
+ROWS = 1 << 12  # captions in a batch: what is known of their tokens fits in the processor's cache
 # More digits would depend on the processor.
 DIGITS, PART_DIGITS = 3, 2
 PARTS_TYPE = pa.struct([(part, pa.float32()) for part in PARTS])
@@ -21,7 +22,7 @@ def quality(captions: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
 
     A part above 0.5 speaks for the caption, more than it does for the mean of the captions that the model was trained on.
     """
-    batches = [_score(batch) for batch in runs(captions)]
+    batches = [_score(batch) for batch in runs(captions, ROWS)]
     scores = np.concatenate([np.zeros(0, np.float32), *(scores for scores, _ in batches)])
     parts = np.concatenate([np.zeros((0, len(PARTS)), np.float32), *(parts for _, parts in batches)])
     columns = [pa.array(column) for column in np.ascontiguousarray(parts.T)]

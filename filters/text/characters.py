@@ -19,11 +19,11 @@ Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]  # what `codes_of` give
 _measures = State[Measure, int]()  # each with its index among the results
 
 
-def runs(captions: pa.ChunkedArray) -> Iterator[pa.StringArray]:
-    """The captions (none NULL) in slices of at most ROWS."""
+def runs(captions: pa.ChunkedArray, rows: int = ROWS) -> Iterator[pa.StringArray]:
+    """The captions (none NULL) in slices of at most so many."""
     for chunk in captions.chunks:
-        for start in range(0, len(chunk), ROWS):
-            yield chunk.slice(start, ROWS)
+        for start in range(0, len(chunk), rows):
+            yield chunk.slice(start, rows)
 
 
 def codes_of(captions: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:

@@ -104,6 +104,16 @@ def test_the_recipe_it_writes_leaves_the_papers_shares_of_what_stage_1_keeps(sto
     }
 
 
+def test_quality_is_what_is_fitted_unless_the_policy_names_another_rule(storage: Storage, tmp_path: Path) -> None:
+    out = tmp_path / "then.toml"
+    coyo = run(storage, "--stage", "2", "--target", "coyo=0.3", "--out", str(out))["coyo"]
+    assert set(coyo["thresholds"]) == {"quality.low"} and coyo["kept_then"] == pytest.approx(0.3, abs=0.03)
+    assert share_left_by_the_job(storage, "coyo", out) == coyo["kept_then"]
+    examples = coyo["examples"]["quality.low"]
+    below, above = ([row["value"] for row in examples[side]] for side in ("dropped", "kept"))
+    assert len(below) == len(above) == 10 and max(below) < coyo["thresholds"]["quality.low"] <= min(above)
+
+
 def test_targets_are_the_papers_second_column_over_its_first_unless_given() -> None:
     totals = dict.fromkeys(
         ["laion2b-en", "laion2b-multi", "coyo", "wukong", "laion-coco", "cc3m", "cc12m", "sbu", "datacomp"], 10

@@ -25,6 +25,13 @@ S3_PORT = free_port()
 os.environ |= environment(S3_PORT)
 fsspec.config.set_conf_env(fsspec.config.conf)
 
+SENTENCES = {
+    "de": "{colour} {shape} auf weißem Grund, Bild {number}.",
+    "fr": "{shape} {colour} sur fond blanc, image {number}.",
+    "es": "{shape} {colour} sobre fondo blanco, imagen {number}.",
+    "zh_CN": "白色背景上的{colour}{shape}，图{number}。",
+    "ru": "{colour} {shape} на белом фоне, рисунок {number}.",
+}
 LONGEST = ("tests/pipelines/test_demo", "tests/test_contributing")  # minutes each: none of them alone at the end
 
 
@@ -87,7 +94,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stem = folder / f"{number:02d}_{shape}_{colour}"
         draw(shape, colour, random.Random(number)).save(stem.with_suffix(".png"))
         lines = [f"A {colour} {shape} in the {place}, number {number}."]
-        lines += [f"{locale}.utf8={COLOURS[colour][locale]} {SHAPES[shape][locale]} {number}" for locale in SHAPES[shape]]
+        lines += [
+            f"{locale}.utf8={sentence.format(colour=COLOURS[colour][locale], shape=SHAPES[shape][locale], number=number)}"
+            for locale, sentence in SENTENCES.items()
+        ]
         stem.with_suffix(".txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
 

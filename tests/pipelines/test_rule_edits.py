@@ -24,7 +24,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.recipe import load_recipe
 from pipelines.runtime.step import fingerprints
 
-CAPTIONS = ["A red fox in the snow", "Sofa, blue velvet", "Two cats on a roof"]
+CAPTIONS = ["A red fox in the snow", "A woman sits on a sofa", "Two cats on a roof"]
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_the_next_run_judges_by_the_edited_rule(finished, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         edited("source_code.query", drops=matches(r"(?i)\bsofa\b"))(patch)
         assert stage2_job.main(["--root", finished.root])["dropped"] == 4
-        assert kept() == sorted({*CAPTIONS} - {"Sofa, blue velvet"})
+        assert kept() == sorted({*CAPTIONS} - {"A woman sits on a sofa"})
     assert stage2_job.main(["--root", finished.root])["dropped"] == 0 and stale(finished)["stage2"] == set()
 
 

@@ -45,32 +45,32 @@ CAPTIONS = ["Photo for sale"] * 12 + ["photo, for SALE!"] * 3 + [f"A red fox, nu
 def corpus(root: str, cuts: list[int]) -> Storage:
     """The captions, each on a picture of its own, but the last row repeats the first pair; in files of these sizes."""
     storage, rows = Storage(root), [*enumerate(CAPTIONS), (0, CAPTIONS[0])]
-    register_files(storage, "laion2b-en", [SourceFile(f"f{i}", i, size, 1, "x") for i, size in enumerate(cuts)])
+    register_files(storage, "coyo", [SourceFile(f"f{i}", i, size, 1, "x") for i, size in enumerate(cuts)])
     assert sum(cuts) == len(rows)
     first = 0
     for file, size in enumerate(cuts):
         file_rows, first = rows[first : first + size], first + size
         table = {
-            "sample_id": sample_ids(source_named("laion2b-en").ordinal, file, 0, size),
+            "sample_id": sample_ids(source_named("coyo").ordinal, file, 0, size),
             "url": [f"http://a/{picture}.jpg" for picture, _ in file_rows],
             "caption": [caption for _, caption in file_rows],
             "caption_chars": [len(caption) for _, caption in file_rows],
             "caption_words": [3] * size,
         }
-        part = Part("laion2b-en", file, 0, size)
+        part = Part("coyo", file, 0, size)
         storage.write_parquet(part.path("samples"), conform(pa.table(table), "samples"))
         storage.write_json(part.receipt_path("samples"), RECEIPT | {"part": part.name, "rows_in": size, "rows_out": size})
     return storage
 
 
-RECEIPT = {"family": "samples", "source": "laion2b-en", "fingerprint": "f", "digest": "d"}
+RECEIPT = {"family": "samples", "source": "coyo", "fingerprint": "f", "digest": "d"}
 
 
 @pytest.mark.parametrize("cuts", [[41], [1, 40], [14, 2, 25], [7, 7, 7, 7, 7, 6]])
 def test_duplicate_text_is_dropped_whatever_the_partitioning(tmp_path, monkeypatch, cuts: list[int]) -> None:
     monkeypatch.setattr(caption_counts, "BUCKET_ROWS", 15)
     storage = corpus(str(tmp_path), cuts)
-    parts = [Part("laion2b-en", file, 0, size) for file, size in enumerate(cuts)]
+    parts = [Part("coyo", file, 0, size) for file, size in enumerate(cuts)]
     counted = count_captions(storage, parts)
     assert not counted.failed
     judged = run_step(storage, stage2.stage2_step(load_recipe(None)), parts)
@@ -78,4 +78,4 @@ def test_duplicate_text_is_dropped_whatever_the_partitioning(tmp_path, monkeypat
     query = "select caption_pictures, stage2_keep, count(*) from manifest group by all order by all"
     assert connect(str(tmp_path)).sql(query).fetchall() == [(15, False, 16), (None, True, 25)]
     assert count_captions(storage, parts).ran == 0
-    assert not count_captions(storage, [*parts, Part("laion2b-en", 99, 0, 5)]).failed  # one that could not be ingested
+    assert not count_captions(storage, [*parts, Part("coyo", 99, 0, 5)]).failed  # one that could not be ingested

@@ -45,19 +45,24 @@ def bias() -> np.ndarray:
 
 def _pooled(features: Features) -> dict[str, np.ndarray]:
     """The answers of each reader's filters: float32[N, 2 F + F / 2]."""
-    tables, captions = _tables(), len(features.first) - 1
-    pooled = {part: np.zeros((captions, size), np.float32) for part, size in _sizes().items()}
+    filters, captions = _filters(), len(features.first) - 1
+    pooled = {part: np.zeros((captions, _pooled_size(filters[part])), np.float32) for part in READERS}
     for rows, tokens in _of_equal_length(features.first):
         structures, forms = features.structures[tokens], features.forms[tokens]
-        pooled["completeness"][rows] = _pool(tables["completeness"].take(structures, axis=0), *_biases("completeness"))
-        pooled["style"][rows] = _pool(tables["style"].take(forms, axis=0), *_biases("style"))
-        words = vocabulary().vectors.take(features.words[tokens], axis=0) @ tables["vectors"] + tables["no_bucket"]
-        buckets = features.buckets[tokens]
-        in_buckets = buckets > 0
-        if in_buckets.any():
-            words[in_buckets] += tables["buckets"].take(buckets[in_buckets], axis=0)
-        pooled["information"][rows] = _pool(words, *_biases("information"))
+        pooled["completeness"][rows] = _pool(*(table.take(structures, axis=0) for table in filters["completeness"]))
+        pooled["style"][rows] = _pool(*(table.take(forms, axis=0) for table in filters["style"]))
+        pooled["information"][rows] = _pool(*_answers_to_words(features.words[tokens], features.buckets[tokens]))
     return pooled
+
+
+def _answers_to_words(words: np.ndarray, buckets: np.ndarray) -> Iterator[np.ndarray]:
+    """Answers of the filters on meaning to M × L words, before, in the middle, behind and alone: float32[L, M, F] each."""
+    vectors, in_buckets = vocabulary().vectors.take(words, axis=0), np.nonzero(buckets)
+    for of_vectors, of_buckets in zip(_filters()["information"], _filters()["buckets"], strict=True):
+        answers = vectors @ of_vectors + of_buckets[0]
+        if len(in_buckets[0]):
+            answers[in_buckets] += of_buckets.take(buckets[in_buckets], axis=0) - of_buckets[0]
+        yield answers
 
 
 def _of_equal_length(first: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -71,18 +76,16 @@ def _of_equal_length(first: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray
             yield rows, first[rows][None] + np.arange(length)[:, None]
 
 
-def _pool(answers: np.ndarray, three_bias: np.ndarray, one_bias: np.ndarray) -> np.ndarray:
-    """Answers of filters to tokens → the largest and the mean over three tokens, the mean over one: float32[M, 2 F + F / 2].
+def _pool(before: np.ndarray, middle: np.ndarray, behind: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """Answers of filters to single tokens, each float32[L, M, F], `alone` [L, M, F / 2] → float32[M, 2 F + F / 2].
 
-    `answers`: float32[L, M, 3 F + F / 2], to the token before, in the middle and behind, and to a token alone.
+    That is the largest and the mean over three tokens, and the mean over one. Overwrites `middle` and `alone`.
     """
-    size = len(three_bias)
-    three = answers[..., size : 2 * size] + three_bias
-    three[1:] += answers[:-1, :, :size]
-    three[:-1] += answers[1:, :, 2 * size : 3 * size]
-    np.maximum(three, 0, out=three)
-    one = np.maximum(answers[..., 3 * size :] + one_bias, 0)
-    return np.concatenate([three.max(axis=0), three.mean(axis=0), one.mean(axis=0)], axis=1)
+    middle[1:] += before[:-1]
+    middle[:-1] += behind[1:]
+    np.maximum(middle, 0, out=middle)
+    np.maximum(alone, 0, out=alone)
+    return np.concatenate([middle.max(axis=0), middle.mean(axis=0), alone.mean(axis=0)], axis=1)
 
 
 @lru_cache(1)
@@ -91,25 +94,21 @@ def _weights() -> dict[str, np.ndarray]:
 
 
 @lru_cache(1)
-def _tables() -> dict[str, np.ndarray]:
-    """What each structure, form and bucket gives to all filters, and the filters over vectors."""
-    weights = _weights()
-    filters = {part: np.concatenate([*weights[f"{part}.three"], weights[f"{part}.one"]], axis=1) for part in READERS}
+def _filters() -> dict[str, list[np.ndarray]]:
+    """Of each reader the filters' weights for the token before, in the middle, behind and alone; tables of what they give, with
+    the bias, for structures, forms and buckets, which are few.
+    """
+    weights, filters = _weights(), dict[str, list[np.ndarray]]()
     dimensions = vocabulary().vectors.shape[1]
-    buckets = weights["buckets"] @ filters["information"][dimensions:]
-    return {
-        "completeness": weights["structures"] @ filters["completeness"],
-        "style": weights["forms"] @ filters["style"],
-        "vectors": filters["information"][:dimensions],
-        "no_bucket": buckets[0],
-        "buckets": buckets - buckets[0],
-    }
+    for part, inputs in (("completeness", "structures"), ("style", "forms"), ("information", "buckets")):
+        own = [*weights[f"{part}.three"], weights[f"{part}.one"]]
+        biases = [0, weights[f"{part}.three_bias"], 0, weights[f"{part}.one_bias"]]
+        if part == "information":
+            filters[part], own = [each[:dimensions] for each in own], [each[dimensions:] for each in own]
+        tables = [weights[inputs] @ each + bias for each, bias in zip(own, biases, strict=True)]
+        filters["buckets" if part == "information" else part] = tables
+    return {name: [np.ascontiguousarray(each) for each in filters[name]] for name in filters}
 
 
-def _sizes() -> dict[str, int]:
-    return {part: 2 * len(three) + len(one) for part in READERS for three, one in [_biases(part)]}
-
-
-def _biases(part: str) -> tuple[np.ndarray, np.ndarray]:
-    weights = _weights()
-    return weights[f"{part}.three_bias"], weights[f"{part}.one_bias"]
+def _pooled_size(filters: list[np.ndarray]) -> int:
+    return 2 * filters[0].shape[1] + filters[3].shape[1]

@@ -110,11 +110,11 @@ def test_the_network_in_numpy_is_the_one_that_was_trained(monkeypatch: pytest.Mo
     features = features_of(captions)
     trained = train(features, np.tile(np.linspace(0, 1, 4, dtype=np.float32), (len(captions), 1)), seed=3, epochs=2)
     monkeypatch.setattr(network, "_weights", lambda: weights_of(trained, np.zeros(4, np.float32)))
-    network._tables.cache_clear()
+    network._filters.cache_clear()
     try:
         odds = network.logits(features).sum(axis=1)
     finally:
-        network._tables.cache_clear()
+        network._filters.cache_clear()
     assert np.allclose(1 / (1 + np.exp(-odds)), probabilities(trained, features), atol=2e-3)
 
 

@@ -111,4 +111,4 @@ def _filters() -> dict[str, list[np.ndarray]]:
 
 
 def _pooled_size(filters: list[np.ndarray]) -> int:
-    return 2 * filters[0].shape[1] + filters[3].shape[1]
+    return int(2 * filters[0].shape[1] + filters[3].shape[1])

@@ -32,7 +32,8 @@ META = {
 def house(tmp_path: Path) -> Path:
     """A copy of the tree with some metadata, and the manifest `pictured` beside it."""
     for room in ROOMS:
-        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.png")
+        models = ("*.safetensors",) if room == "infra" else ()
+        ignored = shutil.ignore_patterns("__pycache__", "*.png", *models)
         shutil.copytree(ROOT / room, tmp_path / room, ignore=ignored)
     for module in ROOT.glob("_pairmill_resize*.so"):
         shutil.copy(module, tmp_path)

@@ -67,10 +67,9 @@ def _judge(
     known = read_columns(storage, part, dict.fromkeys(["caption", *columns]))
     repaired = repair(known["caption"]) if repairs else pa.nulls(len(known), pa.string())
     pictures = read_counts(storage, part, known["sample_id"]) if counts else pa.nulls(len(known), pa.int32())
-    computed = columns_of(known["caption"], repaired).drop_columns(PICTURES).append_column(PICTURES, pictures)
-    table = known.drop_columns([name for name in known.column_names if name in computed.column_names])
-    for name in computed.column_names:
-        table = table.append_column(name, computed[name])
+    computed = columns_of(known["caption"], repaired)
+    columns_by_name = [dict(zip(table.column_names, table.columns, strict=True)) for table in (known, computed)]
+    table = pa.table(columns_by_name[0] | columns_by_name[1] | {PICTURES: pictures})
     keep, reasons = evaluate(table, rules, part.source)
     language, confidence = identify(table["caption"])
     reporter(part.rows)

@@ -60,7 +60,10 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def with_view(query: str, view: str) -> str:
-    """The query with `manifest` meaning another query: a table expression that hides the view, for this query alone."""
+    """The query with `manifest` meaning another query: a table expression that hides the view, for this query alone.
+
+    It has a line of its own, so that an error met while rows are read shows the user's words alone; it calls their first line 2.
+    """
     own = WITH.match(query)  # DuckDB loses the table expressions of a WITH below a WITH
-    start, rest = (own[0], f", {query[own.end() :]}") if own else ("with ", f" {query}")
+    start, rest = (own[0], f",\n{query[own.end() :]}") if own else ("with ", f"\n{query}")
     return f"{start}{VIEW} as not materialized ({view}){rest}"

@@ -1,5 +1,6 @@
 """The view `manifest` costs what a query names: other families and other sources are not touched, and no answer changes."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
@@ -256,6 +257,7 @@ COLUMNS = st.sampled_from(list(PRECEDENCE))
 
 
 @settings(deadline=None, max_examples=4)
+@example(states=dict.fromkeys(("tags", "shards", *FAMILIES[1:]), "absent"), a="stage1_reasons", b="sample_id")  # fails while read
 @given(states=FAMILY_STATES, a=COLUMNS, b=COLUMNS)
 def test_any_query_of_two_columns_is_that_of_the_plain_join(
     states: dict[str, str], a: str, b: str, tmp_path_factory: pytest.TempPathFactory
@@ -269,12 +271,12 @@ def test_any_query_of_two_columns_is_that_of_the_plain_join(
 
 
 def answer_of(run: Callable[[str], Any], query: str) -> tuple[list[str], list[str]] | str:
-    """Names and sorted rows of an answer, or the error."""
+    """Names and sorted rows of an answer, or the error, without the number of its line (`query_columns.with_view`)."""
     try:
         answer = run(query)
         return [column[0] for column in answer.description], sorted(map(str, answer.fetchall()))
     except duckdb.Error as error:
-        return str(error)
+        return re.sub(r"LINE \d+:", "LINE:", str(error))
 
 
 def test_the_export_made_last_is_the_one_in_every_query(tmp_path: Path) -> None:

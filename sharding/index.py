@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -32,6 +33,28 @@ class Shard:
     samples: int
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where the members of a shard's N samples lie in its tar, in the order of the tar.
+
+    sample_ids  uint64[N]
+    offsets     member → int64[N], bytes from the start of the tar
+    lengths     member → int64[N], bytes; -1 where a sample has no such member
+    """
+
+    sample_ids: np.ndarray
+    offsets: dict[str, np.ndarray]
+    lengths: dict[str, np.ndarray]
+
+    def spans(self, row: int) -> dict[str, tuple[int, int]]:
+        """Member → (offset, length) of each that the sample at a row has."""
+        return {
+            member: (int(offsets[row]), int(self.lengths[member][row]))
+            for member, offsets in self.offsets.items()
+            if self.lengths[member][row] >= 0
+        }
 
 
 @dataclass(frozen=True)
@@ -75,14 +98,19 @@ def index_bytes(rows: Sequence[dict[str, int]]) -> bytes:
     return sink.getvalue()
 
 
-def read_index(uri: str, shard: str) -> pa.Table:
-    """A shard's index: a row per sample in the order of the tar; RequestError when it is broken."""
+def read_index(uri: str, shard: str) -> Index:
+    """A shard's index, each pair of columns `<member>_offset`, `<member>_length` a member; RequestError when it is broken."""
     path = f"{uri}/{index_file(shard)}"
     try:
         with open_file(path) as handle:
             data = handle.read()
         # From memory and without threads: of a Python file, one process in ten that ended soon after was aborted by pyarrow 26 as
         # it ended (SIGABRT).
-        return pq.read_table(pa.BufferReader(data), use_threads=False)
+        table = pq.read_table(pa.BufferReader(data), use_threads=False)
     except pa.ArrowInvalid as error:
         raise RequestError(f"{path} is broken parquet ({str(error).splitlines()[0]}); export it again") from None
+    members = [name.removesuffix("_offset") for name in table.column_names if name.endswith("_offset")]
+    offsets, lengths = (
+        {member: table[f"{member}_{column}"].fill_null(-1).to_numpy() for member in members} for column in ("offset", "length")
+    )
+    return Index(table["sample_id"].to_numpy(), offsets, lengths)

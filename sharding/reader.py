@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import fsspec
-import pyarrow as pa
 
 from infra.compat.errors import RequestError
 from infra.compat.files import file_system
-from sharding.index import Dataset, read_index
+from sharding.index import Dataset, Index, read_index
 from sharding.layout import tar_file
-from sharding.sample import MEMBERS, Sample
+from sharding.sample import Sample
 
 OPEN_SHARDS = 32
 
@@ -22,23 +21,22 @@ class ShardReader:
     def __init__(self, dataset: Dataset, split: str) -> None:
         self.uri, self.shards = dataset.uri, dataset.shards(split)
         self.fs, self.path = file_system(dataset.uri)
-        self.open: OrderedDict[int, tuple[pa.Table, fsspec.spec.AbstractBufferedFile]] = OrderedDict()
+        self.open: OrderedDict[int, tuple[Index, fsspec.spec.AbstractBufferedFile]] = OrderedDict()
 
     def read(self, shard: int, row: int) -> Sample:
         """The sample at a row of a shard, by one read over all its members."""
         index, handle = self._open(shard)
-        entry = {name: index[name][row].as_py() for name in index.column_names}
-        spans = {member: (entry[f"{member}_offset"], entry[f"{member}_length"]) for member in MEMBERS}
-        start = min(offset for offset, _ in spans.values())
+        spans = index.spans(row)
+        start, end = min(offset for offset, _ in spans.values()), max(offset + length for offset, length in spans.values())
         handle.seek(start)
-        data = handle.read(max(offset + length for offset, length in spans.values()) - start)
-        if len(data) < max(offset + length for offset, length in spans.values()) - start:
+        data = handle.read(end - start)
+        if len(data) < end - start:
             where = f"{self.uri}/{tar_file(self.shards[shard].name)}"
             raise RequestError(f"{where} ends before the sample at row {row}; export it again, or copy it again")
         members = {member: data[offset - start :][:length] for member, (offset, length) in spans.items()}
-        return Sample(entry["sample_id"], members["image"], members["text"].decode(), members["json"])
+        return Sample.of_members(int(index.sample_ids[row]), members)
 
-    def _open(self, shard: int) -> tuple[pa.Table, fsspec.spec.AbstractBufferedFile]:
+    def _open(self, shard: int) -> tuple[Index, fsspec.spec.AbstractBufferedFile]:
         if shard not in self.open:
             while len(self.open) >= OPEN_SHARDS:
                 self.open.popitem(last=False)[1][1].close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 MEMBERS = ("image", "text", "json")  # in the order of our tars; readers go by the index and can read any order
@@ -30,12 +30,23 @@ BRANDS = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One image-text pair: `image` as encoded bytes, `text` the caption, `json` its metadata as a JSON object."""
+    """One image-text pair: `image` as encoded bytes, `text` the caption, `json` its metadata as a JSON object.
+
+    Members that are none of these (in tars that others wrote) are in `others`, by the ending of their names.
+    """
 
     sample_id: int
     image: bytes
     text: str
     json: bytes
+    others: Mapping[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of_members(cls, sample_id: int, members: Mapping[str, bytes]) -> Sample:
+        """The sample of these members; one that is missing is empty, a text that is not UTF-8 gets U+FFFD where it is not."""
+        image, text, json = (members.get(member, b"") for member in ("image", "text", "json"))
+        others = {member: data for member, data in members.items() if member not in MEMBERS}
+        return cls(sample_id, image, text.decode(errors="replace"), json, others)
 
     def members(self) -> dict[str, bytes]:
         """The bytes of each member, in the order of `MEMBERS`."""

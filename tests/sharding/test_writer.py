@@ -43,7 +43,7 @@ IMAGES = st.binary(max_size=1500).map(lambda data: b"\xff\xd8\xff" + data)
 
 @pytest.mark.parametrize("order", permutations(MEMBERS), ids="-".join)
 def test_one_tuple_decides_the_order_of_members(order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("sample", "reader", "writer"):
+    for module in ("sample", "writer"):
         monkeypatch.setattr(f"sharding.{module}.MEMBERS", order)
     dataset = numbered_dataset(tmp_path, [2])
     with tarfile.open(tmp_path / tar_file("train-000000")) as tar:

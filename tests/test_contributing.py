@@ -35,7 +35,7 @@ def house(tmp_path: Path) -> Path:
         models = ("*.safetensors",) if room == "infra" else ()
         ignored = shutil.ignore_patterns("__pycache__", "*.png", *models)
         shutil.copytree(ROOT / room, tmp_path / room, ignore=ignored)
-    for module in ROOT.glob("_pairmill_resize*.so"):
+    for module in ROOT.glob("_pairmill_*.so"):
         shutil.copy(module, tmp_path)
     pq.write_table(pa.table(META), tmp_path / "meta.parquet")
     pq.write_table(pa.table({"link": META["URL"], "text": META["TEXT"]}), tmp_path / "links.parquet")

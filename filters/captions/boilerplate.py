@@ -9,11 +9,13 @@ import re
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from filters.captions.placeholder import STOCK_WORDS
 from filters.rules import Rule, Thresholds, above, column, matches
-from filters.text.characters import of_characters, rows_at
+from filters.text.characters import codes_of, of_characters, rows_at, runs
 from filters.text.patterns import match_any, match_within, prepare
+from filters.text.tokens import MARK, repetitions, tokens_of
 from filters.text.words import count_words
 
 ORIGIN = "InternVL §3.2 names menus, error messages and duplicate text; the patterns are ours"
@@ -71,10 +73,25 @@ def _menu(table: pa.Table, thresholds: Thresholds) -> pa.Array:
 
 
 def _repeats(table: pa.Table, thresholds: Thresholds) -> pa.Array:
-    rows = np.flatnonzero(_begins_again(table["caption"]))
+    captions = table["caption"]
+    rows = np.flatnonzero(_begins_again(captions))
+    rows = rows[_may_be_repeated(captions.take(pa.array(rows)))]
     repeats = np.zeros(len(table), bool)
-    repeats[rows] = [is_repeated(text) for text in table["caption"].take(pa.array(rows)).to_pylist()]
+    repeats[rows] = [is_repeated(text) for text in captions.take(pa.array(rows)).to_pylist()]
     return pa.array(repeats)
+
+
+def _may_be_repeated(captions: pa.ChunkedArray) -> np.ndarray:
+    """Whether half the words of each caption repeat earlier ones, as in one phrase over and over; or it may be one word: bool[M]."""
+    may_be = [np.zeros(0, bool)]
+    for batch in runs(captions):
+        tokens = tokens_of(*codes_of(batch))
+        words = tokens.kind != MARK
+        counts = np.bincount(tokens.rows[words], minlength=len(batch))
+        # An apostrophe joins what are two words to `is_repeated`.
+        joined = pc.match_substring_regex(batch, "['’]").to_numpy(zero_copy_only=False)
+        may_be.append((2 * repetitions(tokens, words) >= counts) | (counts <= 1) | joined)
+    return np.concatenate(may_be)
 
 
 @of_characters

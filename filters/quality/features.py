@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.text.characters import CODES, codes_of
-from filters.text.tokens import ALONE, DIGIT, MARK, UPPER, Tokens, tokens_of
+from filters.text.tokens import ALONE, DIGIT, MARK, UPPER, Tokens, repetitions, tokens_of
 from filters.text.vocabulary import CLASSES, vocabulary
 
 LONGEST = 48  # tokens of a caption that are read
@@ -175,7 +175,7 @@ def _statistics(
         "mark_share": count(marked) / of_tokens,
         "glued_share": count(marked & ~tokens.after_space & ~opens) / of_tokens,
         "space_share": count(tokens.after_space) / of_tokens,
-        "repeated_share": _repeated(rows, tokens.keys, spelled, captions) / np.maximum(count(spelled), 1),
+        "repeated_share": repetitions(tokens, spelled).astype(np.float32) / np.maximum(count(spelled), 1),
         "hyphens": np.minimum(count((form == 7 + MARKS.index("-")) & ~tokens.after_space & ~opens), 6),
         "comma_share": np.minimum(count(form == 7 + MARKS.index(",")), 12) / of_words,
         "log_tokens": np.log1p(all_tokens),
@@ -191,15 +191,6 @@ def _of_edges(tokens: Tokens, flags: np.ndarray, *, last: bool) -> np.ndarray:
     present = np.diff(tokens.first) > 0
     values[present] = flags[tokens.first[1:][present] - 1 if last else tokens.first[:-1][present]]
     return values
-
-
-def _repeated(rows: np.ndarray, keys: np.ndarray, spelled: np.ndarray, captions: int) -> np.ndarray:
-    """How many words of each caption are repetitions of an earlier one: float32[N]."""
-    rows = rows[spelled]
-    # A word is told by its caption and 40 bits of its key.
-    mixed = np.sort(rows.astype(np.uint64) << np.uint64(40) | keys[spelled] & np.uint64((1 << 40) - 1))
-    again = mixed[1:][mixed[1:] == mixed[:-1]] >> np.uint64(40)
-    return np.bincount(again.astype(np.int64), minlength=captions).astype(np.float32)
 
 
 @lru_cache(1)

@@ -1,8 +1,9 @@
 """The model of caption quality in NumPy: five small networks, one a part of the score, whose outputs are added.
 
 Three of them read tokens: filters over three tokens and over one, then of each filter the largest and the mean answer. The trick:
-captions of equal length are one array [tokens, captions, width], so that a filter is a product, a shift and a sum, and pooling
-runs along memory. Filters over structures and forms, which are few, are tables of what each gives.
+what a filter gives for a structure, a form or a word at each of its places stands in a table, so that no token is multiplied
+with anything. `_pool.c` adds the rows of these tables where it was compiled; NumPy takes captions of equal length as one array
+[tokens, captions, width], and five times as long.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from safetensors.numpy import load_file
 
 from filters.quality.features import PARTS, Features
 from filters.text.vocabulary import vocabulary
+
+try:
+    import _pairmill_pool as compiled
+except ImportError:  # installed where there is no C compiler
+    compiled = None
 
 PATH = Path(__file__).parent / "network.safetensors"
 READERS = ("completeness", "information", "style")
@@ -45,24 +51,56 @@ def bias() -> np.ndarray:
 
 def _pooled(features: Features) -> dict[str, np.ndarray]:
     """The answers of each reader's filters: float32[N, 2 F + F / 2]."""
-    filters, captions = _filters(), len(features.first) - 1
-    pooled = {part: np.zeros((captions, _pooled_size(filters[part])), np.float32) for part in READERS}
-    for rows, tokens in _of_equal_length(features.first):
-        structures, forms = features.structures[tokens], features.forms[tokens]
-        pooled["completeness"][rows] = _pool(*(table.take(structures, axis=0) for table in filters["completeness"]))
-        pooled["style"][rows] = _pool(*(table.take(forms, axis=0) for table in filters["style"]))
-        pooled["information"][rows] = _pool(*_answers_to_words(features.words[tokens], features.buckets[tokens]))
+    tables = _tables()
+    none = np.zeros((0, 1), np.float32)
+    return {
+        "completeness": pool(features.first, features.structures, tables["completeness"], features.buckets, none),
+        "information": pool(features.first, features.words, tables["information"], features.buckets, tables["buckets"]),
+        "style": pool(features.first, features.forms, tables["style"], features.buckets, none),
+    }
+
+
+def pool(first: np.ndarray, rows: np.ndarray, table: np.ndarray, rows_of_more: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """What F filters over three tokens (largest and mean) and F / 2 over one (mean) answer to N captions of T tokens.
+
+    first         where each caption's tokens begin: int64[N + 1]
+    rows          of the table, for each token: an integer[T]
+    table         what filters give for a token before, in the middle, behind and alone: float32[R, 3 F + F / 2]
+    rows_of_more  rows of a second table that is added, where they are not 0; `more` is empty where there is none
+
+    Returns float32[N, 2 F + F / 2], 0 for a caption without tokens.
+    """
+    if compiled is None:
+        return pool_by_numpy(first, rows, table, rows_of_more, more)
+    filters = _filters(table)
+    pooled = np.empty((len(first) - 1, 2 * filters + filters // 2), np.float32)
+    rows, rows_of_more = rows.astype(np.int32, copy=False), rows_of_more.astype(np.int32, copy=False)
+    compiled.pool(first, filters, table, rows, more, rows_of_more, pooled)
     return pooled
 
 
-def _answers_to_words(words: np.ndarray, buckets: np.ndarray) -> Iterator[np.ndarray]:
-    """Answers of the filters on meaning to M × L words, before, in the middle, behind and alone: float32[L, M, F] each."""
-    vectors, in_buckets = vocabulary().vectors.take(words, axis=0), np.nonzero(buckets)
-    for of_vectors, of_buckets in zip(_filters()["information"], _filters()["buckets"], strict=True):
-        answers = vectors @ of_vectors + of_buckets[0]
-        if len(in_buckets[0]):
-            answers[in_buckets] += of_buckets.take(buckets[in_buckets], axis=0) - of_buckets[0]
-        yield answers
+def pool_by_numpy(
+    first: np.ndarray, rows: np.ndarray, table: np.ndarray, rows_of_more: np.ndarray, more: np.ndarray
+) -> np.ndarray:
+    """The same as `pool`, in NumPy."""
+    filters = _filters(table)
+    pooled = np.zeros((len(first) - 1, 2 * filters + filters // 2), np.float32)
+    for captions, tokens in _of_equal_length(first):
+        answers = table.take(rows[tokens], axis=0)
+        also = np.nonzero(rows_of_more[tokens]) if len(more) else ()
+        if len(also) and len(also[0]):
+            answers[also] += more.take(rows_of_more[tokens][also], axis=0)
+        before, middle, behind, alone = np.split(answers, [filters, 2 * filters, 3 * filters], axis=2)
+        middle[1:] += before[:-1]
+        middle[:-1] += behind[1:]
+        np.maximum(answers, 0, out=answers)
+        pooled[captions] = np.concatenate([middle.max(axis=0), middle.mean(axis=0), alone.mean(axis=0)], axis=1)
+    return pooled
+
+
+def _filters(table: np.ndarray) -> int:
+    """How many filters over three tokens a table is of."""
+    return int(table.shape[1]) * 2 // 7
 
 
 def _of_equal_length(first: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -76,39 +114,26 @@ def _of_equal_length(first: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray
             yield rows, first[rows][None] + np.arange(length)[:, None]
 
 
-def _pool(before: np.ndarray, middle: np.ndarray, behind: np.ndarray, alone: np.ndarray) -> np.ndarray:
-    """Answers of filters to single tokens, each float32[L, M, F], `alone` [L, M, F / 2] → float32[M, 2 F + F / 2].
-
-    That is the largest and the mean over three tokens, and the mean over one. Overwrites `middle` and `alone`.
-    """
-    middle[1:] += before[:-1]
-    middle[:-1] += behind[1:]
-    np.maximum(middle, 0, out=middle)
-    np.maximum(alone, 0, out=alone)
-    return np.concatenate([middle.max(axis=0), middle.mean(axis=0), alone.mean(axis=0)], axis=1)
-
-
 @lru_cache(1)
 def _weights() -> dict[str, np.ndarray]:
     return {name: values.astype(np.float32) for name, values in load_file(PATH).items()}
 
 
 @lru_cache(1)
-def _filters() -> dict[str, list[np.ndarray]]:
-    """Of each reader the filters' weights for the token before, in the middle, behind and alone; tables of what they give, with
-    the bias, for structures, forms and buckets, which are few.
-    """
-    weights, filters = _weights(), dict[str, list[np.ndarray]]()
-    dimensions = vocabulary().vectors.shape[1]
+def _tables() -> dict[str, np.ndarray]:
+    """What the filters of each reader give for each structure, form and word, with the bias, and for buckets: `pool`'s tables."""
+    weights, tables = _weights(), dict[str, np.ndarray]()
+    vectors = vocabulary().vectors
     for part, inputs in (("completeness", "structures"), ("style", "forms"), ("information", "buckets")):
-        own = [*weights[f"{part}.three"], weights[f"{part}.one"]]
-        biases = [0, weights[f"{part}.three_bias"], 0, weights[f"{part}.one_bias"]]
-        if part == "information":
-            filters[part], own = [each[:dimensions] for each in own], [each[dimensions:] for each in own]
-        tables = [weights[inputs] @ each + bias for each, bias in zip(own, biases, strict=True)]
-        filters["buckets" if part == "information" else part] = tables
-    return {name: [np.ascontiguousarray(each) for each in filters[name]] for name in filters}
-
-
-def _pooled_size(filters: list[np.ndarray]) -> int:
-    return int(2 * filters[0].shape[1] + filters[3].shape[1])
+        filters = np.concatenate([*weights[f"{part}.three"], weights[f"{part}.one"]], axis=1)
+        three_bias, one_bias = weights[f"{part}.three_bias"], weights[f"{part}.one_bias"]
+        bias = np.concatenate([np.zeros_like(three_bias), three_bias, np.zeros_like(three_bias), one_bias])
+        of_words, of_inputs = (
+            (filters[: vectors.shape[1]], filters[vectors.shape[1] :]) if part == "information" else (None, filters)
+        )
+        table = weights[inputs] @ of_inputs
+        if of_words is not None:
+            tables["buckets"] = table - table[0]  # most tokens have bucket 0, which so costs nothing
+            table = vectors @ of_words + table[0]
+        tables[part] = table + bias
+    return {name: np.ascontiguousarray(table, np.float32) for name, table in tables.items()}

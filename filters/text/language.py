@@ -67,6 +67,7 @@ NAMEABLE = {
     OTHER: "af az ca cs cy da de en es et eu fi fr ga gl hr hu id is it lt lv ms nl no pl pt ro sk sl sq sv sw tl tr uz vi",
 }
 NAMES = tuple(" ".join(NAMEABLE.values()).split())
+ALL = (*NAMES, *LANGUAGES.tolist())
 COLUMN = {f"__label__{name}": column for column, name in enumerate(NAMES)}
 IS_NAMEABLE = np.array([[name in NAMEABLE.get(script, "").split() for name in NAMES] for script in range(len(LANGUAGES))])
 ANSWERS = 3  # of the model, of which function words may prefer the second or third
@@ -94,25 +95,21 @@ def identify(captions: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
     The confidence is the share of captions like this one whose language is right, on captions that were labelled by hand.
     """
     batches = [_identify(batch) for batch in runs(captions)]
-    languages = [language for batch, _ in batches for language in batch]
-    confidences = [confidence for _, batch in batches for confidence in batch]
-    return pa.array(languages, pa.string()), pa.array(confidences, pa.float32())
+    places = np.concatenate([np.zeros(0, np.int64), *(places for places, _ in batches)])
+    confidences = np.concatenate([np.zeros(0), *(confidences for _, confidences in batches)])
+    unknown = confidences < LEAST_CONFIDENCE
+    languages = pa.array(ALL, pa.string()).take(pa.array(places, mask=unknown))
+    return languages, pa.array(confidences.astype(np.float32), mask=unknown)
 
 
-def _identify(captions: pa.StringArray) -> tuple[list[str | None], list[float | None]]:
-    """Languages and confidences of a batch."""
+def _identify(captions: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
+    """The languages of a batch as places in ALL, int64[N], and the confidences in them, float64[N], 0 without a letter."""
     scripts, letters = _scripts(captions)
-    languages: list[str | None] = LANGUAGES[scripts].tolist()
-    confidences: list[float | None] = [1.0] * len(captions)
+    confidences = (letters > 0).astype(np.float64)
     rows = np.flatnonzero((LANGUAGES[scripts] == "") & (letters > 0))
-    columns, values = _by_words_and_model(captions.take(pa.array(rows)), scripts[rows], letters[rows])
-    for row, column, value in zip(rows.tolist(), columns.tolist(), values.tolist(), strict=True):
-        languages[row], confidences[row] = NAMES[column], value
-    unknown = letters == 0
-    unknown[rows] = values < LEAST_CONFIDENCE
-    for row in np.flatnonzero(unknown).tolist():
-        languages[row], confidences[row] = None, None
-    return languages, confidences
+    places = scripts + len(NAMES)
+    places[rows], confidences[rows] = _by_words_and_model(captions.take(pa.array(rows)), scripts[rows], letters[rows])
+    return places, confidences
 
 
 def _scripts(captions: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:

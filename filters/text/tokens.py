@@ -2,6 +2,7 @@
 
 The trick: nothing loops over captions. Characters have classes, a token begins where the class changes, and the key of a word is
 a polynomial over its letters, the difference of two running sums, so that equal words have equal keys wherever they stand.
+`_tokens.c` does the same in one pass, five times as fast, where it was compiled.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ import pyarrow as pa
 
 from filters.text.characters import CODES, classes, codes_of
 from filters.text.words import UNSPACED
+
+try:
+    import _pairmill_tokens as compiled
+except ImportError:  # installed where there is no C compiler
+    compiled = None
 
 SPACE, LOWER, UPPER, DIGIT, ALONE, MARK = range(6)
 _PATTERNS = (rf"[{UNSPACED}ー々〆]", r"\p{Lu}", r"[\pL\pM]", r"\pN", r"[\s\pZ\p{Cc}\p{Cf}]")
@@ -28,7 +34,7 @@ APOSTROPHES = (ord("'"), 0x2019)
 class Tokens:
     """The T tokens of N captions, in order.
 
-    rows      the caption of each: int32[T]
+    rows      the caption of each: int64[T]
     first     where each caption's tokens begin: int64[N + 1]
     start     its first character among all: int64[T]; `length` its characters
     kind      of its first character: SPACE never, LOWER or UPPER a word, DIGIT a number, ALONE, MARK: uint8[T]
@@ -50,6 +56,19 @@ class Tokens:
 
 def tokens_of(codes: np.ndarray, ends: np.ndarray) -> Tokens:
     """The tokens of N captions, given by their characters as `codes_of` gives them."""
+    if compiled is None:
+        return tokens_by_numpy(codes, ends)
+    first = np.empty(len(ends), np.int64)
+    rows, start, length = (np.empty(len(codes), np.int64) for _ in range(3))
+    keys, capitals, digits = np.empty(len(codes), np.uint64), np.empty(len(codes), np.int32), np.empty(len(codes), np.int32)
+    kind, after_space = np.empty(len(codes), np.uint8), np.empty(len(codes), bool)
+    columns = (rows, first, start, length, kind, keys, capitals, digits, after_space)
+    count = compiled.tokens(codes, codes.itemsize, ends, _kinds(), _lower(), *columns)
+    return Tokens(rows[:count], first, *(column[:count] for column in columns[2:]))
+
+
+def tokens_by_numpy(codes: np.ndarray, ends: np.ndarray) -> Tokens:
+    """The same as `tokens_of`, in NumPy."""
     kinds = _kinds().take(codes)
     count = len(codes)
     opens = np.zeros(count, bool)  # a caption
@@ -82,6 +101,15 @@ def tokens_of(codes: np.ndarray, ends: np.ndarray) -> Tokens:
         _sums(kinds == DIGIT, start, length),
         after_space[seen],
     )
+
+
+def repetitions(tokens: Tokens, of: np.ndarray) -> np.ndarray:
+    """How many of the tokens of each caption that `of` (bool[T]) names are repetitions of an earlier one: int64[N]."""
+    rows = tokens.rows[of]
+    # A token is told by its caption and 40 bits of its key.
+    mixed = np.sort(rows.astype(np.uint64) << np.uint64(40) | tokens.keys[of] & np.uint64((1 << 40) - 1))
+    again = mixed[1:][mixed[1:] == mixed[:-1]] >> np.uint64(40)
+    return np.bincount(again.astype(np.int64), minlength=len(tokens.first) - 1)
 
 
 def keys_of(words: list[str]) -> np.ndarray:

@@ -110,11 +110,11 @@ def test_the_network_in_numpy_is_the_one_that_was_trained(monkeypatch: pytest.Mo
     features = features_of(captions)
     trained = train(features, np.tile(np.linspace(0, 1, 4, dtype=np.float32), (len(captions), 1)), seed=3, epochs=2)
     monkeypatch.setattr(network, "_weights", lambda: weights_of(trained, np.zeros(4, np.float32)))
-    network._filters.cache_clear()
+    network._tables.cache_clear()
     try:
         odds = network.logits(features).sum(axis=1)
     finally:
-        network._filters.cache_clear()
+        network._tables.cache_clear()
     assert np.allclose(1 / (1 + np.exp(-odds)), probabilities(trained, features), atol=2e-3)
 
 
@@ -138,3 +138,23 @@ def test_areas_and_correlations_are_those_of_their_definitions() -> None:
     assert area_under_curve(values, grades > 2) == pytest.approx(np.mean(pairs))
     assert rank_correlation(grades, grades * 3) == pytest.approx(1) and rank_correlation(grades, -grades) == pytest.approx(-1)
     assert json.dumps(area_under_curve(values, grades > 9)) == "NaN"
+
+
+@pytest.mark.skipif(network.compiled is None, reason="installed without a C compiler")
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=8), st.sampled_from([2, 16, 64]), st.booleans(), st.integers(0, 2**32 - 1))
+def test_compiled_and_numpy_pool_the_same(counts: list[int], filters: int, two: bool, seed: int) -> None:
+    rng, first = np.random.default_rng(seed), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    table, more = (rng.normal(size=(rows, 3 * filters + filters // 2)).astype(np.float32) for rows in (7, 5 if two else 0))
+    more[:1] = 0
+    rows, rows_of_more = (rng.integers(0, most, first[-1]) for most in (7, 5))
+    arguments = (first, rows, table, rows_of_more, more)
+    np.testing.assert_allclose(network.pool(*arguments), network.pool_by_numpy(*arguments), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(network.compiled is None, reason="installed without a C compiler")
+def test_rows_that_no_table_has_are_refused() -> None:
+    table, none = np.zeros((3, 7), np.float32), np.zeros((0, 7), np.float32)
+    for first, rows in (([0, 1], [3]), ([0, 1], [-1]), ([0, 2], [0]), ([1, 0], []), ([-1, 0], [])):
+        with pytest.raises(ValueError, match="other shapes"):
+            network.pool(np.array(first, np.int64), np.array(rows, np.int32), table, np.zeros(len(rows), np.int32), none)

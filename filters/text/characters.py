@@ -14,6 +14,7 @@ from infra.compat.content import State
 
 ROWS = 1 << 14  # captions in a batch: their characters fit in the processor's cache
 CODES = 0x110000
+UNASSIGNED, PRIVATE = range(0x40000, 0xE0000), range(0xF0000, CODES)  # planes of Unicode with one kind of character
 
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]  # what `codes_of` gives for M captions → [M]
 _measures = State[Measure, int]()  # each with its index among the results
@@ -45,12 +46,17 @@ def codes_of(captions: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
 @lru_cache(8)
 def classes(patterns: tuple[str, ...]) -> np.ndarray:
     """uint8[0x110000]: for each code point 1 + the first of the RE2 patterns that it matches, 0 for none."""
-    codes = np.concatenate([np.arange(0xD800), np.arange(0xE000, CODES)])
-    characters = pa.array([*map(chr, codes.tolist())])
-    kinds = np.zeros(CODES, np.uint8)
+    # Of each block the first character stands for all.
+    ranges = (0, 0xD800), (0xE000, UNASSIGNED.start + 1), (UNASSIGNED.stop, PRIVATE.start + 1)
+    codes = np.concatenate([np.arange(start, stop) for start, stop in ranges])
+    characters, own = pa.array([*map(chr, codes.tolist())]), np.zeros(len(codes), np.uint8)
     for number in range(len(patterns), 0, -1):
         matching = pc.match_substring_regex(characters, patterns[number - 1])
-        kinds[codes[matching.to_numpy(zero_copy_only=False)]] = number
+        own[matching.to_numpy(zero_copy_only=False)] = number
+    kinds = np.zeros(CODES, np.uint8)
+    kinds[codes] = own
+    for block in (UNASSIGNED, PRIVATE):
+        kinds[block.start : block.stop] = kinds[block.start]
     return kinds
 
 

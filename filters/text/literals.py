@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from re import _constants as kinds  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -40,7 +41,11 @@ def literals(pattern: str) -> Literals | None:
     needed = _best([node.exact, node.needed])
     if needed is None:
         return None
-    return frozenset(text for text in needed if not any(other != text and other in text for other in needed))
+    shortest = list[str]()
+    for text in sorted(needed, key=len):
+        if not any(other in text for other in shortest):
+            shortest.append(text)
+    return frozenset(shortest)
 
 
 def _as_python(pattern: str) -> str:
@@ -122,6 +127,7 @@ def _best(choices: Iterable[Literals | None]) -> Literals | None:
     return max(usable, key=lambda choice: (min(map(_rarity, choice)), -len(choice)), default=None)
 
 
+@lru_cache(1 << 16)
 def _rarity(literal: str) -> int:
     """More where fewer captions contain it: a letter counts its bytes, a symbol four."""
     return sum(1 if letter in COMMON else len(letter.encode()) if letter.isalnum() else 4 for letter in literal)

@@ -29,6 +29,7 @@ from pipelines.runtime.step import PartResult, Step, run_step
 from pipelines.runtime.verdicts import describe, inputs_of, verdict_counts
 
 FAMILY = "stage2"
+ROWS = 1 << 14  # judged at a time: memory does not grow with the part
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -65,18 +66,29 @@ def _judge(
     repairs: bool,
 ) -> PartResult:
     known = read_columns(storage, part, dict.fromkeys(["caption", *columns]))
-    repaired = repair(known["caption"]) if repairs else pa.nulls(len(known), pa.string())
     pictures = read_counts(storage, part, known["sample_id"]) if counts else pa.nulls(len(known), pa.int32())
+    verdicts = list[pa.Table]()
+    for start in range(0, max(1, len(known)), ROWS):
+        rows = known.slice(start, ROWS)
+        verdicts.append(_verdicts(rows, pictures.slice(start, ROWS), rules, part.source, repairs=repairs))
+        reporter(len(rows))
+    table = pa.concat_tables(verdicts).combine_chunks()
+    keep, reasons = (table[name].combine_chunks() for name in ("keep", "reasons"))
+    repaired = len(table) - table["caption_repaired"].null_count
+    return PartResult(table, {**verdict_counts(keep, reasons), "repaired": repaired})
+
+
+def _verdicts(known: pa.Table, pictures: pa.Array, rules: Sequence[RuleSetting], source: str, *, repairs: bool) -> pa.Table:
+    """The family's columns for rows of a part, given their captions, what else rules read, and how many pictures share each."""
+    repaired = repair(known["caption"]) if repairs else pa.nulls(len(known), pa.string())
     computed = columns_of(known["caption"], repaired)
     columns_by_name = [dict(zip(table.column_names, table.columns, strict=True)) for table in (known, computed)]
     table = pa.table(columns_by_name[0] | columns_by_name[1] | {PICTURES: pictures})
-    keep, reasons = evaluate(table, rules, part.source)
+    keep, reasons = evaluate(table, rules, source)
     language, confidence = identify(table["caption"])
-    reporter(part.rows)
     about = {"caption_repaired": repaired, "language": language, "language_confidence": confidence, PICTURES: pictures}
     about |= {QUALITY: final_quality(table, reasons), QUALITY_PARTS: table[QUALITY_PARTS]}
-    verdicts = pa.table({"sample_id": table["sample_id"], "keep": keep, "reasons": reasons, **about})
-    return PartResult(verdicts, {**verdict_counts(keep, reasons), "repaired": len(repaired) - repaired.null_count})
+    return pa.table({"sample_id": table["sample_id"], "keep": keep, "reasons": reasons, **about})
 
 
 if __name__ == "__main__":

@@ -28,7 +28,10 @@ from pipelines.runtime.runner import start_ray
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from pipelines.runtime.terminal import printable
 from pipelines.sources import source_named
+from pipelines.sources.compression import open_bytes
+from pipelines.sources.encodings import encoding_of
 from pipelines.sources.files import Inspected, inspect, read_rows, without_rows
+from pipelines.sources.json_forms import json_form
 from pipelines.sources.parquet_files import parquet_rows
 from pipelines.sources.patterns import expand
 from pipelines.sources.published import read_values
@@ -42,7 +45,6 @@ from pipelines.sources.tag_tables import inspect_tags
 from pipelines.sources.tags import join_tags, register_tags
 from pipelines.sources.text_files import text_rows
 from pipelines.sources.text_forms import text_form
-from pipelines.sources.text_streams import encoding_of
 
 HEAD_BYTES = 1 << 16
 
@@ -178,7 +180,8 @@ def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSet
 
     work = partial(_ingest, source=source.name, uris={file.ordinal: file.uri for file in files}, settings=settings)
     names = (source.names, source.language, source.models, source.format, source.columns)
-    readers = (read_rows, parquet_rows, text_rows, text_form, csv_records, encoding_of)  # one of each module that reads
+    # One of each module that reads.
+    readers = (read_rows, parquet_rows, text_rows, text_form, json_form, csv_records, encoding_of, open_bytes)
     content = (to_samples, *readers, read_values, Source.published, *names)
     return Step("samples", (), identity, work, content)
 

@@ -10,7 +10,10 @@ files.py          published files: format, columns, row count, and runs of rows
 parquet_files.py  parquet, with only the columns that are needed
 text_files.py     text formats: columns, row count, and runs of rows
 text_forms.py     what a text file is, by its first rows
-text_streams.py   bytes, compressed or not and in any usual encoding, as lines of text
+json_forms.py     what a JSON file is
+text_streams.py   files as lines of text
+compression.py    files, decompressed
+encodings.py      which encoding a text has
 records.py        lines as records: csv, tsv, JSON
 rows.py           a run of rows as read
 rejects.py        files whose rows are mostly rejected

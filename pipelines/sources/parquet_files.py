@@ -54,7 +54,7 @@ def parquet_rows(uri: str, first_row: int, rows: int, choose: Callable[[Sequence
     """A run of rows of a parquet file: of its columns those that `choose` names, of its row groups those that hold the rows."""
     fs, path = file_system(uri)
     with _naming_broken(uri), fs.open(path, "rb") as handle:
-        parquet = pq.ParquetFile(handle)
+        parquet = pq.ParquetFile(handle, page_checksum_verification=True)
         names = parquet.schema_arrow.names
         columns = sorted(choose(names))
         tables = []

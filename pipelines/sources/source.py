@@ -67,6 +67,24 @@ class Source:
         chosen = {ours: first_column(theirs, columns) for ours, theirs in names.items()}
         return {ours: column for ours, column in chosen.items() if column is not None}
 
+    def spellings(self, columns: Sequence[str], settings: IngestSettings = DEFAULTS) -> dict[str, tuple[str, ...]]:
+        """Our column → the names that objects of a file may have for it: the one of `columns_read`, and others of its meaning.
+
+        A score of another model is not of its meaning.
+        """
+        names, result = self._names(columns, settings), dict[str, tuple[str, ...]]()
+        for ours, chosen in self.columns_read(columns, settings).items():
+            published, model = names[ours], self.models.get(chosen.published)
+            same = [name for name in _all(published) if self.models.get(name) == model]
+            others = [column for name in same for column in columns if column.lower() == name.lower()]
+            result[ours] = tuple(dict.fromkeys([chosen.in_file, *others]))
+        return result
+
+    def names_of_pairs(self, settings: IngestSettings = DEFAULTS) -> list[str]:
+        """All names that the columns of URLs and captions may have."""
+        names = self._names((), settings)
+        return [*_all(names["url"]), *_all(names["caption"])]
+
     def require_columns(self, columns: Sequence[str], where: str, settings: IngestSettings = DEFAULTS) -> None:
         """Raises RequestError naming the columns a file lacks."""
         known, names = self.columns_read(columns, settings), self._names(columns, settings)
@@ -134,12 +152,16 @@ class Source:
 
 def first_column(names: str | tuple[str, ...], columns: Sequence[str]) -> Column | None:
     """The first of the published names that is among a file's columns; in other case only where one column has it."""
-    for name in (names,) if isinstance(names, str) else names:
+    for name in _all(names):
         same = [column for column in columns if column.lower() == name.lower()]
         if name in same or len(same) == 1:
             return Column(name if name in same else same[0], name)
     return None
 
 
+def _all(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
+
+
 def _first(names: str | tuple[str, ...]) -> str:
-    return names if isinstance(names, str) else names[0]
+    return _all(names)[0]

@@ -10,22 +10,26 @@ import pyarrow as pa
 
 from infra.compat.content import State
 from infra.compat.files import file_system
+from pipelines.sources.compression import reading
+from pipelines.sources.encodings import seven_bit_encoding
+from pipelines.sources.json_forms import json_document
 from pipelines.sources.records import (
-    URL,
     Record,
     array_records,
     csv_records,
+    is_like_url,
     json_line_records,
     object_records,
+    table_records,
     tsv_records,
 )
-from pipelines.sources.rows import Rows
+from pipelines.sources.rows import Rows, TextForm
 from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Source
-from pipelines.sources.text_forms import TextForm, json_document, text_form
-from pipelines.sources.text_streams import open_text, reading
+from pipelines.sources.text_forms import text_form
+from pipelines.sources.text_streams import open_text
 
-INVALID_UTF8 = "invalid_utf8"
+INVALID_UTF8, SEVEN_BIT_ENCODING = "invalid_utf8", "seven_bit_encoding"
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -44,6 +48,8 @@ def text_rows(uri: str, source: Source, first_row: int, rows: int, settings: Ing
         raw = ",".join(field or "" for field in fields)
         if reason is None and not raw.isascii() and LONE_SURROGATE.search(raw):
             reason = INVALID_UTF8
+        if reason is None and raw.isascii() and seven_bit_encoding(raw):
+            reason = SEVEN_BIT_ENCODING
         if reason is None:
             sound.append(fields)
             offsets.append(offset)
@@ -81,21 +87,23 @@ def _run(uri: str, form: TextForm, first_row: int, rows: int) -> Iterator[Record
 def _records(uri: str, form: TextForm) -> Iterator[Record]:
     """All records of a file; they must be read to the end, or be dropped, before the file closes."""
     with open_text(uri, form.newline) as lines:
-        if form.kind == "csv":
+        if form.kind in ("csv", "tsv"):
             if form.header:
                 _skip_header(lines)
-            yield from csv_records(lines, form.separator, len(form.columns), lambda fields: bool(URL.fullmatch(fields[form.url])))
-        elif form.kind == "tsv":
-            if form.header:
-                _skip_header(lines)
-            yield from tsv_records(lines, url_first=form.url == 0)
+            yield from table_records(_lines_of_table(lines, form), form.header_names, form.url)
         elif form.kind == "lines":
-            yield from json_line_records(lines, list(form.columns))
+            yield from json_line_records(lines, form.spellings)
         elif form.kind == "objects":
-            yield from object_records(json_document(uri, lines.read()), list(form.columns))
+            yield from object_records(json_document(uri, lines.read()), form.spellings)
         else:
             document = json_document(uri, lines.read())
             yield from array_records({name: document[name] for name in form.columns})
+
+
+def _lines_of_table(lines: Iterable[str], form: TextForm) -> Iterator[Record]:
+    if form.kind == "tsv":
+        return tsv_records(lines, url_first=form.url == 0)
+    return csv_records(lines, form.separator, len(form.columns), lambda fields: is_like_url(fields[form.url]))
 
 
 def _skip_header(lines: Iterable[str]) -> None:

@@ -10,69 +10,39 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from infra.compat.errors import RequestError
-from pipelines.sources.records import URL, parse_json
-from pipelines.sources.rows import NoRows
+from pipelines.sources.compression import checksum_notice
+from pipelines.sources.json_forms import json_form
+from pipelines.sources.records import BLANK, URL
+from pipelines.sources.rows import NoRows, TextForm
 from pipelines.sources.settings import IngestSettings
 from pipelines.sources.source import Source
-from pipelines.sources.text_streams import HEAD, encoding_of, head_of, open_text, reading
+from pipelines.sources.text_streams import text_head
 
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 LINE_END = re.compile(r"\r\n|\n|\r")
+CONTROL = re.compile(r"[\0-\x08\x0e-\x1f]")
 LOOK = 100  # rows that tell what a file is
 URL_SHARE, COLUMN_SHARE = 0.5, 0.5
 
 
-@dataclass(frozen=True)
-class TextForm:
-    """What a text file is.
-
-    kind       csv: separated, with quotes; tsv: two columns beside one tab; lines, array, objects: JSON
-    columns    in the order of the fields of its records
-    separator  of csv
-    header     whether the first line names the columns
-    url        which of the columns holds the URL
-    notice     what a person should know, "" if all is as published
-    newline    what ends a line, as of `io.TextIOWrapper`: "" for all usual ways. In tsv and JSON a carriage return alone is text,
-               unless the file has no other end of a line
-    """
-
-    kind: str
-    columns: tuple[str, ...]
-    separator: str = ""
-    header: bool = False
-    url: int = 0
-    notice: str = ""
-    newline: str = ""
-
-
 def text_form(uri: str, source: Source, settings: IngestSettings) -> TextForm:
     """What the file is; RequestError where it cannot be of the source."""
-    head = head_of(uri)
-    text = head.decode(encoding_of(head), "replace")
-    lines = _whole_lines(text, is_cut=len(head) >= HEAD)
+    text, is_cut = text_head(uri)
+    lines = _whole_lines(text, is_cut=is_cut)
     start = text.lstrip("\ufeff \t\r\n")[:1]
     if not lines:
         raise NoRows(f"{uri} has no rows; leave it out or fetch it again")
+    line_end = "\n" if "\n" in text else ""
     if start in ("{", "["):
-        form = _json_form(uri, source, settings, lines)
+        form = json_form(uri, source, settings, lines, line_end)
     else:
         form = _with_header(source, settings, lines) or _without_header(uri, source, settings, lines)
-    return replace(form, newline="\n" if form.kind != "csv" and "\n" in text else "")
-
-
-def json_document(uri: str, text: str) -> Any:
-    """The JSON document of a file; RequestError where it is none."""
-    try:
-        document = parse_json(text)
-    except ValueError as error:
-        raise RequestError(f"{uri} is no JSON ({error}); check the file, or fetch it again") from None
-    if not isinstance(document, dict | list):
-        raise RequestError(f"{uri} is JSON, but neither an object nor an array; check the file")
-    return document
+    notice = ", ".join(filter(None, (form.notice, checksum_notice(uri))))
+    names = tuple(sorted({*form.header, *form.columns, *source.names_of_pairs(settings)}))
+    return replace(form, notice=notice, header_names=names, newline="" if form.kind == "csv" else line_end)
 
 
 def _whole_lines(text: str, *, is_cut: bool) -> list[str]:
@@ -91,13 +61,16 @@ def _with_header(source: Source, settings: IngestSettings, lines: Sequence[str])
             continue
         names = [name.strip().removeprefix("\ufeff") for name in names]
         known = source.columns_read(names, settings)
+        if any(map(CONTROL.search, names)):  # as of a compressed file whose first bytes are damaged
+            return None
         if {"url", "caption"} <= known.keys() and not any(URL.fullmatch(name) for name in names):
             if separator == "\t" and source.columns and len(names) == 2:  # as published, but for the header
                 columns = tuple(sorted(known, key=lambda ours: names.index(known[ours].in_file)))
-                return TextForm("tsv", columns, separator, True, columns.index("url"), "a first line names the columns")
+                notice = "a first line names the columns"
+                return TextForm("tsv", columns, separator, tuple(names), url=columns.index("url"), notice=notice)
             usual = source.format == "csv" and separator == ","
             notice = "" if usual else f"csv separated by {SEPARATORS[separator]}, with a header"
-            return TextForm("csv", tuple(names), separator, True, names.index(known["url"].in_file), notice)
+            return TextForm("csv", tuple(names), separator, tuple(names), url=names.index(known["url"].in_file), notice=notice)
     return None
 
 
@@ -125,11 +98,17 @@ def _without_header(uri: str, source: Source, settings: IngestSettings, lines: S
     notices = [] if columns == source.columns else [f"{columns[0]} before {columns[1]}, unlike {source.name} as published"]
     if separator != "\t":
         notices.append(f"separated by {SEPARATORS[separator]}")
-    header = len(rows) > 2 and _names_columns(_split(rows[0], separator)) and all(place is not None for place in places[1:])
-    if header:
+    first = _split(rows[0], separator)
+    has_header = (
+        len(rows) > 2
+        and _names_columns(first)
+        and all(place is not None or line.strip(BLANK) == rows[0] for line, place in zip(rows[1:], places[1:], strict=True))
+    )
+    if has_header:
         notices.append(f"the first line ({rows[0]!r}) is taken for a header")
     kind = "tsv" if separator == "\t" else "csv"
-    return TextForm(kind, columns, separator, header, columns.index("url"), ", ".join(notices))
+    header = tuple(first) if has_header else ()
+    return TextForm(kind, columns, separator, header, url=columns.index("url"), notice=", ".join(notices))
 
 
 def _names_columns(fields: Sequence[str]) -> bool:
@@ -152,46 +131,3 @@ def _url_at(line: str, separator: str) -> int | None:
 def _split(line: str, separator: str) -> list[str]:
     """The fields of a line; quotes mean nothing between tabs."""
     return line.split(separator) if separator == "\t" or '"' not in line else next(csv.reader([line], delimiter=separator), [])
-
-
-def _json_form(uri: str, source: Source, settings: IngestSettings, lines: Sequence[str]) -> TextForm:
-    objects = [_object(line) for line in lines]
-    rows = [values for values in objects if values]
-    if len(rows) * 2 > len(lines) and not (len(lines) == 1 and _is_document(rows[0], source, settings)):
-        names = list(dict.fromkeys(name for values in rows for name in values))
-        source.require_columns(names, uri, settings)
-        chosen = sorted({column.in_file for column in source.columns_read(names, settings).values()})
-        return TextForm("lines", tuple(chosen), notice="" if source.format == "json" else "JSON lines")
-    with open_text(uri, "\n") as handle:
-        document = reading(uri, lambda: json_document(uri, handle.read()))
-    if isinstance(document, list):
-        names = list(dict.fromkeys(name for values in document[:LOOK] if isinstance(values, dict) for name in values))
-        kind = "objects"
-    else:
-        names, kind = [name for name, values in document.items() if isinstance(values, list)], "array"
-        known = source.columns_read([name for name in document if name not in names], settings)
-        nested = [column.in_file for column in known.values() if isinstance(document[column.in_file], dict)]
-        if {"url", "caption"} <= known.keys() and nested:
-            raise RequestError(f"{uri} has objects for {', '.join(nested)}, not lists of rows; write it as an object a line")
-    source.require_columns(names, uri, settings)
-    chosen = sorted({column.in_file for column in source.columns_read(names, settings).values()})
-    if kind == "array":
-        sizes = {name: len(document[name]) for name in chosen}
-        if len(set(sizes.values())) > 1:
-            raise RequestError(f"{uri} has arrays of unequal length ({sizes}); its rows cannot be told apart; fetch it again")
-    return TextForm(kind, tuple(chosen))
-
-
-def _is_document(values: dict[str, Any], source: Source, settings: IngestSettings) -> bool:
-    """Whether an object holds all rows of a file rather than one: its URLs or captions are a list or an object."""
-    known = source.columns_read(list(values), settings)
-    read = [known[ours].in_file for ours in ("url", "caption") if ours in known] or list(values)
-    return any(isinstance(values[name], (list, dict)) for name in read)
-
-
-def _object(line: str) -> dict[str, Any] | None:
-    try:
-        values = parse_json(line)
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None

@@ -1,7 +1,6 @@
 """Text files are recognised by their content, and every row is read or rejected, whatever is wrong with its neighbours."""
 
 import bz2
-import csv
 import gzip
 import io
 import json
@@ -12,7 +11,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +25,7 @@ from pipelines.sources.records import csv_records
 from pipelines.sources.rejects import mostly_rejected
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings
+from tests.support.text_files import compressed, read, written
 
 SETTINGS = IngestSettings()
 CAPTIONS = [
@@ -39,47 +38,6 @@ CAPTIONS = [
     "tab\there",
     "",
 ]
-
-
-def compressed(data: bytes, by: str) -> bytes:
-    if by in ("zstd", "lz4"):
-        sink = pa.BufferOutputStream()
-        with pa.CompressedOutputStream(sink, by) as stream:
-            stream.write(data)
-        return sink.getvalue().to_pybytes()
-    return {"none": lambda d: d, "gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[by](data)
-
-
-def written(rows: list[tuple[str, str]], kind: str) -> str:
-    """The rows as one of the text formats."""
-    if kind == "jsonl":
-        return "".join(json.dumps({"caption": c, "n": 1, "url": u}, ensure_ascii=False) + "\n" for u, c in rows)
-    if kind == "objects":
-        return json.dumps([{"url": u, "caption": c} for u, c in rows])
-    if kind == "arrays":
-        return json.dumps({"image_urls": [u for u, _ in rows], "captions": [c for _, c in rows], "user_ids": []}, indent=1)
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, delimiter={"csv": ",", "semicolons": ";", "tabs": "\t", "bars": "|"}[kind])
-    writer.writerows([["n", "url", "caption"], *[[str(n), u, c] for n, (u, c) in enumerate(rows)]])
-    return out.getvalue()
-
-
-def read(path: Path, source: str, part_rows: int = 10**6) -> list[tuple[str, str | None, str | None]]:
-    """(reason, url, caption) of each row, in the order of the rows, read in parts of so many."""
-    origin = source_named(source)
-    total = inspect(str(path), origin, SETTINGS).file.rows
-    rows: dict[int, tuple[str, str | None, str | None]] = {}
-    for first in range(0, total, part_rows):
-        count = min(part_rows, total - first)
-        part = Part(source, 0, first, count)
-        result = to_samples(read_rows(str(path), origin, first, count, SETTINGS), origin, part, SETTINGS)
-        for row in result.table.select(["sample_id", "url", "caption"]).to_pylist():
-            rows[row["sample_id"] & 0xFFFFFFFF] = ("", row["url"], row["caption"])
-        for row in result.other_families["rejects"].to_pylist():
-            rows[row["sample_id"] & 0xFFFFFFFF] = (row["reason"], None, row["raw"])
-        assert result.counts["samples"] + result.counts["rejected"] == count
-    assert sorted(rows) == list(range(total))
-    return [rows[number] for number in range(total)]
 
 
 FORMATS = [("wukong", kind) for kind in ("csv", "semicolons", "tabs", "bars", "jsonl", "objects")] + [

@@ -9,6 +9,8 @@ reader.py   samples by (shard, row), on any fsspec URI
 order.py    which sample comes at which position of which epoch
 verify.py   shards that are missing or changed
 decode.py   the bytes of a picture → upright 8-bit sRGB, the same for everything that looks at pictures
+coded_size.py  whether a picture is as large as its file says
+avif_sizes.py  the sizes of an AVIF, by its container and by its coded picture
 
 Write with `write_shard` and `summary_bytes`; read with `read_dataset`, `ShardReader` and `Order`.
 """

@@ -15,6 +15,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageCms
 
+from sharding.coded_size import has_coded_size
+
 ORIENTATION = 0x0112
 BITS_PER_SAMPLE = 258  # of TIFF
 # The orientation's value → the transposition that makes the picture upright (EXIF 2.32, table 6).
@@ -43,6 +45,8 @@ def decode_picture(data: bytes, at_least: int = 0) -> Image.Image:
     """
     try:
         opened = Image.open(io.BytesIO(data))
+        if not has_coded_size(data, opened):
+            raise ValueError("its size is not that of the coded picture")
         profile = opened.info.get("icc_profile")
         if at_least and data[:2] == b"\xff\xd8" and (opened.mode == "RGB" or (opened.mode == "L" and not profile)):
             pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least)
@@ -70,8 +74,10 @@ def upright_transpose(image: Image.Image | None) -> Image.Transpose | None:
 
 def load(image: Image.Image) -> None:
     """Decodes an opened picture. A PNG's transparent colour has the bits of the file; it gets those of Pillow's pixels."""
-    coded = getattr(image, "tile", [])[:1] if image.format == "PNG" else []
+    coded, size = getattr(image, "tile", [])[:1] if image.format == "PNG" else [], image.size
     image.load()
+    if image.size not in (size, size[::-1]):  # Pillow turns TIFFs upright
+        raise OSError("its size is not that of the coded picture")
     transparent = image.info.get("transparency")
     for bits in (tile.args for tile in coded):
         if isinstance(transparent, int) and bits in GREY_STEPS:

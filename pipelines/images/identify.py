@@ -12,6 +12,7 @@ from PIL import Image
 from pipelines.images.containers import error_class, first_scan_colours, has_more_scans
 from pipelines.images.jpeg_header import PlainHeader, plain_header
 from pipelines.images.settings import ImageSettings
+from sharding.coded_size import has_coded_size
 
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked instead, before decoding
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
@@ -89,9 +90,12 @@ def identify(body: bytes, settings: ImageSettings, expected_hash: str | None = N
 def open_image(body: bytes) -> Image.Image:
     """The image opened by Pillow, not yet decoded; raises RejectedImage with the error class."""
     try:
-        return Image.open(io.BytesIO(body), formats=list(FORMATS))
+        opened = Image.open(io.BytesIO(body), formats=list(FORMATS))
     except Exception:  # Pillow's parsers raise many kinds
         raise RejectedImage(error_class(body)) from None
+    if not has_coded_size(body, opened):
+        raise RejectedImage(error_class(body))
+    return opened
 
 
 def _md5(body: bytes) -> str:

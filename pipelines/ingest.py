@@ -29,13 +29,14 @@ from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 from pipelines.runtime.terminal import printable
 from pipelines.sources import source_named
 from pipelines.sources.compression import open_bytes
+from pipelines.sources.csv_records import csv_records
 from pipelines.sources.encodings import encoding_of
 from pipelines.sources.files import Inspected, inspect, read_rows, without_rows
 from pipelines.sources.json_forms import json_form
 from pipelines.sources.parquet_files import parquet_rows
 from pipelines.sources.patterns import expand
 from pipelines.sources.published import read_values
-from pipelines.sources.records import csv_records
+from pipelines.sources.records import table_records
 from pipelines.sources.rejects import mostly_rejected
 from pipelines.sources.rows import NoRows
 from pipelines.sources.samples import to_samples
@@ -181,7 +182,7 @@ def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSet
     work = partial(_ingest, source=source.name, uris={file.ordinal: file.uri for file in files}, settings=settings)
     names = (source.names, source.language, source.models, source.format, source.columns)
     # One of each module that reads.
-    readers = (read_rows, parquet_rows, text_rows, text_form, json_form, csv_records, encoding_of, open_bytes)
+    readers = (read_rows, parquet_rows, text_rows, text_form, json_form, csv_records, table_records, encoding_of, open_bytes)
     content = (to_samples, *readers, read_values, Source.published, *names)
     return Step("samples", (), identity, work, content)
 

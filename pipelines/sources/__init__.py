@@ -14,7 +14,8 @@ json_forms.py     what a JSON file is
 text_streams.py   files as lines of text
 compression.py    files, decompressed
 encodings.py      which encoding a text has
-records.py        lines as records: csv, tsv, JSON
+records.py        lines as records: tsv, JSON
+csv_records.py    lines as records: csv
 rows.py           a run of rows as read
 rejects.py        files whose rows are mostly rejected
 samples.py        published rows → samples and rejects

@@ -34,6 +34,7 @@ class TextForm:
     kind       csv: separated, with quotes; tsv: two columns beside one tab; lines, array, objects: JSON
     columns    in the order of the fields of its records
     separator  of csv
+    escapes_quotes  of csv: by backslashes, instead of doubling them
     header     the names in its first line, where that names the columns
     header_names  what a further header may hold in the place of a URL
     url        which of the columns holds the URL
@@ -52,3 +53,4 @@ class TextForm:
     spellings: tuple[tuple[str, ...], ...] = ()
     notice: str = ""
     newline: str = ""
+    escapes_quotes: bool = False

@@ -11,12 +11,12 @@ import pyarrow as pa
 from infra.compat.content import State
 from infra.compat.files import file_system
 from pipelines.sources.compression import reading
+from pipelines.sources.csv_records import csv_records, doubled_quotes
 from pipelines.sources.encodings import seven_bit_encoding
 from pipelines.sources.json_forms import json_document
 from pipelines.sources.records import (
     Record,
     array_records,
-    csv_records,
     is_like_url,
     json_line_records,
     object_records,
@@ -103,6 +103,7 @@ def _records(uri: str, form: TextForm) -> Iterator[Record]:
 def _lines_of_table(lines: Iterable[str], form: TextForm) -> Iterator[Record]:
     if form.kind == "tsv":
         return tsv_records(lines, url_first=form.url == 0)
+    lines = doubled_quotes(lines) if form.escapes_quotes else lines
     return csv_records(lines, form.separator, len(form.columns), lambda fields: is_like_url(fields[form.url]))
 
 

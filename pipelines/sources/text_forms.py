@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from infra.compat.errors import RequestError
 from pipelines.sources.compression import checksum_notice
+from pipelines.sources.csv_records import escapes_quotes
 from pipelines.sources.json_forms import json_form
 from pipelines.sources.records import BLANK, URL
 from pipelines.sources.rows import NoRows, TextForm
@@ -40,6 +41,8 @@ def text_form(uri: str, source: Source, settings: IngestSettings) -> TextForm:
         form = json_form(uri, source, settings, lines, line_end)
     else:
         form = _with_header(source, settings, lines) or _without_header(uri, source, settings, lines)
+    if form.kind == "csv" and escapes_quotes(lines, form.separator, len(form.columns)):
+        form = replace(form, escapes_quotes=True, notice=f"{form.notice}, quotes escaped by backslashes".removeprefix(", "))
     notice = ", ".join(filter(None, (form.notice, checksum_notice(uri))))
     names = tuple(sorted({*form.header, *form.columns, *source.names_of_pairs(settings)}))
     return replace(form, notice=notice, header_names=names, newline="" if form.kind == "csv" else line_end)

@@ -144,7 +144,8 @@ def test_ingests_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "records.UNCLOSED_QUOTE",
+        "csv_records.UNCLOSED_QUOTE",
+        "records.REPEATED_HEADER",
         "encodings.LEAST_FREQUENT",
         "json_forms.parse_json",
         "compression.CHECKSUM_FLAGS",

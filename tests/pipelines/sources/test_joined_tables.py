@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.sources import source_named
+from pipelines.sources.files import inspect
 from pipelines.sources.records import is_like_url
+from pipelines.sources.settings import IngestSettings
 from tests.support.text_files import read
 
 URLS = [
@@ -63,6 +66,26 @@ def test_a_caption_of_several_lines_stays_whole(tmp_path: Path) -> None:
     csv.writer(out).writerows([("url", "caption"), *((f"example.org/{n}", text) for n, text in enumerate(captions))])
     (tmp_path / "file").write_text(out.getvalue(), newline="")
     assert read(tmp_path / "file", "wukong") == [("", f"example.org/{n}", text) for n, text in enumerate(captions)]
+
+
+ESCAPED = ['She said \\"hi\\", twice', 'a \\"b\\"', "plain", "C:\\pictures", 'two\nlines, \\"one\\" quoted']
+
+
+def test_quotes_that_backslashes_escape_are_read(tmp_path: Path) -> None:
+    lines = [f'example.org/{n},"{text}"' for n, text in enumerate(ESCAPED)]
+    (tmp_path / "file").write_text("\n".join(["url,caption", *lines, 'example.org/5,"ends in one \\"']), newline="")
+    assert "quotes escaped by backslashes" in inspect(str(tmp_path / "file"), source_named("wukong"), IngestSettings()).notice
+    rows = read(tmp_path / "file", "wukong", 2)
+    assert rows[:5] == [("", f"example.org/{n}", text.replace('\\"', '"')) for n, text in enumerate(ESCAPED)]
+    assert [reason for reason, _, _ in rows[5:]] == ["unclosed_quote"]
+
+
+def test_backslashes_before_quotes_are_text_where_quotes_are_doubled(tmp_path: Path) -> None:
+    lines = ['http://a/0,"C:\\"', 'http://a/1,"say ""hi"""', 'http://a/2,"D:\\"', 'http://a/3,"say \\"hi\\""']
+    (tmp_path / "file").write_text("\n".join(["url,caption", *lines]))
+    rows = read(tmp_path / "file", "wukong")
+    assert rows[:3] == [("", "http://a/0", "C:\\"), ("", "http://a/1", 'say "hi"'), ("", "http://a/2", "D:\\")]
+    assert rows[3][0] == "broken_quotes"
 
 
 ROWS = [(f"http://a/{n}", f"fox {n}") for n in range(3)]

@@ -20,8 +20,8 @@ from pipelines.manifest.parts import Part, register_files
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.sources import source_named
+from pipelines.sources.csv_records import csv_records
 from pipelines.sources.files import inspect, read_rows
-from pipelines.sources.records import csv_records
 from pipelines.sources.rejects import mostly_rejected
 from pipelines.sources.samples import to_samples
 from pipelines.sources.settings import IngestSettings

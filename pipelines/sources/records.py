@@ -16,6 +16,7 @@ INVALID_JSON, NESTED_VALUE = "invalid_json", "nested_value"
 URL = re.compile(r"\s*(?:https?:)?//\S+\s*", re.IGNORECASE)
 # What a URL without a scheme has: the name of a host or of a file, or an IP address.
 NAME_IN_URL = re.compile(r"\w\.[^\W\d_]\w+(?=[:/?#]|$)|^(?:\d+\.){3}\d+(?=[:/?#]|$)")
+URL_BESIDE_TAB = re.compile(r"https?://\S+ *\t|\t *https?://", re.IGNORECASE)
 BOM = "\ufeff"
 BLANK = BOM + string.whitespace
 
@@ -33,7 +34,7 @@ def tsv_records(lines: Iterable[str], *, url_first: bool) -> Iterator[Record]:
     """The records of a tsv of two columns, in which quotes mean nothing.
 
     A caption may hold tabs and a URL may not, so a line is split at the tab beside the URL. Where two files were joined, the URL
-    may be at the other end. A line whose URL is at neither end has further columns.
+    may be at the other end. A line whose URL is at neither end, or with another URL beside a tab, has further columns or is two.
     """
     for line in lines:
         text = line.removeprefix(BOM).rstrip("\r\n")
@@ -46,6 +47,8 @@ def tsv_records(lines: Iterable[str], *, url_first: bool) -> Iterator[Record]:
                 fields = swapped
             elif any(map(URL.fullmatch, text.split("\t"))):
                 fields = [text]
+        if len(fields) == 2 and URL_BESIDE_TAB.search(fields[1 if url_first else 0]):
+            fields = [text]
         yield Record(list(fields)) if len(fields) == 2 else Record([text], WRONG_FIELD_COUNT)
 
 
@@ -122,7 +125,11 @@ def _first_of(values: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _of_values(values: list[Any]) -> Record:
-    """Numbers and true and false as text. A list or an object is none: a caption of several would read as their notation."""
+    """Numbers, true and false as text, NaN as NULL. A list or object is none: a caption of several would read as their notation."""
     if any(isinstance(value, (list, dict)) for value in values):
         return Record([json.dumps(values, ensure_ascii=False)], NESTED_VALUE)
-    return Record([value if value is None or isinstance(value, str) else json.dumps(value) for value in values])
+    return Record([value if value is None or isinstance(value, str) else _as_text(value) for value in values])
+
+
+def _as_text(value: float | bool) -> str | None:
+    return None if value != value else json.dumps(value)

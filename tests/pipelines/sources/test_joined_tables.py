@@ -134,6 +134,13 @@ def test_rows_of_another_order_are_rejects_by_name(tmp_path: Path, header: tuple
     assert reasons == [""] * 6 + header_reasons + ["url_in_another_column"] * 3
 
 
+@pytest.mark.parametrize("source, url_first", [("cc12m", True), ("cc3m", False)])
+def test_two_lines_in_one_are_a_reject(tmp_path: Path, source: str, url_first: bool) -> None:
+    part = table(ROWS, "\t", None, url_first=url_first)
+    (tmp_path / "file").write_text(part.rstrip("\n") + part)
+    assert [reason for reason, _, _ in read(tmp_path / "file", source)] == ["", "", "wrong_field_count", "", ""]
+
+
 def test_joined_json_lines_with_marks_are_read(tmp_path: Path) -> None:
     line = '{"url": "http://a/1", "caption": "fox"}\n'
     (tmp_path / "file").write_text(f"\ufeff{line}\ufeff{line}\ufeff\n{line}", encoding="utf-8")

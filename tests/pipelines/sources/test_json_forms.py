@@ -84,3 +84,10 @@ def test_a_column_that_no_object_has_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text('{"url": "http://a/1"}\n' * 300)
     with pytest.raises(RequestError, match=r"has no column caption \(it has url\)"):
         inspect(str(tmp_path / "file"), source_named("pairs"), SETTINGS)
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_nan_is_no_caption(tmp_path: Path, form: str) -> None:
+    objects = [{"url": f"http://a/{n}", "caption": caption} for n, caption in enumerate([float("nan"), "NaN", 7, True, None])]
+    (tmp_path / "file").write_text("\n".join(map(json.dumps, objects)) if form == "lines" else json.dumps(objects))
+    assert [row["caption"] for row in samples(tmp_path / "file", "pairs", 9)] == ["", "NaN", "7", "true", ""]

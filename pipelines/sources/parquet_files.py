@@ -20,13 +20,13 @@ PARQUET_MAGIC = b"PAR1"
 
 def parquet_shape(uri: str) -> tuple[pa.Schema, int]:
     """The columns and the number of rows of a parquet file; RequestError for a broken one."""
-    with _naming_broken(uri), open_file(uri) as handle:
+    with naming_broken(uri), open_file(uri) as handle:
         parquet = pq.ParquetFile(handle)
         return parquet.schema_arrow, parquet.metadata.num_rows
 
 
 @contextmanager
-def _naming_broken(uri: str) -> Iterator[None]:
+def naming_broken(uri: str) -> Iterator[None]:
     """RequestError that names the file, for Arrow's errors of broken parquet, some of which are an OSError without a number."""
     try:
         yield
@@ -53,7 +53,7 @@ class Span(NamedTuple):
 def parquet_rows(uri: str, first_row: int, rows: int, choose: Callable[[Sequence[str]], Iterable[str]]) -> Rows:
     """A run of rows of a parquet file: of its columns those that `choose` names, of its row groups those that hold the rows."""
     fs, path = file_system(uri)
-    with _naming_broken(uri), fs.open(path, "rb") as handle:
+    with naming_broken(uri), fs.open(path, "rb") as handle:
         parquet = pq.ParquetFile(handle, page_checksum_verification=True)
         names = parquet.schema_arrow.names
         columns = sorted(choose(names))

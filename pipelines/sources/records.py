@@ -125,7 +125,7 @@ def _first_of(values: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _of_values(values: list[Any]) -> Record:
-    """Numbers, true and false as text, NaN as NULL. A list or object is none: a caption of several would read as their notation."""
+    """Numbers, true and false as text, NaN as NULL. A list or object is no text: a caption would read as its notation."""
     if any(isinstance(value, (list, dict)) for value in values):
         return Record([json.dumps(values, ensure_ascii=False)], NESTED_VALUE)
     return Record([value if value is None or isinstance(value, str) else _as_text(value) for value in values])

@@ -17,6 +17,7 @@ from pipelines.manifest.parts import SourceFile
 from pipelines.manifest.tables import FAMILIES
 from pipelines.sources.files import stamp_of
 from pipelines.sources.laion import SCORE_NAMES, SCORES
+from pipelines.sources.parquet_files import naming_broken
 from pipelines.sources.published import can_read, can_read_keys, read_keys, read_numbers
 from pipelines.sources.source import Column, first_column
 
@@ -60,8 +61,8 @@ def sorted_tags(uri: str) -> pa.Table:
 
     These are rows without a hash, and those with a value that is none; ValueError when there is no other.
     """
-    with open_file(uri) as handle:
-        parquet = pq.ParquetFile(handle)
+    with naming_broken(uri), open_file(uri) as handle:
+        parquet = pq.ParquetFile(handle, page_checksum_verification=True)
         names = parquet.schema_arrow.names
         in_file = {HASH: _hash_in(names), **{ours: column.in_file for ours, column in scores_in(names).items()}}
         table = parquet.read(list(in_file.values()))

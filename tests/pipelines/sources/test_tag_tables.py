@@ -100,3 +100,13 @@ def test_digits_and_integers_give_the_same_keys_and_other_text_none(numbers: lis
     assert digits.to_pylist() == [None if n is None else n % 2**64 for n in numbers]
     keys = read_keys(pa.chunked_array([pa.array(texts, pa.string())])).to_pylist()
     assert all(key is None or key == int(text.strip().partition(".")[0]) % 2**64 for key, text in zip(keys, texts, strict=True))
+
+
+def test_a_damaged_page_with_a_checksum_is_named(tmp_path: Path) -> None:
+    table, path = pa.table({"hash": pa.array(KEYS), "punsafe": pa.array([0.5] * len(KEYS))}), tmp_path / "tags.parquet"
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
+    data = path.read_bytes()
+    key = (2**62 + 1).to_bytes(8, "little")
+    path.write_bytes(data.replace(key, key[:1] + b"X" + key[2:], 1))
+    with pytest.raises(RequestError, match=r"tags\.parquet is a broken parquet file"):
+        sorted_tags(str(path))

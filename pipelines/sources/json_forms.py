@@ -90,8 +90,7 @@ def _names_in_lines(uri: str, newline: str) -> list[str]:
 
 def _names_in(objects: Iterable[Any]) -> list[str]:
     """The names that objects have, in the order in which they are first seen."""
-    of_objects = dict.fromkeys(tuple(values) for values in objects if isinstance(values, dict))
-    return list(dict.fromkeys(name for names in of_objects for name in names))
+    return list(dict.fromkeys(name for values in objects if isinstance(values, dict) for name in values))
 
 
 def _first_line(lines: Iterable[str]) -> str:

@@ -96,7 +96,9 @@ def is_utf7(text: str) -> bool:
     if UTF7_MARK.match(text):
         return True
     pieces = IN_UTF7.findall(text) if text.isascii() else []
-    words = [_of_utf7(word) for word, end in pieces if word or not end]  # else it is a plus sign, as UTF-7 writes it
+    # `+-` is a plus sign, as UTF-7 writes it. A word without an end, such as a name of a variable, counts once.
+    written = [word for word, end in pieces if word and end] + sorted({word for word, end in pieces if not end})
+    words = [_of_utf7(word) for word in written]
     scripts = Counter(_script(character) for word in words for character in word or "")
     total, signs = scripts.total(), scripts.pop("", 0)
     of_one = signs + max(scripts.values(), default=0)
@@ -120,5 +122,6 @@ def _of_utf7(word: str) -> str | None:
         characters = data[:size].decode("utf-16-be")
     except (binascii.Error, UnicodeDecodeError):
         return None
+    is_text = not any(unicodedata.category(character) in ("Cn", "Co") for character in characters)
     # Bits that are left over are zeros, and ASCII alone is not written so.
-    return None if any(data[size:]) or characters.isascii() else characters
+    return characters if is_text and not characters.isascii() and not any(data[size:]) else None

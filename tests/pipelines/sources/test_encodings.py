@@ -70,6 +70,8 @@ PLAIN = [
     "~/home and {braces}",
     "\x1b[31mred\x1b[0m",
     "a+TgBT6lPq b",
+    "export +MANPAGER +MANPAGER",
+    "sha=+XvHAxUl1hyHoY0gVfZdfjIedHZ0=",
 ]
 
 

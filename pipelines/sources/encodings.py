@@ -24,6 +24,7 @@ FREQUENT = frozenset(
     "手应战向头文体政美相见被利什二等产或新己制身果加西斯月话合回特代内信表化老给世位次度门任常先海通教儿原东声提立及比员解水名真论处走义各入几口认条"
 )
 LEAST_SHARE, LEAST_FREQUENT = 0.2, 5  # of all characters, and how many different ones: of a few words none can tell
+LEAST_TAKEN_APART, ASCII_SHARE, ABOVE_ASCII = 40, 0.9, bytes(range(128, 256))  # characters; of bytes
 HIGHEST_PLANE = 16  # of Unicode: the second highest byte of UTF-32
 
 # Of ISO-2022, what switches to another set of characters, and the encoding that it belongs to.
@@ -89,6 +90,18 @@ def seven_bit_encoding(text: str) -> str | None:
     if "~{" in text and any(_decodes(b"~{" + word.encode() + b"~}", "hz") for word in IN_HZ.findall(text)):
         return "HZ"
     return None
+
+
+def is_utf16_taken_for_utf8(text: str) -> bool:
+    """Whether a third of a text is zeros, as where a program has appended UTF-16 to a file of another encoding."""
+    return text.count("\0") * 3 > len(text)
+
+
+def is_utf8_taken_for_utf16(text: str) -> bool:
+    """Whether a text of some length is lines of ASCII, or nearly, if its characters are taken apart into bytes."""
+    data = text.encode("utf-16-le", "surrogatepass")
+    has_lines = b"\n" in data and data.count(0) * 20 < len(data)
+    return has_lines and len(text) >= LEAST_TAKEN_APART and len(data.translate(None, ABOVE_ASCII)) >= ASCII_SHARE * len(data)
 
 
 def is_utf7(text: str) -> bool:

@@ -9,10 +9,11 @@ from itertools import islice
 import pyarrow as pa
 
 from infra.compat.content import State
+from infra.compat.errors import RequestError
 from infra.compat.files import file_system
 from pipelines.sources.compression import reading
 from pipelines.sources.csv_records import csv_records, doubled_quotes
-from pipelines.sources.encodings import seven_bit_encoding
+from pipelines.sources.encodings import is_utf8_taken_for_utf16, is_utf16_taken_for_utf8, seven_bit_encoding
 from pipelines.sources.json_forms import json_document
 from pipelines.sources.records import (
     Record,
@@ -29,14 +30,14 @@ from pipelines.sources.source import Source
 from pipelines.sources.text_forms import text_form
 from pipelines.sources.text_streams import open_text
 
-INVALID_UTF8, SEVEN_BIT_ENCODING = "invalid_utf8", "seven_bit_encoding"
+INVALID_UTF8, OTHER_ENCODING = "invalid_utf8", "other_encoding"
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def text_shape(uri: str, source: Source, settings: IngestSettings) -> tuple[TextForm, int]:
     """The form of a text file and the number of its rows, broken ones too."""
     form = text_form(uri, source, settings)
-    return form, reading(uri, lambda: sum(1 for _ in _records(uri, form)))
+    return form, reading(uri, lambda: _count_of_rows(uri, form))
 
 
 def text_rows(uri: str, source: Source, first_row: int, rows: int, settings: IngestSettings) -> Rows:
@@ -48,8 +49,8 @@ def text_rows(uri: str, source: Source, first_row: int, rows: int, settings: Ing
         raw = ",".join(field or "" for field in fields)
         if reason is None and not raw.isascii() and LONE_SURROGATE.search(raw):
             reason = INVALID_UTF8
-        if reason is None and raw.isascii() and seven_bit_encoding(raw):
-            reason = SEVEN_BIT_ENCODING
+        if reason is None and ((raw.isascii() and seven_bit_encoding(raw)) or is_utf16_taken_for_utf8(raw)):
+            reason = OTHER_ENCODING
         if reason is None:
             sound.append(fields)
             offsets.append(offset)
@@ -58,6 +59,16 @@ def text_rows(uri: str, source: Source, first_row: int, rows: int, settings: Ing
     columns = list(zip(*sound, strict=True)) or [()] * len(form.columns)
     arrays = [pa.array(values, pa.string()) for values in columns]
     return Rows(pa.table(arrays, names=list(form.columns)), offsets, rejects)
+
+
+def _count_of_rows(uri: str, form: TextForm) -> int:
+    """How many rows the file has; RequestError where it goes on in another encoding, in which its lines are not told apart."""
+    count = 0
+    for fields, reason in _records(uri, form):
+        count += 1
+        if reason is not None and is_utf8_taken_for_utf16(fields[0] or ""):
+            raise RequestError(f"{uri} begins in UTF-16 and goes on in another encoding at row {count - 1}; save it in UTF-8")
+    return count
 
 
 def printable(raw: str) -> str:

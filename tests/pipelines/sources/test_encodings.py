@@ -87,7 +87,7 @@ def test_a_row_in_such_an_encoding_far_behind_is_a_reject(tmp_path: Path) -> Non
     for encoding, caption in (("iso2022_jp", JAPANESE[0]), ("hz", CHINESE[0])):
         text = written([*plain, ("http://a/500", caption)], "csv")
         (tmp_path / "file").write_bytes(text.encode(encoding))
-        assert [reason for reason, _, _ in read(tmp_path / "file", "wukong")] == [""] * 500 + ["seven_bit_encoding"]
+        assert [reason for reason, _, _ in read(tmp_path / "file", "wukong")] == [""] * 500 + ["other_encoding"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-32", "utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"])
@@ -96,3 +96,24 @@ def test_wide_encodings_are_read_with_a_mark_and_without(tmp_path: Path, encodin
     rows = [(f"http://a/{number}", caption) for number, caption in enumerate(captions)]
     (tmp_path / "file").write_bytes(written(rows, "csv").encode(encoding))
     assert read(tmp_path / "file", "wukong") == [("", url, caption) for url, caption in rows]
+
+
+MANY = [(f"http://a/{number}", f"a fox, the {number}th") for number in range(3000)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tabs"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_rows_in_utf16_behind_other_ones_are_rejects(tmp_path: Path, kind: str, encoding: str) -> None:
+    first, second = written(MANY, kind).encode(), written(MANY[:5], kind).split("\n", 1)[1].encode(encoding)
+    (tmp_path / "file").write_bytes(first + second)
+    reasons = [reason for reason, _, _ in read(tmp_path / "file", "wukong")]
+    assert reasons[: len(MANY)] == [""] * len(MANY) and len(reasons) >= len(MANY) + 5
+    assert set(reasons[len(MANY) :]) <= {"other_encoding", "wrong_field_count", "invalid_utf8"}
+
+
+@pytest.mark.parametrize("kind", ["csv", "tabs", "jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_rows_in_utf8_behind_utf16_are_refused_not_one_row(tmp_path: Path, kind: str, encoding: str) -> None:
+    rows = [*MANY[:50], ("http://a/x", "一只狗")]
+    message = refused(tmp_path / "file", written(MANY, kind).encode(encoding) + written(rows, kind).encode())
+    assert "begins in UTF-16 and goes on in another encoding at row 300" in message

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 
 Size = tuple[int, int]  # width, height
 Boxes = dict[bytes, list[bytes]]  # by kind, the contents of a box's children in their order
@@ -20,33 +19,37 @@ SEQUENCE_HEADER = 1  # type of an OBU, the unit of an AV1 stream
 IN_FILE, IN_IDAT = 0, 1  # where the data of an item lies
 FULL = 4  # bytes of version and flags, with which some boxes begin
 MOST_OVERLAP = 4  # how often, on average, items may share a byte
-UNREADABLE = (KeyError, IndexError, struct.error)
 MOST_LEVEL_WITHOUT_TIER = 7
 
 
 def avif_sizes(data: bytes) -> list[tuple[Size, Size]]:
-    """(declared, coded) of each AV1 item and each film's first picture; of what cannot be read, none."""
+    """(declared, coded) of each AV1 item and each film's first picture; ValueError where one of them cannot be read."""
     sizes, top = list[tuple[Size, Size]](), _boxes(data)
-    for meta in top.get(b"meta", []):
-        with suppress(*UNREADABLE):
-            sizes += _sizes_of_items(data, _boxes(meta[FULL:]))
-    for track in (track for moov in top.get(b"moov", []) for track in _boxes(moov).get(b"trak", [])):
-        with suppress(*UNREADABLE):
-            sizes += _sizes_of_track(data, _boxes(track))
+    try:
+        for meta in (_boxes(box[FULL:]) for box in top.get(b"meta", [])):
+            sizes += _sizes_of_items(data, meta) if b"iinf" in meta else []
+        for moov in map(_boxes, top.get(b"moov", [])):
+            for track in map(_boxes, moov.get(b"trak", [])):
+                sizes += _sizes_of_track(data, track)
+    except (KeyError, IndexError, struct.error) as error:
+        raise ValueError(f"a size of the AVIF cannot be read ({error!r})") from None
     return sizes
 
 
 def _sizes_of_items(data: bytes, meta: Boxes) -> Iterator[tuple[Size, Size]]:
     contents = _contents(meta[b"iloc"][0], data, meta.get(b"idat", [b""])[0])
     declared = _declared_sizes(_boxes(meta[b"iprp"][0]))
+    first = next(iter(declared.values()), [])  # for transparency to which old encoders give no size of its own
     for item in _av1_items(meta[b"iinf"][0]):
-        for coded in _coded_sizes(contents.get(item, b"")):
-            for size in declared.get(item, []):
+        for coded in _coded_sizes(contents[item]):
+            for size in declared.get(item, first):
                 yield size, coded
 
 
 def _sizes_of_track(data: bytes, track: Boxes) -> Iterator[tuple[Size, Size]]:
     width, height = struct.unpack(">II", track[b"tkhd"][0][-8:])  # 16.16 fixed point, the last fields
+    if not width * height:  # of sound
+        return
     table = _boxes(_boxes(_boxes(track[b"mdia"][0])[b"minf"][0])[b"stbl"][0])
     places, form = (table[b"co64"], ">Q") if b"co64" in table else (table[b"stco"], ">I")
     (at,) = struct.unpack_from(form, places[0], 8)
@@ -139,16 +142,19 @@ class _Fields:
         return int.from_bytes(self.data[self.at - size : self.at], "big")
 
 
-def _coded_sizes(stream: bytes) -> Iterator[Size]:
-    """The size in each sequence header of an AV1 stream."""
-    at = 0
+def _coded_sizes(stream: bytes) -> list[Size]:
+    """The size in each sequence header of an AV1 stream; IndexError where it has none."""
+    at, sizes = 0, list[Size]()
     while at < len(stream):
         header = stream[at]
         at += 2 if header & 0b100 else 1
         size, at = _leb128(stream, at) if header & 0b10 else (len(stream) - at, at)
         if header >> 3 & 0xF == SEQUENCE_HEADER:
-            yield _size_in_sequence_header(_Bits(stream[at : at + size]))
+            sizes.append(_size_in_sequence_header(_Bits(stream[at : at + size])))
         at += size
+    if not sizes:
+        raise IndexError("no sequence header")
+    return sizes
 
 
 def _leb128(stream: bytes, at: int) -> tuple[int, int]:

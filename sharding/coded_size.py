@@ -28,7 +28,10 @@ START, SCAN, FRAMES = b"\xff\xd8", 0xDA, (0xC0, 0xC1, 0xC2)  # markers of a JPEG
 def has_coded_size(data: bytes, opened: Image.Image) -> bool:
     """Whether the picture has the size that its container says, as far as it is known to say it twice. No pixel is decoded."""
     if opened.format == "AVIF":
-        sizes = avif_sizes(data)
+        try:
+            sizes = avif_sizes(data)
+        except ValueError:
+            return False
         return bool(sizes) and all(declared == coded for declared, coded in sizes)
     if opened.format == "TIFF":
         with suppress(KeyError, IndexError, TypeError, ZeroDivisionError, struct.error):  # tags of wrong types and values

@@ -9,9 +9,14 @@ from importlib.metadata import version
 from types import ModuleType
 
 from infra.compat.errors import RequestError, nearest
-from pipelines.runtime.flow import CHAIN, JOBS, QUESTIONS, WHOLE
+from pipelines.runtime.flow import CHAIN, JOBS, QUESTIONS, SHARDS, WHOLE
 
-SECTIONS = {"The chain, in its order:": CHAIN, "The whole chain:": WHOLE, "Questions about a manifest or captions:": QUESTIONS}
+SECTIONS = {
+    "The chain, in its order:": CHAIN,
+    "The whole chain:": WHOLE,
+    "Finished shards, ours or others':": SHARDS,
+    "Questions about a manifest or captions:": QUESTIONS,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ INDEX = pa.schema(
 
 @dataclass(frozen=True)
 class Shard:
-    """A finished shard; `name` has no ending, `bytes` and `sha256` are those of its tar."""
+    """A finished shard; `name` has no ending, `bytes` and `sha256` are those of its tar ("" where nobody computed it)."""
 
     name: str
     samples: int
@@ -42,11 +42,20 @@ class Index:
     sample_ids  uint64[N]
     offsets     member → int64[N], bytes from the start of the tar
     lengths     member → int64[N], bytes; -1 where a sample has no such member
+    keys        string[N], what the names of its files begin with; None where that is the id in 16 hex digits
     """
 
     sample_ids: np.ndarray
     offsets: dict[str, np.ndarray]
     lengths: dict[str, np.ndarray]
+    keys: pa.ChunkedArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def key(self, row: int) -> str:
+        """What the names of the files of the sample at a row begin with, in the tar."""
+        return f"{self.sample_ids[row]:016x}" if self.keys is None else str(self.keys[row])
 
     def spans(self, row: int) -> dict[str, tuple[int, int]]:
         """Member → (offset, length) of each that the sample at a row has."""
@@ -59,10 +68,15 @@ class Index:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder of shards, by split."""
+    """A folder of shards, by split; `tars` is where their tars lie, another folder where those could not be written beside.
+
+    `about` is what the summary says of how they were made.
+    """
 
     uri: str
     splits: dict[str, list[Shard]]
+    tars: str
+    about: Mapping[str, Any]
 
     def shards(self, split: str) -> list[Shard]:
         """The shards of a split; ValueError names those there are."""
@@ -71,11 +85,12 @@ class Dataset:
         return self.splits[split]
 
 
-def summary_bytes(splits: dict[str, list[Shard]], about: dict[str, Any]) -> bytes:
-    """The dataset's summary as JSON; `about` records what it was written from."""
+def summary_bytes(splits: Mapping[str, Sequence[Shard]], about: Mapping[str, Any], tars: str = "") -> bytes:
+    """The dataset's summary as JSON; `about` records what it was written from, `tars` where the tars lie if not beside it."""
     document = {
         "about": about,
         "splits": {split: [asdict(shard) for shard in shards] for split, shards in splits.items()},
+        **({"tars": tars} if tars else {}),
     }
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 
@@ -85,16 +100,24 @@ def read_dataset(uri: str) -> Dataset:
     with open_file(f"{uri.rstrip('/')}/{SUMMARY}") as handle:
         try:
             document = json.loads(handle.read())
-        except ValueError as error:
-            raise RequestError(f"{uri}/{SUMMARY} is broken JSON ({error}); export it again") from None
-    splits = {split: [Shard(**shard) for shard in shards] for split, shards in document["splits"].items()}
-    return Dataset(uri.rstrip("/"), splits)
+            splits = {split: [Shard(**shard) for shard in shards] for split, shards in document["splits"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RequestError(f"{uri}/{SUMMARY} is no summary of shards ({error}); export or index them again") from None
+    uri = uri.rstrip("/")
+    return Dataset(uri, splits, document.get("tars", uri), document.get("about", {}))
 
 
-def index_bytes(rows: Sequence[dict[str, int]]) -> bytes:
-    """A shard's index as Parquet: a row per sample in the order of the tar, with the columns of INDEX."""
+def index_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """A shard's index as Parquet: a row per sample in the order of the tar.
+
+    Its columns are those of INDEX, `key` where rows have one, and the places of members of other names in the order of these.
+    """
+    names = set[str]().union(*rows)
+    others = [pa.field(name, pa.int64()) for name in sorted(names - {"key", *INDEX.names})]
+    key = [pa.field("key", pa.string())] if "key" in names else []
+    schema = pa.schema([INDEX.field(0), *key, *list(INDEX)[1:], *others])
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=INDEX), sink, compression="zstd", use_dictionary=False)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd", use_dictionary=False)
     return sink.getvalue()
 
 
@@ -113,4 +136,5 @@ def read_index(uri: str, shard: str) -> Index:
     offsets, lengths = (
         {member: table[f"{member}_{column}"].fill_null(-1).to_numpy() for member in members} for column in ("offset", "length")
     )
-    return Index(table["sample_id"].to_numpy(), offsets, lengths)
+    keys = table["key"] if "key" in table.column_names else None
+    return Index(table["sample_id"].to_numpy(), offsets, lengths, keys)

@@ -20,7 +20,7 @@ class ShardReader:
 
     def __init__(self, dataset: Dataset, split: str) -> None:
         self.uri, self.shards = dataset.uri, dataset.shards(split)
-        self.fs, self.path = file_system(dataset.uri)
+        self.fs, self.path = file_system(dataset.tars)
         self.open: OrderedDict[int, tuple[Index, fsspec.spec.AbstractBufferedFile]] = OrderedDict()
 
     def read(self, shard: int, row: int) -> Sample:

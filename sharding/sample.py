@@ -59,14 +59,18 @@ def sample_json(sample_id: int, metadata: Mapping[str, Any]) -> bytes:
     return json.dumps({"sample_id": sample_id, **metadata}, sort_keys=True, ensure_ascii=False).encode()
 
 
-def ending_of(member: str, data: bytes) -> str:
-    """The file ending of a member's name in the tar; an image's is chosen by its first bytes, ValueError for others."""
-    if member != "image":
-        return {"text": "txt", "json": "json"}[member]
-    ending = image_ending(data)
-    if ending is None:
-        raise ValueError(f"an image does not begin with {data[:16]!r}")
-    return ending
+def endings_of(members: Mapping[str, bytes]) -> dict[str, str]:
+    """Member → the ending of its name in the tar: an image's by its first bytes, `txt` for text, else its own name.
+
+    An image of unknown bytes, or whose ending is the name of another member, is `img`; ValueError where two have one ending.
+    """
+    names = {"text": "txt"} if "image" not in members else {"text": "txt", "image": image_ending(members["image"]) or "img"}
+    if names.get("image") in members:
+        names["image"] = "img"
+    endings = {member: names.get(member, member) for member in members}
+    if len(set(endings.values())) < len(members):
+        raise ValueError(f"members {', '.join(members)} would not have names of their own")
+    return endings
 
 
 def image_ending(data: bytes) -> str | None:

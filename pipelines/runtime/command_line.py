@@ -16,6 +16,8 @@ from pipelines.runtime.parser import JSON, Parser, job_parser
 from pipelines.runtime.step import Outcome
 from pipelines.runtime.terminal import closing_sentence, counts_table, printable
 
+ADDRESS = "a Ray cluster; by default Ray starts on this machine"
+
 
 def parser(job: str, description: str, *, by_part: bool = False) -> Parser:
     """The parser of a job that works on a manifest; `by_part` for a job that can do some of the parts alone."""
@@ -25,7 +27,7 @@ def parser(job: str, description: str, *, by_part: bool = False) -> Parser:
     options.add_argument("--root", default=root, required=root is None, metavar="URI", help=where)
     options.add_argument("--recipe", metavar="FILE", help="the settings (TOML); every setting has a default")
     options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of the recipe")
-    options.add_argument("--address", metavar="ADDRESS", help="a Ray cluster; by default Ray starts on this machine")
+    options.add_argument("--address", metavar="ADDRESS", help=ADDRESS)
     if by_part:
         only = "do this part alone, or all of a source: coyo/000000-0000000000, coyo; may be repeated"
         options.add_argument("--only", action="append", default=[], metavar="PART", help=only)
@@ -75,12 +77,18 @@ def _print_counts(job: str, counts: Mapping[str, Any], *, as_table: bool) -> Non
 
 def summary(outcome: Outcome) -> dict[str, Any]:
     """The counts of a job as it prints them; failed parts are named on stderr."""
-    for part, cause in outcome.failed.items():
-        sys.stderr.write(printable(f"failed {part}: {cause}") + "\n")
-    return {
+    counts = {
         **{name: count for name, count in sorted(outcome.counts.items()) if "." not in name},
         "reasons": {name.partition(".")[2]: n for name, n in sorted(outcome.counts.items()) if name.startswith("reason.")},
         "parts": outcome.parts,
         "ran": outcome.ran,
         "failed": outcome.failed,
     }
+    return named_failures(counts)
+
+
+def named_failures(counts: dict[str, Any]) -> dict[str, Any]:
+    """The counts of a job, whose `failed` parts are named on stderr."""
+    for part, cause in counts["failed"].items():
+        sys.stderr.write(printable(f"failed {part}: {cause}") + "\n")
+    return counts

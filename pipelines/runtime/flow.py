@@ -44,6 +44,13 @@ WHOLE = {
     "run": Job("do all of the above that a recipe describes, only what is pending", "pairmill status shows what is done"),
     "demo": Job("do all of it on a small corpus, on this machine", "open the report's page", "demo"),
 }
+SHARDS = {
+    "index": Job(
+        "index WebDataset tars that others wrote, without rewriting them", "pairmill verify URI, or train on the shards"
+    ),
+    "reshard": Job("write indexed tars as shards of another size or order", "pairmill verify URI, or train on the shards"),
+    "verify": Job("check shards: bytes, index, pictures, pairing with the manifest", "train on the shards"),
+}
 QUESTIONS = {
     "status": Job("show what is done and what is pending, by step and source", "run the first job that has rows to do"),
     "sql": Job("query the manifest with DuckDB", ""),
@@ -54,4 +61,4 @@ QUESTIONS = {
     ),
     "captions-check": Job("show which caption rules drop your captions", "pairmill stage2 applies these rules to a manifest"),
 }
-JOBS = CHAIN | WHOLE | QUESTIONS
+JOBS = CHAIN | WHOLE | SHARDS | QUESTIONS

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
@@ -29,10 +29,16 @@ COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 NAMED = 3  # of the missing files, in an error
 
 
-def expand(patterns: Sequence[str]) -> list[str]:
+def published_files(files: list[str]) -> list[str]:
+    """Of the files in a folder the Parquet files, or where it has none its text files."""
+    return [file for file in files if file.endswith(".parquet")] or [file for file in files if _is_text(file)]
+
+
+def expand(patterns: Sequence[str], of_folder: Callable[[list[str]], list[str]] = published_files) -> list[str]:
     """The URIs of the files that paths, folders and patterns name, each file once; RequestError for one that names none.
 
-    Files of one pattern come in natural order: `2.parquet` before `10.parquet`.
+    Files of one pattern come in natural order: `2.parquet` before `10.parquet`. Of the files below a folder those count that
+    `of_folder` chooses.
     """
     uris: dict[str, str] = {}
     for pattern in patterns:
@@ -40,17 +46,19 @@ def expand(patterns: Sequence[str]) -> list[str]:
             raise RequestError(
                 "a name of a file is empty, as where a shell's variable is not set; name files, or a pattern in quotes"
             )
-        for uri in _expand(absolute(pattern)):
+        for uri in _expand(absolute(pattern), of_folder):
             uris.setdefault(identity_of(uri), uri)
     return list(uris.values())
 
 
 def matching(fs: fsspec.AbstractFileSystem, path: str) -> list[str]:
     """The files that a path names as a file, a pattern, or a folder with all that is below it; in natural order."""
-    if kind_of(fs, path) == "file":
+    kind = kind_of(fs, path)
+    if kind == "file":
         return [path]
-    found = fs.glob(_literal_where_it_exists(fs, path), detail=True) if MAGIC.search(path) else fs.find(path, detail=True)
-    base = MAGIC.split(path)[0].rpartition("/")[0] if MAGIC.search(path) else path
+    is_pattern = kind is None and MAGIC.search(path)
+    found = fs.glob(_literal_where_it_exists(fs, path), detail=True) if is_pattern else fs.find(path, detail=True)
+    base = MAGIC.split(path)[0].rpartition("/")[0] if is_pattern else path
     files = [name for name, info in found.items() if info["type"] == "file" and not _is_hidden(name[len(base) :])]
     return sorted(files, key=natural)
 
@@ -71,11 +79,11 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(piece), piece) if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name)]
 
 
-def _expand(pattern: str) -> list[str]:
+def _expand(pattern: str, of_folder: Callable[[list[str]], list[str]]) -> list[str]:
     fs, path = file_system(pattern)
     members = [path] if kind_of(fs, path) else _without_braces(path)
     with ThreadPoolExecutor(16) as pool:
-        named = dict(zip(members, pool.map(partial(_data_files, fs), members), strict=True))
+        named = dict(zip(members, pool.map(partial(_data_files, fs, of_folder), members), strict=True))
     missing = [fs.unstrip_protocol(member) for member, files in named.items() if not files]
     if missing and len(members) > 1:
         some = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
@@ -86,15 +94,13 @@ def _expand(pattern: str) -> list[str]:
     return [fs.unstrip_protocol(file) for files in named.values() for file in files]
 
 
-def _data_files(fs: fsspec.AbstractFileSystem, path: str) -> list[str]:
-    """The files of a path or pattern; of a folder its Parquet files, or where it has none its text files."""
+def _data_files(fs: fsspec.AbstractFileSystem, of_folder: Callable[[list[str]], list[str]], path: str) -> list[str]:
+    """The files of a path or pattern; of a folder those that `of_folder` chooses."""
     plain = re.sub(r"/{2,}", "/", path) if "://" not in path else path
     if plain != path and fs.isfile(plain):
         return [plain]
     files = matching(fs, path)
-    if MAGIC.search(path) or files == [path]:
-        return files
-    return [file for file in files if file.endswith(".parquet")] or [file for file in files if _is_text(file)]
+    return of_folder(files) if kind_of(fs, path) == "directory" else files
 
 
 def _is_text(name: str) -> bool:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sharding import Sample, ShardReader, ShardWriter, faults, read_dataset, summary_bytes
 from sharding.index import index_bytes
 from sharding.layout import SUMMARY, index_file, shard_name, split_of, tar_file
-from sharding.sample import MEMBERS, ending_of
+from sharding.sample import MEMBERS, endings_of, image_ending
 from tests import ROOT
 from tests.support.shards import IMAGE, numbered_dataset, write_dataset
 
@@ -43,8 +43,7 @@ IMAGES = st.binary(max_size=1500).map(lambda data: b"\xff\xd8\xff" + data)
 
 @pytest.mark.parametrize("order", permutations(MEMBERS), ids="-".join)
 def test_one_tuple_decides_the_order_of_members(order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("sample", "writer"):
-        monkeypatch.setattr(f"sharding.{module}.MEMBERS", order)
+    monkeypatch.setattr("sharding.sample.MEMBERS", order)
     dataset = numbered_dataset(tmp_path, [2])
     with tarfile.open(tmp_path / tar_file("train-000000")) as tar:
         endings = [name.partition(".")[2] for name in tar.getnames()]
@@ -86,9 +85,23 @@ def test_the_bytes_of_a_shard_are_the_published_ones(tmp_path: Path) -> None:
     ]
 
 
-def test_a_sample_without_a_member_is_refused() -> None:
-    with pytest.raises(ValueError, match="has the members image, text, json, not image, txt"):
-        ShardWriter(io.BytesIO(), "train-000000").add(0, {"image": b"", "txt": b""})
+@pytest.mark.parametrize("members", [{}, {"text": b"", "txt": b""}])
+def test_a_sample_without_members_or_with_two_of_one_name_is_refused(members: dict[str, bytes]) -> None:
+    with pytest.raises(ValueError, match=r"no members|names of their own"):
+        ShardWriter(io.BytesIO(), "train-000000").add(0, members)
+
+
+@pytest.mark.parametrize(
+    "members, endings",
+    [
+        ({"image": b"\xff\xd8\xff", "png": b"", "cls": b"7"}, ["jpg", "png", "cls"]),
+        ({"image": b"\x89PNG", "png": b"", "text": b""}, ["img", "png", "txt"]),
+        ({"image": b"?", "seg.png": b""}, ["img", "seg.png"]),
+        ({"json": b"{}"}, ["json"]),
+    ],
+)
+def test_members_of_any_name_are_written(members: dict[str, bytes], endings: list[str]) -> None:
+    assert list(endings_of(members).values()) == endings
 
 
 @pytest.mark.parametrize(
@@ -105,8 +118,8 @@ def test_a_sample_without_a_member_is_refused() -> None:
     ],
 )
 def test_an_image_is_named_after_its_first_bytes(magic: bytes, ending: str) -> None:
-    assert ending_of("image", magic) == ending
-    assert (ending_of("text", magic), ending_of("json", magic)) == ("txt", "json")
+    assert image_ending(magic) == ending
+    assert endings_of({"image": magic, "text": magic, "json": magic}) == {"image": ending, "text": "txt", "json": "json"}
 
 
 @given(st.text("ab-1", min_size=1, max_size=9), st.integers(0, 10**8))

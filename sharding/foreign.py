@@ -20,11 +20,29 @@ from sharding.tar_headers import TarMember, counted
 NAME = re.compile(r"(?P<key>(?:.*/)?[^./]+)\.(?P<ending>[^/]+)", re.DOTALL)
 OUR_KEY = re.compile(r"[0-9a-f]{16}")
 IMAGES = frozenset(
-    ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "jxl", "jp2", "img", "image")
+    (
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "png",
+        "webp",
+        "gif",
+        "bmp",
+        "tif",
+        "tiff",
+        "avif",
+        "heic",
+        "heif",
+        "jxl",
+        "jp2",
+        "img",
+        "image",
+    )
 )
 TEXTS = ("txt", "text", "caption")  # the first that a sample has is its text
 MOST_ENDINGS = 64  # each is two columns of the index; names with dots in them would give thousands
-LONGEST_ENDING = 64  # characters
+LONGEST_ENDING = 64  # bytes; with a key of ours it fits the header of a tar
 
 Span = tuple[int, int]
 
@@ -55,7 +73,7 @@ def samples_of(shard: str, members: Sequence[TarMember]) -> Samples:
             samples.ignored += 1
             continue
         key, ending = match["key"], match["ending"].lower()
-        if ending not in known and (len(known) == MOST_ENDINGS or len(ending) > LONGEST_ENDING):
+        if ending not in known and (len(known) == MOST_ENDINGS or len(ending.encode()) > LONGEST_ENDING):
             beyond.add(ending)
             continue
         known.add(ending)

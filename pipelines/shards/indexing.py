@@ -34,7 +34,8 @@ def run_index(tars: Tars, out: Storage, split: str, *, checksums: bool, address:
     earlier = _earlier(out, tars)
     source = Storage(tars.folder)
     items = _items(source, tars.shards, checksums)
-    done = run_pending(out, items, partial(_index_tar, source=source, out=out), name="index", address=address, writes_tars=False)
+    work = partial(_index_tars, source=source, out=out)
+    done = run_pending(items, done_before(out, items, tars=False), work, name="index", address=address)
     receipts = {item["label"]: done.receipts[item["label"]] for item in items if item["label"] in done.receipts}
     shards = [Shard(**receipt["shard"]) for receipt in receipts.values() if receipt["shard"]["samples"]]
     splits = {name: [shard for shard in of_split if shard.name not in receipts] for name, of_split in earlier.items()}

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +22,8 @@ from sharding.tar import BLOCK
 READERS = 16
 MOST_PLACES = 1 << 27  # in memory: two gigabytes with the sizes of the samples
 SHARE_SALT = 0x73686172  # the draw for the share is another than the draw for the place
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def places_of(index: Index, first: int, seed: int | None) -> np.ndarray:
 def tar_sizes(index: Index) -> np.ndarray:
     """The bytes that each sample takes in a tar, headers and padding with it: int64[N]."""
     lengths = np.stack([*index.lengths.values()])
-    return np.where(lengths < 0, 0, BLOCK + -(-lengths // BLOCK) * BLOCK).sum(axis=0)
+    sizes: np.ndarray = np.where(lengths < 0, 0, BLOCK + -(-lengths // BLOCK) * BLOCK).sum(axis=0)
+    return sizes
 
 
 def planned_shards(dataset: Dataset, split: str, cut: Cut) -> list[dict[str, Any]]:
@@ -81,9 +83,7 @@ def edges(places: np.ndarray, weights: np.ndarray, most: int) -> list[int]:
     return [0, *(int(places[order[start]]) for start in np.unique(starts) if start < len(order))]
 
 
-def batches_by_root(items: Sequence[Any]) -> list[list[Any]]:
+def batches_by_root(items: Sequence[Item]) -> list[list[Item]]:
     """The items in about √n runs of about √n: as many files between two such cuts as there are items, never their square."""
     size = max(1, int(np.ceil(np.sqrt(len(items)))))
     return [list(items[first : first + size]) for first in range(0, len(items), size)]
-
-

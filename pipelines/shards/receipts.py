@@ -54,7 +54,7 @@ def done_before(out: Storage, items: Sequence[dict[str, Any]], *, tars: bool) ->
     One whose index, or with `tars` whose tar, is gone is not done; a shard of no samples has neither.
     """
     receipts = read_shard_receipts(out, [item["label"] for item in items])
-    file_names = (tar_file, index_file) if tars else (index_file,)
+    file_names: Sequence[Callable[[str], str]] = (tar_file, index_file) if tars else (index_file,)
 
     def is_done(item: dict[str, Any]) -> bool:
         receipt = receipts.get(item["label"])
@@ -74,12 +74,14 @@ def run_pending(
     *,
     name: str,
     address: str | None,
-    batches: Callable[[Items], list[Items]] = lambda pending: [[item] for item in pending],
+    batches: Callable[[Items], list[Items]] | None = None,
 ) -> Done:
-    """Does `work` on batches of the items that are not `done`; it writes a receipt for each shard, and returns them in order."""
+    """Does `work` on the items that are not `done`, one by one or in `batches`; it writes a receipt for each and returns them."""
     pending = [item for item in items if item["label"] not in done]
     result = Done(dict(done), ran=len(pending))
-    tasks = [{"label": _label(batch), "items": batch} for batch in batches(pending)]
+    tasks = [
+        {"label": _label(batch), "items": batch} for batch in (batches(pending) if batches else [[item] for item in pending])
+    ]
     if tasks:
         start_ray(address)
 

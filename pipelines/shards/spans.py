@@ -56,10 +56,10 @@ def _fetch(fs: fsspec.AbstractFileSystem, requests: Sequence[Span]) -> list[byte
         if not todo:
             break
         time.sleep(PAUSE * 2**attempt if attempt else 0)
-        wanted = [requests[number] for number in todo]
-        paths, starts, ends = ([request.path for request in wanted], [r.offset for r in wanted], [r.offset + r.length for r in wanted])
+        paths, starts, lengths = zip(*(requests[number] for number in todo), strict=True)
+        ends = [start + length for start, length in zip(starts, lengths, strict=True)]
         error: Exception | None = None
-        for number, result in zip(todo, fs.cat_ranges(paths, starts, ends, on_error="return"), strict=True):
+        for number, result in zip(todo, fs.cat_ranges(list(paths), list(starts), ends, on_error="return"), strict=True):
             if isinstance(result, Exception):
                 error = result
             else:

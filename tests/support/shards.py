@@ -12,6 +12,7 @@ IMAGE = b"\xff\xd8\xff image %d"  # begins as a JPEG does
 
 def write_dataset(folder: Path, splits: Mapping[str, Sequence[Sequence[Sample]]]) -> Dataset:
     """The dataset in `folder` with these samples, by split and shard."""
+    folder.mkdir(parents=True, exist_ok=True)
     written = {
         split: [write_shard(folder, shard_name(split, number), samples) for number, samples in enumerate(shards)]
         for split, shards in splits.items()

@@ -1,0 +1,163 @@
+"""Resharded samples are the same samples, in shards of the size and order that were asked for; any kill leaves the same bytes."""
+
+import hashlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.compat.errors import RequestError
+from pipelines import index, reshard
+from pipelines.manifest.storage import Storage
+from pipelines.shards.plan import Cut, batches_by_root, edges, planned_shards
+from pipelines.shards.spans import GAP, Span, coalesced, read_spans
+from sharding import Dataset, ShardReader, read_dataset
+from sharding.sample import Sample
+from tests import ROOT
+from tests.support.shards import numbered_dataset
+from tests.support.tars import img2dataset_tar, jpeg, tar_bytes
+
+
+def samples_of(dataset: Dataset, split: str = "train") -> list[Sample]:
+    reader = ShardReader(dataset, split)
+    return [reader.read(shard, row) for shard, size in enumerate(reader.sizes()) for row in range(size)]
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """The names of shards' files and their checksums; not of notes and receipts."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_our_shards_in_their_order_and_size_are_the_same_bytes(tmp_path: Path, ray_session: None) -> None:
+    before = numbered_dataset(tmp_path / "in", [4, 4, 4])
+    out = tmp_path / "out"
+    counts = reshard.main([before.uri, "--out", str(out), "--samples-per-shard", "4", "--keep-order"])
+    assert counts["shards"] == counts["ran"] == 3 and counts["samples"] == 12 and not counts["failed"]
+    old, new = files_of(tmp_path / "in"), files_of(out)
+    assert {name: new[name] for name in old if name != "dataset.json"} == {n: d for n, d in old.items() if n != "dataset.json"}
+    assert reshard.main([before.uri, "--out", str(out), "--samples-per-shard", "4", "--keep-order"])["ran"] == 0
+    (out / "train-000001.index.parquet").unlink()
+    assert reshard.main([before.uri, "--out", str(out), "--samples-per-shard", "4", "--keep-order"])["ran"] == 1
+    assert files_of(out) == new and not (out / "partial").exists()
+
+
+@pytest.mark.parametrize("size", [["--samples-per-shard", "5"], ["--bytes-per-shard", "9000"]])
+def test_others_tars_are_shuffled_with_all_their_members(tmp_path: Path, ray_session: None, size: list[str]) -> None:
+    for number in range(5):
+        img2dataset_tar(tmp_path / f"in/part-{number}/00000.tar", 10 * number, number + 1)
+    more = [("k.png", jpeg(3)), ("k.cls", b"7"), ("k.seg.png", b"mask"), ("l.svg", b"<svg/>"), ("l.caption", b"an l")]
+    (tmp_path / "in/more.tar").write_bytes(tar_bytes(more))
+    index.main([str(tmp_path / "in")])
+    before, out = read_dataset(str(tmp_path / "in")), tmp_path / "out"
+    counts = reshard.main([before.uri, "--out", str(out), *size])
+    after = read_dataset(str(out))
+    assert not counts["failed"] and counts["samples"] == 17
+    assert sorted(samples_of(after), key=hash_of) == sorted(samples_of(before), key=hash_of)
+    assert [sample.sample_id for sample in samples_of(after)] != [sample.sample_id for sample in samples_of(before)]
+    sizes = [shard.samples for shard in after.shards("train")]
+    assert max(sizes) - min(sizes) <= (1 if size[0] == "--samples-per-shard" else 5) and len(sizes) >= 4
+
+
+def hash_of(sample: Sample) -> int:
+    return sample.sample_id
+
+
+def test_a_folder_of_others_or_of_another_request_is_refused(tmp_path: Path, ray_session: None) -> None:
+    before = numbered_dataset(tmp_path / "in", [2])
+    numbered_dataset(tmp_path / "theirs", [2])
+    request = [before.uri, "--samples-per-shard", "2", "--out"]
+    for out, message in (("in", "is where the shards lie"), ("theirs", "which reshard did not write")):
+        with pytest.raises(RequestError, match=message):
+            reshard.main([*request, str(tmp_path / out)])
+    reshard.main([*request, str(tmp_path / "out")])
+    with pytest.raises(RequestError, match="the shards of another request"):
+        reshard.main([*request, str(tmp_path / "out"), "--seed", "7"])
+    with pytest.raises(RequestError, match="give a number above 0"):
+        reshard.main([before.uri, "--samples-per-shard", "-1", "--out", str(tmp_path / "new")])
+    with pytest.raises(RequestError, match="run `pairmill index"):
+        reshard.main([str(tmp_path), "--samples-per-shard", "1", "--out", str(tmp_path / "new")])
+
+
+def test_a_tar_that_changed_since_it_was_indexed_is_named(tmp_path: Path, ray_session: None) -> None:
+    before = numbered_dataset(tmp_path / "in", [2, 2])
+    (tmp_path / "in/train-000001.tar").write_bytes(b"")
+    failed = reshard.main([before.uri, "--out", str(tmp_path / "out"), "--samples-per-shard", "2"])["failed"]
+    assert "when it was indexed; index it again" in next(iter(failed.values()))
+    assert not (tmp_path / "out/dataset.json").exists()
+
+
+weights = st.lists(st.integers(1, 5000), min_size=1, max_size=60)
+
+
+@given(weights, st.integers(1, 20000), st.randoms())
+def test_edges_cut_by_weight_up_to_a_sample_and_leave_no_shard_empty(sizes: list[int], most: int, chance) -> None:
+    places = np.array(chance.sample(range(1 << 62), len(sizes)), np.uint64)
+    lows = edges(places, np.array(sizes), most)
+    assert lows[0] == 0 and lows == sorted(set(lows))
+    shards = np.searchsorted(np.array(lows, np.uint64), places, side="right") - 1
+    loads = np.bincount(shards, weights=sizes, minlength=len(lows))
+    assert loads.min() > 0 and len(lows) <= -(-sum(sizes) // most)
+    assert loads.max() <= sum(sizes) / -(-sum(sizes) // most) + 2 * max(sizes)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 12), st.sampled_from([None, 0, 9]))
+def test_shards_are_equal_up_to_one_sample(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], most: int, seed: int | None
+) -> None:
+    dataset = numbered_dataset(tmp_path_factory.mktemp("in"), sizes)
+    plan = planned_shards(dataset, "train", Cut(most, 0, seed))
+    assert len(plan) == -(-sum(sizes) // most)
+    assert [item["low"] for item in plan[1:]] == [item["high"] + 1 for item in plan[:-1]]
+
+
+@given(st.integers(0, 400))
+def test_pieces_of_two_such_cuts_are_no_more_than_there_are_items(count: int) -> None:
+    batches = batches_by_root(range(count))
+    assert [item for batch in batches for item in batch] == list(range(count))
+    assert len(batches) ** 2 <= 2 * count + 1 and all(len(batch) ** 2 <= 4 * count for batch in batches)
+
+
+spans = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 300_000), st.integers(0, 2000)), max_size=20)
+
+
+@given(spans)
+def test_near_spans_are_one_request_and_every_span_has_its_bytes(tmp_path_factory: pytest.TempPathFactory, pieces: list) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    data = {name: np.random.default_rng(number).bytes(300_000) for number, name in enumerate("ab")}
+    for name, content in data.items():
+        (folder / name).write_bytes(content)
+    storage = Storage(str(folder))
+    read = read_spans(storage.fs, [Span(storage.full(name), offset, length) for name, offset, length in pieces])
+    assert read == [data[name][offset : offset + length] for name, offset, length in pieces]
+    requests, _ = coalesced([Span(*piece) for piece in pieces])
+    for one, next_one in itertools.pairwise(requests):
+        assert one.path != next_one.path or next_one.offset > one.offset + one.length + GAP
+
+
+@pytest.mark.slow
+def test_killed_anywhere_and_run_again_the_bytes_are_the_same(tmp_path: Path) -> None:
+    for number in range(12):
+        img2dataset_tar(tmp_path / f"in/{number:05d}.tar", 100 * number, 60)
+    base = [sys.executable, "-m", "pipelines.cli"]
+    subprocess.run([*base, "index", str(tmp_path / "in")], check=True, cwd=ROOT, capture_output=True)
+    command = [*base, "reshard", str(tmp_path / "in"), "--samples-per-shard", "17", "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, cwd=ROOT, capture_output=True)
+    out, kills = tmp_path / "killed", 0
+    for files in (1, 4, 12, 30, 60):  # killed once so many files of shards are there
+        with subprocess.Popen([*command, str(out)], cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and len(list(out.glob("*.*"))) < files:
+                time.sleep(0.01)
+            kills += process.poll() is None
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    subprocess.run([*command, str(out)], check=True, cwd=ROOT, capture_output=True)
+    assert kills >= 2 and files_of(out) == files_of(tmp_path / "whole") and len(files_of(out)) == 2 * 43 + 1

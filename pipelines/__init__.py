@@ -15,6 +15,9 @@ export.py          kept samples → WebDataset shards
 report.py          one HTML page
 run.py             the whole chain that a recipe describes
 demo.py            the whole chain on a small corpus, on this machine
+index.py           tars of others → an index beside them
+reshard.py         shards → shards of another size or order
+verify.py          what is wrong with shards, and its repair
 status.py          what is done and what is pending
 sql.py             DuckDB over the manifest
 explain.py         everything known about one sample
@@ -31,6 +34,7 @@ scoring/           one file per score
 captioning/        one file per kind of captioner
 corpus/            what is asked of the whole corpus
 exporting/         kept samples → shards
+shards/            finished shards: indexed, checked, cut anew
 calibration/       retention → thresholds
 reporting/         numbers, figures, the page
 demo_corpus/       the demo's small web

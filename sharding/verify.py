@@ -1,26 +1,113 @@
-"""Checks a dataset against its summary: are all shards there, with the bytes that were written?"""
+"""Checks shards: the bytes that the summary records, the places that the index says, and samples that can be decoded."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
+from infra.compat.errors import RequestError
 from infra.compat.files import file_system
-from sharding.index import read_dataset
-from sharding.layout import tar_file
+from sharding.foreign import Span, samples_of
+from sharding.index import Dataset, Index, Shard, read_dataset, read_index
+from sharding.layout import index_file, tar_file
+from sharding.tar_headers import REMOTE_WINDOW, TarMember, Window, read_members
+
+READ_AHEAD = 8 << 20  # bytes of a request where all samples are read
 
 
-def faults(uri: str) -> Iterator[tuple[str, str]]:
-    """(shard, fault) for every shard that is missing or whose sha256 differs from the summary's."""
+class Fault(NamedTuple):
+    """What is wrong with a sample, by its key in the tar, or with a whole shard (`sample` is "")."""
+
+    shard: str
+    sample: str
+    what: str
+
+
+# (index, row, member → bytes) → what is wrong with the sample, "" where nothing is.
+Check = Callable[[Index, int, Mapping[str, bytes]], str]
+
+
+def faults(uri: str) -> Iterator[Fault]:
+    """Every fault of the tars and indexes of a dataset; nothing is decoded."""
     dataset = read_dataset(uri)
-    fs, path = file_system(dataset.uri)
     for shards in dataset.splits.values():
         for shard in shards:
-            try:
-                with fs.open(f"{path}/{tar_file(shard.name)}", "rb") as handle:
-                    sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
-            except FileNotFoundError:
-                yield shard.name, "missing"
-                continue
-            if sha256 != shard.sha256:
-                yield shard.name, f"sha256 is {sha256}, was {shard.sha256}"
+            yield from shard_faults(dataset, shard)
+
+
+def shard_faults(dataset: Dataset, shard: Shard, checks: Sequence[Check] = ()) -> list[Fault]:
+    """The faults of a shard; with `checks` every sample is read and given to each."""
+    fs, folder = file_system(dataset.tars)
+    path = f"{folder}/{tar_file(shard.name)}"
+    try:
+        size = int(fs.info(path)["size"])
+    except FileNotFoundError:
+        return [Fault(shard.name, "", "its tar is missing")]
+    problems = [Fault(shard.name, "", f"has {size:,} bytes, not {shard.bytes:,}")] if size != shard.bytes else []
+    with fs.open(path, "rb", cache_type="none") as handle:
+        window = Window(handle, size, REMOTE_WINDOW, hashed=bool(shard.sha256))
+        contents, sha256 = read_members(window), window.sha256()
+    if sha256 != shard.sha256:
+        problems.append(Fault(shard.name, "", f"sha256 is {sha256}, was {shard.sha256}"))
+    problems += [Fault(shard.name, "", what) for what in contents.faults]
+    try:
+        index = read_index(dataset.uri, shard.name)
+    except FileNotFoundError:
+        return [*problems, Fault(shard.name, "", f"its index {index_file(shard.name)} is missing")]
+    except RequestError as error:
+        return [*problems, Fault(shard.name, "", str(error))]
+    if len(index) != shard.samples:
+        problems.append(Fault(shard.name, "", f"its index has {len(index):,} samples, not {shard.samples:,}"))
+    problems += _misplaced(shard.name, index, contents.members)
+    if checks:
+        with fs.open(path, "rb", block_size=READ_AHEAD) as handle:
+            problems += _faulty_samples(shard.name, index, handle, checks)
+    return problems
+
+
+def undecodable(index: Index, row: int, members: Mapping[str, bytes]) -> str:
+    """A `Check`: the picture is decoded, text must be UTF-8 and json JSON."""
+    from sharding.decode import decode_picture
+
+    decoders: dict[str, Callable[[bytes], Any]] = {"image": decode_picture, "text": bytes.decode, "json": json.loads}
+    wrong = []
+    for member, decode in decoders.items():
+        try:
+            if member in members:
+                decode(members[member])
+        except ValueError as error:
+            wrong.append(f"{member} cannot be decoded: {error}")
+    return "; ".join(wrong)
+
+
+def _misplaced(shard: str, index: Index, members: Sequence[TarMember]) -> Iterator[Fault]:
+    """Where the index and the headers of the tar differ."""
+    in_tar = {row["key"]: row for row in samples_of(shard, members).rows}
+    for number in range(len(index)):
+        key, spans = index.key(number), index.spans(number)
+        row = in_tar.pop(key, None)
+        if row is None:
+            yield Fault(shard, key, "is in the index, not in the tar")
+        elif row["sample_id"] != index.sample_ids[number]:
+            yield Fault(shard, key, f"has the id {index.sample_ids[number]} in the index, not {row['sample_id']}")
+        elif (places := _places(row)) != spans:
+            wrong = sorted(member for member in {*places, *spans} if places.get(member) != spans.get(member))
+            yield Fault(shard, key, f"the index says other places of {', '.join(wrong)} than the tar")
+    for key in in_tar:
+        yield Fault(shard, key, "is in the tar, not in the index")
+
+
+def _places(row: Mapping[str, Any]) -> dict[str, Span]:
+    names = [name.removesuffix("_offset") for name in row if name.endswith("_offset")]
+    return {name: (row[f"{name}_offset"], row[f"{name}_length"]) for name in names}
+
+
+def _faulty_samples(shard: str, index: Index, handle: BinaryIO, checks: Sequence[Check]) -> Iterator[Fault]:
+    for row in range(len(index)):
+        members = {}
+        for member, (offset, length) in index.spans(row).items():
+            handle.seek(offset)
+            members[member] = handle.read(length)
+        for what in filter(None, (check(index, row, members) for check in checks)):
+            yield Fault(shard, index.key(row), what)

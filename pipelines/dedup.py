@@ -19,7 +19,7 @@ from pipelines.runtime.runner import start_ray
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Compares the corpus with itself and with evaluation sets."""
     parser = command_line.parser("dedup", __doc__ or "")
-    what = "an evaluation set: a folder of images; may be repeated (default: the recipe's)"
+    what = "an evaluation set: a folder of images, or shards with an index; may be repeated (default: the recipe's)"
     parser.add_argument("--against", action="append", default=[], metavar="NAME=URI", help=what)
     options = parser.parse_args(argv)
     settings = recipe_of(options).dedup

@@ -17,7 +17,7 @@ from pipelines.runtime.terminal import printable
 from pipelines.shards.indexing import indexed_dataset
 from pipelines.shards.pairing import pairs_of
 from pipelines.shards.verifying import find_faults, named, repair
-from sharding.verify import Fault
+from sharding.checks import Fault
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ tar_headers.py  where the files of any tar lie, from its headers
 foreign.py      which files of a tar that others wrote are a sample
 reader.py       samples by (shard, row), on any fsspec URI
 order.py        which sample comes at which position of which epoch
-verify.py       what is wrong with a shard and its samples
+checks.py       what is wrong with a shard and its samples
 decode.py       the bytes of a picture → upright 8-bit sRGB, the same for everything that looks at pictures
 coded_size.py   whether a picture is as large as its file says
 avif_sizes.py   the sizes of an AVIF, by its container and by its coded picture
@@ -17,11 +17,11 @@ avif_sizes.py   the sizes of an AVIF, by its container and by its coded picture
 Write with `write_shard` and `summary_bytes`; read with `read_dataset`, `ShardReader` and `Order`.
 """
 
+from sharding.checks import faults
 from sharding.index import Dataset, Shard, read_dataset, summary_bytes
 from sharding.order import Order
 from sharding.reader import ShardReader
 from sharding.sample import Sample, sample_json
-from sharding.verify import faults
 from sharding.writer import ShardWriter, write_shard
 
 __all__ = [

@@ -42,7 +42,7 @@ class Index:
     sample_ids  uint64[N]
     offsets     member → int64[N], bytes from the start of the tar
     lengths     member → int64[N], bytes; -1 where a sample has no such member
-    keys        string[N], what the names of its files begin with; None where that is the id in 16 hex digits
+    keys        string[N], what the names of its files begin with; None, or NULL, where that is the id in 16 hex digits
     """
 
     sample_ids: np.ndarray
@@ -55,7 +55,8 @@ class Index:
 
     def key(self, row: int) -> str:
         """What the names of the files of the sample at a row begin with, in the tar."""
-        return f"{self.sample_ids[row]:016x}" if self.keys is None else str(self.keys[row])
+        key = None if self.keys is None else self.keys[row].as_py()
+        return f"{self.sample_ids[row]:016x}" if key is None else str(key)
 
     def spans(self, row: int) -> dict[str, tuple[int, int]]:
         """Member → (offset, length) of each that the sample at a row has."""

@@ -59,6 +59,15 @@ def sample_json(sample_id: int, metadata: Mapping[str, Any]) -> bytes:
     return json.dumps({"sample_id": sample_id, **metadata}, sort_keys=True, ensure_ascii=False).encode()
 
 
+def metadata_of(data: bytes) -> dict[str, Any]:
+    """The json member of a sample as a dict, empty where it has none or it is no JSON object, which `verify --decode` names."""
+    try:
+        metadata = json.loads(data)
+    except ValueError:
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
 def endings_of(members: Mapping[str, bytes]) -> dict[str, str]:
     """Member → the ending of its name in the tar: an image's by its first bytes, `txt` for text, else its own name.
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 from PIL import Image
@@ -14,17 +13,14 @@ from PIL import Image
 from filters.duplicates.hashes import PICTURE_HASH
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
-from infra.compat.files import file_system, open_file
 from infra.compat.paths import absolute
+from pipelines.corpus.evaluation_pictures import picture_chunks, pictures_of, stamps_of
 from pipelines.manifest.receipts import digest_of, fingerprint_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
-from pipelines.sources.patterns import matching
 from sharding.decode import decode_picture
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-CHUNK = 500
 THUMBNAIL = 16
 
 
@@ -49,14 +45,14 @@ def thumbnail_bytes(image: Image.Image) -> bytes:
 
 
 def hash_sets(storage: Storage, against: Mapping[str, str]) -> list[EvalSet]:
-    """Hashes the pictures of each set, name → URI (a folder, or a pattern of picture files); hashes are cached under the root."""
+    """Hashes the pictures of each set, name → URI (a folder, a pattern, or indexed shards); hashes are cached under the root."""
     return [_hash_set(storage, name, uri) for name, uri in against.items()]
 
 
 def require_sets(against: Mapping[str, str]) -> None:
     """RequestError where a set has a name that cannot be, or no images."""
     for name, uri in against.items():
-        _image_files(name, uri)
+        picture_chunks(name, uri)
 
 
 def named_sets(requests: Sequence[str]) -> dict[str, str]:
@@ -70,42 +66,22 @@ def named_sets(requests: Sequence[str]) -> dict[str, str]:
     return sets
 
 
-def _image_files(name: str, uri: str) -> tuple[fsspec.AbstractFileSystem, list[str]]:
-    """The file system of a set, and its image files in order; RequestError when there are none."""
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise RequestError(f"evaluation set {name!r}: a name has letters, digits, - and _ only; rename the set")
-    fs, path = file_system(uri)
-    files = sorted(fs.unstrip_protocol(file) for file in matching(fs, path) if file.lower().endswith(ENDINGS))
-    if not files:
-        raise RequestError(
-            f"evaluation set {name}: no images ({', '.join(ENDINGS)}) under {uri}; name a folder that holds the set"
-        )
-    return fs, files
-
-
 def _hash_set(storage: Storage, name: str, uri: str) -> EvalSet:
-    fs, files = _image_files(name, uri)
-    chunks = {
-        _target(fs, name, chunk): chunk for start in range(0, len(files), CHUNK) for chunk in [files[start : start + CHUNK]]
-    }
+    chunks = {_target(name, chunk): chunk for chunk in picture_chunks(name, uri)}
     items: list[dict[str, Any]] = [
-        {"label": target, "files": chunk, "target": target} for target, chunk in chunks.items() if not storage.exists(target)
+        {"label": target, "chunk": chunk, "target": target} for target, chunk in chunks.items() if not storage.exists(target)
     ]
-    total = sum(len(item["files"]) for item in items)
+    total = sum(item["chunk"]["pictures"] for item in items)
     for label, _, error in run_items(items, _Hasher(storage), name=f"hash {name}", unit="pictures", total=total):
         if error:
             raise RequestError(f"--against {name}: {label}: {error}; repair the file or leave it out")
     return EvalSet(name, tuple(chunks), digest_of("".join(chunks).encode()))
 
 
-def _target(fs: fsspec.AbstractFileSystem, name: str, files: list[str]) -> str:
-    """Where the hashes of these files lie. Size and date stand for the content: reading all of ImageNet would cost as much as
-    hashing it.
-    """
-    infos = [(file, fs.info(file)) for file in files]
-    stamps = [[file, str(info.get("ETag") or (info.get("size"), info.get("mtime")))] for file, info in infos]
+def _target(name: str, chunk: Mapping[str, Any]) -> str:
+    """Where the hashes of these pictures lie."""
     content = content_digest(PICTURE_HASH, thumbnail_bytes, decode_picture, packages=["filters", "sharding", __name__])
-    return f"evalsets/{name}/{fingerprint_of({'files': stamps, 'content': content})}.parquet"
+    return f"evalsets/{name}/{fingerprint_of({'pictures': stamps_of(chunk), 'content': content})}.parquet"
 
 
 @dataclass(frozen=True)
@@ -113,16 +89,19 @@ class _Hasher:
     storage: Storage
 
     def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
-        hashes, thumbnails = [], []
-        for file in item["files"]:
-            with open_file(file) as handle:
-                image = decode_picture(handle.read())
+        names, hashes, thumbnails = [], [np.zeros(0, np.uint64)], []
+        for name, data in pictures_of(item["chunk"]):
+            try:
+                image = decode_picture(data)
+            except ValueError as error:
+                raise RequestError(f"{name} is {error}") from None
+            names.append(name)
             hashes.append(PICTURE_HASH.of_images([image]))
             thumbnails.append(thumbnail_bytes(image))
             reporter(1)
         table = pa.table(
             {
-                "item": [file.rpartition("/")[2] for file in item["files"]],
+                "item": pa.array(names, pa.string()),
                 "hash": np.concatenate(hashes),
                 "thumbnail": pa.array(thumbnails, pa.binary()),
             }

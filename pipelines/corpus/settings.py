@@ -10,7 +10,8 @@ from infra.compat.settings import Location, Section
 class DedupSettings(Section):
     """What counts as a copy. Distances are Hamming, over 64-bit perceptual hashes.
 
-    against           evaluation sets whose pictures are looked for: name → a folder, or a pattern of picture files
+    against           evaluation sets whose pictures are looked for: name → a folder or pattern of pictures, or
+                      shards that have an index (of `export`, `reshard` or `index`)
     distance          of two pictures with the same words
     eval_distance     of a picture and one of an evaluation set
     eval_pixel_error  mean absolute difference of their thumbnails, 0 … 1, up to which that is confirmed

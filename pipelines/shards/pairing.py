@@ -18,9 +18,9 @@ from pipelines.images.identify import FORMATS
 from pipelines.manifest.pictures import checksum_of
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.view import connect
+from sharding.checks import Fault
 from sharding.index import Dataset, Index
 from sharding.sample import image_ending
-from sharding.verify import Fault
 
 MIME_OF_ENDING = {ending: f"image/{name.lower()}" for name, ending in FORMATS.items()}
 SCHEMA = pa.schema(
@@ -79,7 +79,7 @@ class ShardRows:
     samples: list[dict[str, object]] = field(default_factory=list)
 
     def add(self, index: Index, row: int, members: Mapping[str, bytes]) -> str:
-        """A check of a shard (`sharding.verify`) that only keeps what is compared later."""
+        """A check of a shard (`sharding.checks`) that only keeps what is compared later."""
         image = members.get("image", b"")
         sample = {"sample_id": int(index.sample_ids[row]), "shard": self.shard, "row": row, "key": index.key(row)}
         sample |= {"text": members.get("text", b"").decode(errors="replace"), "checksum": checksum_of(image)}

@@ -17,9 +17,9 @@ from pipelines.shards.pairing import Pairs, pairing_faults
 from pipelines.shards.plan import Cut
 from pipelines.shards.resharding import run_reshard
 from pipelines.shards.tars import Tars
+from sharding.checks import Fault, shard_faults, undecodable
 from sharding.index import Dataset, Shard
 from sharding.layout import receipt_file
-from sharding.verify import Fault, shard_faults, undecodable
 
 EXPORT_NOTE = "receipts/export.json"
 MOST = 100  # faults that are named of one shard

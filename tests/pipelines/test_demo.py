@@ -17,8 +17,8 @@ import pytest
 from pipelines import run
 from pipelines.manifest import connect
 from pipelines.manifest.storage import Storage
+from sharding.checks import faults
 from sharding.index import read_dataset
-from sharding.verify import faults
 
 pytestmark = pytest.mark.timeout(9000)
 TIME_LIMIT = 3000  # seconds for one demo: ten times what it needs

@@ -12,7 +12,7 @@ import pytest
 from infra.compat.errors import RequestError
 from pipelines import run
 from pipelines.recipe import load_recipe
-from sharding.verify import faults
+from sharding.checks import faults
 
 ROWS = {
     "URL": [f"http://pictures.test/{number}.jpg" for number in range(6)],

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from pipelines.manifest.storage import Storage
+from pipelines.shards.indexing import index_tar
+from pipelines.shards.tars import named_tars
+from sharding import Dataset, read_dataset, summary_bytes
+from sharding.layout import SUMMARY, index_file, tar_file
+
 File = tuple[str, bytes]
 
 
@@ -37,3 +43,14 @@ def img2dataset_tar(path: Path, first: int, count: int) -> None:
         files += [(f"{key}.jpg", jpeg(number)), (f"{key}.json", b'{"key": "%s"}' % key.encode())]
         files.append((f"{key}.txt", f"caption {number}".encode()))
     path.write_bytes(tar_bytes(files))
+
+
+def indexed_tars(folder: Path, split: str = "train") -> Dataset:
+    """The dataset that the tars below a folder are once they have an index."""
+    storage, shards = Storage(str(folder)), []
+    for name in named_tars(str(folder)).shards:
+        index, _, shard = index_tar(storage, name, (folder / tar_file(name)).stat().st_size, checksums=False)
+        storage.write(index_file(name), index)
+        shards.append(shard)
+    storage.write(SUMMARY, summary_bytes({split: shards}, {"index": {"checksums": False}}))
+    return read_dataset(str(folder))

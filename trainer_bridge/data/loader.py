@@ -90,7 +90,7 @@ class Loader:
         decoded = zip(self.pool.map(self._pixels, samples, positions), samples, positions, strict=True)
         loaded = [(pixels, sample, position) for pixels, sample, position in decoded if pixels is not None]
         if not loaded:
-            raise ValueError(f"no picture of global batch {step} could be decoded; run sharding.verify on the shards")
+            raise ValueError(f"no picture of global batch {step} could be decoded; run `pairmill verify URI --decode`")
         faults = len(positions) - len(loaded)
         loaded += loaded[-1:] * faults
         return Batch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from PIL import Image
 from infra.compat.torchvision_operators import define_missing_operators
 from sharding.decode import decode_picture
 from sharding.index import Dataset
-from sharding.sample import Sample
+from sharding.sample import Sample, metadata_of
 from trainer_bridge.checkpoints.hugging_face import load_internvl
 from trainer_bridge.data.chat_tokenizer import encode_conversations
 from trainer_bridge.data.conversations import DESCRIBE, Conversation, Turn, language_of, pivot_of, question
@@ -38,7 +37,7 @@ def evaluate_captioning(folder: Path, dataset: Dataset, split: str) -> dict[str,
     model, processor = load_internvl(folder).eval(), AutoProcessor.from_pretrained(folder)
     samples = first_samples(dataset, split, LIMIT)
     result: dict[str, Any] = {"pairs": len(samples), "caption_loss": _loss(model, processor, samples)}
-    prompts = [(sample, metadata) for sample in samples if "noun" in (metadata := json.loads(sample.json))]
+    prompts = [(sample, metadata) for sample in samples if "noun" in (metadata := metadata_of(sample.json))]
     if not prompts:
         return result
     images, locales = [sample.image for sample, _ in prompts], [metadata["language"] for _, metadata in prompts]
@@ -113,7 +112,7 @@ def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
 
 def _describing(sample: Sample) -> Conversation:
     """The caption as the last answer: after its translation in the pivot language, given, where there is one."""
-    metadata = json.loads(sample.json)
+    metadata = metadata_of(sample.json)
     language = language_of(metadata.get("language"))
     pivot = pivot_of(language)
     given = [(question(DESCRIBE, pivot), text) for locale, text in metadata.get("also", ()) if language_of(locale) == pivot][:1]

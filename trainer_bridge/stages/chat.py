@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from infra.compat.settings import Section
 from infra.compat.torchvision_operators import define_missing_operators
 from sharding.decode import decode_picture
 from sharding.index import Dataset
+from sharding.sample import metadata_of
 from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, load_language_model, save_internvl
 from trainer_bridge.checkpoints.model_folders import load_contrastive
 from trainer_bridge.data.chat_tokenizer import (
@@ -109,7 +109,7 @@ class ChatStage(Stage):
 
     def _conversations(self, batch: Batch) -> list[Conversation]:
         """A conversation per sample: its own, or one drawn from its caption and others of the batch in its language."""
-        metadata = [json.loads(data) for data in batch.json]
+        metadata = [metadata_of(data) for data in batch.json]
         locales = [entry.get("language") for entry in metadata]
         by_language: dict[str, list[str]] = {}
         for caption, locale in zip(batch.captions, locales, strict=True):

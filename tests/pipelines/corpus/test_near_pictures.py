@@ -12,6 +12,7 @@ from PIL import Image
 from filters.duplicates.hashes import PICTURE_HASH, PictureHash
 from pipelines import dedup
 from pipelines.corpus import duplicates, evaluation_sets
+from pipelines.corpus.evaluation_pictures import picture_chunks
 from pipelines.corpus.settings import DedupSettings
 from pipelines.manifest import connect
 from pipelines.manifest.ids import sample_ids
@@ -147,8 +148,8 @@ def test_a_hash_that_the_manifest_lacks_is_computed_from_the_stored_pictures(
 
 def test_another_hash_is_never_compared_with_cached_ones_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(2).save(tmp_path / "cross.png")
-    fs, files = evaluation_sets._image_files("shapes", str(tmp_path))
-    target = evaluation_sets._target(fs, "shapes", files)
-    assert evaluation_sets._target(fs, "shapes", files) == target
+    (chunk,) = picture_chunks("shapes", str(tmp_path))
+    target = evaluation_sets._target("shapes", chunk)
+    assert evaluation_sets._target("shapes", chunk) == target
     monkeypatch.setattr(evaluation_sets, "PICTURE_HASH", PictureHash("phash", 16, darker_than_middle))
-    assert evaluation_sets._target(fs, "shapes", files) != target
+    assert evaluation_sets._target("shapes", chunk) != target

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pipelines.demo_corpus.corpus import Picture
 from pipelines.demo_corpus.lessons import Prompt, base, lessons, prompts, sentences, write_shards
+from sharding.checks import faults
 from sharding.index import read_dataset, summary_bytes
 from sharding.layout import SUMMARY
 from sharding.reader import ShardReader
-from sharding.verify import faults
 
 FOX = (("en", "A red fox."), ("en_GB", "A red fox!"), ("de", "Ein roter Fuchs."), ("zh_CN", "一只狐狸。"), ("fr", "Un renard."))
 DOG = (("en", "A dog."), ("de", "Ein Hund."), ("pt", "Cão"), ("es", "A dog."))

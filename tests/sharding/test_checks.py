@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharding import Sample, faults, read_dataset
-from sharding.verify import Fault, shard_faults, undecodable
+from sharding.checks import Fault, shard_faults, undecodable
 from tests.support.shards import numbered_dataset, write_dataset
 from tests.support.tars import jpeg
 

@@ -118,7 +118,7 @@ def test_a_module_over_three_hundred_lines_says_why_first() -> None:
 
 
 @pytest.mark.parametrize(
-    "job", ["sql", "ingest", "fetch", "score", "stage1", "stage2", "dedup", "export", "report", "status", "run", "demo"]
+    "job", "ingest fetch score stage1 stage2 dedup export report status run demo sql index reshard verify".split()
 )
 def test_help_loads_neither_ray_nor_torch(job: str) -> None:
     code = f"""

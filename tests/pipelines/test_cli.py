@@ -88,6 +88,10 @@ def files(folder: Path) -> None:
         (["ingest", "laion2b-en", ""], "a name of a file is empty"),
         (["ingest", "laion2b-en", "--remove", ""], "empty name"),
         (["sql", "select 1"], "holds no manifest"),
+        (["index", "F/blocked"], "is no tar by its name"),
+        (["index", "F/"], "is a folder without data files"),
+        (["reshard", "F/", "--out", "F/out"], "one of the arguments --samples-per-shard --bytes-per-shard is required"),
+        (["verify", "F/none"], "run `pairmill index"),
         (["fetsh"], "did you mean 'fetch'"),
     ],
 )
@@ -95,7 +99,7 @@ def test_a_wrong_request_is_one_line_and_exit_2_and_writes_nothing(tmp_path: Pat
     files(tmp_path / "in")
     root = tmp_path / "root"
     arguments = [argument.replace("F/", f"{tmp_path / 'in'}/") for argument in arguments]
-    if "--root" not in arguments and arguments != ["fetsh"]:
+    if "--root" not in arguments and arguments[0] not in ("fetsh", "index", "reshard", "verify"):
         arguments += ["--root", str(root)]
     before = sorted((tmp_path / "in").rglob("*"))
     done = run(*arguments)

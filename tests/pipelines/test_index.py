@@ -16,6 +16,7 @@ from pipelines.shards.indexing import index_tar
 from pipelines.shards.tars import Tars, named_tars
 from sharding import ShardReader, read_dataset
 from sharding.index import read_index
+from sharding.tar_headers import REMOTE_WINDOW, Window, read_members
 from tests.support.shards import numbered_dataset
 from tests.support.tars import img2dataset_tar, jpeg, tar_bytes
 
@@ -137,7 +138,11 @@ def test_an_object_store_is_asked_few_requests(tmp_path: Path, object_store: str
     storage.write("large.tar", tar_bytes([(f"{number}.jpg", bytes(2_000_000)) for number in range(4)]))
     storage.write("small.tar", tar_bytes([(f"{number}.jpg", jpeg(number)) for number in range(500)]))
     for shard, samples in (("large", 4), ("small", 500)):
-        size = storage.fs.info(storage.full(f"{shard}.tar"))["size"]
+        path = storage.full(f"{shard}.tar")
+        size = storage.fs.info(path)["size"]
+        with storage.fs.open(path, "rb", cache_type="none") as handle:
+            window = Window(handle, size, REMOTE_WINDOW)
+            assert len(read_members(window).members) == samples and window.reads <= samples // 4 + 5
         assert index_tar(storage, shard, size, checksums=False)[2].samples == samples
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from sharding import Dataset, ShardReader, read_dataset
 from sharding.sample import Sample
 from tests import ROOT
 from tests.support.shards import numbered_dataset
-from tests.support.tars import img2dataset_tar, jpeg, tar_bytes
+from tests.support.tars import img2dataset_tar, indexed_tars, jpeg, tar_bytes
 
 
 def samples_of(dataset: Dataset, split: str = "train") -> list[Sample]:
@@ -144,20 +145,31 @@ def test_near_spans_are_one_request_and_every_span_has_its_bytes(tmp_path_factor
 
 
 @pytest.mark.slow
-def test_killed_anywhere_and_run_again_the_bytes_are_the_same(tmp_path: Path) -> None:
+def test_killed_anywhere_and_run_again_the_bytes_are_the_same(tmp_path: Path, ray_session: None) -> None:
     for number in range(12):
         img2dataset_tar(tmp_path / f"in/{number:05d}.tar", 100 * number, 60)
-    base = [sys.executable, "-m", "pipelines.cli"]
-    subprocess.run([*base, "index", str(tmp_path / "in")], check=True, cwd=ROOT, capture_output=True)
-    command = [*base, "reshard", str(tmp_path / "in"), "--samples-per-shard", "17", "--out"]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, cwd=ROOT, capture_output=True)
-    out, kills = tmp_path / "killed", 0
-    for files in (1, 4, 12, 30, 60):  # killed once so many files of shards are there
+    indexed_tars(tmp_path / "in")
+    request = [str(tmp_path / "in"), "--samples-per-shard", "17", "--out"]
+    assert not reshard.main([*request, str(tmp_path / "whole")])["failed"]
+    command, out, kills = [sys.executable, "-m", "pipelines.cli", "reshard", *request], tmp_path / "killed", 0
+    for files in (1, 40):  # killed once so many files of shards are there
         with subprocess.Popen([*command, str(out)], cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL) as process:
             while process.poll() is None and len(list(out.glob("*.*"))) < files:
                 time.sleep(0.01)
-            kills += process.poll() is None
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-    subprocess.run([*command, str(out)], check=True, cwd=ROOT, capture_output=True)
-    assert kills >= 2 and files_of(out) == files_of(tmp_path / "whole") and len(files_of(out)) == 2 * 43 + 1
+                kills += 1
+    reshard.main([*request, str(out)])
+    assert kills and files_of(out) == files_of(tmp_path / "whole") and len(files_of(out)) == 2 * 43 + 1
+
+
+def test_whatever_is_lost_of_a_reshard_is_written_again_with_the_same_bytes(tmp_path: Path, ray_session: None) -> None:
+    before, out = numbered_dataset(tmp_path / "in", [9] * 7), tmp_path / "out"
+    request = [before.uri, "--samples-per-shard", "4", "--out", str(out)]
+    reshard.main(request)
+    whole, chance = files_of(out), random.Random(3)
+    for _ in range(3):
+        files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != "reshard.json")
+        for path in chance.sample(files, 9):
+            path.unlink()
+        assert 0 < reshard.main(request)["ran"] <= 9 and files_of(out) == whole

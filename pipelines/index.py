@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from infra.compat.errors import RequestError
 from pipelines.manifest.storage import Storage
 from pipelines.runtime import command_line
 from pipelines.runtime.parser import job_parser
@@ -28,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(argv)
     tars = named_tars(options.uri)
     out = Storage(options.out or tars.folder)
-    out.require_writable()
+    try:
+        out.require_writable()
+    except RequestError as error:
+        raise RequestError(f"{error}, by --out") from None
     counts = run_index(tars, out, options.split, checksums=options.checksums, address=options.address)
     return command_line.named_failures(counts)
 

@@ -31,9 +31,8 @@ Check = Callable[[Index, int, Mapping[str, bytes]], str]
 def faults(uri: str) -> Iterator[Fault]:
     """Every fault of the tars and indexes of a dataset; nothing is decoded."""
     dataset = read_dataset(uri)
-    for shards in dataset.splits.values():
-        for shard in shards:
-            yield from shard_faults(dataset, shard)
+    for shard in dataset.every_shard():
+        yield from shard_faults(dataset, shard)
 
 
 def shard_faults(dataset: Dataset, shard: Shard, checks: Sequence[Check] = ()) -> list[Fault]:

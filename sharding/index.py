@@ -79,6 +79,10 @@ class Dataset:
     tars: str
     about: Mapping[str, Any]
 
+    def every_shard(self) -> list[Shard]:
+        """The shards of all splits."""
+        return [shard for shards in self.splits.values() for shard in shards]
+
     def shards(self, split: str) -> list[Shard]:
         """The shards of a split; ValueError names those there are."""
         if split not in self.splits:

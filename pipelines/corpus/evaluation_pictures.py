@@ -23,8 +23,7 @@ def picture_chunks(name: str, uri: str) -> list[dict[str, Any]]:
         raise RequestError(f"evaluation set {name!r}: a name has letters, digits, - and _ only; rename the set")
     fs, path = file_system(uri)
     if fs.exists(f"{path}/{SUMMARY}"):
-        shards = [shard for of_split in read_dataset(uri).splits.values() for shard in of_split]
-        return [{"uri": uri, "shard": shard.name, "pictures": shard.samples} for shard in shards]
+        return [{"uri": uri, "shard": shard.name, "pictures": shard.samples} for shard in read_dataset(uri).every_shard()]
     names = matching(fs, path)
     files = sorted(fs.unstrip_protocol(file) for file in names if file.lower().endswith(ENDINGS))
     if not files:

@@ -79,7 +79,12 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
     if failed:
         return Outcome(planned.counts, len(parts), len(items), failed)
     shards = [shard for shards in splits.values() for shard in shards]
-    claim.out.write(SUMMARY, summary_bytes(splits, {"stage": stage, "seed": settings.seed, "plan": inputs}))
+    claim.out.write(
+        SUMMARY,
+        summary_bytes(
+            splits, {"settings": {**settings.model_dump(exclude={"out"}), "stage": stage, "name": name}, "plan": inputs}
+        ),
+    )
     claim.remove_beyond(Counter(item["split"] for item in items))
     outcome = _scatter(storage, parts, name, shards, lost, claim.out)
     storage.write_json(LATEST_EXPORT, {"family": f"shards_{name}", "uri": claim.out.root, "shards": len(shards)})

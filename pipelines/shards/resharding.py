@@ -15,55 +15,50 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
 from pipelines.manifest.receipts import fingerprint_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items, start_ray
-from pipelines.shards.plan import Cut, batches_by_root, places_of, planned_shards
+from pipelines.shards.descriptions import Describer, is_between, read_described
+from pipelines.shards.plan import Cut, batches_by_root, planned_shards
 from pipelines.shards.receipts import Done, Items, done_before, receipt_of, run_pending
 from pipelines.shards.spans import Span, read_spans
-from sharding.index import Dataset, Shard, index_bytes, read_index, summary_bytes
+from sharding.index import Dataset, Shard, index_bytes, summary_bytes
 from sharding.layout import SUMMARY, index_file, receipt_file, shard_of, tar_file
 from sharding.writer import ShardWriter
 
 NOTE = "receipts/reshard.json"  # the request that the folder is the result of
 MOST_BYTES = 64 << 20  # of samples in memory
+NAMED = 3  # tars, in a fault
 
 
 def run_reshard(dataset: Dataset, out: Storage, cut: Cut, address: str | None) -> dict[str, Any]:
     """Writes the samples of all splits as shards in `out`; killed and run again, the bytes are the same.
 
-    RequestError where `out` holds anything else, or a tar is no longer as it was indexed.
+    RequestError where `out` holds anything else. While a shard cannot be written there is no summary.
     """
     inputs = {split: [asdict(shard) for shard in shards] for split, shards in dataset.splits.items()}
     request = {"of": dataset.uri, **asdict(cut), "inputs": fingerprint_of(inputs)}
     claim_folder(out, request)
-    content = content_digest(_write_shards, places_of, packages=["sharding", "pipelines.shards"])
-    splits: dict[str, list[Shard]] = {}
-    failed: dict[str, str] = {}
-    ran = 0
-    for split in dataset.splits:
-        plan = planned_shards(dataset, split, cut)
-        items = [{**item, "fingerprint": fingerprint_of({**item, **request, "content": content})} for item in plan]
-        done = _run_split(dataset, split, out, cut, items, fingerprint_of({**request, "content": content}), address)
-        receipts = [done.receipts[item["label"]] for item in items if item["label"] in done.receipts]
-        splits[split] = [Shard(**receipt["shard"]) for receipt in receipts if receipt["shard"]["samples"]]
-        failed |= done.failed | {receipt["shard"]["name"]: _loss(receipt["lost"]) for receipt in receipts if receipt["lost"]}
-        ran += done.ran
-    shards = [shard for of_split in splits.values() for shard in of_split]
-    if shards:
-        out.write(SUMMARY, summary_bytes({split: own for split, own in splits.items() if own}, {"reshard": request}))
+    content = content_digest(_write_shards, Describer.__call__, packages=["sharding", "pipelines.shards"])
+    name = fingerprint_of({**request, "content": content})
+    done = {split: _run_split(dataset, split, out, cut, name, address) for split in dataset.splits}
+    failed = {label: cause for one in done.values() for label, cause in one.failed.items()}
+    splits = {split: [Shard(**receipt["shard"]) for receipt in one.receipts.values()] for split, one in done.items()}
+    splits = {split: kept for split, shards in splits.items() if (kept := [shard for shard in shards if shard.samples])}
     if not failed:
+        out.write(SUMMARY, summary_bytes(splits, {"reshard": request}))
         out.remove_folder("partial")
-    counts = {"shards": len(shards), "samples": sum(shard.samples for shard in shards)}
-    return {**counts, "bytes": sum(shard.bytes for shard in shards), "ran": ran, "failed": failed}
+    shards = [shard for of_split in splits.values() for shard in of_split]
+    return {
+        "shards": len(shards),
+        "samples": sum(shard.samples for shard in shards),
+        "bytes": sum(shard.bytes for shard in shards),
+        "ran": sum(one.ran for one in done.values()),
+        "failed": failed | {label: cause for one in done.values() for label, cause in _losses(one).items()},
+    }
 
 
 def claim_folder(out: Storage, request: Mapping[str, Any]) -> None:
@@ -78,30 +73,26 @@ def claim_folder(out: Storage, request: Mapping[str, Any]) -> None:
     out.write_json(NOTE, request)
 
 
-def _run_split(
-    dataset: Dataset, split: str, out: Storage, cut: Cut, items: list[dict[str, Any]], name: str, address: str | None
-) -> Done:
-    """Both passes over a split, of which only shards that are not done are written."""
+def _run_split(dataset: Dataset, split: str, out: Storage, cut: Cut, name: str, address: str | None) -> Done:
+    """Both passes over a split; only shards that are not done are written. Receipts are in the order of the shards."""
+    plan = planned_shards(dataset, split, cut)
+    items = [{**item, "fingerprint": fingerprint_of({**item, "request": name})} for item in plan]
     before = done_before(out, items, tars=True)
     if len(before) == len(items):
         return Done(before)
     batches = batches_by_root(items)
-    shards, firsts = dataset.shards(split), np.cumsum([0, *(shard.samples for shard in dataset.shards(split))]).tolist()
-    runs = batches_by_root([{**asdict(shard), "first": first} for shard, first in zip(shards, firsts, strict=False)])
-    tasks = [
-        {"label": f"{run[0]['name']} …", "shards": run, "file": f"partial/{name}/{split}-{n}.parquet"}
-        for n, run in enumerate(runs)
-    ]
-    files = [str(task["file"]) for task in tasks]
-    pending = [task for task, file in zip(tasks, files, strict=True) if not out.exists(file)]
+    describer = Describer(dataset, out, cut.seed, [batch[0]["low"] for batch in batches])
+    tasks = describer.tasks(split, f"partial/{name}")
+    pending = [task for task in tasks if not out.exists(task["file"])]
     start_ray(address)
-    describe = partial(_describe, dataset=dataset, out=out, seed=cut.seed, lows=[batch[0]["low"] for batch in batches])
     total = sum(len(task["shards"]) for task in pending)
-    failed = {label: error for label, _, error in run_items(pending, describe, name="sort", unit="shards", total=total) if error}
+    failed = {label: error for label, _, error in run_items(pending, describer, name="sort", unit="shards", total=total) if error}
     if failed:
         return Done(before, failed)
-    work = partial(_write_shards, source=Storage(dataset.tars), out=out, files=files)
-    return run_pending(items, before, work, name="reshard", address=address, batches=partial(_within, batches))
+    work = partial(_write_shards, source=Storage(dataset.tars), out=out, files=[task["file"] for task in tasks])
+    done = run_pending(items, before, work, name="reshard", address=address, batches=partial(_within, batches))
+    done.receipts = {item["label"]: done.receipts[item["label"]] for item in items if item["label"] in done.receipts}
+    return done
 
 
 def _within(batches: Sequence[Items], pending: Items) -> list[Items]:
@@ -111,44 +102,14 @@ def _within(batches: Sequence[Items], pending: Items) -> list[Items]:
     return [batch for batch in kept if batch]
 
 
-def _describe(
-    task: dict[str, Any], reporter: Reporter, *, dataset: Dataset, out: Storage, seed: int | None, lows: Sequence[int]
-) -> dict[str, Any]:
-    """Writes where the samples of some shards lie, sorted by place, a row group for each range of places."""
-    source, tables = Storage(dataset.tars), []
-    for shard in task["shards"]:
-        path = source.full(tar_file(shard["name"]))
-        size = source.fs.info(path)["size"]
-        if size != shard["bytes"]:
-            raise RequestError(f"{path} has {size:,} bytes, and had {shard['bytes']:,} when it was indexed; index it again")
-        index = read_index(dataset.uri, shard["name"])
-        columns: dict[str, Any] = {"place": places_of(index, shard["first"], seed), "sample_id": index.sample_ids}
-        columns["tar"] = pa.array([shard["name"]] * len(index), pa.string())
-        for member, offsets in index.offsets.items():
-            columns |= {f"{member}_offset": offsets, f"{member}_length": index.lengths[member]}
-        tables.append(pa.table(columns))
-        reporter(1)
-    table = pa.concat_tables(tables, promote_options="default").sort_by("place")
-    starts = np.searchsorted(table["place"].to_numpy(), np.array([*lows[1:]], np.uint64)).tolist()
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
-        for start, end in zip([0, *starts], [*starts, len(table)], strict=True):
-            if end > start:
-                writer.write_table(table.slice(start, end - start), row_group_size=end - start)
-    out.write(task["file"], sink.getvalue())
-    return {}
-
-
 def _write_shards(
     items: Items, reporter: Reporter, *, source: Storage, out: Storage, files: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Writes neighbouring shards with indexes and receipts."""
-    rows = pa.concat_tables(
-        [_between(out, file, items[0]["low"], items[-1]["high"]) for file in files], promote_options="default"
-    ).sort_by("place")
+    rows = read_described(out, files, items[0]["low"], items[-1]["high"])
     receipts = []
     for item in items:
-        own = rows.filter(_is_between(item["low"], item["high"])).to_pylist()
+        own = rows.filter(is_between(item["low"], item["high"])).to_pylist()
         receipts.append(_write_shard(item, own, source, out))
         reporter(1)
     return receipts
@@ -217,19 +178,13 @@ def _chunks(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
         yield chunk
 
 
-def _is_between(low: int, high: int) -> pc.Expression:
-    return (pc.field("place") >= pa.scalar(low, pa.uint64())) & (pc.field("place") <= pa.scalar(high, pa.uint64()))
-
-
-def _between(out: Storage, file: str, low: int, high: int) -> pa.Table:
-    """The rows of a file with these places; only their row groups are read."""
-    filters, options = _is_between(low, high), {"use_threads": False, "partitioning": None}
-    if out.is_local:
-        return pq.read_table(out.full(file), filters=filters, **options)
-    with out.open(file) as handle:
-        return pq.read_table(handle, filters=filters, **options)
-
-
-def _loss(lost: Sequence[Mapping[str, Any]]) -> str:
-    tars = sorted({row["tar"] for row in lost})
-    return f"{len(lost):,} samples are lost, as {', '.join(tars[:3])} end before them; copy the tars again and index them"
+def _losses(done: Done) -> dict[str, str]:
+    """Shard → the samples that it lost, in words."""
+    losses = {}
+    for label, receipt in done.receipts.items():
+        if receipt["lost"]:
+            tars = ", ".join(sorted({row["tar"] for row in receipt["lost"]})[:NAMED])
+            losses[label] = (
+                f"{len(receipt['lost']):,} samples are lost: {tars} ended before them; copy these and index them again"
+            )
+    return losses

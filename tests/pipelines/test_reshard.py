@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
-from pipelines import index, reshard
+from pipelines import index, reshard, verify
 from pipelines.manifest.storage import Storage
 from pipelines.shards.plan import Cut, batches_by_root, edges, planned_shards
+from pipelines.shards.receipts import Done
+from pipelines.shards.resharding import _losses, _samples
 from pipelines.shards.spans import GAP, Span, coalesced, read_spans
 from sharding import Dataset, ShardReader, read_dataset
+from sharding.index import Index, read_index
 from sharding.sample import Sample
 from tests import ROOT
 from tests.support.shards import numbered_dataset
@@ -142,6 +146,46 @@ def test_near_spans_are_one_request_and_every_span_has_its_bytes(tmp_path_factor
     requests, _ = coalesced([Span(*piece) for piece in pieces])
     for one, next_one in itertools.pairwise(requests):
         assert one.path != next_one.path or next_one.offset > one.offset + one.length + GAP
+
+
+def test_a_sample_whose_bytes_are_gone_is_left_out_and_named(tmp_path: Path) -> None:
+    dataset = numbered_dataset(tmp_path, [3])
+    tar = tmp_path / "train-000000.tar"
+    tar.write_bytes(tar.read_bytes()[: 512 * 14])  # after its size was compared
+    places = read_index(dataset.uri, "train-000000")
+    rows = [{"sample_id": row, "tar": "train-000000", **columns_of(places, row)} for row in range(3)]
+    lost: list[dict] = []
+    read = list(_samples(Storage(dataset.uri), rows, lost))
+    assert [sample_id for sample_id, _ in read] == [0, 1] and read[1][1]["text"] == b"caption 1"
+    assert lost == [{"sample_id": 2, "tar": "train-000000"}]
+    assert "1 samples are lost: train-000000" in _losses(Done({"train-000000": {"lost": lost}}))["train-000000"]
+
+
+def columns_of(index: Index, row: int) -> dict[str, int]:
+    spans = index.spans(row)
+    return {f"{member}_{name}": span[name == "length"] for member, span in spans.items() for name in ("offset", "length")}
+
+
+@pytest.mark.slow
+def test_on_an_object_store_with_faults_the_bytes_are_those_in_a_folder(
+    tmp_path: Path, object_store: str, ray_session: None
+) -> None:
+    for number in range(4):
+        img2dataset_tar(tmp_path / f"in/{number:05d}.tar", 100 * number, 30)
+    uri = f"{object_store}/{uuid.uuid4().hex}"
+    store = Storage(uri)
+    for path in (tmp_path / "in").iterdir():
+        store.write(f"in/{path.name}", path.read_bytes())
+    for place in (str(tmp_path), uri):
+        assert index.main([f"{place}/in", "--checksums"])["failed"] == {}
+        counts = reshard.main([f"{place}/in", "--out", f"{place}/out", "--bytes-per-shard", "50000"])
+        assert counts["failed"] == {} and counts["samples"] == 120
+        assert verify.main([f"{place}/out", "--decode"])["failed"] == {}
+    files = {name: digest for name, digest in files_of(tmp_path / "out").items() if name != "dataset.json"}
+    assert {name: hashlib.sha256(store.read(f"out/{name}")).hexdigest() for name in files} == files
+    store.remove([f"out/{name}" for name in files if name.startswith("train-000001")])
+    assert len(verify.main([f"{uri}/out"])["failed"]) == 1
+    assert verify.main([f"{uri}/out", "--repair"])["repaired"] == 1
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """verify names what is wrong with an export, an index or a reshard, and --repair writes the faulty shards again, no others."""
 
 import json
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 
 from infra.compat.errors import RequestError
 from pipelines import export, index, reshard, verify
+from pipelines.manifest.storage import Storage
 from tests.support.pictured import pictured
 from tests.support.shards import numbered_dataset
 from tests.support.tars import img2dataset_tar
@@ -49,6 +51,21 @@ def test_an_export_is_compared_with_its_manifest_and_repaired(tmp_path: Path, ra
     assert repaired["failed"] == {} and repaired["repaired"] == 1
     assert [tar.read_bytes() for tar in tars] == whole
     assert {name: stamp for name, stamp in stamps(out).items() if before[name] != stamp}.keys() == {tars[place].name}
+
+
+@pytest.mark.slow
+def test_the_manifest_may_lie_in_an_object_store(tmp_path: Path, object_store: str, ray_session: None) -> None:
+    root, out = pictured(tmp_path / "root", broken=False), tmp_path / "out"
+    export.main(["--root", root.root, "--stage", "1", "--out", str(out)])
+    moved = Storage(f"{object_store}/{uuid.uuid4().hex}")
+    for path in Path(root.root).rglob("*.*"):
+        if path.is_file():
+            moved.write(str(path.relative_to(root.root)), path.read_bytes())
+    assert verify.main([str(out), "--root", moved.root])["failed"] == {}
+    (shard,) = (tar for tar in out.glob("*.tar") if b"a red square" in tar.read_bytes())
+    replaced(shard, b"a red square", b"a red circle")
+    (fault,) = verify.main([str(out), "--root", moved.root])["faults"]
+    assert "no caption of its row" in fault["what"] and not moved.glob("verify/*/*")
 
 
 def test_a_picture_of_another_row_and_a_lost_sample_are_named(tmp_path: Path, ray_session: None) -> None:

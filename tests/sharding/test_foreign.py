@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharding.foreign import Samples, sample_id_of, samples_of
+from sharding.index import read_index
+from sharding.reader import ShardReader
 from sharding.tar_headers import TarMember
-from tests.support.tars import tar_bytes
+from tests.support.tars import indexed_tars, tar_bytes
 
 
 def samples(*names: str) -> Samples:
@@ -88,3 +90,29 @@ def test_adjacent_files_make_the_samples_that_webdataset_reads(files: list[str])
     assert [row["key"] for row in ours.rows] == [sample["__key__"] for sample in theirs]
     sizes = [len([name for name in row if name.endswith("_offset")]) for row in ours.rows]
     assert sizes == [len([name for name in sample if not name.startswith("__")]) for sample in theirs]
+
+
+members_of_samples = st.dictionaries(
+    st.sampled_from(["jpg", "PNG", "txt", "caption", "json", "cls", "seg.png", "image"]), st.binary(max_size=900), min_size=1
+)
+tars = st.dictionaries(st.text("ab/é-1", min_size=1, max_size=60).filter(lambda key: not key.endswith("/")), members_of_samples)
+
+
+@given(tars.filter(bool), st.randoms())
+def test_every_file_of_a_tar_is_a_member_of_its_sample_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, content: dict, chance
+) -> None:
+    folder = tmp_path_factory.mktemp("tars")
+    files = [(f"{key}.{ending}", data) for key, sample in content.items() for ending, data in sample.items()]
+    (folder / "a.tar").write_bytes(tar_bytes(chance.sample(files, len(files))))
+    dataset = indexed_tars(folder)
+    reader, places = ShardReader(dataset, "train"), read_index(dataset.uri, "a")
+    read = {places.key(row): reader.read(0, row) for row in range(len(places))}
+    assert read.keys() == content.keys()
+    for key, sample in content.items():
+        own = read[key]
+        files_read = [own.image, own.text.encode(), own.json, *own.others.values()]
+        files_read = [data for data in files_read if data]
+        text = {"txt": sample["txt"]} if "txt" in sample else {"caption": sample.get("caption", b"")}
+        expected = [data.decode(errors="replace").encode() if ending in text else data for ending, data in sample.items()]
+        assert sorted(files_read) == sorted(data for data in expected if data)

@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         faulty = verified.faulty
         repair(dataset, faulty, options.root, options.address)
         dataset = indexed_dataset(uri)
-        verified = verify_shards(dataset, [shard for shard in dataset.every_shard() if shard.name in faulty], **checks)
+        again = [shard for shard in dataset.every_shard() if options.root or shard.name in faulty]
+        verified = verify_shards(dataset, again, **checks)
         repaired = {"repaired": len(faulty.keys() - verified.faulty.keys())}
     _print(verified)
     shards = dataset.every_shard()

@@ -58,6 +58,16 @@ class Index:
         key = None if self.keys is None else self.keys[row].as_py()
         return f"{self.sample_ids[row]:016x}" if key is None else str(key)
 
+    def repeats(self) -> np.ndarray:
+        """The number of each sample among the copies of it that a dataset of ours has: int64[N], 0 of the first."""
+        keys = [] if self.keys is None else self.keys.to_pylist()
+        repeats = np.zeros(len(self), np.int64)
+        for row, key in enumerate(keys):
+            own, dash, number = (key or "").partition("-")
+            if dash and number.isdecimal() and own == f"{self.sample_ids[row]:016x}":
+                repeats[row] = int(number)
+        return repeats
+
     def spans(self, row: int) -> dict[str, tuple[int, int]]:
         """Member → (offset, length) of each that the sample at a row has."""
         return {

@@ -32,7 +32,8 @@ BRANDS = {
 class Sample:
     """One image-text pair: `image` as encoded bytes, `text` the caption, `json` its metadata as a JSON object.
 
-    Members that are none of these (in tars that others wrote) are in `others`, by the ending of their names.
+    Members that are none of these (in tars that others wrote) are in `others`, by the ending of their names. Of a sample that a
+    dataset has several times, each copy after the first has its number as `repeat`.
     """
 
     sample_id: int
@@ -40,6 +41,7 @@ class Sample:
     text: str
     json: bytes
     others: Mapping[str, bytes] = field(default_factory=dict)
+    repeat: int = 0
 
     @classmethod
     def of_members(cls, sample_id: int, members: Mapping[str, bytes]) -> Sample:
@@ -52,6 +54,11 @@ class Sample:
         """The bytes of each member, in the order of `MEMBERS`."""
         data = {"image": self.image, "text": self.text.encode(), "json": self.json}
         return {member: data[member] for member in MEMBERS}
+
+
+def key_of(sample_id: int, repeat: int = 0) -> str:
+    """The name of a sample's members in the tar: its id as 16 hex digits, of a repeat with its number."""
+    return f"{sample_id:016x}" + (f"-{repeat}" if repeat else "")
 
 
 def sample_json(sample_id: int, metadata: Mapping[str, Any]) -> bytes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sharding.index import Shard, index_bytes
 from sharding.layout import index_file, tar_file
-from sharding.sample import Sample, endings_of
+from sharding.sample import Sample, endings_of, key_of
 from sharding.tar import Sink, TarWriter
 
 
@@ -28,17 +29,18 @@ class ShardWriter:
 
     def __init__(self, stream: Sink, name: str) -> None:
         self.name = name
-        self.rows: list[dict[str, int]] = []
+        self.rows: list[dict[str, Any]] = []
         self._stream = _Hashed(stream)
         self._tar = TarWriter(self._stream)
 
-    def add(self, sample_id: int, members: Mapping[str, bytes]) -> None:
+    def add(self, sample_id: int, members: Mapping[str, bytes], repeat: int = 0) -> None:
         """Writes a sample's members, in the mapping's order; ValueError where there are none, or two would have one name."""
         if not members:
             raise ValueError(f"sample {sample_id} has no members")
         endings = endings_of(members)
-        places = self._tar.add(f"{sample_id:016x}", {endings[member]: data for member, data in members.items()})
-        row = {"sample_id": sample_id}
+        key = key_of(sample_id, repeat)
+        places = self._tar.add(key, {endings[member]: data for member, data in members.items()})
+        row: dict[str, Any] = {"sample_id": sample_id, **({"key": key} if repeat else {})}
         for member, ending in endings.items():
             row[f"{member}_offset"], row[f"{member}_length"] = places[ending]
         self.rows.append(row)
@@ -54,7 +56,7 @@ def write_shard(folder: Path, name: str, samples: Iterable[Sample]) -> Shard:
     with (folder / tar_file(name)).open("wb") as stream:
         writer = ShardWriter(stream, name)
         for sample in samples:
-            writer.add(sample.sample_id, sample.members())
+            writer.add(sample.sample_id, sample.members(), sample.repeat)
         shard = writer.close()
     (folder / index_file(name)).write_bytes(index_bytes(writer.rows))
     return shard

@@ -61,7 +61,7 @@ class Describer:
         return {}
 
     def _samples(self, shard: Mapping[str, Any]) -> pa.Table:
-        """place, sample_id, tar, and offset and length of each member, of the samples of a shard."""
+        """place, sample_id, repeat, tar, and offset and length of each member, of the samples of a shard."""
         tars = Storage(self.dataset.tars)
         path = tars.full(tar_file(shard["name"]))
         size = tars.fs.info(path)["size"]
@@ -69,6 +69,7 @@ class Describer:
             raise RequestError(f"{path} has {size:,} bytes, and had {shard['bytes']:,} when it was indexed; index it again")
         index = read_index(self.dataset.uri, shard["name"])
         columns: dict[str, Any] = {"place": places_of(index, shard["first"], self.seed), "sample_id": index.sample_ids}
+        columns["repeat"] = index.repeats()
         columns["tar"] = pa.array([shard["name"]] * len(index), pa.string())
         for member, offsets in index.offsets.items():
             columns |= {f"{member}_offset": offsets, f"{member}_length": index.lengths[member]}

@@ -34,17 +34,19 @@ SCHEMA = pa.schema(
         ("checksum", pa.uint64()),
     ]
 )
-# An export takes the caption as published, repaired, or a synthetic one, and may encode pictures of another type anew.
+# An export takes the caption as published, repaired, or a synthetic one, and may encode pictures of another type anew. Of a sample
+# that it has several times the manifest says the place of one copy.
 QUERY = """
 with pairs as (
     select c.*, m.sample_id is not null as known, s.shard as own_shard, s.position as own_row,
+        count(*) over (partition by c.sample_id) as copies,
         list_contains([m.caption, m.caption_repaired, m.synthetic_caption], c.text) as has_caption,
         coalesce(m.mime, c.mime) <> c.mime as encoded_anew, m.stored_checksum as stored
     from read_parquet($files) c left join manifest m using (sample_id) left join {shards} s using (sample_id)
 )
 select coalesce(shard, ''), key, case
     when not known then 'is no sample of the manifest'
-    when own_shard is distinct from shard or own_row is distinct from row
+    when copies = 1 and (own_shard is distinct from shard or own_row is distinct from row)
         then 'lies elsewhere by the manifest: ' || coalesce(own_shard || ', row ' || own_row, 'in no shard')
     when not coalesce(has_caption, false) then 'its text is no caption of its row in the manifest'
     when not encoded_anew and stored <> checksum then 'its picture is not the one that was fetched for its row'

@@ -37,9 +37,12 @@ class Cut:
 
 def places_of(index: Index, first: int, seed: int | None) -> np.ndarray:
     """The places of a shard's samples, of which the first is sample `first` of the split: uint64[N]."""
-    if seed is not None:
-        return mix(index.sample_ids, seed)
-    return np.arange(first, first + len(index), dtype=np.uint64)
+    if seed is None:
+        return np.arange(first, first + len(index), dtype=np.uint64)
+    places, repeats = mix(index.sample_ids, seed), index.repeats()
+    for repeat in np.unique(repeats[repeats > 0]).tolist():  # another place for each copy
+        places[repeats == repeat] = mix(places[repeats == repeat], repeat)
+    return places
 
 
 def tar_sizes(index: Index) -> np.ndarray:

@@ -118,14 +118,14 @@ def _write_shards(
 def _write_shard(item: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], source: Storage, out: Storage) -> dict[str, Any]:
     """Writes a shard of these samples; those whose bytes are not there any more are left out and named in its receipt."""
     label, lost = item["label"], list[dict[str, Any]]()
-    if len({row["sample_id"] for row in rows}) < len(rows):
+    if len({(row["sample_id"], row["repeat"]) for row in rows}) < len(rows):
         raise RequestError(f"{label}: two samples have one id, as `pairmill index` says; leave one of their tars out")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, tar_file(label))
         with path.open("wb") as stream:
             writer = ShardWriter(stream, label)
-            for sample_id, members in _samples(source, rows, lost):
-                writer.add(sample_id, members)
+            for row, members in _samples(source, rows, lost):
+                writer.add(row["sample_id"], members, row["repeat"])
             shard = writer.close()
         if shard.samples:
             out.write(index_file(label), index_bytes(writer.rows))
@@ -139,8 +139,8 @@ def _write_shard(item: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], sou
 
 def _samples(
     source: Storage, rows: Sequence[Mapping[str, Any]], lost: list[dict[str, Any]]
-) -> Iterator[tuple[int, dict[str, bytes]]]:
-    """The id and the members of each sample, in the order in which they lie in its tar; many are read at a time."""
+) -> Iterator[tuple[Mapping[str, Any], dict[str, bytes]]]:
+    """The row and the members of each sample, in the order in which they lie in its tar; many are read at a time."""
     for chunk in _chunks(rows):
         places = [_members(row) for row in chunk]
         spans = [
@@ -152,7 +152,7 @@ def _samples(
         for row, members in zip(chunk, places, strict=True):
             sample = {member: next(data) for member, _, _ in members}
             if all(len(sample[member]) == length for member, _, length in members):
-                yield row["sample_id"], sample
+                yield row, sample
             else:
                 lost.append({"sample_id": row["sample_id"], "tar": row["tar"]})
 

@@ -23,11 +23,11 @@ from pipelines.shards.plan import Cut, batches_by_root, edges, planned_shards
 from pipelines.shards.receipts import Done
 from pipelines.shards.resharding import _losses, _samples
 from pipelines.shards.spans import GAP, Span, coalesced, read_spans
-from sharding import Dataset, ShardReader, read_dataset
+from sharding import Dataset, ShardReader, faults, read_dataset
 from sharding.index import Index, read_index
-from sharding.sample import Sample
+from sharding.sample import Sample, key_of
 from tests import ROOT
-from tests.support.shards import numbered_dataset
+from tests.support.shards import IMAGE, numbered_dataset, write_dataset
 from tests.support.tars import img2dataset_tar, indexed_tars, jpeg, tar_bytes
 
 
@@ -74,6 +74,18 @@ def test_others_tars_are_shuffled_with_all_their_members(tmp_path: Path, ray_ses
 
 def hash_of(sample: Sample) -> int:
     return sample.sample_id
+
+
+def test_copies_of_a_sample_stay_apart(tmp_path: Path, ray_session: None) -> None:
+    samples = [Sample(5, IMAGE % copy, "five", b"{}", repeat=copy) for copy in range(3)]
+    dataset = write_dataset(tmp_path / "in", {"train": [samples[:1], samples[1:]]})
+    assert list(faults(dataset.uri)) == []
+    counts = reshard.main([dataset.uri, "--out", str(tmp_path / "out"), "--samples-per-shard", "1"])
+    assert counts["failed"] == {} and counts["shards"] == 3 and list(faults(str(tmp_path / "out"))) == []
+    after = read_dataset(str(tmp_path / "out"))
+    indexes = [read_index(after.uri, shard.name) for shard in after.every_shard()]
+    assert sorted(one.key(0) for one in indexes) == [key_of(5), key_of(5, 1), key_of(5, 2)]
+    assert {sample.image for sample in samples_of(after)} == {IMAGE % copy for copy in range(3)}
 
 
 def test_a_folder_of_others_or_of_another_request_is_refused(tmp_path: Path, ray_session: None) -> None:
@@ -156,7 +168,7 @@ def test_a_sample_whose_bytes_are_gone_is_left_out_and_named(tmp_path: Path) -> 
     rows = [{"sample_id": row, "tar": "train-000000", **columns_of(places, row)} for row in range(3)]
     lost: list[dict] = []
     read = list(_samples(Storage(dataset.uri), rows, lost))
-    assert [sample_id for sample_id, _ in read] == [0, 1] and read[1][1]["text"] == b"caption 1"
+    assert [row["sample_id"] for row, _ in read] == [0, 1] and read[1][1]["text"] == b"caption 1"
     assert lost == [{"sample_id": 2, "tar": "train-000000"}]
     assert "1 samples are lost: train-000000" in _losses(Done({"train-000000": {"lost": lost}}))["train-000000"]
 

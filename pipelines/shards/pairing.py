@@ -34,8 +34,8 @@ SCHEMA = pa.schema(
         ("checksum", pa.uint64()),
     ]
 )
-# An export takes the caption as published, repaired, or a synthetic one, and may encode pictures of another type anew. Of a sample
-# that it has several times the manifest says the place of one copy.
+# An export takes the caption as published, repaired, or a synthetic one, and may encode pictures of another type anew. Where it
+# has several copies of a sample, the manifest says the place of one.
 QUERY = """
 with pairs as (
     select c.*, m.sample_id is not null as known, s.shard as own_shard, s.position as own_row,

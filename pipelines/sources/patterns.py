@@ -100,7 +100,7 @@ def _data_files(fs: fsspec.AbstractFileSystem, of_folder: Callable[[list[str]], 
     if plain != path and fs.isfile(plain):
         return [plain]
     files = matching(fs, path)
-    return of_folder(files) if kind_of(fs, path) == "directory" else files
+    return of_folder(files) if files != [path] and kind_of(fs, path) == "directory" else files
 
 
 def _is_text(name: str) -> bool:

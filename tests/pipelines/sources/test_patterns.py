@@ -49,6 +49,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         (["odd/{a,b}.csv"], ["odd/{a,b}.csv"]),
         (["odd[2]/*.csv"], ["odd[2]/x.csv"]),
         (["odd[12]/*.csv"], ["odd2/x.csv"]),
+        (["odd[2]"], ["odd[2]/x.csv"]),
         (["range/part-{08..10}.tsv"], ["range/part-08.tsv", "range/part-09.tsv", "range/part-10.tsv"]),
         (["range/{x,part-1*}.tsv"], ["range/x.tsv", "range/part-10.tsv"]),
     ],

@@ -146,7 +146,7 @@ def read_index(uri: str, shard: str) -> Index:
         # it ended (SIGABRT).
         table = pq.read_table(pa.BufferReader(data), use_threads=False)
     except pa.ArrowInvalid as error:
-        raise RequestError(f"{path} is broken parquet ({str(error).splitlines()[0]}); export it again") from None
+        raise RequestError(f"{path} is broken parquet ({str(error).splitlines()[0]}); export or index it again") from None
     members = [name.removesuffix("_offset") for name in table.column_names if name.endswith("_offset")]
     offsets, lengths = (
         {member: table[f"{member}_{column}"].fill_null(-1).to_numpy() for member in members} for column in ("offset", "length")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -38,14 +38,20 @@ def run_index(tars: Tars, out: Storage, split: str, *, checksums: bool, address:
     done = run_pending(items, done_before(out, items, tars=False), work, name="index", address=address)
     receipts = {item["label"]: done.receipts[item["label"]] for item in items if item["label"] in done.receipts}
     shards = [Shard(**receipt["shard"]) for receipt in receipts.values() if receipt["shard"]["samples"]]
-    splits = {name: [shard for shard in of_split if shard.name not in receipts] for name, of_split in earlier.items()}
-    splits[split] = shards
-    about = {"index": {"checksums": all(shard.sha256 for of_split in splits.values() for shard in of_split)}}
-    place = "" if tars.folder == out.root else tars.folder
-    splits = {name: of_split for name, of_split in splits.items() if of_split}
-    out.write(SUMMARY, summary_bytes(splits, about, place))
-    failed = done.failed | _faults(receipts) | _repeated_ids(out, [shard for of_split in splits.values() for shard in of_split])
+    splits = _with_split(earlier, split, shards, set(receipts))
+    every = [shard for of_split in splits.values() for shard in of_split]
+    about = {"index": {"checksums": all(shard.sha256 for shard in every)}}
+    out.write(SUMMARY, summary_bytes(splits, about, "" if tars.folder == out.root else tars.folder))
+    failed = done.failed | _faults(receipts) | _repeated_ids(out, every)
     return _counts(done, receipts, shards) | {"failed": failed}
+
+
+def _with_split(
+    splits: Mapping[str, Sequence[Shard]], split: str, shards: list[Shard], names: Collection[str]
+) -> dict[str, list[Shard]]:
+    """The splits with one replaced; a tar is in one split only, the one that it was named for last."""
+    others = {name: [shard for shard in own if shard.name not in names] for name, own in splits.items() if name != split}
+    return {name: own for name, own in {**others, split: shards}.items() if own}
 
 
 def index_tar(source: Storage, shard: str, size: int, *, checksums: bool) -> tuple[bytes, dict[str, Any], Shard]:

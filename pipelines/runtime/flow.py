@@ -12,11 +12,13 @@ class Job:
     summary    what it does, for `pairmill --help`
     next_step  what to run after it, the end of "Next: …"
     extra      the optional dependencies of the distribution that it imports
+    mend       what to do where parts failed
     """
 
     summary: str
     next_step: str
     extra: str = ""
+    mend: str = "run it again to do only what is pending"
 
 
 CHAIN = {
@@ -49,7 +51,11 @@ SHARDS = {
         "index WebDataset tars that others wrote, without rewriting them", "pairmill verify URI, or train on the shards"
     ),
     "reshard": Job("write indexed tars as shards of another size or order", "pairmill verify URI, or train on the shards"),
-    "verify": Job("check shards: bytes, index, pictures, pairing with the manifest", "train on the shards"),
+    "verify": Job(
+        "check shards: bytes, index, pictures, pairing with the manifest",
+        "train on the shards",
+        mend="--repair writes faulty shards again, and no others",
+    ),
 }
 QUESTIONS = {
     "status": Job("show what is done and what is pending, by step and source", "run the first job that has rows to do"),

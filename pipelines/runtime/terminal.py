@@ -44,7 +44,7 @@ def closing_sentence(job: str, counts: Mapping[str, Any]) -> str:
         return f"{job}: done. Next: {JOBS[job].next_step}."
     where = f" stopped at {counts['stopped_at']}" if counts.get("stopped_at") else ""
     parts = "1 part" if failed == 1 else f"{failed:,} parts"
-    return f"{job}{where}: {parts} failed, named above with the cause; run it again to do only what is pending."
+    return f"{job}{where}: {parts} failed, named above with the cause; {JOBS[job].mend}."
 
 
 def _scalars(counts: Mapping[str, Any]) -> dict[str, int | float | str]:

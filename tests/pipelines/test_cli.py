@@ -173,6 +173,9 @@ def test_a_failed_part_is_named_in_the_closing_sentence() -> None:
     assert closing_sentence("run", {"stopped_at": "fetch", "failed": {"a": "", "b": ""}}).startswith(
         "run stopped at fetch: 2 parts"
     )
+    assert closing_sentence("verify", {"failed": {"00000": "cut off"}}).endswith(
+        "--repair writes faulty shards again, and no others."
+    )
 
 
 def test_stderr_of_a_job_holds_only_lines_of_ours(ingested: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.images.containers import error_class
+from pipelines.images.containers import error_class, has_text_inside
 from pipelines.images.identify import RejectedImage
 from pipelines.images.settings import ImageSettings
 from tests.support.images import encoded, smooth, stored_of
@@ -104,6 +104,29 @@ def test_foreign_bytes_are_found_whatever_else_holds_text(kind: str, foreign: by
     place = TEXT_ELSEWHERE[kind].index(pixels) + len(pixels) // 2
     spliced = TEXT_ELSEWHERE[kind][:place] + foreign + TEXT_ELSEWHERE[kind][place + len(foreign) :]
     assert error_of(spliced) == "corrupt_image"
+
+
+RANDOM = np.random.default_rng(1).integers(0, 254, 4000, np.uint8).tobytes()  # coded pixels without a marker
+TEXTS = st.text(st.sampled_from("Error 502\t\r\n~"), min_size=1, max_size=20).map(lambda text: (text.encode() * 500)[:500])
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 3000), TEXTS, st.integers(0, 500), st.none() | st.integers(0, 500))
+def test_text_inside_is_found_from_192_characters_on_and_never_below_128(
+    place: int, text: bytes, length: int, interrupted: int | None
+) -> None:
+    foreign = text[:length]
+    runs = [length]
+    if interrupted is not None and interrupted < length:
+        foreign = foreign[:interrupted] + b"\x80" + foreign[interrupted + 1 :]
+        runs = [interrupted, length - interrupted - 1]
+    pixels = RANDOM[:place] + b"\x80" + foreign + b"\x80" + RANDOM[place:]
+    inside = has_text_inside(BODIES["JPEG"][: BODIES["JPEG"].index(b"\xff\xda") + 10] + pixels + b"\xff\xd9")
+    # Of tabs and carriage returns no sample is made: text has letters between them.
+    if max(runs) >= 192 and not set(text) & set(b"\t\r"):
+        assert inside
+    if max(runs) < 128:
+        assert not inside
 
 
 UNSUPPORTED = {

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import idna
 
 # Nothing of these needs a change. Upper case in scheme or host does, so the host ends at the first slash.
-PLAIN = re.compile(r"https?://[a-z0-9.:-]+(?:/[!$%&'()*+,./0-9:;=?@A-Z_a-z~\[\]|-]*)?")
+PLAIN = re.compile(r"https?://([a-z0-9.:-]+)(?:/[!$%&'()*+,./0-9:;=?@A-Z_a-z~\[\]|-]*)?")
 REMOVED = re.compile(r"[\t\n\r]")
 CONTROLS = "".join(map(chr, range(0x21)))  # and the space
 FORBIDDEN_IN_HOST = re.compile(r"[\0-\x20\"%<>\\^`{|}\x7f]")
@@ -30,6 +30,17 @@ def request_url(url: str) -> str:
         return url
     scheme, host, path, query, _ = urlsplit(_cleaned(url))
     return urlunsplit((scheme, _ascii_host(host), _quoted(path), _quoted(query), ""))
+
+
+def host_of(url: str) -> str:
+    """The host that a published URL is requested from; "" where it has none."""
+    plain = PLAIN.fullmatch(url)
+    if plain and ":" not in plain[1]:
+        return plain[1]
+    try:
+        return urlsplit(request_url(url)).hostname or ""
+    except ValueError:
+        return ""
 
 
 def redirect_url(url: str, location: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharding.tar import TarWriter
+from sharding.tar import TarWriter, _header
 
 names = st.text("abcdefghijklmnop0123456789_-", min_size=1, max_size=20)
 samples = st.dictionaries(
@@ -33,6 +33,19 @@ def test_the_same_samples_give_the_same_bytes_and_tar_reads_them(content: dict) 
         assert all(member.mtime == 0 and member.uid == 0 for member in tar)
     for name, (offset, length) in places.items():
         assert tars[0][offset : offset + length] == expected[name]
+
+
+@given(names, st.integers(0, 100_000) | st.integers(0, 8**11 - 1))
+def test_a_header_is_that_of_tarfile(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    assert _header(name, size) == info.tobuf(tarfile.USTAR_FORMAT)
+
+
+@pytest.mark.parametrize(("name", "size"), [("x" * 101, 1), ("x", 8**11)])
+def test_a_name_or_size_that_no_header_holds_is_refused(name: str, size: int) -> None:
+    with pytest.raises(ValueError, match="header"):
+        _header(name, size)
 
 
 @pytest.mark.parametrize("key", ["a.b", "a/b", "", "x" * 91])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines.fetching import robots
 from pipelines.fetching.client import Client
 from pipelines.fetching.settings import FetchSettings
-from pipelines.fetching.urls import redirect_url, request_url
+from pipelines.fetching.urls import host_of, redirect_url, request_url
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,16 @@ def test_a_published_url_is_written_as_browsers_write_it(published: str, request
 def test_what_no_browser_requests_is_no_url(url: str) -> None:
     with pytest.raises(ValueError):
         request_url(url)
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.text("aZ0.:-@[]/?#ü ", max_size=12), st.sampled_from(["/x", "?x", ""]))
+def test_the_host_is_that_of_the_requested_url(host: str, rest: str) -> None:
+    try:
+        expected = urlsplit(request_url(f"http://{host}{rest}")).hostname or ""
+    except ValueError:
+        expected = ""
+    assert host_of(f"http://{host}{rest}") == expected
 
 
 @pytest.mark.parametrize(

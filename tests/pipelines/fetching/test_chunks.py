@@ -10,6 +10,7 @@ import pytest
 from pipelines.fetching import chunks, decoding
 from pipelines.fetching.chunks import NoNetwork
 from pipelines.fetching.plan import Requests
+from pipelines.manifest.pictures import checksum_of
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from tests.support import hostile_web
@@ -29,6 +30,16 @@ def test_stored_images_are_those_of_their_url(tmp_path: Path) -> None:
         assert storage.read_range(row["tar"], row["offset"], row["length"]) == body
         assert (row["width"], row["height"], row["sha256"]) == (64, 48, hashlib.sha256(body).hexdigest())
     assert (rows["ok.png"]["mime"], rows["404"]["tar"]) == ("image/png", None)
+
+
+@pytest.mark.parametrize("resize", ["keep", "shorter_side", "border"])
+def test_the_checksum_is_that_of_the_stored_bytes(tmp_path: Path, resize: str) -> None:
+    storage = Storage(str(tmp_path))
+    with hostile_web.serve() as (port, _):
+        settings = patient(connect_to={"hostile.test": f"127.0.0.1:{port}"}, resize=resize, size=32)
+        rows = fetch_urls(storage, ["http://hostile.test/ok.jpg", "http://hostile.test/ok.png"], settings)
+    for row in rows:
+        assert row["stored_checksum"] == checksum_of(storage.read_range(row["tar"], row["offset"], row["length"]))
 
 
 def test_the_fetch_schema_has_the_columns_of_the_contract() -> None:

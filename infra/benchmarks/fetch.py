@@ -171,6 +171,7 @@ def cpu(pictures: Path, port: int) -> float:
     from pipelines.fetching.plan import Requests
     from pipelines.manifest.storage import Storage
 
+    pa.array([""])  # loads pandas, which a worker of Ray has loaded before its first part
     names = sorted(path.name for path in pictures.iterdir())
     settings = FetchSettings(size=SIZE, connect_to={HOST: f"127.0.0.1:{port}"})
     with tempfile.TemporaryDirectory() as root:

@@ -40,6 +40,15 @@ static double catmull_rom(double x) {
     return 0.0;
 }
 
+/* Half goes to the even neighbour. */
+static int to_integer(double value) {
+#ifdef VECTORS
+    return _mm_cvtsd_si32(_mm_set_sd(value)); /* lrint, but without a call */
+#else
+    return (int)lrint(value);
+#endif
+}
+
 static void axis_free(Axis *axis) {
     free(axis->first);
     free(axis->weight);
@@ -73,7 +82,7 @@ static int axis_init(Axis *axis, int length, int new_length, int cubic, int mult
         double scale = ONE / sum;
         for (int k = 0; k < last - first; k++) {
             running += raw[k] * scale;
-            int rounded_sum = (int)lrint(running); /* the sum is rounded, not the weight: errors do not add up */
+            int rounded_sum = to_integer(running); /* the sum is rounded, not the weight: errors do not add up */
             axis->weight[(size_t)i * axis->taps + k] = (int16_t)(rounded_sum - sum_of_weights);
             sum_of_weights = rounded_sum;
         }
@@ -121,6 +130,8 @@ static void columns_plain(const uint8_t *row, const Axis *axis, uint8_t *out, in
         case 4: return function(__VA_ARGS__, 4);      \
         case 6: return function(__VA_ARGS__, 6);      \
         case 8: return function(__VA_ARGS__, 8);      \
+        case 10: return function(__VA_ARGS__, 10);    \
+        case 12: return function(__VA_ARGS__, 12);    \
         default: return function(__VA_ARGS__, taps);  \
     }
 #define AVX2 __attribute__((target("avx2")))

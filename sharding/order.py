@@ -32,7 +32,9 @@ def permutation(count: int, seed: int) -> np.ndarray:
 class Order:
     """The order of samples over all epochs. In each the shards are shuffled, then the samples within windows of `window` shards.
 
-    A reader so needs no more than `window` shards open at a time. ValueError when there are no samples.
+    A reader so needs no more than `window` shards open at a time. Samples that lie side by side in a shard come near each other,
+    `neighbour_distance` positions apart: enough where the shards were written in random order, as `export` does. Shards that were
+    written in the order of a crawl need a larger window, or `pairmill reshard`. ValueError when there are no samples.
     """
 
     def __init__(self, sizes: list[int], seed: int, window: int = WINDOW) -> None:
@@ -43,14 +45,28 @@ class Order:
         self._shards = lru_cache(4)(self._shards)  # type: ignore[method-assign]
         self._window = lru_cache(4)(self._window)  # type: ignore[method-assign]
 
-    def at(self, position: int) -> tuple[int, int]:
-        """(shard, row in it) of the sample at `position`."""
-        epoch, place = divmod(position, self.total)
-        ends = self._shards(epoch)[1]
-        group = int(np.searchsorted(ends, place, side="right"))
-        start = int(ends[group - 1]) if group else 0
-        members, rows = self._window(epoch, group)
-        return int(members[place - start]), int(rows[place - start])
+    def at_many(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The samples at positions int64[N]: their shards int64[N] and their rows in them int64[N]."""
+        epochs, places = np.divmod(np.asarray(positions, dtype=np.int64), self.total)
+        shards, rows = np.empty_like(places), np.empty_like(places)
+        for epoch in np.unique(epochs).tolist():
+            ends = self._shards(epoch)[1]
+            groups = np.where(epochs == epoch, np.searchsorted(ends, places, side="right"), -1)
+            for group in np.unique(groups[groups >= 0]).tolist():
+                members, member_rows = self._window(epoch, group)
+                inside = places[groups == group] - (ends[group - 1] if group else 0)
+                shards[groups == group], rows[groups == group] = members[inside], member_rows[inside]
+        return shards, rows
+
+    def neighbour_distance(self) -> float:
+        """Mean distance in positions of two samples that lie side by side in a shard, over the first window.
+
+        In a full shuffle it is a third of all samples. 0 where no shard has two samples.
+        """
+        shards, rows = self._window(0, 0)
+        positions = np.lexsort((rows, shards))  # of the samples in the order of shard and row
+        adjacent = np.diff(shards[positions]) == 0
+        return float(np.abs(np.diff(positions))[adjacent].mean()) if adjacent.any() else 0.0
 
     def _shards(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The epoch's shard order, and the number of samples up to the end of each window."""

@@ -7,8 +7,11 @@ writer.py       samples → a shard: tar, index rows and checksum in one pass
 index.py        the index of a shard; the dataset's summary with checksums
 tar_headers.py  where the files of any tar lie, from its headers
 foreign.py      which files of a tar that others wrote are a sample
+ranges.py       byte ranges of files, many at once, retried
 reader.py       samples by (shard, row), on any fsspec URI
 order.py        which sample comes at which position of which epoch
+mixture.py      which of several weighted datasets comes at which position
+sequence.py     samples of one or several datasets by position
 checks.py       what is wrong with a shard and its samples
 decode.py       the bytes of a picture → upright 8-bit sRGB, the same for everything that looks at pictures
 coded_size.py   whether a picture is as large as its file says
@@ -20,14 +23,17 @@ Write with `write_shard` and `summary_bytes`; read with `read_dataset`, `ShardRe
 from sharding.checks import faults
 from sharding.index import Dataset, Shard, read_dataset, summary_bytes
 from sharding.order import Order
-from sharding.reader import ShardReader
+from sharding.reader import ReadError, ShardReader
 from sharding.sample import Sample, sample_json
+from sharding.sequence import SampleSequence
 from sharding.writer import ShardWriter, write_shard
 
 __all__ = [
     "Dataset",
     "Order",
+    "ReadError",
     "Sample",
+    "SampleSequence",
     "Shard",
     "ShardReader",
     "ShardWriter",

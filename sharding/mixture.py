@@ -1,9 +1,9 @@
 """Several datasets as one sequence: which of them gives the sample at a position, in exact proportion to their weights.
 
-The schedule is a table of one period, over which each dataset comes exactly as often as its weight says; any position is looked up
-in it. Within the period the counts must stay in proportion too, which rounding n · weight for each dataset does not give: with
-three or more, the rounded counts of one n may not add up to n. Tijdeman's rule does: among the datasets that are due, the one with
-the earliest deadline comes next. Source: R. Tijdeman, "The chairman assignment problem", Discrete Mathematics 32 (1980).
+The schedule is a table of one period, over which each dataset comes exactly as often as its weight says; any position is looked
+up in it. Within the period the counts must stay in proportion too, which rounding n · weight for each dataset does not give: with
+three or more, the rounded counts of one n may not add up to n. Tijdeman's rule does: among the datasets that are due, the one
+with the earliest deadline comes next. Source: R. Tijdeman, "The chairman assignment problem", Discrete Mathematics 32 (1980).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Mixture:
 
 
 def whole_weights(weights: Sequence[float]) -> list[int]:
-    """The smallest integers in the proportion of the weights as they are written (0.1 is a tenth); RequestError when they are wrong."""
+    """The smallest integers in proportion to the weights as they are written (0.1 is a tenth); RequestError names wrong ones."""
     if not weights or not all(0 < weight < float("inf") for weight in weights):
         raise RequestError(f"the weights of datasets must be positive numbers, not {', '.join(map(str, weights)) or 'none'}")
     shares = [Fraction(str(weight)) for weight in weights]
@@ -51,7 +51,7 @@ def whole_weights(weights: Sequence[float]) -> list[int]:
 
 
 def tijdeman(counts: Sequence[int]) -> np.ndarray:
-    """A sequence int64[sum of counts] in which number i stands counts[i] times, and in each prefix of n within 1 of its share of n."""
+    """int64[sum of counts]: the numbers i, counts[i] times each, and in any prefix of n within 1 of their share of n."""
     period, slack = sum(counts), max(1, 2 * len(counts) - 2)  # a dataset is due 1 / slack of a sample before its share is whole
     given, schedule = [0] * len(counts), np.empty(period, dtype=np.int64)
     for place in range(period):

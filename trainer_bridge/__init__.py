@@ -43,8 +43,10 @@ def _require_own_packages() -> None:
 _require_own_packages()
 
 _MODULES = {
-    "Batch": "data.loader",
+    "Batch": "data.batch",
     "Loader": "data.loader",
+    "LoaderSettings": "data.settings",
+    "ShardStream": "data.stream",
     "Experiment": "stages.settings",
     "Stage": "stages",
     "evaluate_model": "evaluate",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from trainer_bridge.data.loader import cores_of_rank
+from trainer_bridge.data.settings import cores_of_rank
 from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
 from trainer_bridge.schedule import cosine
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings

@@ -3,8 +3,9 @@
     torchrun --nproc_per_node 2 -m trainer_bridge.train --stage contrastive --config FILE --shards URI --out DIR
 
 Writes DIR/metrics.jsonl (a line per step), DIR/model (to use), DIR/state (to resume from: run the same command again), and
-DIR/summary.json, with figures of the model on the held-out split. `--from` names the model folder a stage starts from: the
-generative and the chat stage need stage 1's.
+DIR/summary.json, with figures of the model on the held-out split. Samples that cannot be read or decoded are left out of the
+loss, counted, and named in DIR/faults-<rank>.jsonl. `--from` names the model folder a stage starts from: the generative and the
+chat stage need stage 1's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from torch import distributed as dist
 from infra.compat.errors import RequestError
 from sharding.index import Dataset, read_dataset
 from trainer_bridge import deepspeed_engine
-from trainer_bridge.data.loader import Batch, Loader
+from trainer_bridge.data.batch import Batch, copied_ahead
+from trainer_bridge.data.loader import Loader
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
 
@@ -40,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         experiment = load_experiment(options.config, stage_type.experiment_type)
         dataset = read_dataset(options.shards)
-        dataset.shards("train")
+        mixed_in = [(read_dataset(uri), weight) for uri, weight in map(_weighted, options.mix)]
+        for each in (dataset, *(other for other, _ in mixed_in)):
+            each.shards("train")
     except (RequestError, ValueError, OSError) as error:
         _exit(error)
     device = deepspeed_engine.start()
@@ -50,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     dist.barrier()
     try:
         stage = stage_type(experiment, dataset, options.start, options.out)
-        train(stage, experiment, dataset, options.out, options.seconds, device)
+        train(stage, experiment, dataset, options.out, options.seconds, device, mixed_in)
     except (RequestError, ValueError) as error:
         _exit(error)
     finally:
@@ -70,10 +74,26 @@ def _parser(stages: Mapping[str, type[Stage]]) -> argparse.ArgumentParser:
     parser.add_argument("--stage", required=True, choices=sorted(stages))
     parser.add_argument("--config", required=True, help="the experiment (TOML)")
     parser.add_argument("--shards", required=True, metavar="URI", help="shards that `pairmill export` wrote")
+    parser.add_argument(
+        "--mix",
+        action="append",
+        default=[],
+        metavar="URI=WEIGHT",
+        help="more shards; samples of them for one of --shards",
+    )
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--from", dest="start", type=Path, metavar="DIR", help="a model folder to start from")
     parser.add_argument("--seconds", type=float, default=0.0, help="stop after this long, with the schedule fitted to it")
     return parser
+
+
+def _weighted(option: str) -> tuple[str, float]:
+    """The URI and the weight in URI=WEIGHT."""
+    uri, _, weight = option.rpartition("=")
+    try:
+        return uri, float(weight) if uri else float("nan")
+    except ValueError:
+        raise RequestError(f"--mix {option} names no weight; write {option}=1 to take as many of its samples") from None
 
 
 def _exit(error: Exception) -> None:
@@ -83,11 +103,21 @@ def _exit(error: Exception) -> None:
     sys.exit(2)
 
 
-def train(stage: Stage, experiment: Experiment, dataset: Dataset, out: Path, seconds: float, device: torch.device) -> None:
+def train(
+    stage: Stage,
+    experiment: Experiment,
+    dataset: Dataset,
+    out: Path,
+    seconds: float,
+    device: torch.device,
+    mixed_in: Sequence[tuple[Dataset, float]] = (),
+) -> None:
     """Trains from the latest saved state (or the start) to the end, saves the model, and evaluates it."""
     rank, world = dist.get_rank(), dist.get_world_size()
     data, steps = experiment.data, experiment.optimizer.steps
-    loader = Loader(dataset, "train", data.batch, stage.transform, data.seed, rank, world)
+    loader = Loader(dataset, "train", data.batch, stage.transform, data.seed, rank, world, mixed_in=mixed_in, settings=data)
+    if rank == 0:
+        sys.stderr.write(f"loader     {loader.describe()}\n")
     sizes = _parameter_counts(stage.model)  # before ZeRO-3 leaves each rank a piece of every parameter
     engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world)
     done, seconds_before = deepspeed_engine.resume(engine, out / "state")
@@ -102,9 +132,11 @@ def train(stage: Stage, experiment: Experiment, dataset: Dataset, out: Path, sec
         torch.manual_seed(data.seed + (step * world + rank) * 1_000_003)
         losses = train_step(stage, engine, batch, experiment.run.micro_batch, device)
         done = step + 1
-        mean_losses = deepspeed_engine.mean(losses)
+        _write_faults(out / f"faults-{rank:05d}.jsonl", step, batch.faults)
+        means = deepspeed_engine.mean(losses | {"faults": torch.tensor(float(len(batch.faults)), device=device)})
+        faults = round(means.pop("faults") * world)
         if metrics is not None:
-            _log(metrics, step, steps, mean_losses, rate, done * data.batch, batch.faults, clock)
+            _log(metrics, step, steps, means, rate, done * data.batch, faults, clock)
         if done % experiment.run.save_every == 0:
             deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
     deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
@@ -112,7 +144,13 @@ def train(stage: Stage, experiment: Experiment, dataset: Dataset, out: Path, sec
     state = deepspeed_engine.full_state(engine)
     if rank == 0:
         stage.save(out / "model", state)
-        summary = {"steps": done, "samples": done * data.batch, "seconds": round(elapsed, 1), **sizes}
+        traffic = loader.sequence.traffic
+        sys.stderr.write(
+            f"loader     fetched {traffic.fetched / 2**20:,.0f} MiB in {traffic.requests:,} reads, "
+            f"{traffic.fetched / max(1, traffic.used):.2f} × the bytes used\n"
+        )
+        faults = _count_faults(out / "metrics.jsonl")
+        summary = {"steps": done, "samples": done * data.batch, "faults": faults, "seconds": round(elapsed, 1), **sizes}
         _summarise(stage, out, dataset, summary)
     dist.barrier()
 
@@ -120,7 +158,7 @@ def train(stage: Stage, experiment: Experiment, dataset: Dataset, out: Path, sec
 def train_step(stage: Stage, engine: Any, batch: Batch, micro_batch: int, device: torch.device) -> dict[str, Tensor]:
     """One optimizer step on a rank's batch, in micro-batches; the mean of each loss by name, scalars on the device."""
     losses: dict[str, Tensor] = {}
-    for piece in batch.split(micro_batch):
+    for piece in copied_ahead(batch.split(micro_batch), device):
         share = len(piece.captions) / len(batch.captions)
         terms = stage.losses(engine, piece, device)
         engine.backward(sum(terms.values()))
@@ -128,6 +166,19 @@ def train_step(stage: Stage, engine: Any, batch: Batch, micro_batch: int, device
         # Not as numbers yet: each would make the processor wait for the device.
         losses = {name: value.detach() * share + losses.get(name, 0) for name, value in terms.items()}
     return losses
+
+
+def _write_faults(path: Path, step: int, faults: Sequence[str]) -> None:
+    """Appends a line for each sample of a rank's batch that was left out."""
+    if faults:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps({"step": step, "fault": fault}, ensure_ascii=False) + "\n" for fault in faults)
+
+
+def _count_faults(metrics: Path) -> int:
+    """The samples that were left out in all steps; of a step that was done again after a resume the last count."""
+    rows = (json.loads(line) for line in metrics.read_text().splitlines())
+    return sum({row["step"]: row["faults"] for row in rows}.values())
 
 
 class Clock:

@@ -38,7 +38,13 @@ def test_weights_are_taken_as_they_are_written() -> None:
 
 @pytest.mark.parametrize(
     ("weights", "fault"),
-    [([], "none"), ([1, 0], "positive"), ([1, -1], "positive"), ([float("nan"), 1], "positive"), ([1, 3.14159265], "too many digits")],
+    [
+        ([], "none"),
+        ([1, 0], "positive"),
+        ([1, -1], "positive"),
+        ([float("nan"), 1], "positive"),
+        ([1, 3.14159265], "too many digits"),
+    ],
 )
 def test_wrong_weights_are_refused(weights: list[float], fault: str) -> None:
     with pytest.raises(RequestError, match=fault):

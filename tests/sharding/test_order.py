@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from sharding.order import Order, mix, permutation
 
-
 GOLDEN = [(0, 0), (0, 4), (2, 1), (3, 2)]
 SIZES = st.lists(st.integers(0, 12), min_size=1, max_size=20).filter(any)
 
@@ -29,7 +28,9 @@ def test_every_epoch_has_every_sample_once(sizes: list[int], seed: int, window: 
 
 @settings(deadline=None)
 @given(SIZES, st.integers(1, 6), st.lists(st.integers(0, 500), max_size=30))
-def test_positions_in_any_order_over_any_epochs_give_the_same_samples(sizes: list[int], window: int, positions: list[int]) -> None:
+def test_positions_in_any_order_over_any_epochs_give_the_same_samples(
+    sizes: list[int], window: int, positions: list[int]
+) -> None:
     one_by_one = [places(Order(sizes, 5, window), position, position + 1)[0] for position in positions]
     shards, rows = Order(sizes, 5, window).at_many(np.array(positions, dtype=np.int64))
     assert list(zip(shards.tolist(), rows.tolist(), strict=True)) == one_by_one

@@ -1,142 +1,220 @@
 """Streams the samples of shards in an order that is a function of (seed, position) alone.
 
 A global batch is a range of positions; a rank takes its slice of it. So a training that stops after n batches resumes with batch
-n, at any number of ranks, as if it had never stopped.
+n, at any number of ranks, as if it had never stopped. Threads read and decode the next batches while the trainer uses one; each
+sample has its place before it is read, so the order does not depend on them.
 """
 
 from __future__ import annotations
 
-import os
-import queue
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from infra.compat.errors import RequestError
 from sharding.index import Dataset
-from sharding.order import Order
-from sharding.reader import ShardReader
+from sharding.reader import ReadError
 from sharding.sample import Sample
+from sharding.sequence import SampleSequence
+from trainer_bridge.data.batch import Batch
+from trainer_bridge.data.settings import LoaderSettings
 
-READ_AHEAD = 4  # batches read and decoded before the trainer takes them
+CHUNK = 32  # samples that are read, and then decoded, as one piece of work
+READERS = 8  # chunks that are read side by side
+MOST_AHEAD = 2048  # samples, however small they are: more would keep no thread busier
+TRIED = 64  # samples that are tried to learn the size of what the transform returns
+NAMED = 20  # faults that are written to stderr
+FEW_FAULTS = 100  # that end no training, whatever their share
 
 Transform = Callable[[bytes, np.random.Generator], np.ndarray]
 
 
-def cores_of_rank() -> int:
-    """The cores that this rank may use: ranks on one machine share its cores."""
-    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+class Row(NamedTuple):
+    """What a batch holds of a sample besides its pixels; `fault` says why these are missing, and is empty where they are not."""
 
-
-@dataclass
-class Batch:
-    """A rank's slice of a global batch, B samples.
-
-    pixels     uint8[B, 3, S, S]
-    json       the samples' json members
-    positions  places in the order of training
-    faults     pictures that could not be decoded
-    """
-
-    pixels: Tensor
-    captions: list[str]
-    json: list[bytes]
-    sample_ids: list[int]
-    positions: list[int]
-    faults: int
-
-    def split(self, size: int) -> Iterator[Batch]:
-        """Micro-batches of at most `size` samples, in order; `faults` are not divided among them."""
-        for start in range(0, len(self.captions), size):
-            part = slice(start, start + size)
-            yield Batch(self.pixels[part], self.captions[part], self.json[part], self.sample_ids[part], self.positions[part], 0)
+    sample_id: int
+    caption: str = ""
+    json: bytes = b"{}"
+    fault: str = ""
 
 
 class Loader:
     """Batches of one rank, from any global batch on.
 
     batch      samples of a global batch, a multiple of `world`; ValueError when it is not
-    transform  (encoded image, random generator of the position) → uint8[3, S, S]; ValueError when it cannot be decoded
+    transform  (encoded image, random generator of the position) → uint8[3, S, S]; ValueError when it cannot be decoded.
+               Called in several threads.
+    mixed_in   further datasets with their weights, where that of `dataset` is 1
     """
 
     def __init__(
-        self, dataset: Dataset, split: str, batch: int, transform: Transform, seed: int, rank: int = 0, world: int = 1
+        self,
+        dataset: Dataset,
+        split: str,
+        batch: int,
+        transform: Transform,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        mixed_in: Sequence[tuple[Dataset, float]] = (),
+        settings: LoaderSettings | None = None,
     ) -> None:
         if batch % world:
             raise ValueError(f"the global batch of {batch} does not divide among {world} ranks")
-        self.reader = ShardReader(dataset, split)
-        self.order = Order(self.reader.sizes(), seed)
-        self.batch, self.rank, self.world = batch, rank, world
+        self.settings = settings or LoaderSettings()
+        self.sequence = SampleSequence([(dataset, 1.0), *mixed_in], split, seed, self.settings.window)
+        self.batch, self.share, self.rank = batch, batch // world, rank
         self.transform, self.seed = transform, seed
-        self.pool = ThreadPoolExecutor(cores_of_rank(), "decode")  # Pillow and simplejpeg leave the interpreter free
+        self.samples, self.faults = 0, 0  # delivered, and how many of them were not valid
 
-    def positions(self, step: int) -> range:
-        """The rank's positions in global batch `step`."""
-        share = self.batch // self.world
-        start = step * self.batch + self.rank * share
-        return range(start, start + share)
+    def positions(self, step: int) -> np.ndarray:
+        """The rank's positions in global batch `step`: int64[B]."""
+        start = step * self.batch + self.rank * self.share
+        return np.arange(start, start + self.share)
 
     def load(self, step: int) -> Batch:
-        """The rank's slice of global batch `step`; the last sample is repeated for each picture that cannot be decoded.
-
-        ValueError when none can.
-        """
-        positions = self.positions(step)
-        samples = [self.reader.read(*self.order.at(position)) for position in positions]
-        decoded = zip(self.pool.map(self._pixels, samples, positions), samples, positions, strict=True)
-        loaded = [(pixels, sample, position) for pixels, sample, position in decoded if pixels is not None]
-        if not loaded:
-            raise ValueError(f"no picture of global batch {step} could be decoded; run `pairmill verify URI --decode`")
-        faults = len(positions) - len(loaded)
-        loaded += loaded[-1:] * faults
-        return Batch(
-            pixels=torch.from_numpy(np.stack([pixels for pixels, _, _ in loaded])),
-            captions=[sample.text for _, sample, _ in loaded],
-            json=[sample.json for _, sample, _ in loaded],
-            sample_ids=[sample.sample_id for _, sample, _ in loaded],
-            positions=[position for _, _, position in loaded],
-            faults=faults,
-        )
-
-    def _pixels(self, sample: Sample, position: int) -> np.ndarray | None:
-        try:
-            return self.transform(sample.image, np.random.default_rng([self.seed, position]))
-        except ValueError:
-            return None
+        """The rank's slice of global batch `step`."""
+        return next(self.stream([step]))
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """Global batches first … last - 1, read and decoded ahead in a thread that ends with the iteration."""
-        ready: queue.Queue[Batch | Exception] = queue.Queue(READ_AHEAD)
-        stop = threading.Event()
+        """The rank's slices of global batches first … last - 1."""
+        return self.stream(range(first, last))
 
-        def put(item: Batch | Exception) -> None:
-            while not stop.is_set():
-                try:
-                    return ready.put(item, timeout=0.1)
-                except queue.Full:
-                    continue
+    def stream(self, steps: Iterable[int]) -> Iterator[Batch]:
+        """The rank's slices of global batches, read and decoded ahead by threads that end with the iteration.
 
-        def work() -> None:
-            try:
-                for step in range(first, last):
-                    if stop.is_set():
-                        return
-                    put(self.load(step))
-            except Exception as error:
-                put(error)
+        RequestError when more samples than `max_faults` allows cannot be read or decoded.
+        """
+        remaining = iter(steps)
+        waiting: deque[_Slice] = deque()
+        with _threads(READERS, "read") as readers, _threads(self.settings.threads(), "decode") as decoders:
 
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
+            def start() -> None:
+                """Starts batches until the memory for them is used."""
+                while len(waiting) < self.batches_ahead and (step := next(remaining, None)) is not None:
+                    waiting.append(self._start(step, readers, decoders))
+
+            start()
+            while waiting:
+                batch = waiting.popleft().batch()
+                start()
+                self._count(batch.faults)
+                yield batch
+
+    @property
+    def batches_ahead(self) -> int:
+        """Batches that are loaded ahead of the trainer, one at least."""
+        by_memory = int(self.settings.ahead_mib * 2**20 // self._batch_bytes)
+        return max(1, min(by_memory, -(-MOST_AHEAD // self.share)))
+
+    def describe(self) -> str:
+        """In one line: what is loaded, how far ahead, in how much memory, and how well it is shuffled."""
+        sequence, ahead = self.sequence, self.batches_ahead
+        shards = sum(len(reader.shards) for reader in sequence.readers)
+        order = min(sequence.orders, key=lambda order: order.neighbour_distance() / order.total)
+        return (
+            f"{sequence.total:,} samples in {shards:,} shards; {self.settings.threads()} threads load {ahead * self.share:,} "
+            f"ahead (about {ahead * self._batch_bytes / 2**20:,.0f} MiB); neighbours in a shard come "
+            f"{order.neighbour_distance():,.0f} positions apart ({order.total / 3:,.0f} in a full shuffle)"
+        )
+
+    @property
+    def _batch_bytes(self) -> float:
+        """Memory of a batch in work: its pixels, and its samples as they are stored."""
+        return self.share * (self._black.nbytes + self.sequence.sample_bytes)
+
+    @cached_property
+    def _black(self) -> np.ndarray:
+        """Black pixels of the shape and type that the transform returns, as the first sample that it can decode shows."""
+        fault = ""
+        for position in range(TRIED):
+            (sample,) = self.sequence.read_many(np.array([position]))
+            row, pixels = self._decoded(sample, position)
+            if pixels is not None:
+                return np.zeros_like(pixels)
+            fault = fault or row.fault
+        raise RequestError(f"none of {TRIED} samples can be loaded; the first: {fault}")
+
+    def _start(self, step: int, readers: ThreadPoolExecutor, decoders: ThreadPoolExecutor) -> _Slice:
+        positions = self.positions(step)
+        size = max(1, min(CHUNK, -(-self.share // self.settings.threads())))
+        batch = _Slice(positions, self._black)
+        for start in range(0, self.share, size):
+            chunk = positions[start : start + size]
+            samples = readers.submit(self.sequence.read_many, chunk)
+            batch.chunks.append(decoders.submit(self._decode, samples, chunk, batch.rows[start : start + size]))
+        return batch
+
+    def _decode(self, samples: Future[list[Sample | ReadError]], positions: np.ndarray, pixels: np.ndarray) -> list[Row]:
+        """Writes the pixels of samples into their rows of a batch."""
+        rows = []
+        for i, (sample, position) in enumerate(zip(samples.result(), positions.tolist(), strict=True)):
+            row, decoded = self._decoded(sample, position)
+            pixels[i] = self._black if decoded is None else decoded
+            rows.append(row)
+        return rows
+
+    def _decoded(self, sample: Sample | ReadError, position: int) -> tuple[Row, np.ndarray | None]:
+        if isinstance(sample, ReadError):
+            return Row(sample.sample_id, fault=str(sample)), None
         try:
-            for _ in range(first, last):
-                item = ready.get()
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-        finally:
-            stop.set()
-            thread.join()
+            pixels = self.transform(sample.image, np.random.default_rng([self.seed, position]))
+        except ValueError as error:
+            where = self.sequence.name_of(position)
+            return Row(sample.sample_id, fault=f"{where}: its image cannot be decoded: {error}"), None
+        return Row(sample.sample_id, sample.text, sample.json or b"{}"), pixels
+
+    def _count(self, faults: Sequence[str]) -> None:
+        """Counts a batch and names its faults."""
+        for fault in faults[: max(0, NAMED - self.faults)]:
+            sys.stderr.write(f"loader     skipped {fault}\n")
+        self.samples, self.faults = self.samples + self.share, self.faults + len(faults)
+        if self.faults > FEW_FAULTS + self.settings.max_faults * self.samples:
+            raise RequestError(
+                f"{self.faults:,} of {self.samples:,} samples could not be loaded, the last of them {faults[-1]}; "
+                "check the shards with `pairmill verify`, or raise data.max_faults"
+            )
+
+
+class _Slice:
+    """A batch in work: its pixels are written chunk by chunk, each in its place."""
+
+    def __init__(self, positions: np.ndarray, black: np.ndarray) -> None:
+        channels, height, width = black.shape
+        pinned = torch.cuda.is_available() and torch.utils.data.get_worker_info() is None
+        dtype = torch.from_numpy(black).dtype
+        pixels = torch.empty((len(positions), height, width, channels), dtype=dtype, pin_memory=pinned)
+        self.positions, self.pixels = positions, pixels.permute(0, 3, 1, 2)
+        self.rows = self.pixels.numpy()
+        self.chunks: list[Future[list[Row]]] = []
+
+    def batch(self) -> Batch:
+        """The batch, when all is written."""
+        rows = [row for chunk in self.chunks for row in chunk.result()]
+        return Batch(
+            pixels=self.pixels,
+            captions=[row.caption for row in rows],
+            json=[row.json for row in rows],
+            sample_ids=[row.sample_id for row in rows],
+            positions=self.positions.tolist(),
+            valid=torch.tensor([not row.fault for row in rows]),
+            faults=[row.fault for row in rows if row.fault],
+        )
+
+
+@contextmanager
+def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose work ends with the block, done or not."""
+    pool = ThreadPoolExecutor(count, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

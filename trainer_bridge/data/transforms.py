@@ -1,4 +1,4 @@
-"""Decoded images → pixels: uint8[3, size, size] RGB. The random crop is a function of the generator passed in."""
+"""Decoded images → pixels: uint8[3, size, size] RGB, channels last in memory. The random crop is a function of the generator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def whole(image: Image.Image, size: int) -> np.ndarray:
 
 def _pixels(image: Image.Image, box: tuple[int, int, int, int], size: int) -> np.ndarray:
     resized = image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
-    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+    return np.asarray(resized).transpose(2, 0, 1)
 
 
 @lru_cache

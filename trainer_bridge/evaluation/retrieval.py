@@ -21,13 +21,18 @@ from trainer_bridge.models.qllama import GenerativeModel
 
 RANKS = (1, 5, 10)
 LIMIT = 4000
+READ_AT_ONCE = 256
 
 
 def first_samples(dataset: Dataset, split: str, limit: int = LIMIT) -> list[Sample]:
     """At most `limit` samples from the start of a split."""
     reader = ShardReader(dataset, split)
     places = [(shard, row) for shard, size in enumerate(reader.sizes()) for row in range(size)][:limit]
-    return [reader.read(*place) for place in places]
+    return [
+        sample
+        for start in range(0, len(places), READ_AT_ONCE)
+        for sample in reader.read_all(places[start : start + READ_AT_ONCE])
+    ]
 
 
 def retrieval(

@@ -61,11 +61,14 @@ def clip_loss(image: Tensor, text: Tensor, scale: Tensor, valid: Tensor | None =
         return (F.cross_entropy(by_image, labels) + F.cross_entropy(by_text, labels)) / 2
     all_valid = _concatenate(valid.to(torch.uint8)).bool() if world_size() > 1 else valid
     labels = torch.where(valid, labels, IGNORED)
-    losses = [
-        F.cross_entropy(logits.masked_fill(~all_valid, -torch.inf)[valid], labels[valid], reduction="sum")
+    total = sum(
+        # Not -inf: where no pair is valid the gradient would be NaN.
+        F.cross_entropy(
+            logits.masked_fill(~all_valid, torch.finfo(logits.dtype).min), labels, reduction="sum", ignore_index=IGNORED
+        )
         for logits in (by_image, by_text)
-    ]
-    return (losses[0] + losses[1]) / 2 * world_size() / all_valid.sum().clamp(min=1)
+    )
+    return total / 2 * world_size() / all_valid.sum().clamp(min=1)
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class Outputs(NamedTuple):
     image, text   ITC: features [B, embedding], L2-normalised
     scale         ITC: logit scale [1]
     match_logits  ITM: [B, 2]
-    match_labels  ITM: int64[B], 1 where the caption is the picture's own, IGNORED where a caption of the pair is not valid
+    match_labels  ITM: int64[B], 1 where the caption is the picture's own, IGNORED where a part of the pair is not valid
     token_logits  ITG: [B, T, vocabulary]
     token_labels  ITG: int64[B, T], IGNORED on padding and captions that are not valid
     valid         bool[B]: the caption has a token besides [EOS]
@@ -152,7 +152,7 @@ class GenerativeModel(nn.Module):
             text=unit(self.stage1.text_projection(itc_text[rows, prefixed.lengths - 1])),
             scale=scale,
             match_logits=self.itm_head(itm).mean(dim=1),
-            match_labels=torch.where(valid & valid[caption_index], is_match.long(), IGNORED),
+            match_labels=torch.where(valid & valid[caption_index] & valid[image_index], is_match.long(), IGNORED),
             token_logits=itg[:, :length] @ self.stage1.text_tower.embed_tokens.weight.T,
             token_labels=torch.where(is_text & valid[:, None], caption.ids, IGNORED),
             valid=valid,

@@ -19,6 +19,7 @@ from sharding.index import Dataset
 from sharding.sample import metadata_of
 from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, load_language_model, save_internvl
 from trainer_bridge.checkpoints.model_folders import load_contrastive
+from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.chat_tokenizer import (
     IMAGE,
     add_chat_tokens,
@@ -34,7 +35,6 @@ from trainer_bridge.data.conversations import (
     language_of,
     stored_conversation,
 )
-from trainer_bridge.data.loader import Batch
 from trainer_bridge.data.transforms import normalise, whole
 from trainer_bridge.evaluation.captioning import evaluate_captioning
 from trainer_bridge.models.internvl import (
@@ -46,6 +46,7 @@ from trainer_bridge.models.internvl import (
     is_trained,
     new_language_model,
 )
+from trainer_bridge.models.losses import IGNORED
 from trainer_bridge.stages.settings import Experiment, OneRate
 from trainer_bridge.stages.stage import Stage, first_captions, parameter_groups, to_device
 
@@ -104,6 +105,7 @@ class ChatStage(Stage):
         """Cross-entropy of the next token, on the answers."""
         conversations = self._conversations(batch)
         tables = encode_conversations(self.tokenizer, conversations, self.image_tokens, self.experiment.model.length)
+        tables[1][~batch.valid] = IGNORED
         ids, labels, pixels = to_device(device, *tables, batch.pixels[image_rows(conversations)])
         return {"answers": engine(ids, labels, normalise(pixels))}
 
@@ -112,8 +114,8 @@ class ChatStage(Stage):
         metadata = [metadata_of(data) for data in batch.json]
         locales = [entry.get("language") for entry in metadata]
         by_language: dict[str, list[str]] = {}
-        for caption, locale in zip(batch.captions, locales, strict=True):
-            by_language.setdefault(language_of(locale), []).append(caption)
+        for caption, locale, valid in zip(batch.captions, locales, batch.valid.tolist(), strict=True):
+            by_language.setdefault(language_of(locale), []).extend([caption] if valid else [])
         translation = self.experiment.translation
         return [
             stored_conversation(entry)

@@ -21,7 +21,7 @@ from trainer_bridge.checkpoints.model_folders import (
     resize_positions,
     save_contrastive,
 )
-from trainer_bridge.data.loader import Batch
+from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.tokenizer import encode, load_tokenizer, train_tokenizer
 from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.retrieval import retrieval
@@ -80,9 +80,9 @@ class ContrastiveStage(Stage):
         """The CLIP loss over all ranks."""
         text = self.experiment.model.text
         ids, lengths = encode(self.tokenizer, batch.captions, text.length, text.prefix)
-        pixels, ids, lengths = to_device(device, batch.pixels, ids, lengths)
+        pixels, ids, lengths, valid = to_device(device, batch.pixels, ids, lengths, batch.valid)
         image, caption, scale = engine(normalise(pixels), ids, lengths, self.experiment.data.drop_tokens)
-        return {"itc": clip_loss(image.float(), caption.float(), scale.float())}
+        return {"itc": clip_loss(image.float(), caption.float(), scale.float(), valid)}
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """config.json, model.safetensors, tokenizer.json."""

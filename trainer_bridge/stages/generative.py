@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sharding.decode import decode_picture
 from sharding.index import Dataset
 from trainer_bridge.checkpoints.model_folders import load_contrastive, load_generative, read_config, save_generative
-from trainer_bridge.data.loader import Batch
+from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.tokenizer import END, encode
 from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.retrieval import retrieval
@@ -53,7 +53,7 @@ class GenerativeStage(Stage):
         return parameter_groups(self.model.named_parameters(), {"": optimizer.lr}, optimizer.weight_decay)
 
     def losses(self, engine: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
-        """ITC, ITM and ITG of one forward, with weight 1 each."""
+        """ITC, ITM and ITG of one forward, with weight 1 each. Samples that are not valid have no caption, and so no loss."""
         text = self.model.stage1.config.text
         caption, prefixed = (
             Tokens(*to_device(device, *encode(self.tokenizer, batch.captions, text.length, prefix)))

@@ -11,10 +11,11 @@ from pydantic import Field, ValidationError
 
 from infra.compat.errors import RequestError
 from infra.compat.settings import Section, first_fault, read_toml
+from trainer_bridge.data.settings import LoaderSettings
 
 
-class DataSettings(Section):
-    """What a batch holds.
+class DataSettings(LoaderSettings):
+    """What a batch holds, and how it is loaded.
 
     batch        global batch in samples
     drop_tokens  share of image tokens left out of the image tower

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from sharding.index import Dataset
 from sharding.reader import ShardReader
-from trainer_bridge.data.loader import Batch
+from trainer_bridge.data.batch import Batch
 from trainer_bridge.stages.settings import Experiment
 
 TOKENIZER_CAPTIONS = 200_000
+READ_AT_ONCE = 256
 
 
 class Stage(ABC):
@@ -38,7 +39,7 @@ class Stage(ABC):
 
     @abstractmethod
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
-        """Encoded image → uint8[3, S, S]; ValueError when it cannot be decoded."""
+        """Encoded image → uint8[3, S, S]; ValueError when it cannot be decoded. Called in several threads."""
 
     @abstractmethod
     def parameters(self) -> list[dict[str, Any]]:
@@ -46,7 +47,10 @@ class Stage(ABC):
 
     @abstractmethod
     def losses(self, engine: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
-        """The losses of one rank's batch by name, scalars; their sum is minimised. `engine` is `model` wrapped by DeepSpeed."""
+        """The losses of one rank's batch by name, scalars; their sum is minimised. `engine` is `model` wrapped by DeepSpeed.
+
+        Samples that are not `valid` have no part in them, neither as positives nor as negatives.
+        """
 
     @abstractmethod
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
@@ -75,8 +79,9 @@ def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], rates: dict[str,
 
 def to_device(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors on the device, from pinned memory: any other copy waits for all the work that the device was given before."""
-    pinned = (tensor.pin_memory() if device.type == "cuda" else tensor for tensor in tensors)
-    return tuple(tensor.to(device, non_blocking=True) for tensor in pinned)
+    pin = device.type == "cuda"
+    ready = (tensor.pin_memory() if pin and tensor.device.type == "cpu" else tensor for tensor in tensors)
+    return tuple(tensor.to(device, non_blocking=True) for tensor in ready)
 
 
 def first_captions(dataset: Dataset, limit: int = TOKENIZER_CAPTIONS) -> Iterator[str]:
@@ -84,8 +89,9 @@ def first_captions(dataset: Dataset, limit: int = TOKENIZER_CAPTIONS) -> Iterato
     reader = ShardReader(dataset, "train")
     left = limit
     for shard, size in enumerate(reader.sizes()):
-        for row in range(min(size, left)):
-            yield reader.read(shard, row).text
+        rows = range(min(size, left))
+        for start in range(0, len(rows), READ_AT_ONCE):
+            yield from (sample.text for sample in reader.read_all([(shard, row) for row in rows[start : start + READ_AT_ONCE]]))
         left -= size
         if left <= 0:
             return

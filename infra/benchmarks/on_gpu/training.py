@@ -13,7 +13,8 @@ from torch import nn
 from infra.benchmarks.on_gpu import flops
 from infra.benchmarks.on_gpu.bench import Bench, Figures
 from trainer_bridge import deepspeed_engine
-from trainer_bridge.data.loader import Batch, Loader
+from trainer_bridge.data.batch import Batch
+from trainer_bridge.data.loader import Loader
 from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
 from trainer_bridge.models.losses import IGNORED, clip_loss
 from trainer_bridge.train import train_step
@@ -58,7 +59,7 @@ class StageRun:
 def repeated(batch: Batch, times: int) -> Batch:
     """The samples of a batch, several times over."""
     lists = {name: getattr(batch, name) * times for name in ("captions", "json", "sample_ids", "positions")}
-    return replace(batch, pixels=batch.pixels.repeat(times, 1, 1, 1), **lists)
+    return replace(batch, pixels=batch.pixels.repeat(times, 1, 1, 1), valid=batch.valid.repeat(times), **lists)
 
 
 def measure_stage(bench: Bench, name: str, pieces: int, figures: Figures, *, compiled: bool, zero: int = 1) -> None:

@@ -1,55 +1,168 @@
-"""The loader's sequence of samples does not depend on stops or on the number of ranks."""
+"""The loader's sequence of samples does not depend on stops, ranks, workers or broken neighbours."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.shards import IMAGE, numbered_dataset
+from infra.compat.errors import RequestError
+from sharding import Dataset, Sample
+from sharding.layout import tar_file
+from tests.support.shards import IMAGE, numbered_dataset, write_dataset
+from trainer_bridge.data import loader as module
+from trainer_bridge.data.batch import Batch, copied_ahead
 from trainer_bridge.data.loader import Loader
+from trainer_bridge.data.settings import LoaderSettings
 
 
-@settings(max_examples=15)
-@given(st.integers(1, 3), st.integers(0, 5), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4]))
-def test_the_sequence_of_samples_does_not_depend_on_stops_or_world_size(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, stop: int, before: int, after: int
+def number_and_draw(image: bytes, generator: np.random.Generator) -> np.ndarray:
+    """Pixels that tell the picture's number and what was drawn for it."""
+    if b"broken" in image:
+        raise ValueError("not a picture")
+    return np.array([[[int(image.split()[-1]), int(generator.integers(1 << 30))]]])
+
+
+def rows(batch: Batch) -> list[tuple]:
+    pixels = batch.pixels.flatten(1).tolist()
+    return list(zip(batch.positions, batch.sample_ids, batch.captions, batch.json, pixels, batch.valid.tolist(), strict=True))
+
+
+def broken_dataset(folder: Path, sizes: list[int], broken: set[int], first: int = 0) -> Dataset:
+    """Numbered samples, some of whose pictures cannot be decoded; the last shard's tar ends within its last sample."""
+    numbers = iter(range(first, first + sum(sizes)))
+    shards = [
+        [
+            Sample(n, b"\xff\xd8\xff broken" if n - first in broken else IMAGE % n, f"caption {n}", b'{"n": 1}')
+            for n in [next(numbers) for _ in range(size)]
+        ]
+        for size in sizes
+    ]
+    dataset = write_dataset(folder, {"train": shards})
+    with (folder / tar_file(f"train-{len(sizes) - 1:06d}")).open("r+b") as tar:
+        tar.truncate(tar.seek(0, io.SEEK_END) - 1024 - 512 - 10)
+    return dataset
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    sizes=st.lists(st.integers(2, 9), min_size=2, max_size=5),
+    broken=st.sets(st.integers(0, 40), max_size=4),
+    seed=st.integers(0, 3),
+    weight=st.sampled_from([None, 0.5, 3.0]),
+    stop=st.integers(0, 5),
+    ranks=st.tuples(st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4])),
+    threads=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    ahead=st.integers(1, 3),
+)
+def test_before_and_after_a_stop_the_samples_are_those_of_an_undisturbed_run(
+    tmp_path_factory: pytest.TempPathFactory, sizes, broken, seed, weight, stop, ranks, threads, ahead
 ) -> None:
-    dataset = numbered_dataset(tmp_path_factory.mktemp("shards"), [7, 9, 4])
-    batch, steps = 8, 7
+    dataset = broken_dataset(tmp_path_factory.mktemp("shards"), sizes, broken)
+    mixed_in = [] if weight is None else [(numbered_dataset(tmp_path_factory.mktemp("more"), [5, 3]), weight)]
+    batch, last = 8, 6
+
+    def sequence(first: int, last: int, world: int, workers: int) -> list[tuple]:
+        loading = LoaderSettings(workers=workers, ahead_mib=ahead, window=2)
+        loaders = [
+            Loader(dataset, "train", batch, number_and_draw, seed, rank, world, mixed_in=mixed_in, settings=loading)
+            for rank in range(world)
+        ]
+        steps = zip(*(loader.batches(first, last) for loader in loaders), strict=True)
+        return [row for step in steps for share in step for row in rows(share)]
+
+    undisturbed = sequence(0, last, 1, 1)
+    assert sequence(0, stop, ranks[0], threads[0]) + sequence(stop, last, ranks[1], threads[1]) == undisturbed
+    assert [position for position, *_ in undisturbed] == list(range(batch * last))
+    assert all(valid or (caption, json, pixels) == ("", b"{}", [0, 0]) for _, _, caption, json, pixels, valid in undisturbed)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.sets(st.integers(0, 40), max_size=4), st.integers(0, 3))
+def test_every_epoch_has_every_sample_once_and_broken_ones_keep_their_place(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], broken: set[int], seed: int
+) -> None:
+    total = sum(sizes)
+    sound = numbered_dataset(tmp_path_factory.mktemp("sound"), sizes)
+    damaged = broken_dataset(tmp_path_factory.mktemp("damaged"), sizes, broken)
+    lost = {n for n in broken if n < total} | {total - 1}
+    if len(lost) == total:
+        return
+    ids, kept = [], []
+    for dataset, seen in ((sound, ids), (damaged, kept)):
+        for batch in Loader(dataset, "train", total, number_and_draw, seed).batches(0, 2):
+            seen.append((batch.sample_ids, batch.valid.tolist()))
+            assert len(batch.faults) == batch.valid.logical_not().sum()
+    assert [sorted(epoch) for epoch, _ in ids] == [list(range(total))] * 2
+    assert [epoch for epoch, _ in kept] == [epoch for epoch, _ in ids]
+    assert [[n for n, valid in zip(*epoch, strict=True) if not valid] for epoch in kept] == [
+        [n for n in epoch if n in lost] for epoch, _ in ids
+    ]
+
+
+def test_faults_are_named_and_too_many_end_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = broken_dataset(tmp_path, [6, 6], {2, 3})
+    loader = Loader(dataset, "train", 4, number_and_draw, 0)
+    faults = [fault for batch in loader.batches(0, 3) for fault in batch.faults]
+    assert len(faults) == loader.faults == 3 and loader.samples == 12
+    assert any("train-000000.tar, sample 2: its image cannot be decoded: not a picture" in fault for fault in faults)
+    assert any("train-000001.tar, sample 5: its" in fault and "ends before it" in fault for fault in faults)
+    assert capsys.readouterr().err.count("loader     skipped ") == 3
+    monkeypatch.setattr(module, "FEW_FAULTS", 0)
+    with pytest.raises(RequestError, match=r"of \d+ samples could not be loaded, the last .*data.max_faults"):
+        list(Loader(dataset, "train", 4, number_and_draw, 0, settings=LoaderSettings(max_faults=0.1)).batches(0, 9))
+
+
+def test_a_dataset_without_a_sound_sample_is_refused(tmp_path: Path) -> None:
+    dataset = broken_dataset(tmp_path, [4], {0, 1, 2, 3})
+    with pytest.raises(RequestError, match=r"none of 64 samples can be loaded; the first: .*train-000000\.tar"):
+        Loader(dataset, "train", 4, number_and_draw, 0).load(0)
+
+
+def test_memory_ahead_is_bounded_and_told(tmp_path: Path) -> None:
+    dataset = numbered_dataset(tmp_path, [64])
+    decoded: list[int] = []
 
     def transform(image: bytes, generator: np.random.Generator) -> np.ndarray:
-        return np.array([[[int(image.split()[-1]), int(generator.integers(1 << 30))]]])
+        decoded.append(1)
+        return np.zeros((3, 256, 256), np.uint8)
 
-    def sequence(first: int, last: int, world: int) -> list:
-        ranks = [Loader(dataset, "train", batch, transform, seed, rank, world) for rank in range(world)]
-        samples = []
-        for step in range(first, last):
-            for loader in ranks:
-                share = loader.load(step)
-                samples += list(zip(share.sample_ids, share.captions, share.pixels.flatten(1).tolist(), strict=True))
-        return samples
-
-    undisturbed = sequence(0, steps, 1)
-    assert sequence(0, min(stop, steps), before) + sequence(min(stop, steps), steps, after) == undisturbed
+    loader = Loader(dataset, "train", 8, transform, 0, settings=LoaderSettings(ahead_mib=5, workers=2))
+    assert loader.batches_ahead == 3
+    assert "64 samples in 1 shards; 2 threads load 24 ahead (about 5 MiB)" in loader.describe()
+    batches = loader.batches(0, 8)
+    pixels = next(batches).pixels
+    assert pixels.is_contiguous(memory_format=torch.channels_last) and pixels.shape == (8, 3, 256, 256)
+    batches.close()
+    assert len(decoded) <= 1 + 8 * 4
 
 
-def test_batches_are_those_of_load_and_a_fault_is_counted(tmp_path: Path) -> None:
-    dataset = numbered_dataset(tmp_path, [16])
+def test_iteration_that_is_left_ends_its_threads(tmp_path: Path) -> None:
+    import threading
 
-    def transform(image: bytes, generator: np.random.Generator) -> np.ndarray:
-        if image == IMAGE % 3:
-            raise ValueError("not a picture")
-        return np.zeros((3, 2, 2), np.uint8)
+    before = threading.active_count()
+    batches = Loader(numbered_dataset(tmp_path, [40]), "train", 4, number_and_draw, 0).batches(0, 100)
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()
+    assert threading.active_count() == before
 
-    loader = Loader(dataset, "train", 8, transform, 0)
-    batches = list(loader.batches(0, 2))
-    assert [b.sample_ids for b in batches] == [loader.load(s).sample_ids for s in range(2)]
-    assert sum(b.faults for b in batches) == 1
-    assert all(len(b.captions) == len(b.pixels) == 8 for b in batches)
+
+def test_micro_batches_come_in_order_on_the_device(tmp_path: Path) -> None:
+    batch = Loader(broken_dataset(tmp_path, [10, 10], {1, 7}), "train", 10, number_and_draw, 0).load(0)
+    pieces = list(copied_ahead(batch.split(4), torch.device("cpu")))
+    assert [row for piece in pieces for row in rows(piece)] == rows(batch) and [len(piece.captions) for piece in pieces] == [
+        4,
+        4,
+        2,
+    ]
 
 
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not divide among 3 ranks"):
-        Loader(numbered_dataset(tmp_path, [9]), "train", 8, lambda image, generator: np.zeros(1), 0, 0, 3)
+        Loader(numbered_dataset(tmp_path, [9]), "train", 8, number_and_draw, 0, 0, 3)

@@ -1,0 +1,207 @@
+"""Byte ranges of files: many at once, locally or from an object store, with as few wasted bytes as possible.
+
+Of local files each range is one pread. Of remote ones a request costs more than some bytes, so ranges of a file that lie close
+are fetched by one request, all requests side by side; what the world may cure (a 503, a cut connection, an answer cut short) is
+requested again after a pause.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from infra.compat.errors import RequestError
+
+PAUSES = (0.2, 0.6, 2.0, 6.0)  # seconds before each further try; half to one and a half of it, so that readers do not act in step
+GAP = 4096  # bytes between two ranges that are fetched rather than requested apart
+WASTE = 0.15  # share of a request's bytes that may lie in larger gaps
+LONGEST = 8 << 20  # bytes of a request for several ranges
+# Of errors that another try does not cure.
+LASTING = {errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+
+Result = TypeVar("Result")
+
+
+class Range(NamedTuple):
+    """Bytes `start` … `end` - 1 of the file at a path."""
+
+    path: str
+    start: int
+    end: int
+
+
+class ShortRead(OSError):
+    """A file that ends before a range does."""
+
+
+@dataclass
+class Traffic:
+    """Requests (or reads), the bytes that they fetched, and the bytes that were wanted of these."""
+
+    requests: int = 0
+    fetched: int = 0
+    used: int = 0
+
+
+class RangeReader(ABC):
+    """Reads ranges of files of one file system; for use by several threads."""
+
+    def __init__(self) -> None:
+        self.traffic, self._lock = Traffic(), threading.Lock()
+
+    @abstractmethod
+    def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
+        """The bytes of each range, or why they cannot be read."""
+
+    def _count(self, requests: int, fetched: int, used: int) -> None:
+        with self._lock:
+            self.traffic.requests += requests
+            self.traffic.fetched += fetched
+            self.traffic.used += used
+
+
+class _Descriptor:
+    """An open file, closed when its last user lets go of it."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+class LocalRanges(RangeReader):
+    """Ranges of local files; the `open_files` used last stay open."""
+
+    def __init__(self, open_files: int) -> None:
+        super().__init__()
+        self._open_files, self._descriptors = open_files, OrderedDict[str, _Descriptor]()
+
+    def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
+        """The bytes of each range, or why they cannot be read."""
+        results = [self._read(where) for where in ranges]
+        size = sum(len(result) for result in results if isinstance(result, bytes))
+        self._count(len(ranges), size, size)
+        return results
+
+    def _read(self, where: Range) -> bytes | Exception:
+        try:
+            data = os.pread(self._descriptor(where.path).number, where.end - where.start, where.start)
+        except OSError as error:
+            return error
+        return data if len(data) == where.end - where.start else ShortRead("the file ends too early")
+
+    def _descriptor(self, path: str) -> _Descriptor:
+        with self._lock:
+            descriptor = self._descriptors.pop(path, None) or _Descriptor(path)
+            self._descriptors[path] = descriptor
+            if len(self._descriptors) > self._open_files:
+                self._descriptors.popitem(last=False)
+            return descriptor
+
+
+class RemoteRanges(RangeReader):
+    """Ranges of files on any fsspec file system, in coalesced requests, side by side where the file system can."""
+
+    def __init__(self, fs: fsspec.AbstractFileSystem) -> None:
+        super().__init__()
+        self.fs = fs
+
+    def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
+        """The bytes of each range, or why they cannot be read."""
+        results: list[bytes | Exception] = [ShortRead("not read")] * len(ranges)
+        groups = coalesce(ranges)
+        requests = [covering(ranges, group) for group in groups]
+        for group, request, data in zip(groups, requests, self._fetch(requests), strict=True):
+            for i in group:
+                start, end = (place - request.start for place in ranges[i][1:])
+                results[i] = data if isinstance(data, Exception) else data[start:end]
+        self._count(0, 0, sum(len(result) for result in results if isinstance(result, bytes)))
+        return results
+
+    def _fetch(self, requests: Sequence[Range]) -> list[bytes | Exception]:
+        """The answers to requests; those that fail are requested again."""
+        answers = self._request(requests)
+        for pause in PAUSES:
+            again = [i for i, answer in enumerate(answers) if isinstance(answer, Exception) and not is_lasting(answer)]
+            if not again:
+                break
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            for i, answer in zip(again, self._request([requests[i] for i in again]), strict=True):
+                answers[i] = answer
+        return answers
+
+    def _request(self, requests: Sequence[Range]) -> list[bytes | Exception]:
+        if not requests:
+            return []
+        paths, starts, ends = (list(column) for column in zip(*requests, strict=True))
+        try:
+            answers = self.fs.cat_ranges(paths, starts, ends, on_error="return")
+        except Exception as error:  # file systems raise many kinds, and not all of them keep to on_error
+            answers = [error] * len(requests)
+        self._count(len(requests), sum(len(answer) for answer in answers if isinstance(answer, bytes)), 0)
+        return [_checked(answer, where.end - where.start) for answer, where in zip(answers, requests, strict=True)]
+
+
+def _checked(answer: object, size: int) -> bytes | Exception:
+    if isinstance(answer, Exception):
+        return answer
+    return answer if isinstance(answer, bytes) and len(answer) == size else ShortRead("the answer is shorter than the range")
+
+
+def coalesce(ranges: Sequence[Range]) -> list[list[int]]:
+    """Groups of ranges to be fetched by one request each, by their numbers: of one file, close together, and not too long."""
+    groups: list[list[int]] = []
+    path, start, end, used = "", 0, 0, 0
+    for i in sorted(range(len(ranges)), key=ranges.__getitem__):
+        where = ranges[i]
+        last, wanted = max(end, where.end), used + max(0, where.end - max(where.start, end))
+        near = where.start - end <= GAP or last - start - wanted <= WASTE * (last - start)
+        if groups and where.path == path and near and last - start <= LONGEST:
+            groups[-1].append(i)
+            end, used = last, wanted
+        else:
+            groups.append([i])
+            path, start, end, used = where.path, where.start, where.end, where.end - where.start
+    return groups
+
+
+def covering(ranges: Sequence[Range], group: Sequence[int]) -> Range:
+    """The smallest range that covers a group's."""
+    return Range(ranges[group[0]].path, min(ranges[i].start for i in group), max(ranges[i].end for i in group))
+
+
+def is_lasting(error: Exception) -> bool:
+    """Whether another try would end as this one did."""
+    if isinstance(error, (FileNotFoundError, PermissionError, RequestError, MemoryError)):
+        return True
+    return isinstance(error, OSError) and error.errno in LASTING
+
+
+def retried(read: Callable[[], Result]) -> Result:
+    """The result of a read, tried again after pauses while it fails in a way that may pass."""
+    for pause in PAUSES:
+        try:
+            return read()
+        except Exception as error:  # file systems raise many kinds
+            if is_lasting(error):
+                raise
+        time.sleep(pause * random.uniform(0.5, 1.5))
+    return read()
+
+
+def range_reader(fs: fsspec.AbstractFileSystem, open_files: int) -> RangeReader:
+    """The reader for a file system."""
+    return LocalRanges(open_files) if isinstance(fs, LocalFileSystem) else RemoteRanges(fs)

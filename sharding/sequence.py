@@ -1,0 +1,63 @@
+"""The samples of one or several weighted datasets as one endless sequence, by position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sharding.index import Dataset
+from sharding.mixture import Mixture
+from sharding.order import WINDOW, Order
+from sharding.ranges import Traffic
+from sharding.reader import ReadError, ShardReader
+from sharding.sample import Sample
+
+
+class SampleSequence:
+    """Which samples come at which positions, and the samples themselves; each dataset goes through epochs of its own.
+
+    datasets  with their weights, in proportion to each other
+    window    shards shuffled together
+    """
+
+    def __init__(self, datasets: Sequence[tuple[Dataset, float]], split: str, seed: int, window: int = WINDOW) -> None:
+        self.mixture = Mixture([weight for _, weight in datasets])
+        self.readers = [ShardReader(dataset, split, open_shards=4 * window) for dataset, _ in datasets]
+        self.orders = [Order(reader.sizes(), seed + number, window) for number, reader in enumerate(self.readers)]
+        self.total = sum(order.total for order in self.orders)
+
+    def places(self, positions: np.ndarray) -> list[tuple[int, int, int]]:
+        """(number of the dataset, shard, row) at each of the positions int64[N]."""
+        numbers, own = self.mixture.at_many(positions)
+        shards, rows = np.empty_like(own), np.empty_like(own)
+        for number in np.unique(numbers).tolist():
+            chosen = numbers == number
+            shards[chosen], rows[chosen] = self.orders[number].at_many(own[chosen])
+        return list(zip(numbers.tolist(), shards.tolist(), rows.tolist(), strict=True))
+
+    def read_many(self, positions: np.ndarray) -> list[Sample | ReadError]:
+        """The sample at each of the positions int64[N], or why it cannot be read."""
+        places = self.places(positions)
+        samples: dict[int, Sample | ReadError] = {}
+        for number in sorted({number for number, _, _ in places}):
+            rows = [i for i, place in enumerate(places) if place[0] == number]
+            samples |= zip(rows, self.readers[number].read_many([places[i][1:] for i in rows]), strict=True)
+        return [samples[i] for i in range(len(places))]
+
+    def name_of(self, position: int) -> str:
+        """Where the sample at a position lies: the tar's URI and the number of the sample in it."""
+        ((number, shard, row),) = self.places(np.array([position]))
+        return self.readers[number].name_of(shard, row)
+
+    @property
+    def sample_bytes(self) -> float:
+        """Mean bytes of a sample in its tar."""
+        shards = [shard for reader in self.readers for shard in reader.shards]
+        return sum(shard.bytes for shard in shards) / self.total
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was read of all tars so far."""
+        parts = [reader.traffic for reader in self.readers]
+        return Traffic(*(sum(getattr(part, name) for part in parts) for name in ("requests", "fetched", "used")))

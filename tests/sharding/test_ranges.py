@@ -1,0 +1,81 @@
+"""Ranges are read as they are, with few requests and few wasted bytes, whatever the server does."""
+
+from pathlib import Path
+
+import fsspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sharding import ranges as module
+from sharding.ranges import GAP, LocalRanges, Range, RemoteRanges, ShortRead, coalesce, covering
+from tests.support.ranged import Behaviour, ranged_server
+
+CONTENT = bytes(i * i % 251 for i in range(300_000))
+SPANS = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 280_000), st.integers(0, 20_000)), min_size=1, max_size=40
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in "abc":
+        (tmp_path / name).write_bytes(name.encode() + CONTENT)
+    return tmp_path
+
+
+def expected(ranges: list[Range]) -> list[bytes]:
+    return [(Path(where.path).name.encode() + CONTENT)[where.start : where.end] for where in ranges]
+
+
+@settings(deadline=None)
+@given(SPANS)
+def test_requests_cover_every_range_once_and_waste_little(spans: list[tuple[str, int, int]]) -> None:
+    ranges = [Range(path, start, start + length) for path, start, length in spans]
+    groups = coalesce(ranges)
+    assert sorted(i for group in groups for i in group) == list(range(len(ranges)))
+    for group in groups:
+        request = covering(ranges, group)
+        bytes_used = {byte for i in group for byte in range(ranges[i].start, ranges[i].end)}
+        assert {ranges[i].path for i in group} == {request.path}
+        assert request.end - request.start <= len(bytes_used) / 0.85 + GAP * (len(group) - 1) + 1
+
+
+@settings(deadline=None, max_examples=25)
+@given(SPANS, st.integers(1, 3))
+def test_local_ranges_are_read_with_few_files_open(
+    tmp_path_factory: pytest.TempPathFactory, spans: list[tuple[str, int, int]], open_files: int
+) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    for name in "abc":
+        (folder / name).write_bytes(name.encode() + CONTENT)
+    ranges = [Range(str(folder / path), start, start + length) for path, start, length in spans]
+    reader = LocalRanges(open_files)
+    assert reader.read(ranges) == expected(ranges)
+    assert len(reader._descriptors) <= open_files and reader.traffic.fetched == reader.traffic.used
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(busy=0.2, cut=0.15, dropped=0.15)], ids=["calm", "faulty"])
+def test_remote_ranges_are_read_whatever_the_server_does(
+    folder: Path, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.01,) * 12)
+    ranges = [Range(name, start, start + 9_000) for name in "abc" for start in range(0, 290_000, 23_000)]
+    with ranged_server(folder, behaviour) as uri:
+        requested = [where._replace(path=f"{uri}/{where.path}") for where in ranges]
+        reader = RemoteRanges(fsspec.filesystem("http", skip_instance_cache=True))
+        assert reader.read(requested) == expected(requested)
+    assert reader.traffic.used == 9_000 * len(ranges)
+    if not behaviour.busy:
+        assert reader.traffic.fetched == behaviour.bytes == reader.traffic.used
+
+
+def test_what_cannot_be_read_is_told_and_spares_the_rest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.01,))
+    ranges = [Range("a", 0, 10), Range("missing", 0, 10), Range("a", 300_000, 300_100), Range("b", 5, 7)]
+    with ranged_server(folder, Behaviour()) as uri:
+        remote = RemoteRanges(fsspec.filesystem("http", skip_instance_cache=True))
+        for reader, base in ((LocalRanges(2), str(folder)), (remote, uri)):
+            first, missing, short, last = reader.read([where._replace(path=f"{base}/{where.path}") for where in ranges])
+            assert (first, last) == (b"a" + CONTENT[:9], CONTENT[4:6])
+            assert isinstance(missing, FileNotFoundError) and isinstance(short, ShortRead)

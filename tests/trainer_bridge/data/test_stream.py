@@ -1,0 +1,72 @@
+"""The loader as a dataset of torch gives the loader's batches: alone, in a DataLoader's workers, and after any stop."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from sharding import Dataset
+from tests.support.shards import numbered_dataset
+from trainer_bridge.data.loader import Loader
+from trainer_bridge.data.stream import ShardStream
+
+BATCH, STEPS = 8, 11
+
+
+def number_and_draw(image: bytes, generator: np.random.Generator) -> np.ndarray:
+    return np.array([[[int(image.split()[-1]), int(generator.integers(1 << 30))]]])
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return numbered_dataset(tmp_path_factory.mktemp("shards"), [7, 9, 4])
+
+
+def stream(dataset: Dataset, seed: int = 3, rank: int = 0, world: int = 1) -> ShardStream:
+    return ShardStream(dataset, "train", BATCH, number_and_draw, seed, rank, world)
+
+
+def keys(batch: dict[str, Any]) -> tuple:
+    return batch["positions"], batch["sample_ids"], batch["captions"], batch["pixels"].flatten(1).tolist()
+
+
+def expected(dataset: Dataset, first: int, last: int) -> list[tuple]:
+    return [keys(vars(batch)) for batch in Loader(dataset, "train", BATCH, number_and_draw, 3).batches(first, last)]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+def test_a_data_loader_gives_the_batches_in_order_whatever_its_workers(dataset: Dataset, workers: int) -> None:
+    loader = DataLoader(stream(dataset), batch_size=None, num_workers=workers)
+    assert [keys(batch) for batch in itertools.islice(loader, STEPS)] == expected(dataset, 0, STEPS)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (2, 3)])
+def test_the_state_after_a_batch_holds_for_any_workers_and_ranks(dataset: Dataset, before: int, after: int) -> None:
+    stopped = stream(dataset)
+    *_, last = itertools.islice(DataLoader(stopped, batch_size=None, num_workers=before), 4)
+    state = stopped.state_after(last)
+    assert state.keys() == {"seed", "epoch", "position"} and (state["epoch"], state["position"]) == divmod(4 * BATCH, 20)
+    ranks = []
+    for rank in range(2):
+        resumed = stream(dataset, seed=0, rank=rank, world=2)
+        resumed.load_state_dict(state)
+        ranks.append(itertools.islice(DataLoader(resumed, batch_size=None, num_workers=after), STEPS - 4))
+    joined = [tuple(a + b for a, b in zip(*map(keys, pair), strict=True)) for pair in zip(*ranks, strict=True)]
+    assert joined == expected(dataset, 4, STEPS)
+
+
+def test_a_stream_goes_on_where_its_own_state_says(dataset: Dataset) -> None:
+    first = stream(dataset)
+    batches = iter(first)
+    taken = [keys(next(batches)) for _ in range(3)]
+    second = stream(dataset, seed=9)
+    second.load_state_dict(first.state_dict())
+    taken += [keys(batch) for batch in itertools.islice(second, STEPS - 3)]
+    assert taken == expected(dataset, 0, STEPS)
+
+
+def test_a_state_at_which_no_batch_starts_is_refused(dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="no global batch of 8 starts at"):
+        stream(dataset).load_state_dict({"seed": 0, "epoch": 0, "position": 5})

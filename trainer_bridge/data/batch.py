@@ -1,0 +1,69 @@
+"""A batch, and its way to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """A rank's slice of a global batch, B samples.
+
+    pixels      uint8[B, 3, S, S], channels last in memory; pinned where there is a GPU
+    captions    the samples' captions
+    json        the samples' json members
+    sample_ids  -1 where even that could not be read
+    positions   places in the order of training
+    valid       bool[B]; a sample that could not be read or decoded keeps its place, with black pixels, "" and b"{}", without a loss
+    faults      why samples are not valid, one line each
+    """
+
+    pixels: Tensor
+    captions: list[str]
+    json: list[bytes]
+    sample_ids: list[int]
+    positions: list[int]
+    valid: Tensor
+    faults: list[str]
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Micro-batches of at most `size` samples, in order; `faults` are not divided among them."""
+        for start in range(0, len(self.captions), size):
+            part = slice(start, start + size)
+            yield Batch(
+                self.pixels[part],
+                self.captions[part],
+                self.json[part],
+                self.sample_ids[part],
+                self.positions[part],
+                self.valid[part],
+                [],
+            )
+
+
+def copied_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """The batches with their pixels on the device, each copied on a stream of its own while the one before it is in use."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    stream, waiting = torch.cuda.Stream(device), None
+    for batch in batches:
+        with torch.cuda.stream(stream):
+            copied = replace(batch, pixels=batch.pixels.to(device, non_blocking=True)), stream.record_event()
+        if waiting is not None:
+            yield _arrived(*waiting)
+        waiting = copied
+    if waiting is not None:
+        yield _arrived(*waiting)
+
+
+def _arrived(batch: Batch, copied: torch.cuda.Event) -> Batch:
+    """The batch, once work of the current stream may use it; its memory is not given away before that work is done."""
+    current = torch.cuda.current_stream(batch.pixels.device)
+    current.wait_event(copied)
+    batch.pixels.record_stream(current)
+    return batch

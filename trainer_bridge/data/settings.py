@@ -1,0 +1,35 @@
+"""The loader's settings: part of `[data]` in an experiment."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from infra.compat.settings import Section
+from sharding.order import WINDOW
+
+
+def cores_of_rank() -> int:
+    """The cores that this rank may use: ranks on one machine share its cores."""
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+class LoaderSettings(Section):
+    """How samples are read and decoded ahead of the trainer. None of it changes which samples come, but for `window`.
+
+    workers     threads that decode; "auto": one for each core of the rank, as simplejpeg and Pillow leave the interpreter free
+    ahead_mib   memory for samples that are read and decoded ahead
+    window      shards shuffled together; more for shards that were not written in random order
+    max_faults  share of samples that cannot be read or decoded at which training ends
+    """
+
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    ahead_mib: int = Field(512, ge=1)
+    window: int = Field(WINDOW, ge=1)
+    max_faults: float = Field(0.05, ge=0, le=1)
+
+    def threads(self) -> int:
+        """Threads that decode."""
+        return cores_of_rank() if self.workers == "auto" else self.workers

@@ -18,7 +18,7 @@ class Batch:
     json        the samples' json members
     sample_ids  -1 where even that could not be read
     positions   places in the order of training
-    valid       bool[B]; a sample that could not be read or decoded keeps its place, with black pixels, "" and b"{}", without a loss
+    valid       bool[B]; a sample that could not be read or decoded keeps its place, with black pixels, "" and b"{}", and no loss
     faults      why samples are not valid, one line each
     """
 

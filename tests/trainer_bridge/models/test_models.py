@@ -117,6 +117,15 @@ def test_clip_loss_is_open_clips() -> None:
     assert clip_loss(image, text, torch.tensor([14.0])).item() == pytest.approx(theirs.item(), abs=1e-6)
 
 
+def test_pairs_that_are_not_valid_are_neither_positives_nor_negatives() -> None:
+    image, text = (F.normalize(torch.randn(8, 5), dim=1).requires_grad_() for _ in range(2))
+    valid, scale = torch.tensor([True, True, False, True, True, True, False, False]), torch.tensor([12.0])
+    loss = clip_loss(image, text, scale, valid)
+    assert loss.item() == pytest.approx(clip_loss(image[valid], text[valid], scale).item(), abs=1e-6)
+    gradients = torch.autograd.grad(loss + clip_loss(image, text, scale, torch.zeros(8, dtype=torch.bool)), [image, text])
+    assert all(gradient[~valid].abs().sum() == 0 and gradient.isfinite().all() for gradient in gradients)
+
+
 def test_positions_are_resized_for_pictures_of_another_size() -> None:
     model = tiny_model().eval()
     larger = resize_positions(model, TINY.model_copy(update={"image_size": 64})).eval()
@@ -136,7 +145,9 @@ torch.manual_seed(0)
 whole = torch.randn(8, 5, dtype=torch.float64), torch.randn(8, 5, dtype=torch.float64)
 rank, share = dist.get_rank(), 8 // dist.get_world_size()
 mine = [side[rank * share : (rank + 1) * share].clone().requires_grad_() for side in whole]
-loss = clip_loss(F.normalize(mine[0], dim=1), F.normalize(mine[1], dim=1), torch.tensor([9.0], dtype=torch.float64))
+valid = torch.tensor([True, True, False, True, True, True, False, False])[rank * share : (rank + 1) * share]
+scale = torch.tensor([9.0], dtype=torch.float64)
+loss = clip_loss(F.normalize(mine[0], dim=1), F.normalize(mine[1], dim=1), scale, valid if sys.argv[1] == "some" else None)
 loss.backward()
 numbers = torch.cat([loss.detach()[None], *(side.grad.flatten() for side in mine)])
 gathered = [torch.empty_like(numbers) for _ in range(dist.get_world_size())]
@@ -153,13 +164,16 @@ dist.destroy_process_group()
 """
 
 
-def test_the_loss_and_its_gradients_are_the_same_on_one_and_two_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("valid", ["all", "some"])
+def test_the_loss_and_its_gradients_are_the_same_on_one_and_two_processes(tmp_path: Path, valid: str) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO_PROCESSES)
     found = []
     for world in (1, 2):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world)]
-        done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=120, cwd=CONFIGS.parent.parent)
+        done = subprocess.run(
+            [*command, str(script), valid], capture_output=True, text=True, timeout=120, cwd=CONFIGS.parent.parent
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         (line,) = [line for line in done.stdout.splitlines() if line.startswith("NUMBERS")]
         found.append([float(x) for x in line.split()[1:]])

@@ -91,25 +91,32 @@ class LocalRanges(RangeReader):
 
     def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
         """The bytes of each range, or why they cannot be read."""
-        results = [self._read(where) for where in ranges]
-        size = sum(len(result) for result in results if isinstance(result, bytes))
+        files = {path: self._open(path) for path in {where.path for where in ranges}}
+        results = [_pread(files[path], start, end) for path, start, end in ranges]
+        size = sum([len(result) for result in results if isinstance(result, bytes)])
         self._count(len(ranges), size, size)
         return results
 
-    def _read(self, where: Range) -> bytes | Exception:
-        try:
-            data = os.pread(self._descriptor(where.path).number, where.end - where.start, where.start)
-        except OSError as error:
-            return error
-        return data if len(data) == where.end - where.start else ShortRead("the file ends too early")
-
-    def _descriptor(self, path: str) -> _Descriptor:
+    def _open(self, path: str) -> _Descriptor | OSError:
         with self._lock:
-            descriptor = self._descriptors.pop(path, None) or _Descriptor(path)
+            try:
+                descriptor = self._descriptors.pop(path, None) or _Descriptor(path)
+            except OSError as error:
+                return error
             self._descriptors[path] = descriptor
             if len(self._descriptors) > self._open_files:
                 self._descriptors.popitem(last=False)
             return descriptor
+
+
+def _pread(file: _Descriptor | OSError, start: int, end: int) -> bytes | Exception:
+    if isinstance(file, OSError):
+        return file
+    try:
+        data = os.pread(file.number, end - start, start)
+    except OSError as error:
+        return error
+    return data if len(data) == end - start else ShortRead("the file ends too early")
 
 
 class RemoteRanges(RangeReader):

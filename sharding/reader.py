@@ -7,8 +7,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import NamedTuple
 
 import fsspec
+import numpy as np
 
 from infra.compat.errors import RequestError
 from infra.compat.failures import failure_line
@@ -30,12 +32,36 @@ class ReadError(RequestError):
         self.sample_id = sample_id
 
 
+class _Table:
+    """An index as a row of numbers for each sample, as looking them up one by one in NumPy is slow.
+
+    rows  int64[N, 2 + 2 M]: the bytes from start to end of the sample in the tar, then of each member where it lies from that
+          start on, and its length (-1: the sample has no such member)
+    """
+
+    def __init__(self, index: Index) -> None:
+        self.members, self.sample_ids = list(index.offsets), index.sample_ids
+        offsets, lengths = (np.stack([columns[member] for member in self.members]) for columns in (index.offsets, index.lengths))
+        starts = np.where(lengths < 0, np.iinfo(np.int64).max, offsets).min(axis=0)
+        ends = np.where(lengths < 0, 0, offsets + lengths).max(axis=0)
+        columns = [column for pair in zip(offsets - starts, lengths, strict=True) for column in pair]
+        self.rows = np.stack([starts, ends, *columns], axis=1)
+
+
+class _Place(NamedTuple):
+    """Where a sample lies: its id, the members of its tar, and its row of numbers."""
+
+    sample_id: int
+    members: list[str]
+    row: list[int]
+
+
 class ShardReader:
     """Random access to the samples of one split, for several threads; keeps indexes and descriptors of the shards used last."""
 
     def __init__(self, dataset: Dataset, split: str, open_shards: int = OPEN_SHARDS) -> None:
         self.uri, self.shards, self.open_shards = dataset.uri, dataset.shards(split), open_shards
-        self._indexes, self._lock = OrderedDict[int, Index](), threading.Lock()
+        self._tables, self._lock = OrderedDict[int, _Table](), threading.Lock()
 
     @cached_property
     def _fs(self) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -60,24 +86,18 @@ class ShardReader:
         return self.read_all([(shard, row)])[0]
 
     def read_many(self, places: Sequence[tuple[int, int]]) -> list[Sample | ReadError]:
-        """The sample at each (shard, row), or why it cannot be read; all are read side by side."""
-        indexes = self._read_indexes({shard for shard, _ in places})
-        spans = [self._spans(indexes[shard], shard, row) for shard, row in places]
+        """The sample at each (shard, row), or why it cannot be read; all are read side by side, each by one range."""
+        shards = {shard for shard, _ in places}
+        tables, paths = self._read_tables(shards), {shard: self._path(shard) for shard in shards}
+        located = [self._place(tables[shard], shard, row) for shard, row in places]
         ranges = [
-            Range(self._path(shard), offset, offset + length)
-            for (shard, _), members in zip(places, spans, strict=True)
-            if not isinstance(members, ReadError)
-            for offset, length in members.values()
+            Range(paths[at[0]], *place.row[:2]) for at, place in zip(places, located, strict=True) if isinstance(place, _Place)
         ]
         data = iter(self._ranges.read(ranges))
-        samples: list[Sample | ReadError] = []
-        for (shard, row), members in zip(places, spans, strict=True):
-            if isinstance(members, ReadError):
-                samples.append(members)
-            else:
-                sample_id = int(indexes[shard].sample_ids[row])  # type: ignore[union-attr]
-                samples.append(self._sample(shard, row, sample_id, {member: next(data) for member in members}))
-        return samples
+        return [
+            self._sample(at, place, next(data)) if isinstance(place, _Place) else place
+            for at, place in zip(places, located, strict=True)
+        ]
 
     def read_all(self, places: Sequence[tuple[int, int]]) -> list[Sample]:
         """The sample at each (shard, row); ReadError when one cannot be read."""
@@ -92,42 +112,42 @@ class ShardReader:
         """Where a sample lies: the tar's URI and the number of the sample in it."""
         return f"{self.uri}/{tar_file(self.shards[shard].name)}, sample {row}"
 
-    def _sample(self, shard: int, row: int, sample_id: int, members: dict[str, bytes | Exception]) -> Sample | ReadError:
-        for member, data in members.items():
-            if isinstance(data, Exception):
-                return ReadError(f"{self.name_of(shard, row)}: its {member} cannot be read: {_cause(data)}", sample_id)
-        return Sample.of_members(sample_id, members)  # type: ignore[arg-type]
+    def _sample(self, at: tuple[int, int], place: _Place, data: bytes | Exception) -> Sample | ReadError:
+        if isinstance(data, Exception):
+            return ReadError(f"{self.name_of(*at)} cannot be read: {_cause(data)}", place.sample_id)
+        parts = zip(place.members, place.row[2::2], place.row[3::2], strict=True)
+        members = {member: data[start : start + length] for member, start, length in parts if length >= 0}
+        return Sample.of_members(place.sample_id, members)
 
-    def _spans(self, index: Index | ReadError, shard: int, row: int) -> dict[str, tuple[int, int]] | ReadError:
-        """Member → (offset, length) of a sample."""
-        if isinstance(index, ReadError):
-            return index
-        if row >= len(index.sample_ids):
-            return ReadError(f"{self.name_of(shard, row)}: its index lists {len(index.sample_ids)} samples; index it again")
-        return index.spans(row)
+    def _place(self, table: _Table | ReadError, shard: int, row: int) -> _Place | ReadError:
+        if isinstance(table, ReadError):
+            return table
+        if row >= len(table.rows):
+            return ReadError(f"{self.name_of(shard, row)}: its index lists {len(table.rows)} samples; index it again")
+        return _Place(int(table.sample_ids[row]), table.members, table.rows[row].tolist())
 
-    def _read_indexes(self, shards: set[int]) -> dict[int, Index | ReadError]:
+    def _read_tables(self, shards: set[int]) -> dict[int, _Table | ReadError]:
         """The index of each shard. Threads wait for each other here, as they need the same ones."""
         with self._lock:
-            missing = sorted(shards - self._indexes.keys())
+            missing = sorted(shards - self._tables.keys())
             if len(missing) > 1:
                 with ThreadPoolExecutor(INDEXES_AT_ONCE, "index") as pool:
-                    read = list(pool.map(self._read_index, missing))
+                    read = list(pool.map(self._read_table, missing))
             else:
-                read = [self._read_index(shard) for shard in missing]
-            indexes = self._indexes | dict(zip(missing, read, strict=True))
+                read = [self._read_table(shard) for shard in missing]
+            tables = self._tables | dict(zip(missing, read, strict=True))
             for shard in shards:
-                if isinstance(index := indexes[shard], Index):  # what failed may be there the next time
-                    self._indexes[shard] = index
-                    self._indexes.move_to_end(shard)
-            while len(self._indexes) > self.open_shards:
-                self._indexes.popitem(last=False)
-            return indexes
+                if isinstance(table := tables[shard], _Table):  # what failed may be there the next time
+                    self._tables[shard] = table
+                    self._tables.move_to_end(shard)
+            while len(self._tables) > self.open_shards:
+                self._tables.popitem(last=False)
+            return {shard: tables[shard] for shard in shards}
 
-    def _read_index(self, shard: int) -> Index | ReadError:
+    def _read_table(self, shard: int) -> _Table | ReadError:
         name = self.shards[shard].name
         try:
-            return retried(lambda: read_index(self.uri, name))
+            return _Table(retried(lambda: read_index(self.uri, name)))
         except MemoryError:
             raise
         except Exception as error:  # file systems raise many kinds
@@ -139,5 +159,5 @@ class ShardReader:
 
 def _cause(error: Exception) -> str:
     if isinstance(error, ShortRead):
-        return "the tar ends before it; export it again, or copy it again"
+        return "the tar ends before it does; export it again, or copy it again"
     return failure_line(error) or f"{type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ content.py                digest of what decides: functions with all that they r
 errors.py                 the error of a wrong request, and the nearest known name
 failures.py               one line for each failure of files, networks and object stores
 files.py                  files by URI, in whose names `::` may stand
+memory.py                 what malloc does with freed memory
 paths.py                  local paths that mean the same in every process
 settings.py               settings files validated by pydantic
 source_tree.py            the source of a function or class, normalised

@@ -22,8 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from infra.compat.memory import keep_freed_memory, return_freed_memory
 from pipelines.fetching.settings import FetchSettings
-from pipelines.images.decode import LARGE, keep_freed_memory, return_freed_memory
+from pipelines.images.decode import LARGE
 from pipelines.images.identify import IdentifiedImage, identify
 from pipelines.images.prepare import StoredImage, memory_needed, prepare, prepare_all
 

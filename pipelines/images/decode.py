@@ -6,10 +6,7 @@ Faults have classes: a body that ends early is `truncated`, one with wrong check
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import re
-from functools import lru_cache
 
 import numpy as np
 import simplejpeg
@@ -22,23 +19,7 @@ from sharding.decode import is_srgb, load, to_srgb, to_srgb_pixels
 SCALES = (8, 4, 2)  # divisors of a JPEG's size at which libjpeg-turbo decodes with vector code
 LEFT_OVER, PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9"), b"\0\xff"
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
-KEPT_BYTES = 32 << 20
 LARGE = 256 << 20  # bytes; what malloc keeps of an image that took more is missed by the next one
-
-
-@lru_cache(1)
-def keep_freed_memory() -> None:
-    """Makes malloc of this process keep freed memory: returning it to the system after each image costs a fifth of the time."""
-    with contextlib.suppress(AttributeError, OSError):  # not glibc
-        for setting in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            ctypes.CDLL(None).mallopt(setting, KEPT_BYTES)
-
-
-def return_freed_memory() -> None:
-    """Gives to the system what malloc keeps of all threads; undoes `keep_freed_memory` for once."""
-    with contextlib.suppress(AttributeError, OSError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def decode(image: IdentifiedImage, needed: tuple[int, int]) -> np.ndarray:

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from pipelines.images.decode import LARGE, return_freed_memory
+from infra.compat.memory import return_freed_memory
+from pipelines.images.decode import LARGE
 from pipelines.images.prepare import memory_needed_by
 from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from infra.compat.errors import RequestError
+from infra.compat.memory import keep_freed_memory
 from sharding.index import Dataset
 from sharding.reader import ReadError
 from sharding.sample import Sample
@@ -93,6 +94,7 @@ class Loader:
 
         RequestError when more samples than `max_faults` allows cannot be read or decoded.
         """
+        keep_freed_memory()
         remaining = iter(steps)
         waiting: deque[_Slice] = deque()
         with _threads(READERS, "read") as readers, _threads(self.settings.threads(), "decode") as decoders:

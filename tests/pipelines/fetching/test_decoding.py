@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from infra.compat.memory import KEPT_BYTES
 from pipelines.fetching import decoding
 from pipelines.fetching.decoding import Decoder
 from pipelines.fetching.settings import FetchSettings
 from pipelines.images import prepare
-from pipelines.images.decode import KEPT_BYTES
 from pipelines.images.identify import RejectedImage
 from pipelines.images.prepare import StoredImage
 from tests import ROOT

@@ -32,10 +32,11 @@ def test_the_python_of_the_readme_opens_a_manifest_runs_rules_and_loads_batches(
     for family in ("stage1", "stage2"):
         write_receipt(storage, PART, Receipt(family, PART.source, PART.name, "f", "d", 8, 8))
     export.main(["--root", storage.root, "--stage", "1", "--out", str(tmp_path / ".demo" / "shards")])
-    code = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{block('python')}"
-    finished = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.count("torch.Size([4, 3, 64, 64])") == 2
+    for python in (block("python"), block("python", "ShardStream")):
+        code = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{python}"
+        finished = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        assert finished.returncode == 0, finished.stderr
+        assert finished.stdout.count("torch.Size([4, 3, 64, 64])") == 2
 
 
 def test_webdataset_reads_our_shards_in_the_three_lines_of_the_readme(tmp_path: Path) -> None:

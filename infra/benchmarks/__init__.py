@@ -4,6 +4,7 @@ captions.py  caption rules, beside Data-Juicer
 demo.py      the demo as a person runs it
 fetch.py     downloading, beside img2dataset
 gpu.py       training steps, scoring and captioning on one GPU, beside open_clip
+loader.py    loading shards, beside webdataset, Streaming, LitData and Energon
 manifest.py  ingest, stage1 and queries, beside pyarrow, DuckDB and Data-Juicer
 on_gpu/      the sections of gpu.py
 peers/       the programs that we measure ourselves against

@@ -1,6 +1,7 @@
 """Peers: the programs that we measure ourselves against, each installed in an environment of its own.
 
 data_juicer.py  runs Data-Juicer's operators on a Parquet file
+loaders.py      WebDataset, Streaming, LitData and Energon as they are documented
 """
 
 from __future__ import annotations
@@ -14,10 +15,17 @@ from pipelines.demo_corpus.corpus import cache_folder
 PEERS = {
     "data-juicer": ["py-data-juicer==1.6.1", "aiohttp"],
     "img2dataset": ["img2dataset==1.47.0"],
+    "loaders": [
+        "litdata==0.2.76",
+        "megatron-energon==7.4.1",
+        "mosaicml-streaming==0.13.0",
+        "torchdata==0.11.0",
+        "webdataset==1.0.2",
+    ],
     "readers": ["datasets==5.2.0", "megatron-energon==7.4.1", "webdataset==1.0.2"],  # of WebDataset shards
 }
 # Environments that see our own packages too, of which they need the large ones (torch, ray).
-ON_TOP_OF_OURS = {"readers"}
+ON_TOP_OF_OURS = {"loaders", "readers"}
 
 
 def peer(name: str) -> Path:

@@ -1,6 +1,10 @@
 """The loader's sequence of samples does not depend on stops, ranks, workers or broken neighbours."""
 
 import io
+import threading
+import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
-from sharding import Dataset, Sample
-from sharding.layout import tar_file
+from infra.compat.files import file_system
+from sharding import Dataset, Sample, read_dataset, summary_bytes
+from sharding.layout import SUMMARY, index_file, shard_name, tar_file
+from sharding.ranges import retried
 from tests.support.shards import IMAGE, numbered_dataset, write_dataset
 from trainer_bridge.data import loader as module
 from trainer_bridge.data.batch import Batch, copied_ahead
@@ -142,9 +148,22 @@ def test_memory_ahead_is_bounded_and_told(tmp_path: Path) -> None:
     assert len(decoded) <= 1 + 8 * 4
 
 
-def test_iteration_that_is_left_ends_its_threads(tmp_path: Path) -> None:
-    import threading
+def test_a_resume_in_the_middle_of_many_shards_reads_the_indexes_of_a_window_alone(tmp_path: Path) -> None:
+    shard = numbered_dataset(tmp_path, [5]).shards("train")[0]
+    names = [shard_name("train", number) for number in range(10_000)]
+    for name in names[1:]:
+        for file_of in (tar_file, index_file):
+            (tmp_path / file_of(name)).hardlink_to(tmp_path / file_of(shard.name))
+    (tmp_path / SUMMARY).write_bytes(summary_bytes({"train": [replace(shard, name=name) for name in names]}, {}))
+    started = time.perf_counter()
+    loader = Loader(read_dataset(str(tmp_path)), "train", 100, number_and_draw, 0)
+    batch = loader.load(1250)  # of epoch 3, which begins with batch 1000
+    assert batch.valid.all() and batch.positions[0] == 125_000
+    assert len(loader.sequence.readers[0]._tables) <= 4 * 16
+    assert time.perf_counter() - started < 20
 
+
+def test_iteration_that_is_left_ends_its_threads(tmp_path: Path) -> None:
     before = threading.active_count()
     batches = Loader(numbered_dataset(tmp_path, [40]), "train", 4, number_and_draw, 0).batches(0, 100)
     next(batches)
@@ -161,6 +180,23 @@ def test_micro_batches_come_in_order_on_the_device(tmp_path: Path) -> None:
         4,
         2,
     ]
+
+
+@pytest.mark.slow
+def test_a_run_from_an_object_store_that_fails_is_that_from_a_folder(tmp_path: Path, object_store: str) -> None:
+    samples = [Sample(n, IMAGE % n, f"caption {n}", b"{}") for n in range(90)]
+    folder = write_dataset(tmp_path, {"train": [samples[first : first + 30] for first in (0, 30, 60)]})
+    uri = f"{object_store}/loader"
+    fs, path = file_system(uri)
+    for file in tmp_path.iterdir():
+        retried(partial(fs.pipe_file, f"{path}/{file.name}", file.read_bytes()))
+
+    def resumed(where: str) -> list[tuple]:
+        loader = Loader(read_dataset(where), "train", 15, number_and_draw, 1)
+        return [row for batch in loader.batches(4, 13) for row in rows(batch)]
+
+    stored, local = resumed(uri), resumed(folder.uri)
+    assert stored == local and all(row[-1] for row in stored)
 
 
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:

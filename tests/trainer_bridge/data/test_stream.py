@@ -1,13 +1,18 @@
 """The loader as a dataset of torch gives the loader's batches: alone, in a DataLoader's workers, and after any stop."""
 
 import itertools
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from infra.benchmarks.peers import peer
 from sharding import Dataset
+from tests import ROOT
 from tests.support.shards import numbered_dataset
 from trainer_bridge.data.loader import Loader
 from trainer_bridge.data.stream import ShardStream
@@ -70,3 +75,32 @@ def test_a_stream_goes_on_where_its_own_state_says(dataset: Dataset) -> None:
 def test_a_state_at_which_no_batch_starts_is_refused(dataset: Dataset) -> None:
     with pytest.raises(ValueError, match="no global batch of 8 starts at"):
         stream(dataset).load_state_dict({"seed": 0, "epoch": 0, "position": 5})
+
+
+STATEFUL = """
+import itertools, sys
+from torchdata.stateful_dataloader import StatefulDataLoader
+from sharding import read_dataset
+from tests.trainer_bridge.data.test_stream import STEPS, expected, keys, stream
+
+if __name__ == "__main__":
+    dataset = read_dataset(sys.argv[1])
+    for workers, stop in itertools.product((0, 2, 3), (1, 2, 5)):
+        stopped, resumed = (StatefulDataLoader(stream(dataset), batch_size=None, num_workers=workers) for _ in range(2))
+        batches = iter(stopped)
+        taken = [keys(next(batches)) for _ in range(stop)]
+        resumed.load_state_dict(stopped.state_dict())
+        taken += [keys(batch) for batch in itertools.islice(resumed, STEPS - stop)]
+        assert taken == expected(dataset, 0, STEPS), (workers, stop)
+    print("as undisturbed")
+"""
+
+
+@pytest.mark.slow
+def test_torchdatas_stateful_loader_goes_on_exactly(dataset: Dataset, tmp_path: Path) -> None:
+    script = tmp_path / "stateful.py"
+    script.write_text(STATEFUL)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [str(peer("loaders")), str(script), dataset.uri]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 0 and "as undisturbed" in done.stdout, done.stderr[-2000:]

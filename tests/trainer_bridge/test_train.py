@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,7 @@ precision = "fp32"
 save_every = 10
 """
 CONFIGS = {"contrastive": CONFIG, "generative": GENERATIVE, "chat": CHAT}
+BROKEN, EPOCH = 5, 4  # the number of the broken picture; steps that see every sample once
 COLOURS = ["red", "green", "blue", "white", "black", "orange", "purple", "gray"]
 
 
@@ -115,9 +117,10 @@ def colour_sample(number: int) -> Sample:
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two training shards and a held-out one of plain colours, the configurations, and a stage-1 model."""
+    """Two training shards and a held-out one of plain colours, the configurations, and a stage-1 model. One picture is broken."""
     folder = tmp_path_factory.mktemp("shards")
     samples = [colour_sample(number) for number in range(40)]
+    samples[BROKEN] = replace(samples[BROKEN], image=b"\xff\xd8\xff broken")
     write_dataset(folder, {"train": [samples[:20], samples[20:32]], "heldout": [samples[32:]]})
     for stage, config in CONFIGS.items():
         (folder / f"{stage}.toml").write_text(config)
@@ -168,7 +171,11 @@ def test_a_killed_training_resumes_as_if_it_had_never_stopped(shards: Path, tmp_
     assert list(after) == list(range(steps)) and 10 <= len(before) < steps
     assert after == pytest.approx(losses(straight), abs=2e-4)
     summary = json.loads((killed / "summary.json").read_text())
-    assert summary["steps"] == steps and summary["pairs"] == 8
+    assert summary["steps"] == steps and summary["pairs"] == 8 and summary["faults"] == steps // EPOCH
+    faults = [json.loads(line) for path in straight.glob("faults-*.jsonl") for line in path.read_text().splitlines()]
+    assert len(faults) == steps // EPOCH and all(
+        f"train-000000.tar, sample {BROKEN}: its image" in fault["fault"] for fault in faults
+    )
     again = evaluate_model(killed / "model", str(shards), "heldout")
     assert again == pytest.approx({name: summary[name] for name in again})
     if stage == "contrastive":

@@ -30,7 +30,7 @@ def whole(image: Image.Image, size: int) -> np.ndarray:
 
 def _pixels(image: Image.Image, box: tuple[int, int, int, int], size: int) -> np.ndarray:
     resized = image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
-    return np.asarray(resized).transpose(2, 0, 1)
+    return np.array(resized).transpose(2, 0, 1)
 
 
 @lru_cache

@@ -19,13 +19,13 @@ PEERS = {
         "litdata==0.2.76",
         "megatron-energon==7.4.1",
         "mosaicml-streaming==0.13.0",
-        "torchdata==0.11.0",
         "webdataset==1.0.2",
     ],
     "readers": ["datasets==5.2.0", "megatron-energon==7.4.1", "webdataset==1.0.2"],  # of WebDataset shards
+    "torchdata": ["torchdata==0.11.0"],
 }
 # Environments that see our own packages too, of which they need the large ones (torch, ray).
-ON_TOP_OF_OURS = {"loaders", "readers"}
+ON_TOP_OF_OURS = {"loaders", "readers", "torchdata"}
 
 
 def peer(name: str) -> Path:

@@ -101,6 +101,6 @@ def test_torchdatas_stateful_loader_goes_on_exactly(dataset: Dataset, tmp_path: 
     script = tmp_path / "stateful.py"
     script.write_text(STATEFUL)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [str(peer("loaders")), str(script), dataset.uri]
+    command = [str(peer("torchdata")), str(script), dataset.uri]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0 and "as undisturbed" in done.stdout, done.stderr[-2000:]

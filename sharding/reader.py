@@ -124,7 +124,13 @@ class ShardReader:
             return table
         if row >= len(table.rows):
             return ReadError(f"{self.name_of(shard, row)}: its index lists {len(table.rows)} samples; index it again")
-        return _Place(int(table.sample_ids[row]), table.members, table.rows[row].tolist())
+        place = _Place(int(table.sample_ids[row]), table.members, table.rows[row].tolist())
+        start, end, *_ = place.row
+        if not 0 <= start < end <= self.shards[shard].bytes:
+            return ReadError(
+                f"{self.name_of(shard, row)}: its index places it outside of the tar; index it again", place.sample_id
+            )
+        return place
 
     def _read_tables(self, shards: set[int]) -> dict[int, _Table | ReadError]:
         """The index of each shard. Threads wait for each other here, as they need the same ones."""

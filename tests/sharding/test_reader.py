@@ -4,10 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sharding import ReadError, Sample, SampleSequence, ShardReader, ranges, read_dataset
 from sharding.layout import index_file, tar_file
+from sharding.sample import MEMBERS
 from tests.support.ranged import Behaviour, ranged_server
 from tests.support.shards import IMAGE, numbered_dataset, write_dataset
 
@@ -53,6 +56,22 @@ def test_an_index_that_lists_too_few_samples_is_told(tmp_path: Path) -> None:
     reader = ShardReader(read_dataset(str(tmp_path)), "train")
     with pytest.raises(ReadError, match=r"train-000001.tar, sample 4: its index lists 3 samples; index it again"):
         reader.read(1, 4)
+
+
+@pytest.mark.parametrize(("offset", "length"), [(-1, 20), (1 << 62, 20), (0, 1 << 62), (0, None)])
+def test_an_index_that_places_a_sample_outside_of_the_tar_is_told(tmp_path: Path, offset: int, length: int | None) -> None:
+    numbered_dataset(tmp_path, [2])
+    path = tmp_path / index_file("train-000000")
+    table = pq.read_table(path)
+    for member in MEMBERS:
+        for column, value in (("offset", offset if length else None), ("length", length)):
+            values = [value, *table[f"{member}_{column}"].to_pylist()[1:]]
+            name = f"{member}_{column}"
+            table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.int64()))
+    pq.write_table(table, path)
+    broken, sound = ShardReader(read_dataset(str(tmp_path)), "train").read_many([(0, 0), (0, 1)])
+    assert isinstance(sound, Sample) and isinstance(broken, ReadError)
+    assert "train-000000.tar, sample 0: its index places it outside of the tar; index it again" in str(broken)
 
 
 def test_a_server_that_fails_costs_no_sample_and_few_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ from trainer_bridge.data.loader import Loader
 from trainer_bridge.data.settings import LoaderSettings
 from trainer_bridge.data.transforms import random_resized_crop
 
-SAMPLES, SHARDS, PICTURES, TURNS, DELAY = 8_000, 16, 256, 3, 0.03
+SAMPLES, SHARDS, PICTURES, TURNS, DELAY = 8_000, 16, 64, 3, 0.03
 CORES = os.cpu_count() or 1
 
 

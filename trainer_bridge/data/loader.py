@@ -99,15 +99,15 @@ class Loader:
         waiting: deque[_Slice] = deque()
         with _threads(READERS, "read") as readers, _threads(self.settings.threads(), "decode") as decoders:
 
-            def start() -> None:
+            def fill() -> None:
                 """Starts batches until the memory for them is used."""
                 while len(waiting) < self.batches_ahead and (step := next(remaining, None)) is not None:
                     waiting.append(self._start(step, readers, decoders))
 
-            start()
+            fill()
             while waiting:
                 batch = waiting.popleft().batch()
-                start()
+                fill()
                 self._count(batch.faults)
                 yield batch
 

@@ -37,7 +37,6 @@ def our_crop(image: bytes) -> torch.Tensor:
 
 def documented_crop() -> Callable[[Any], torch.Tensor]:
     """Torchvision's transforms of a picture, as in the examples of all of them."""
-    define_missing_operators()
     from torchvision import transforms
 
     crop = transforms.RandomResizedCrop(SIZE, scale=(LEAST_AREA, 1.0))
@@ -171,6 +170,7 @@ def rate(batches: Iterable[Any], samples: int) -> float:
 
 def main(arguments: list[str]) -> None:
     """Prepares, or measures and prints."""
+    define_missing_operators()  # before anything imports torchvision
     if arguments[0] == "prepare":
         return prepare(Path(arguments[1]))
     name, folder, samples, workers, decoder = arguments

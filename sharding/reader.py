@@ -60,13 +60,13 @@ class ShardReader:
     """Random access to the samples of one split, for several threads; keeps indexes and descriptors of the shards used last."""
 
     def __init__(self, dataset: Dataset, split: str, open_shards: int = OPEN_SHARDS) -> None:
-        self.uri, self.shards, self.open_shards = dataset.uri, dataset.shards(split), open_shards
+        self.uri, self.tars, self.shards, self.open_shards = dataset.uri, dataset.tars, dataset.shards(split), open_shards
         self._tables, self._lock = OrderedDict[int, _Table](), threading.Lock()
 
     @cached_property
     def _fs(self) -> tuple[fsspec.AbstractFileSystem, str]:
-        """The file system and the dataset's path on it; at the first read, as a connection does not outlive a fork."""
-        return file_system(self.uri)
+        """The file system and the path of the tars on it; at the first read, as a connection does not outlive a fork."""
+        return file_system(self.tars)
 
     @cached_property
     def _ranges(self) -> RangeReader:
@@ -110,7 +110,7 @@ class ShardReader:
 
     def name_of(self, shard: int, row: int) -> str:
         """Where a sample lies: the tar's URI and the number of the sample in it."""
-        return f"{self.uri}/{tar_file(self.shards[shard].name)}, sample {row}"
+        return f"{self.tars}/{tar_file(self.shards[shard].name)}, sample {row}"
 
     def _sample(self, at: tuple[int, int], place: _Place, data: bytes | Exception) -> Sample | ReadError:
         if isinstance(data, Exception):

@@ -81,7 +81,7 @@ def test_a_server_that_fails_costs_no_sample_and_few_bytes(tmp_path: Path, monke
     with ranged_server(tmp_path, Behaviour()) as calm, ranged_server(tmp_path, Behaviour(0.2, 0.1, 0.1)) as faulty:
         for uri in (calm, faulty):
             sequence = SampleSequence([(read_dataset(calm), 1.0)], "train", seed=3)
-            sequence.readers[0].uri = uri
+            sequence.readers[0].uri = sequence.readers[0].tars = uri
             read = sequence.read_many(np.arange(60))
             assert sorted(sample.sample_id for sample in read if isinstance(sample, Sample)) == list(range(60))
             if uri == calm:

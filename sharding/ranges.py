@@ -128,8 +128,8 @@ class RemoteRanges(RangeReader):
 
     def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
         """The bytes of each range, or why they cannot be read."""
-        results: list[bytes | Exception] = [ShortRead("not read")] * len(ranges)
-        groups = coalesce(ranges)
+        results: list[bytes | Exception] = [b""] * len(ranges)  # what a range without bytes has, which no server takes
+        groups = [group for group in coalesce(ranges) if any(ranges[i].end > ranges[i].start for i in group)]
         requests = [covering(ranges, group) for group in groups]
         for group, request, data in zip(groups, requests, self._fetch(requests), strict=True):
             for i in group:

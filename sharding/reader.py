@@ -126,7 +126,7 @@ class ShardReader:
             return ReadError(f"{self.name_of(shard, row)}: its index lists {len(table.rows)} samples; index it again")
         place = _Place(int(table.sample_ids[row]), table.members, table.rows[row].tolist())
         start, end, *_ = place.row
-        if not 0 <= start < end <= self.shards[shard].bytes:
+        if not 0 <= start <= end <= self.shards[shard].bytes:
             return ReadError(
                 f"{self.name_of(shard, row)}: its index places it outside of the tar; index it again", place.sample_id
             )

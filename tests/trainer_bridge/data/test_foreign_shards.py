@@ -46,7 +46,7 @@ def test_samples_without_text_or_json_train_too(tmp_path: Path) -> None:
     files = [(f"{number}.{ending}", data) for number in range(4) for ending, data in (("png", jpeg(number)), ("cls", b"1"))]
     (tmp_path / "classes.tar").write_bytes(tar_bytes(files))
     batch = Loader(indexed_tars(tmp_path), "train", 4, decoded, seed=0).load(0)
-    assert batch.captions == [""] * 4 and batch.faults == 0 and [metadata_of(data) for data in batch.json] == [{}] * 4
+    assert batch.captions == [""] * 4 and batch.faults == [] and [metadata_of(data) for data in batch.json] == [{}] * 4
 
 
 @pytest.mark.parametrize("data, metadata", [(b"", {}), (b"{", {}), (b"[1]", {}), (b'{"a": 1}', {"a": 1}), (b"\xff", {})])

@@ -31,7 +31,7 @@ import numpy as np
 
 from infra.benchmarks.peers import loaders, peer
 from infra.benchmarks.tools.memory import peak_mib
-from infra.benchmarks.tools.object_store import environment
+from infra.benchmarks.tools.delayed_folder import environment
 from infra.benchmarks.tools.photographs import photograph
 from infra.compat.children import HOME
 from infra.compat.memory import keep_freed_memory
@@ -53,7 +53,7 @@ def measure(rows: int) -> dict[str, Any]:
         folder = Path(name)
         write_shards(folder / "shards", count)
         _run([str(peer("loaders")), "-m", "infra.benchmarks.peers.loaders", "prepare", name])
-        command = [sys.executable, "-m", "infra.benchmarks.tools.object_store", name, str(DELAY)]
+        command = [sys.executable, "-m", "infra.benchmarks.tools.delayed_folder", name, str(DELAY)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HOME) as store:
             assert store.stdout is not None and store.stdin is not None
             port = int(store.stdout.readline())

@@ -1,4 +1,4 @@
-"""A folder as an object store: `python -m infra.benchmarks.tools.object_store FOLDER DELAY` prints its port.
+"""A folder as an object store: `python -m infra.benchmarks.tools.delayed_folder FOLDER DELAY` prints its port.
 
 It answers what s3fs requests when it reads (HEAD and GET of an object, ranges of it), each DELAY seconds late, and ends with its
 standard input.

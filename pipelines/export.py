@@ -1,6 +1,6 @@
 """export [--stage S] [--out URI]: kept samples → shuffled, sharded, indexed, checksummed WebDataset.
 
-How samples come into shards is in `pipelines/exporting/shards.py`.
+How samples come into shards is in `pipelines/exporting/run.py`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import Any
 
 from infra.compat.errors import RequestError
 from pipelines.exporting.claim import claim
+from pipelines.exporting.estimate import estimate
+from pipelines.exporting.run import run_export
 from pipelines.exporting.settings import ExportSettings
-from pipelines.exporting.shards import run_export
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.runner import start_ray
+from pipelines.runtime.runner import start_ray, workers
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -28,17 +29,23 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--out", metavar="URI", help="where the shards go: a folder or any fsspec URI (default: the recipe's)")
     parser.add_argument("--name", help="the export's name, letters and digits (default: the recipe's, else stage1 or stage2)")
     parser.add_argument("--force", action="store_true", help="replace shards in --out that this export did not write")
+    parser.add_argument("--where", metavar="SQL", help="export only samples that meet this condition on columns of the manifest")
+    parser.add_argument("--dry-run", action="store_true", help="say how many shards, bytes and requests it takes; write nothing")
     options = parser.parse_args(argv)
-    chosen = {name: value for name in ("stage", "out", "name") if (value := getattr(options, name)) is not None}
+    chosen = {name: value for name in ("stage", "out", "name", "where") if (value := getattr(options, name)) is not None}
     settings = recipe_of(options).export.model_copy(update=chosen)
     name, storage = _name(settings), Storage(options.root)
+    if options.dry_run:
+        parts = command_line.require_parts(storage)
+        start_ray(options.address)
+        return estimate(storage, parts, settings, name, workers())
     if not settings.out:
         raise RequestError("no place for the shards; give --out, or set export.out in the recipe")
     parts, out = command_line.require_parts(storage), Storage(settings.out)
     out.require_writable()
     claimed = claim(storage, name, out, force=options.force)
     start_ray(options.address)
-    return command_line.summary(run_export(storage, parts, settings, name, settings.stage, claimed))
+    return command_line.summary(run_export(storage, parts, settings, name, claimed))
 
 
 def check(recipe: Recipe) -> None:

@@ -1,8 +1,14 @@
 """Kept samples → WebDataset shards.
 
+run.py       plans of parts → their rows sorted → shards → where each sample went
 plan.py      which samples of a part are exported, with which caption and split, in which order
+where.py     the SQL condition on them
+sizes.py     how many shards, and which ranks each takes
 claim.py     whose folder it is: nothing is overwritten that the export did not write
-pictures.py  the bytes of a picture, checked and of one type
-shards.py    shards written, and where each sample went
-settings.py  sizes, splits and captions
+reading.py   many pictures read at a time
+pictures.py  the bytes of a picture, of one type
+shards.py    shards written
+places.py    where each sample went, scattered back to its part
+estimate.py  what an export would take
+settings.py  sizes, splits, weights and captions
 """

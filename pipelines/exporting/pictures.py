@@ -1,14 +1,12 @@
-"""The bytes of a picture as they are exported: checked, of a known type, and encoded anew on request."""
+"""The bytes of a picture as they are exported: of a known type, and encoded anew on request."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines.images.identify import FORMATS
-from pipelines.manifest.pictures import ChangedPicture, StoredPicture, read_stored
-from pipelines.manifest.storage import Storage
 from sharding.decode import decode_picture
 from sharding.sample import image_ending
 
@@ -25,17 +23,11 @@ class LostPicture(Exception):
     """A picture that cannot be exported; its text is the reason."""
 
 
-def read_picture(storage: Storage, row: Mapping[str, Any], pictures: str, types: Sequence[str]) -> bytes:
-    """The picture of a row of the plan, for the setting `pictures`; `types` are the allowed endings, any if empty.
+def exported_picture(data: bytes, pictures: str, types: Sequence[str]) -> bytes:
+    """A stored picture as it is exported, for the setting `pictures`; `types` are the allowed endings, any if empty.
 
-    Raises LostPicture: missing, changed, not_an_image, another_type, undecodable or unencodable.
+    Raises LostPicture: not_an_image, another_type, undecodable or unencodable.
     """
-    try:
-        data = read_stored(storage, StoredPicture(row["tar"], row["offset"], row["length"], row["stored_checksum"]))
-    except FileNotFoundError:
-        raise LostPicture("missing") from None
-    except ChangedPicture:
-        raise LostPicture("changed") from None
     ending = image_ending(data)
     if ending is None:
         raise LostPicture("not_an_image")

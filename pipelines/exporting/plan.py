@@ -1,8 +1,9 @@
-"""Which samples of a part are exported, with which caption, into which split, and in which order."""
+"""Which samples of a part are exported, how often, with which caption, into which split, and in which order."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipelines.exporting.pictures import ENDING_OF_MIME
 from pipelines.exporting.settings import ExportSettings
+from pipelines.exporting.where import meets
 from pipelines.manifest.join import read_columns
 from pipelines.manifest.parts import Part
 from pipelines.manifest.pictures import STORED
@@ -22,29 +24,88 @@ from pipelines.sources.img2dataset import NAME as IMG2DATASET
 from sharding.order import mix
 
 TRAIN, HELD_OUT = "train", "heldout"
+FIRST_HELD_OUT = 1 << 63  # orders of training samples are below
 HOLDOUT_SALT = 0x686F6C64  # the draw for the split is another than the draw for the place
 CAPTION_SALT = 0x63617074  # and so is the draw for the caption of a mixture
+WEIGHT_SALT = 0x77656967  # and for how often a sample is exported
+REPEAT_SALT = 0x72657065  # and for the places of its repeats
+
+TYPES, BYTES = "pictures.", "bytes."  # begin the names of counts: pictures by type, as the ending of its files; bytes by split
+OVERHEAD = 4 * 512 + 512  # bytes in a tar beside picture and caption: headers, half a block of padding each, the json
+
+COLUMNS = (
+    "url",
+    "caption",
+    "caption_repaired",
+    "source",
+    "language",
+    "width",
+    "height",
+    "mime",
+    "sha256",
+    "synthetic_caption",
+    *STORED,
+)
 
 
-TYPES = "pictures."  # begins the names of counts by the type of picture, as the ending of its files
+def plan_part(
+    storage: Storage, part: Part, reporter: Reporter, *, settings: ExportSettings, stage: int, where_columns: Sequence[str] = ()
+) -> PartResult:
+    """The kept samples of a part, in the order of the export: the family `export_<name>`.
 
-COLUMNS = ("url", "caption", "caption_repaired", "source", "language", "width", "height", "mime", "synthetic_caption", *STORED)
-
-
-def plan_part(storage: Storage, part: Part, reporter: Reporter, *, settings: ExportSettings, stage: int) -> PartResult:
-    """The kept samples of a part, in the order of the export: the family `export_<name>`."""
+    `where_columns` are those of the manifest that the condition `settings.where` reads.
+    """
     kept_by = DISTINCT if stage == 1 else FILTERED
-    table = _with_chosen_caption(read_columns(storage, part, dict.fromkeys([*COLUMNS, *columns_of(kept_by)])), settings)
-    kept = table.filter(pc.and_(mask_of(table, kept_by), pc.is_valid(table["caption"])))
-    kept = kept.rename_columns([name.removeprefix("tar_") for name in kept.column_names])
-    ids = kept["sample_id"].to_numpy()
-    held_out = mix(ids, settings.seed ^ HOLDOUT_SALT) < np.uint64(settings.holdout * 2**64)
-    plan = kept.append_column("order", pa.array(mix(ids, settings.seed)))
-    plan = plan.append_column("split", pa.array(np.where(held_out, HELD_OUT, TRAIN)))
+    table = read_columns(storage, part, dict.fromkeys([*COLUMNS, *columns_of(kept_by), *where_columns]))
+    kept = table.filter(mask_of(table, kept_by))
+    kept = kept.filter(meets(kept, settings.where)) if settings.where else kept
+    kept = _with_chosen_caption(kept, settings)
+    kept = kept.filter(pc.is_valid(kept["caption"]))
+    held_out = _draws(kept, settings) < np.uint64(settings.holdout * 2**64)
+    plan = _placed(kept, held_out, settings.weights.get(part.source, 1.0), settings.seed)
     reporter(part.rows)
-    counts = {"kept": len(kept), HELD_OUT: int(held_out.sum()), TRAIN: int((~held_out).sum())}
+    counts = {"kept": len(kept), **_sizes(plan)}
     counts |= {f"{TYPES}{ending}": count for ending, count in _types(storage, part, kept).items()}
+    plan = plan.rename_columns([name.removeprefix("tar_") for name in plan.column_names])
     return PartResult(plan.sort_by([("order", "ascending"), ("sample_id", "ascending")]), counts)
+
+
+def _draws(table: pa.Table, settings: ExportSettings) -> np.ndarray:
+    """What the split of each sample is drawn by: uint64[N], the same for all samples of a picture where pictures are drawn."""
+    values = table["sample_id"].to_numpy()
+    if settings.holdout_by == "picture":
+        stored = table["stored_checksum"]
+        values = np.where(pc.is_valid(stored).to_numpy(), pc.fill_null(stored, 0).to_numpy(), values)
+        known = pc.fill_null(pc.match_substring_regex(table["sha256"], "^[0-9a-f]{64}$"), False).to_numpy()
+        first = pc.utf8_slice_codeunits(table["sha256"].filter(pa.array(known)), 0, 16)
+        values[known] = np.frombuffer(bytes.fromhex("".join(first.to_pylist())), ">u8")
+    return mix(values, settings.seed ^ HOLDOUT_SALT)
+
+
+def _placed(table: pa.Table, held_out: np.ndarray, weight: float, seed: int) -> pa.Table:
+    """The table with `order`, a hash of the sample id whose first bit is its split, and a row more for each `repeat` of a
+    training sample.
+    """
+    ids = table["sample_id"].to_numpy()
+    copies = int(weight) + (mix(ids, seed ^ WEIGHT_SALT) < np.uint64(weight % 1 * 2**64)).astype(np.int64)
+    copies[held_out] = 1
+    repeats = []
+    for repeat in range(max(1, int(copies.max(initial=0)))):
+        rows = np.flatnonzero(copies > repeat)
+        hashes = mix(ids[rows], seed if repeat == 0 else seed ^ (REPEAT_SALT + repeat))
+        order = hashes >> np.uint64(1) | held_out[rows].astype(np.uint64) << np.uint64(63)
+        one = table.take(rows).append_column("order", pa.array(order))
+        repeats.append(one.append_column("repeat", pa.array(np.full(len(rows), repeat, np.int32))))
+    return pa.concat_tables(repeats)
+
+
+def _sizes(plan: pa.Table) -> dict[str, int]:
+    """The rows of each split, and about how many bytes they take in a tar."""
+    held_out = plan["order"].to_numpy() >= np.uint64(FIRST_HELD_OUT)
+    captions = pc.binary_length(plan["caption"]).to_numpy()
+    sizes = plan["tar_length"].to_numpy() + captions + OVERHEAD
+    counts = {TRAIN: int((~held_out).sum()), HELD_OUT: int(held_out.sum())}
+    return counts | {f"{BYTES}{TRAIN}": int(sizes[~held_out].sum()), f"{BYTES}{HELD_OUT}": int(sizes[held_out].sum())}
 
 
 def _types(storage: Storage, part: Part, kept: pa.Table) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,21 +12,35 @@ from infra.compat.settings import Location, Section
 class ExportSettings(Section):
     """How kept samples become shards.
 
-    stage            1: what stage 1 keeps; 2: what both stages keep
-    out              where the shards go: a folder or any fsspec URI
-    name             the export's name, lower-case letters and digits; "": stage1 or stage2
-    pictures         stored: as they are, all of one type, as most readers need it; jpg, png or webp: those of another type are
-                     encoded anew; mixed: as they are, of any type
-    captions         original: as published, repaired where stage 2 repaired them; synthetic; a mixture of both
-    synthetic_share  of a mixture's captions are synthetic, drawn by sample
+    stage              1: what stage 1 keeps; 2: what both stages keep
+    out                where the shards go: a folder or any fsspec URI
+    name               the export's name, lower-case letters and digits; "": stage1 or stage2
+    where              a SQL condition on columns of the manifest that samples must meet too: "language = 'en' and width >= 512"
+    weights            source → how often each of its training samples is exported: 2.5 means twice, and every second one a third
+                       time; 0.5 every second one; 1 for sources that are not named. Held-out samples are exported once
+    samples_per_shard  at most; all shards of a split have the same number of samples, give or take one
+    bytes_per_shard    about so many bytes a shard instead, by the sizes of stored pictures; 0: by samples
+    holdout            share of samples that go to the split heldout
+    holdout_by         what is drawn for it: a picture, with all its captions, so that none is in both splits; or each sample
+    seed               of all draws: order, split, caption
+    pictures           stored: as they are, all of one type, as most readers need it; jpg, png or webp: those of another type are
+                       encoded anew; mixed: as they are, of any type
+    captions           original: as published, repaired where stage 2 repaired them; synthetic; a mixture of both
+    synthetic_share    of a mixture's captions are synthetic, drawn by sample
+    read_memory        bytes of pictures that a worker holds at a time
     """
 
     stage: Literal[1, 2] = 2
     out: Location = ""
     name: str = ""
+    where: str = ""
+    weights: dict[str, Annotated[float, Field(ge=0, le=1000)]] = Field(default_factory=dict)
     samples_per_shard: int = Field(5_000, ge=1)
+    bytes_per_shard: int = Field(0, ge=0)
     holdout: float = Field(0.0, ge=0, lt=1)
+    holdout_by: Literal["picture", "sample"] = "picture"
     seed: int = 0
     pictures: Literal["stored", "jpg", "png", "webp", "mixed"] = "stored"
     captions: Literal["original", "synthetic", "mixture"] = "original"
     synthetic_share: float = Field(0.5, ge=0, le=1)
+    read_memory: int = Field(256 << 20, ge=1 << 20)

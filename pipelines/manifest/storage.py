@@ -175,9 +175,9 @@ class Storage:
         data: bytes = fs.cat_file(full, start=offset, end=offset + length)
         return data
 
-    def open(self, path: str) -> BinaryIO:
-        """`path` opened for reading bytes, seekable."""
-        handle: BinaryIO = self.fs.open(self.full(path), "rb")
+    def open(self, path: str, **options: Any) -> BinaryIO:
+        """`path` opened for reading bytes, seekable; `options` are those of its file system."""
+        handle: BinaryIO = self.fs.open(self.full(path), "rb", **options)
         return handle
 
     def exists(self, path: str) -> bool:

@@ -120,7 +120,7 @@ INTERNAL: dict[str, pa.Schema] = {
         [
             ("order", pa.uint64()),
             ("sample_id", pa.uint64()),
-            ("split", pa.string()),
+            ("repeat", pa.int32()),
             ("caption", pa.string()),
             ("synthetic", pa.bool_()),
             ("repaired", pa.bool_()),

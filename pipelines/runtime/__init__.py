@@ -5,6 +5,7 @@ step.py           a step over parts: pending parts, columns written, receipts
 runner.py         items of work on Ray Data: tasks or actors, retries; starts Ray
 ray_start.py      Ray without its log lines, and without the working folder on its workers' path
 shuffle.py        hash shuffle: keys are searched range by range, results are scattered back to their parts
+external_sort.py  rows of many files sorted into files of ranges of a key, with a bounded number of opens
 plugins.py        modules of one's own: rules, sources, scores, captioners; on Ray's workers too
 picture_chunks.py stored pictures read and decoded ahead of a model, in chunks that are committed one by one
 cache.py          results of costly steps, kept per sample

@@ -132,6 +132,11 @@ def _capacity(cpus: float, gpus: float) -> int:
     return max(1, int(resources.get("GPU", 0) / gpus) if gpus else int(resources.get("CPU", 1) / cpus))
 
 
+def workers() -> int:
+    """How many tasks of one core run at a time."""
+    return _capacity(1.0, 0.0)
+
+
 def start_ray(address: str | None = None) -> None:
     """Joins the cluster at `address`, or the one this job was submitted to, or starts Ray on this machine, quietly."""
     # Ray reads it when imported: seconds that a busy machine may take to start Ray's own store of cluster state.

@@ -8,10 +8,10 @@ import pytest
 
 from infra.compat.errors import RequestError
 from pipelines import export
-from pipelines.exporting import shards
+from pipelines.exporting import places
 from pipelines.exporting.claim import claim
+from pipelines.exporting.run import run_export
 from pipelines.exporting.settings import ExportSettings
-from pipelines.exporting.shards import run_export
 from pipelines.manifest import connect
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
@@ -146,13 +146,13 @@ def test_an_edit_of_what_writes_shards_writes_them_again(
 ) -> None:
     storage, out = pictured(tmp_path / "root"), tmp_path / "shards"
     claimed = claim(storage, "stage1", Storage(str(out)), force=False)
-    settings = ExportSettings(samples_per_shard=6)
-    outcome = run_export(storage, [PART], settings, "stage1", 1, claimed)
+    settings = ExportSettings(stage=1, samples_per_shard=6)
+    outcome = run_export(storage, [PART], settings, "stage1", claimed)
     assert outcome.counts["exported"] == 5
 
     def written_again() -> bool:
         before = (out / "train-000000.tar").stat().st_mtime_ns
-        run_export(storage, [PART], settings, "stage1", 1, claim(storage, "stage1", Storage(str(out)), force=False))
+        run_export(storage, [PART], settings, "stage1", claim(storage, "stage1", Storage(str(out)), force=False))
         return (out / "train-000000.tar").stat().st_mtime_ns != before
 
     # The picture that is none is looked for again, so the shard is written again: it is left out of this comparison.
@@ -166,11 +166,14 @@ def test_an_edit_of_what_writes_shards_writes_them_again(
 
 
 def test_files_of_any_name_are_scattered_back_to_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("sharding.index", "sharding.writer", "pipelines.exporting.shards"):
+    for module in ("sharding.index", "sharding.writer", "pipelines.exporting.places"):
         monkeypatch.setattr(f"{module}.index_file", lambda shard: f"{shard}.places")
-    storage = pictured(tmp_path / "root")
     (tmp_path / "out").mkdir()
     numbered_dataset(tmp_path / "out", [2])
-    out = Storage(str(tmp_path / "out"))
-    result = shards._rows_of_part(storage, PART, lambda rows: None, out=out, shards=["train-000000"], lost={})
-    assert result.counts == {"exported": 0, "lost": 0} and result.table.num_rows == 0
+    source = {"shard": "train-000000", "is_there": True, "lost": [{"sample_id": 7, "reason": "changed"}]}
+    rows = places._places_in(source, out=Storage(str(tmp_path / "out")))
+    assert rows.to_pylist() == [
+        {"sample_id": 0, "shard": "train-000000", "position": 0, "split": "train", "error": None},
+        {"sample_id": 1, "shard": "train-000000", "position": 1, "split": "train", "error": None},
+        {"sample_id": 7, "shard": None, "position": None, "split": "train", "error": "changed"},
+    ]

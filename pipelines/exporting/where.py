@@ -1,0 +1,48 @@
+"""The SQL condition of an export: which columns of the manifest it reads, and which rows of a part meet it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import duckdb
+import pyarrow as pa
+
+from infra.compat.errors import RequestError
+from pipelines.manifest.precedence import PRECEDENCE, SHARDS, families_of, places_of
+from pipelines.manifest.query_columns import VIEW, used_columns
+from pipelines.manifest.tables import field_of
+
+OF_EXPORTS = {column for column in PRECEDENCE if families_of([column]) == (SHARDS,)}
+
+
+def columns_of_condition(condition: str, scores: Collection[str]) -> list[str]:
+    """The columns of the manifest that a condition may read, given the names of all scores.
+
+    RequestError for one that is no SQL condition on such columns, or that reads where an export has put samples.
+    """
+    columns = [name for name in dict.fromkeys([*PRECEDENCE, *scores]) if name not in OF_EXPORTS]
+    rows = pa.schema([field_of(*places_of(name)[0]).with_name(name) for name in columns]).empty_table()
+    try:
+        meets(rows, condition)
+    except duckdb.Error as error:
+        cause = str(error).split("\n\nLINE")[0].replace("\n", " ")
+        raise RequestError(f"export.where {condition!r} is no condition on columns of the manifest: {cause}") from None
+    names = used_columns(duckdb.connect(), _query(condition))
+    return [name for name in columns if names is None or name.lower() in names]
+
+
+def meets(rows: pa.Table, condition: str) -> pa.Array:
+    """Whether each row of table[N] meets the condition; NULL is no: bool[N]."""
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.register("rows_of_part", rows.append_column("row_of_part", pa.array(range(len(rows)), pa.int64())))
+        connection.execute(f"create view {VIEW} as from rows_of_part")
+        met = connection.execute(_query(condition)).to_arrow_table()["row_of_part"]
+    mask = [False] * len(rows)
+    for row in met.to_pylist():
+        mask[row] = True
+    return pa.array(mask, pa.bool_())
+
+
+def _query(condition: str) -> str:
+    # On lines of its own, so that a comment at its end does not hide the bracket.
+    return f"select row_of_part from {VIEW} where (\n{condition}\n)"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from infra.compat.errors import RequestError
 from pipelines.manifest.precedence import PRECEDENCE, SHARDS, families_of, places_of
@@ -24,25 +26,27 @@ def columns_of_condition(condition: str, scores: Collection[str]) -> list[str]:
     rows = pa.schema([field_of(*places_of(name)[0]).with_name(name) for name in columns]).empty_table()
     try:
         meets(rows, condition)
-    except duckdb.Error as error:
-        cause = str(error).split("\n\nLINE")[0].replace("\n", " ")
+    except (duckdb.Error, TypeError) as error:
+        cause = " ".join(str(error).split("\n\nLINE")[0].split())
         raise RequestError(f"export.where {condition!r} is no condition on columns of the manifest: {cause}") from None
     names = used_columns(duckdb.connect(), _query(condition))
     return [name for name in columns if names is None or name.lower() in names]
 
 
 def meets(rows: pa.Table, condition: str) -> pa.Array:
-    """Whether each row of table[N] meets the condition; NULL is no: bool[N]."""
+    """Whether each row of table[N] meets the condition; NULL is no: bool[N]. TypeError where it is neither true nor false."""
     with duckdb.connect(config={"threads": 1}) as connection:
-        connection.register("rows_of_part", rows.append_column("row_of_part", pa.array(range(len(rows)), pa.int64())))
+        connection.register("rows_of_part", rows.append_column("row_of_part", pa.array(np.arange(len(rows)))))
         connection.execute(f"create view {VIEW} as from rows_of_part")
-        met = connection.execute(_query(condition)).to_arrow_table()["row_of_part"]
-    mask = [False] * len(rows)
-    for row in met.to_pylist():
-        mask[row] = True
-    return pa.array(mask, pa.bool_())
+        answers = connection.sql(_query(condition))
+        if answers.types[1] != "BOOLEAN":
+            raise TypeError(f"it gives {answers.types[1]}, not true or false")
+        table = answers.to_arrow_table()
+    mask = np.zeros(len(rows), bool)
+    mask[table["row_of_part"].to_numpy()] = pc.fill_null(table["met"], False).to_numpy()
+    return pa.array(mask)
 
 
 def _query(condition: str) -> str:
     # On lines of its own, so that a comment at its end does not hide the bracket.
-    return f"select row_of_part from {VIEW} where (\n{condition}\n)"
+    return f"select row_of_part, (\n{condition}\n) as met from {VIEW}"

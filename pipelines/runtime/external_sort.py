@@ -127,12 +127,13 @@ class ExternalSort:
         """Writes a sorted file per item."""
 
         def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-            if not self.storage.exists(item["target"]):
-                rows = self._sorted(tables_of(item))
-                starts = range(0, max(1, len(rows)), BATCH_ROWS)
-                _write(self.storage, item["target"], (_batch(rows.slice(start, BATCH_ROWS)) for start in starts))
             reporter(1)
-            return {"rows": _count(self.storage, item["target"])}
+            if self.storage.exists(item["target"]):
+                return {"rows": _count(self.storage, item["target"])}
+            rows = self._sorted(tables_of(item))
+            starts = range(0, max(1, len(rows)), BATCH_ROWS)
+            _write(self.storage, item["target"], (_batch(rows.slice(start, BATCH_ROWS)) for start in starts))
+            return {"rows": len(rows)}
 
         return [SortedFile(path, result["rows"]) for path, result in self._done("sort", items, work)]
 
@@ -166,8 +167,8 @@ def even_lows(low: int, end: int, rows: int) -> list[int]:
 def read_sorted(storage: Storage, path: str, first: int, count: int) -> pa.Table:
     """`count` rows of a sorted file, from row `first` on; only the batches that hold them are read."""
     with _opened(storage, path) as reader:
-        numbers = range(first // BATCH_ROWS, max(1, -(-(first + count) // BATCH_ROWS)))
-        rows = pa.Table.from_batches([reader.get_batch(number) for number in numbers])
+        numbers = range(first // BATCH_ROWS, -(-(first + count) // BATCH_ROWS))
+        rows = pa.Table.from_batches([reader.get_batch(number) for number in numbers], reader.schema)
     return rows.slice(first - numbers.start * BATCH_ROWS, count)
 
 

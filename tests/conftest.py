@@ -14,7 +14,8 @@ import hypothesis
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.support.s3 import Faults, bucket, environment, faulty, free_port, server
+from infra.benchmarks.tools.object_store import bucket, environment, free_port, server
+from tests.support.s3 import Faults, faulty
 
 # No test depends on how fast this machine is.
 hypothesis.settings.register_profile("loaded", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -2,6 +2,7 @@
 
 captions.py  caption rules, beside Data-Juicer
 demo.py      the demo as a person runs it
+export.py    exporting, beside webdataset; growth with parts and shards; an S3 server with latency
 fetch.py     downloading, beside img2dataset
 gpu.py       training steps, scoring and captioning on one GPU, beside open_clip
 loader.py    loading shards, beside webdataset, Streaming, LitData and Energon

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.benchmarks.tools.object_store import free_port
 from pipelines.fetching import chunks, decoding
 from pipelines.fetching.chunks import NoNetwork
 from pipelines.fetching.plan import Requests
@@ -15,7 +16,6 @@ from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from tests.support import hostile_web
 from tests.support.fetching import fetch_urls, patient
-from tests.support.s3 import free_port
 
 PNG = hostile_web.picture(format="PNG")
 

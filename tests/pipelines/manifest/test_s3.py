@@ -14,9 +14,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from infra.benchmarks.tools.object_store import bucket, environment
 from pipelines.demo import write_recipe
 from pipelines.demo_corpus.server import END
-from tests.support.s3 import Faults, bucket, environment, faulty
+from tests.support.s3 import Faults, faulty
 
 COMPARED = ("manifest", "images", "receipts")
 

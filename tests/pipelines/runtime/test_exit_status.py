@@ -14,6 +14,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
+from infra.benchmarks.tools.object_store import free_port
 from infra.compat.errors import RequestError
 from infra.compat.failures import failure_line
 from pipelines import ingest, sql, stage1, status
@@ -25,7 +26,6 @@ from pipelines.runtime import command_line
 from pipelines.runtime.exit_status import failures_in_one_line
 from pipelines.runtime.ray_start import init_ray
 from pipelines.sources.patterns import expand
-from tests.support.s3 import free_port
 from tests.support.serving import serving
 
 FORBIDDEN = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"

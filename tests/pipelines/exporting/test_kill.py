@@ -31,13 +31,7 @@ def command(folder: Path) -> list[str]:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """What must not depend on kills: shards, indexes, summary, places; and that nothing temporary is left."""
-    patterns = (
-        "out/*-*",
-        "out/dataset.json",
-        "root/manifest/shards_stage1/*/*",
-        "root/partial/*_sorted/*",
-        "root/partial/places_*/*",
-    )
+    patterns = ("out/*-*", "out/dataset.json", "root/manifest/shards_stage1/*/*", "root/partial/*_*/*.arrow")
     return {str(path.relative_to(folder)): path.read_bytes() for pattern in patterns for path in folder.glob(pattern)}
 
 

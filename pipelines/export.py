@@ -6,6 +6,7 @@ How samples come into shards is in `pipelines/exporting/run.py`.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if options.dry_run:
         parts = command_line.require_parts(storage)
         start_ray(options.address)
-        return estimate(storage, parts, settings, name, workers())
+        counts = estimate(storage, parts, settings, name, workers())
+        sys.stderr.write("a dry run: nothing was written\n")
+        return counts
     if not settings.out:
         raise RequestError("no place for the shards; give --out, or set export.out in the recipe")
     parts, out = command_line.require_parts(storage), Storage(settings.out)

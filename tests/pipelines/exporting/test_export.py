@@ -43,6 +43,8 @@ def test_an_export_owns_its_shards_and_exports_what_was_fetched(tmp_path: Path, 
     storage, out = pictured(tmp_path / "root"), tmp_path / "shards"
     out.mkdir()
     (out / "notes.tar").write_bytes(b"somebody's own")
+    told = export.main(["--root", storage.root, "--stage", "1", "--dry-run", "--set", "export.samples_per_shard=2"])
+    assert (told["shards"], told["train"], told["failed"]) == (3, 6, {}) and not Path(storage.full("partial")).exists()
     counts = exported(storage.root, out, 2)
     # One of the six pictures is none: it is counted and named, and in no shard.
     assert counts["shards"] == 3 and counts["lost"] == 1 and counts["exported"] == 5

@@ -1,11 +1,14 @@
 """Many pictures are read by few requests, within a bound of memory, and each is what a read of its own would give."""
 
+import asyncio
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
+from fsspec.asyn import AsyncFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,3 +116,28 @@ def test_a_picture_larger_than_the_memory_is_read_alone(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     storage.write("a.tar", b"x" * 1000)
     assert read(storage, [StoredPicture("a.tar", 0, 900), StoredPicture("a.tar", 0, 3)], 8) == [b"x" * 900, b"xxx"]
+
+
+class Waiting(AsyncFileSystem):
+    """An object store that answers no request before eight are under way."""
+
+    protocol = "waiting"
+    cachable = False
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self.under_way = 0
+
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: object) -> bytes:
+        self.under_way += 1
+        while self.under_way < 8:
+            await asyncio.sleep(0.01)
+        return b"x" * (end - start)
+
+
+def test_requests_to_an_object_store_are_sent_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, store = Storage(str(tmp_path)), Waiting()
+    monkeypatch.setattr(reading, "file_system", lambda uri: (store, uri.removeprefix("waiting://")))
+    pictures = [StoredPicture("waiting://a.tar", MIB * number, 10) for number in range(8)]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(read, storage, pictures, MIB).result(120) == [b"x" * 10] * 8

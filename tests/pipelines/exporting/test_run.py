@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ __all__ = ["in_process"]
 PICTURES = [jpeg(colour) for colour in COLOURS]
 
 
-def export(root: str, parts: list[Part], out: Path, **options: object) -> Outcome:
+def export(root: str, parts: list[Part], out: Path | str, **options: object) -> Outcome:
     storage, made = Storage(root), ExportSettings(stage=1, **options)
     return run_export(storage, parts, made, "stage1", claim(storage, "stage1", Storage(str(out)), force=False))
 
@@ -239,3 +240,19 @@ def test_a_dry_run_says_what_the_export_writes_and_writes_nothing(
         split: told[split] for split in (TRAIN, HELD_OUT) if told[split]
     }
     assert 0.8 < told["bytes"] / counts["bytes"] < 1.2
+
+
+@pytest.mark.slow
+def test_an_object_store_that_fails_now_and_then_holds_the_bytes_of_a_folder(
+    tmp_path: Path, object_store: str, monkeypatch: pytest.MonkeyPatch, in_process: None
+) -> None:
+    monkeypatch.setattr(external_sort, "BUCKET_ROWS", 60)
+    monkeypatch.setattr(external_sort, "FAN_IN", 2)
+    made = []
+    for place in (str(tmp_path), f"{object_store}/{uuid.uuid4().hex}"):
+        parts = fill_pictured(Storage(f"{place}/root"), 4, 30, PICTURES)
+        outcome = export(f"{place}/root", parts, f"{place}/out", samples_per_shard=20)
+        out = Storage(f"{place}/out")
+        assert outcome.failed == {} and outcome.counts["exported"] == 120
+        made.append({path: out.read(path) for path in [*out.glob("*-*"), "dataset.json"]})
+    assert made[0] == made[1] and len(made[0]) == 13

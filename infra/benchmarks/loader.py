@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 
 from infra.benchmarks.peers import loaders, peer
-from infra.benchmarks.tools.memory import peak_mib
 from infra.benchmarks.tools.delayed_folder import environment
+from infra.benchmarks.tools.memory import peak_mib
 from infra.benchmarks.tools.photographs import photograph
 from infra.compat.children import HOME
 from infra.compat.memory import keep_freed_memory

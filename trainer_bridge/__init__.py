@@ -4,6 +4,7 @@ shards → loader (positions → samples, exact resume) → transforms (bytes �
 
 train.py             `python -m trainer_bridge.train --stage … --config … --shards URI --out DIR` under torchrun or deepspeed
 evaluate.py          figures of a saved model on the held-out split
+convert.py           weights of others → folders to start from, and back
 export_onnx.py       a stage-1 model → ONNX
 launch.py            the trainer under torchrun, on this machine
 deepspeed_engine.py  all calls into DeepSpeed

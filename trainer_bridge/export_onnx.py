@@ -5,7 +5,7 @@
 image.onnx      pixels float32[B, 3, S, S] → features float32[B, D], L2-normalised
 text.onnx       tokens int64[B, T], lengths int64[B] → features float32[B, D], L2-normalised
 tokenizer.json  captions → tokens
-clip.json       how pictures and captions are prepared: side, mean, std, length, prefix, end token
+clip.json       how pictures and captions are prepared: side, mean, std, length, prefix, begin and end tokens
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer_bridge.checkpoints.model_folders import TOKENIZER, load_contrastive
-from trainer_bridge.data.tokenizer import END
+from trainer_bridge.checkpoints.layouts.layout import TOKENIZER
+from trainer_bridge.checkpoints.model_folders import load_contrastive
 from trainer_bridge.data.transforms import MEAN, STD
 from trainer_bridge.models.contrastive import ContrastiveModel
 
@@ -61,7 +61,8 @@ def export_onnx(checkpoint: Path, out: Path) -> None:
     _export(_Image(model), (pixels,), ["pixels"], ({0: batch},), out / "image.onnx")
     _export(_Text(model), (tokens, lengths), ["tokens", "lengths"], ({0: batch, 1: length}, {0: batch}), out / "text.onnx")
     tokenizer.save(str(out / TOKENIZER))
-    preparation = {"side": image.image_size, "mean": MEAN, "std": STD, "length": text.length, "prefix": text.prefix, "end": END}
+    preparation = {"side": image.image_size, "mean": MEAN, "std": STD}
+    preparation |= {"length": text.length, "prefix": text.prefix, "begin": text.begin, "end": text.end}
     (out / "clip.json").write_text(json.dumps(preparation, indent=1) + "\n")
 
 

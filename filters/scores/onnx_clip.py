@@ -18,7 +18,7 @@ class OnnxClip:
     """A CLIP exported to ONNX.
 
     image, text   onnxruntime sessions: pixels[B, 3, S, S] → features[B, D]; tokens[B, T] and lengths[B] → features[B, D]
-    about         side S in pixels, mean and std of channels, length in tokens, prefix of captions, end token
+    about         side S in pixels, mean and std of channels, length in tokens, prefix of captions, begin and end tokens
     """
 
     image: Any
@@ -39,10 +39,10 @@ class OnnxClip:
     def embed_captions(self, captions: Sequence[str]) -> np.ndarray:
         """Captions → float32[N, D], L2-normalised."""
         texts = [self.about["prefix"] + caption for caption in captions]
-        end, longest = self.tokenizer.token_to_id(self.about["end"]), self.about["length"]
-        rows = [
-            [*encoding.ids[: longest - 1], end] for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        ]
+        begin = [self.tokenizer.token_to_id(token) for token in [self.about.get("begin")] if token]
+        end, longest = self.tokenizer.token_to_id(self.about["end"]), self.about["length"] - len(begin) - 1
+        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        rows = [[*begin, *encoding.ids[:longest], end] for encoding in encodings]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         tokens = np.full((len(rows), lengths.max()), PAD, dtype=np.int64)
         for row, ids in zip(tokens, rows, strict=True):

@@ -211,7 +211,7 @@ def test_a_clip_in_onnx_scores_as_the_model_it_was_made_from(manifest: Storage, 
         picture = Image.open(io.BytesIO(jpeg(colour))).convert("RGB")
         with torch.inference_mode():
             image = model.encode_image(normalise(torch.from_numpy(whole(picture, 32))[None]))
-            text = model.encode_text(*encode(tokenizer, [captions[number]], 16))
+            text = model.encode_text(*encode(tokenizer, [captions[number]], model.config.text))
         assert scores[number][1] == pytest.approx((image @ text.T).item(), abs=1e-4)
     again, _ = provenance(ScoreSettings.model_validate(chosen)), (tmp_path / "onnx" / "text.onnx").unlink()
     assert again["clip_similarity"]["model"] == "onnx"

@@ -252,7 +252,12 @@ def test_a_start_that_does_not_fit_is_one_line(shards: Path, tmp_path: Path) -> 
     other = tmp_path / "other.toml"
     other.write_text(CONFIG.replace("embedding = 16", "embedding = 8"))
     for stage, config, start, message in (
-        ("generative", shards / "generative.toml", cut, "does not fit config.json"),
+        (
+            "generative",
+            shards / "generative.toml",
+            cut,
+            "do not fit its configuration: misshapen: text_projection.weight is [3, 16]",
+        ),
         ("chat", shards / "chat.toml", tmp_path, "holds no config.json"),
         ("contrastive", other, shards / "stage1", "has another model.embedding (16, not 8)"),
     ):

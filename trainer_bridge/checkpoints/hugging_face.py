@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.compat.torchvision_operators import define_missing_operators
-from trainer_bridge.checkpoints.model_folders import read_config
+from trainer_bridge.checkpoints.layouts.layout import read_config
 from trainer_bridge.data.chat_tokenizer import END
 
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def is_internvl(folder: Path) -> bool:
-    """Whether the folder holds an InternVL in the Hugging Face layout."""
-    return read_config(folder).get("model_type") == "internvl"
+    """Whether the folder holds an InternVL in the Hugging Face layout; InternVL-14B-224px has the same type, but a QLLaMA."""
+    config = read_config(folder)
+    return config.get("model_type") == "internvl" and "qllama_config" not in config
 
 
 def load_internvl(folder: Path) -> Any:
@@ -47,8 +48,11 @@ def save_internvl(
     (folder / "training.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
 
-def load_language_model(checkpoint: str) -> tuple[Any, Any]:
-    """(causal language model float32, tokenizer) of a Hugging Face folder or a .gguf file; ValueError in one line."""
+def load_language_model(checkpoint: str, what: str = "model.language_checkpoint") -> tuple[Any, Any]:
+    """(causal language model float32, tokenizer) of a Hugging Face folder or a .gguf file.
+
+    ValueError in one line, beginning with `what`, when it does not load.
+    """
     define_missing_operators()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -59,9 +63,9 @@ def load_language_model(checkpoint: str) -> tuple[Any, Any]:
     path = Path(checkpoint)
     folder, options = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (path, {})
     if not path.exists():
-        raise ValueError(f"model.language_checkpoint = {checkpoint!r} is not there; name a Hugging Face folder or a .gguf file")
+        raise ValueError(f"{what} = {checkpoint!r} is not there; name a Hugging Face folder or a .gguf file")
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=not options, dtype=torch.float32, **options)
         return model, AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, ValueError, ImportError) as error:
-        raise ValueError(f"model.language_checkpoint = {checkpoint!r} cannot be loaded ({str(error).splitlines()[0]})") from None
+        raise ValueError(f"{what} = {checkpoint!r} cannot be loaded ({str(error).splitlines()[0]})") from None

@@ -1,102 +1,60 @@
-"""Models of stages 1 and 2 in folders: config.json, model.safetensors, tokenizer.json."""
+"""Models of stages 1 and 2: saved in folders of ours, loaded from any layout that holds one."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
-from infra.compat.settings import Section, first_fault
-from trainer_bridge.data.tokenizer import load_tokenizer
+from trainer_bridge.checkpoints.checkpoint import Checkpoint
+from trainer_bridge.checkpoints.layouts import read_checkpoint
+from trainer_bridge.checkpoints.layouts.pairmill import STAGE1, write
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
-from trainer_bridge.models.internvit import InternViTConfig
-from trainer_bridge.models.qllama import GenerativeConfig, GenerativeModel
-
-CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
-
-
-class GenerativeFolder(Section):
-    """The config.json of a stage-2 model."""
-
-    stage1: ContrastiveConfig
-    generative: GenerativeConfig
+from trainer_bridge.models.qllama import GenerativeModel
 
 
 def save_contrastive(folder: Path, config: ContrastiveConfig, state: dict[str, Tensor], tokenizer: Tokenizer) -> None:
     """Writes a stage-1 model, its weights as float32."""
-    _save(folder, config, state, tokenizer)
+    write(Checkpoint(dict(config), state, tokenizer), folder)
 
 
 def save_generative(folder: Path, model: GenerativeModel, state: dict[str, Tensor], tokenizer: Tokenizer) -> None:
     """Writes a stage-2 model, the frozen stage 1 included, its weights as float32."""
-    _save(folder, GenerativeFolder(stage1=model.stage1.config, generative=model.config), state, tokenizer)
-
-
-def _save(folder: Path, config: BaseModel, state: dict[str, Tensor], tokenizer: Tokenizer) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(config.model_dump(), indent=1) + "\n")
-    save_file({name: tensor.detach().float().cpu().contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
-    tokenizer.save(str(folder / TOKENIZER))
+    stage1 = {name.removeprefix(STAGE1): tensor for name, tensor in state.items() if name.startswith(STAGE1)}
+    added = {name: tensor for name, tensor in state.items() if not name.startswith(STAGE1)}
+    write(Checkpoint(dict(model.stage1.config), stage1, tokenizer, model.config, added), folder)
 
 
 def load_contrastive(folder: Path) -> tuple[ContrastiveModel, Tokenizer]:
-    """The stage-1 model and tokenizer in `folder`; ValueError in one line when a file is missing or does not fit."""
-    model = ContrastiveModel(_config(folder, ContrastiveConfig))
-    _load(folder, model)
-    return model, load_tokenizer(folder / TOKENIZER)
+    """The stage-1 model and tokenizer in `folder`, those inside a stage-2 model too; ValueError in one line."""
+    return contrastive_of(read_checkpoint(folder), folder)
 
 
 def load_generative(folder: Path) -> tuple[GenerativeModel, Tokenizer]:
     """The stage-2 model and tokenizer in `folder`; ValueError in one line when a file is missing or does not fit."""
-    saved = _config(folder, GenerativeFolder)
-    model = GenerativeModel(ContrastiveModel(saved.stage1), saved.generative)
-    _load(folder, model)
-    return model, load_tokenizer(folder / TOKENIZER)
+    checkpoint = read_checkpoint(folder)
+    if checkpoint.generative is None:
+        raise ValueError(f"{folder} holds no stage-2 model; name a folder that the generative stage wrote")
+    stage1, tokenizer = contrastive_of(checkpoint, folder)
+    model = GenerativeModel(stage1, checkpoint.generative)
+    model.load_state_dict(checkpoint.added, strict=False)  # its names were checked, and stage 1 is there
+    return model, tokenizer
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder; empty when there is none that can be read."""
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-    except (OSError, ValueError):
-        return {}
-    return config
+def contrastive_of(checkpoint: Checkpoint, folder: Path) -> tuple[ContrastiveModel, Tokenizer]:
+    """The stage-1 model and tokenizer of what `folder` holds; ValueError in one line when it is but a part of one."""
+    tokenizer = require_whole(checkpoint, folder)
+    model = ContrastiveModel(ContrastiveConfig(**checkpoint.settings))
+    model.load_state_dict(checkpoint.state)
+    return model, tokenizer
 
 
-def _config(folder: Path, kind: type[Any]) -> Any:
-    for name in (CONFIG, WEIGHTS, TOKENIZER):
-        if not (folder / name).exists():
-            raise ValueError(f"{folder} holds no {name}; name a folder that trainer_bridge.train wrote")
-    try:
-        return kind.model_validate_json((folder / CONFIG).read_text())
-    except ValidationError as error:
-        raise ValueError(f"{folder / CONFIG} describes no model of this stage: {first_fault(error, kind)}") from None
-
-
-def _load(folder: Path, model: nn.Module) -> None:
-    try:
-        model.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()})
-    except SafetensorError as error:
-        raise ValueError(f"{folder / WEIGHTS} is no safetensors file ({error})") from None
-    except RuntimeError as error:
-        raise ValueError(f"{folder / WEIGHTS} does not fit {CONFIG}: {str(error).splitlines()[1].strip()}") from None
-
-
-def resize_positions(model: ContrastiveModel, image: InternViTConfig) -> ContrastiveModel:
-    """The model for pictures of the size in `image`: position embeddings resized bicubically, all other weights unchanged."""
-    old = model.config.image
-    if (old.image_size, old.patch) == (image.image_size, image.patch):
-        return model
-    new = old.model_copy(update={"image_size": image.image_size})
-    resized = ContrastiveModel(model.config.model_copy(update={"image": new}))
-    grid = image.image_size // image.patch
-    state = model.state_dict()
-    state["image_tower.positions"] = model.image_tower.positions_for(grid, grid).detach()
-    resized.load_state_dict(state)
-    return resized
+def require_whole(checkpoint: Checkpoint, folder: Path) -> Tokenizer:
+    """The tokenizer of a stage-1 or stage-2 model; ValueError in one line when `folder` holds only a part of one."""
+    if not checkpoint.is_whole or checkpoint.tokenizer is None:
+        raise ValueError(
+            f"{folder} holds only a part of a stage-1 model ({', '.join(checkpoint.settings)}); start stage 1 from it with "
+            "model.image_checkpoint or model.text_checkpoint"
+        )
+    return checkpoint.tokenizer

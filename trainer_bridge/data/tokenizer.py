@@ -1,4 +1,4 @@
-"""Captions → token ids, by any `tokenizer.json` with an end token, or by a byte-level BPE trained on the shards."""
+"""Captions → token ids, by any `tokenizer.json`, or by a byte-level BPE trained on the shards."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
+
+from trainer_bridge.models.text_tower import TextConfig
 
 PAD, END = "<pad>", "</s>"
 
@@ -28,22 +30,28 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a `tokenizer.json`; ValueError when it lacks an end token."""
-    tokenizer = Tokenizer.from_file(str(path))
-    if tokenizer.token_to_id(END) is None:
-        raise ValueError(f"{path} has no {END} token, at which a caption's feature is read; use a LLaMA-style tokenizer")
+def load_tokenizer(path: Path, text: TextConfig) -> Tokenizer:
+    """The tokenizer in a `tokenizer.json`; ValueError in one line when it does not load or lacks a token of `text`."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises Exception itself
+        raise ValueError(f"{path} is no tokenizer that loads ({str(error).splitlines()[0]})") from None
+    for name in filter(None, (text.begin, text.end)):
+        if tokenizer.token_to_id(name) is None:
+            raise ValueError(f"{path} has no token {name}, which every caption gets; set model.text.begin and model.text.end")
     return tokenizer
 
 
-def encode(tokenizer: Tokenizer, captions: Sequence[str], length: int, prefix: str = "") -> tuple[Tensor, Tensor]:
-    """(ids int64[B, T] padded at the end with 0, lengths int64[B]); T ≤ `length`, and every caption ends with [EOS].
+def encode(tokenizer: Tokenizer, captions: Sequence[str], text: TextConfig, *, prefixed: bool = True) -> tuple[Tensor, Tensor]:
+    """(ids int64[B, T] padded at the end with 0, lengths int64[B]); T ≤ `text.length`.
 
-    `prefix` is put before every caption.
+    [BOS], where `text` has one, the prefix unless it is left out, the caption, and [EOS], also where the caption is cut.
     """
-    end = tokenizer.token_to_id(END)
-    texts = [prefix + caption for caption in captions]
-    rows = [[*encoding.ids[: length - 1], end] for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    begin = [tokenizer.token_to_id(text.begin)] if text.begin else []
+    end = tokenizer.token_to_id(text.end)
+    texts = [text.prefix + caption for caption in captions] if prefixed else list(captions)
+    most = text.length - len(begin) - 1
+    rows = [[*begin, *encoding.ids[:most], end] for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
     for i, row in enumerate(rows):

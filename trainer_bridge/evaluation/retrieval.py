@@ -50,7 +50,7 @@ def retrieval(
     model.eval()
 
     def features(captions: Sequence[str]) -> Tensor:
-        return model.encode_text(*encode(tokenizer, captions, config.text.length, config.text.prefix))
+        return model.encode_text(*encode(tokenizer, captions, config.text))
 
     with torch.inference_mode():
         pixels = torch.stack([torch.from_numpy(whole(decode_picture(samples[i].image, size), size)) for i in first_rows.tolist()])

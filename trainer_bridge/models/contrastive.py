@@ -6,6 +6,7 @@ Image: InternViT tokens → attention pooling → L2. Text: the LLaMA state at t
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -13,33 +14,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infra.compat.settings import Section
-from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.models.internvit import InternViT, InternViTConfig, split_heads
+from trainer_bridge.models.text_tower import TextConfig, new_text_tower
 
 MAX_LOGIT_SCALE = 100.0
 
 
-class TextConfig(Section):
-    """Sizes of the LLaMA text tower. LLaMA-7B: width 4096, depth 32, heads 32, mlp 11008, vocabulary 32000.
-
-    `length` is in tokens, [EOS] included; `prefix` is put before every caption to be encoded ("summarize:" as released).
-    """
-
-    vocabulary: int = Field(32000, ge=4)
-    length: int = Field(80, ge=2)
-    prefix: str = ""
-    width: int = Field(4096, ge=1)
-    depth: int = Field(32, ge=1)
-    heads: int = Field(32, ge=1)
-    mlp: int = Field(11008, ge=1)
-
-
 class ContrastiveConfig(Section):
-    """Sizes of the whole model; `embedding` is the width of both features (768 in InternVL)."""
+    """Sizes of the whole model.
+
+    embedding   width of both features (768 in InternVL)
+    pool        how the image feature is read: attention pooling with `pool_heads` heads, or the class token, as CLIP does
+    """
 
     image: InternViTConfig
     text: TextConfig
     embedding: int = Field(768, ge=1)
+    pool: Literal["attention", "class"] = "attention"
     pool_heads: int = Field(16, ge=1)
 
 
@@ -66,29 +57,35 @@ class AttentionPool(nn.Module):
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)).squeeze(1)
 
 
+class ClassPool(nn.Module):
+    """tokens[B, T, width] → float[B, out]: the class token, through a LayerNorm and a linear layer without bias. Source: CLIP."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, out, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens[B, T, width] → [B, out]."""
+        return self.out(self.norm(tokens[:, 0]))
+
+
 class ContrastiveModel(nn.Module):
     """InternVL-C. Features are L2-normalised, float[B, embedding]."""
 
     def __init__(self, config: ContrastiveConfig) -> None:
         super().__init__()
-        define_missing_operators()  # transformers imports torchvision where there is one
-        from transformers import LlamaConfig, LlamaModel
-
         self.config = config
+        width = config.image.width
         self.image_tower = InternViT(config.image)
-        self.image_pool = AttentionPool(config.image.width, config.pool_heads, config.embedding)
-        self.text_tower = LlamaModel(
-            LlamaConfig(
-                vocab_size=config.text.vocabulary,
-                hidden_size=config.text.width,
-                intermediate_size=config.text.mlp,
-                num_hidden_layers=config.text.depth,
-                num_attention_heads=config.text.heads,
-                max_position_embeddings=config.text.length,
-                pad_token_id=0,
-                use_cache=False,
-            )
+        self.image_pool = (
+            AttentionPool(width, config.pool_heads, config.embedding)
+            if config.pool == "attention"
+            else ClassPool(width, config.embedding)
         )
+        self.text_tower = new_text_tower(config.text)
+        if config.text.output_head:  # no loss of this stage reaches it; it is kept for the next
+            self.text_head = nn.Linear(config.text.width, config.text.vocabulary, bias=False).requires_grad_(False)
         self.text_projection = nn.Linear(config.text.width, config.embedding, bias=False)
         self.logit_scale = nn.Parameter(torch.full((1,), math.log(1 / 0.07)))
 
@@ -102,6 +99,12 @@ class ContrastiveModel(nn.Module):
         states = self.text_tower(input_ids=tokens).last_hidden_state
         last = states[torch.arange(tokens.shape[0], device=tokens.device), lengths - 1]
         return unit(self.text_projection(last))
+
+    @property
+    def output_weights(self) -> Tensor:
+        """The weights float[vocabulary, width] that turn states of the text tower into logits of the next token."""
+        weights: Tensor = (self.text_head if self.config.text.output_head else self.text_tower.embed_tokens).weight
+        return weights
 
     def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, drop_tokens: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
         """(image features [B, embedding], text features [B, embedding], logit scale [1], clamped at 100 as CLIP's)."""

@@ -1,6 +1,7 @@
-"""InternViT: a pre-norm vision transformer with RMSNorm, QK normalisation and layer scale.
+"""InternViT: a pre-norm vision transformer with layer scale; InternViT-6B has RMSNorm and QK normalisation.
 
-Source: InternVL §3.1 and its released code.
+By its settings it is InternViT-300M (LayerNorm, QKV bias), or CLIP's ViT (a norm before the first block) too. Source: InternVL
+§3.1 and its released code; CLIP.
 
 Images are float[B, 3, H, W]; tokens are float[B, 1 + N, width], the class token first, N = (H / patch) · (W / patch).
 """
@@ -19,7 +20,14 @@ from infra.compat.settings import Section
 
 
 class InternViTConfig(Section):
-    """Sizes of the encoder. InternViT-6B: width 3200, depth 48, heads 25, mlp 12800, patch 14."""
+    """Sizes of the encoder. InternViT-6B: width 3200, depth 48, heads 25, mlp 12800, patch 14.
+
+    norm         RMSNorm, or LayerNorm with bias, as InternViT-300M and CLIP have
+    qkv_bias     a bias on queries, keys and values
+    qk_norm      RMSNorm of queries and keys
+    pre_norm     a norm of all tokens before the first block, as CLIP has
+    layer_scale  the scales of both branches at the start
+    """
 
     image_size: int = Field(224, ge=1)
     patch: int = Field(14, ge=1)
@@ -30,6 +38,12 @@ class InternViTConfig(Section):
     drop_path: float = Field(0.0, ge=0, lt=1)
     drop_path_schedule: Literal["linear", "uniform"] = "linear"
     layer_scale: float = 0.1
+    norm: Literal["rms", "layer"] = "rms"
+    norm_eps: float = Field(1e-6, gt=0)
+    qkv_bias: bool = False
+    qk_norm: bool = True
+    pre_norm: bool = False
+    activation: Literal["gelu", "quick_gelu"] = "gelu"
 
 
 class RMSNorm(nn.RMSNorm):
@@ -43,15 +57,41 @@ class RMSNorm(nn.RMSNorm):
             return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
+class LayerNorm(nn.LayerNorm):
+    """torch's, in the precision of its input, for the same reason."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[…, width] → the same shape and precision."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
+def new_norm(config: InternViTConfig) -> nn.Module:
+    """The norm that the configuration names, over the width."""
+    kind = RMSNorm if config.norm == "rms" else LayerNorm
+    return kind(config.width, eps=config.norm_eps)
+
+
+class QuickGELU(nn.Module):
+    """x · sigmoid(1.702 x), the GELU of OpenAI's CLIP."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape → the same."""
+        return x * torch.sigmoid(1.702 * x)
+
+
 class Attention(nn.Module):
-    """Self-attention without QKV bias; queries and keys are RMS-normalised over the full width, before the heads."""
+    """Self-attention; with `qk_norm` queries and keys are RMS-normalised over the full width, before the heads."""
 
     def __init__(self, config: InternViTConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
-        self.q_norm = RMSNorm(config.width, eps=1e-6)
-        self.k_norm = RMSNorm(config.width, eps=1e-6)
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.qkv_bias)
+        self.q_norm, self.k_norm = (
+            RMSNorm(config.width, eps=config.norm_eps) if config.qk_norm else nn.Identity() for _ in range(2)
+        )
         self.out = nn.Linear(config.width, config.width)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -67,15 +107,16 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """Attention and MLP, each behind RMSNorm, layer scale and drop path."""
+    """Attention and MLP, each behind a norm, layer scale and drop path."""
 
     def __init__(self, config: InternViTConfig, drop_path: float) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.width, eps=1e-6)
+        self.attention_norm = new_norm(config)
         self.attention = Attention(config)
         self.attention_scale = nn.Parameter(torch.full((config.width,), config.layer_scale))
-        self.mlp_norm = RMSNorm(config.width, eps=1e-6)
-        self.mlp = nn.Sequential(nn.Linear(config.width, config.mlp), nn.GELU(), nn.Linear(config.mlp, config.width))
+        self.mlp_norm = new_norm(config)
+        activation = nn.GELU() if config.activation == "gelu" else QuickGELU()
+        self.mlp = nn.Sequential(nn.Linear(config.width, config.mlp), activation, nn.Linear(config.mlp, config.width))
         self.mlp_scale = nn.Parameter(torch.full((config.width,), config.layer_scale))
         self.drop_path = drop_path
 
@@ -104,6 +145,7 @@ class InternViT(nn.Module):
         self.patches = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + grid * grid, config.width))
+        self.pre_norm = new_norm(config) if config.pre_norm else nn.Identity()
         rates = [
             config.drop_path * (i / max(1, config.depth - 1) if config.drop_path_schedule == "linear" else 1)
             for i in range(config.depth)
@@ -134,19 +176,24 @@ class InternViT(nn.Module):
         if drop_tokens > 0:
             tokens = random_subset(tokens, drop_tokens)
         first = (self.class_token.to(positions.dtype) + positions[:, :1]).expand(tokens.shape[0], -1, -1)
-        tokens = torch.cat([first, tokens], dim=1)
+        tokens = self.pre_norm(torch.cat([first, tokens], dim=1))
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
 
     def positions_for(self, rows: int, columns: int) -> Tensor:
         """The position embeddings, resized bicubically where the grid is another: [1, 1 + rows · columns, width]."""
-        grid = self.config.image_size // self.config.patch
-        if (rows, columns) == (grid, grid):
-            return self.positions
-        square = self.positions[:, 1:].unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
-        resized = F.interpolate(square.float(), (rows, columns), mode="bicubic", align_corners=False)
-        return torch.cat([self.positions[:, :1], resized.to(square.dtype).flatten(2).transpose(1, 2)], dim=1)
+        return resize_positions(self.positions, rows, columns)
+
+
+def resize_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
+    """Position embeddings [1, 1 + N, width] of a square grid, the class token's first → [1, 1 + rows · columns, width]."""
+    grid = math.isqrt(positions.shape[1] - 1)
+    if (rows, columns) == (grid, grid):
+        return positions
+    square = positions[:, 1:].unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
+    resized = F.interpolate(square.float(), (rows, columns), mode="bicubic", align_corners=False)
+    return torch.cat([positions[:, :1], resized.to(square.dtype).flatten(2).transpose(1, 2)], dim=1)
 
 
 def random_subset(tokens: Tensor, drop: float) -> Tensor:

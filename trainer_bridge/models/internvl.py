@@ -60,7 +60,9 @@ def is_trained(parameter: str, train: str) -> bool:
 
 
 def vision_config(config: InternViTConfig) -> Any:
-    """The InternVLVisionConfig of our InternViT's sizes."""
+    """The InternVLVisionConfig of our InternViT's sizes; ValueError when transformers has no such tower."""
+    if config.pre_norm:
+        raise ValueError("an image tower with a norm before its first block (pre_norm) is no InternViT; stage 3 needs one")
     define_missing_operators()
     from transformers import InternVLVisionConfig
 
@@ -71,9 +73,11 @@ def vision_config(config: InternViTConfig) -> Any:
         intermediate_size=config.mlp,
         image_size=config.image_size,
         patch_size=config.patch,
-        use_qk_norm=True,
-        norm_type="rms_norm",
-        attention_bias=False,
+        hidden_act=config.activation,
+        use_qk_norm=config.qk_norm,
+        norm_type=f"{config.norm}_norm",
+        layer_norm_eps=config.norm_eps,
+        attention_bias=config.qkv_bias,
         layer_scale_init_value=config.layer_scale,
         use_mean_pooling=True,  # in transformers this means: no norm after the last block
     )
@@ -90,7 +94,9 @@ def vision_state(model: InternViT) -> dict[str, Tensor]:
     }
     block_names = {
         "attention_norm.weight": "layernorm_before.weight",
+        "attention_norm.bias": "layernorm_before.bias",
         "mlp_norm.weight": "layernorm_after.weight",
+        "mlp_norm.bias": "layernorm_after.bias",
         "attention.q_norm.weight": "attention.q_norm.weight",
         "attention.k_norm.weight": "attention.k_norm.weight",
         "attention.out.weight": "attention.projection_layer.weight",
@@ -104,9 +110,10 @@ def vision_state(model: InternViT) -> dict[str, Tensor]:
     }
     for i in range(model.config.depth):
         ours, theirs = f"blocks.{i}.", f"encoder.layer.{i}."
-        renamed |= {theirs + name: state[ours + source] for source, name in block_names.items()}
-        for name, piece in zip("qkv", state[ours + "attention.qkv.weight"].chunk(3), strict=True):
-            renamed[f"{theirs}attention.{name}_proj.weight"] = piece.clone()
+        renamed |= {theirs + name: state[ours + source] for source, name in block_names.items() if ours + source in state}
+        for kind in ("weight", "bias") if model.config.qkv_bias else ("weight",):
+            for name, piece in zip("qkv", state[f"{ours}attention.qkv.{kind}"].chunk(3), strict=True):
+                renamed[f"{theirs}attention.{name}_proj.{kind}"] = piece.clone()
     return renamed
 
 

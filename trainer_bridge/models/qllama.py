@@ -52,7 +52,7 @@ class Outputs(NamedTuple):
     match_labels  ITM: int64[B], 1 where the caption is the picture's own, IGNORED where a part of the pair is not valid
     token_logits  ITG: [B, T, vocabulary]
     token_labels  ITG: int64[B, T], IGNORED on padding and captions that are not valid
-    valid         bool[B]: the caption has a token besides [EOS]
+    valid         bool[B]: the caption has a token besides [BOS] and [EOS]
     """
 
     image: Tensor
@@ -68,13 +68,13 @@ class Outputs(NamedTuple):
 class CrossAttention(nn.Module):
     """Residual cross-attention of queries [B, Q, width] to picture tokens [B, N, image width], RMSNorm on both."""
 
-    def __init__(self, width: int, image_width: int, heads: int) -> None:
+    def __init__(self, width: int, image_width: int, heads: int, eps: float) -> None:
         super().__init__()
         self.heads = heads
-        self.q_norm, self.kv_norm = RMSNorm(width, eps=1e-6), RMSNorm(image_width, eps=1e-6)
+        self.q_norm, self.kv_norm = RMSNorm(width, eps=eps), RMSNorm(image_width, eps=eps)
         self.q = nn.Linear(width, width, bias=False)
         self.k, self.v = (nn.Linear(image_width, width, bias=False) for _ in range(2))
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, queries: Tensor, picture: Tensor) -> Tensor:
         """[B, Q, width], [B, N, image width] → [B, Q, width]."""
@@ -110,7 +110,8 @@ class GenerativeModel(nn.Module):
         self.config, self.stage1 = config, stage1.requires_grad_(False)
         self.queries = nn.Parameter(torch.randn(1, config.queries, width) * 0.02)
         layers = range(0, stage1.config.text.depth, config.cross_every)
-        cross = {i: CrossAttention(width, image_width, config.cross_heads) for i in layers}
+        eps = stage1.config.text.norm_eps
+        cross = {i: CrossAttention(width, image_width, config.cross_heads, eps) for i in layers}
         self.cross = nn.ModuleDict({str(i): module for i, module in cross.items()})
         self.layers = nn.ModuleList(
             QueryLayer(layer, cross.get(i), config.queries) for i, layer in enumerate(stage1.text_tower.layers)
@@ -126,15 +127,21 @@ class GenerativeModel(nn.Module):
         return self
 
     def forward(self, images: Tensor, caption: Tokens, prefixed: Tokens, begin: int) -> Outputs:
-        """Images float[B, 3, H, W]; captions, and captions with stage 1's prefix; the id that ITG's text begins with."""
+        """Images float[B, 3, H, W]; captions, and captions with stage 1's prefix; the id that ITG's text begins with.
+
+        `begin` is put before captions that have no [BOS] of their own.
+        """
         with torch.no_grad():
             picture = self.stage1.image_tower(images)
             image_feature = unit(self.stage1.image_pool(picture))
             similarity = image_feature @ self.stage1.encode_text(prefixed.ids, prefixed.lengths).T
         scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
         image_index, caption_index, is_match = hard_negatives(similarity * scale.detach(), caption.ids)
-        shifted = F.pad(caption.ids, (1, -1), value=begin)
-        texts = [caption.ids[caption_index], prefixed.ids, shifted]
+        has_begin = bool(self.stage1.config.text.begin)
+        read, labels = (
+            (caption.ids, F.pad(caption.ids, (-1, 1))) if has_begin else (F.pad(caption.ids, (1, -1), value=begin), caption.ids)
+        )
+        texts = [caption.ids[caption_index], prefixed.ids, read]
         lengths = torch.cat([caption.lengths[caption_index], prefixed.lengths, caption.lengths])
         longest = max(text.shape[1] for text in texts)
         ids = torch.cat([F.pad(text, (0, longest - text.shape[1])) for text in texts])
@@ -144,17 +151,17 @@ class GenerativeModel(nn.Module):
             (part[:, : self.config.queries], part[:, self.config.queries :]) for part in states.chunk(3)
         )
         rows = torch.arange(images.shape[0], device=images.device)
-        valid = caption.lengths > 1
+        valid = caption.lengths > 1 + has_begin
         length = caption.ids.shape[1]
-        is_text = torch.arange(length, device=ids.device) < caption.lengths[:, None]
+        is_text = torch.arange(length, device=ids.device) < caption.lengths[:, None] - has_begin
         return Outputs(
             image=unit(self.query_pool(itc)),
             text=unit(self.stage1.text_projection(itc_text[rows, prefixed.lengths - 1])),
             scale=scale,
             match_logits=self.itm_head(itm).mean(dim=1),
             match_labels=torch.where(valid & valid[caption_index] & valid[image_index], is_match.long(), IGNORED),
-            token_logits=itg[:, :length] @ self.stage1.text_tower.embed_tokens.weight.T,
-            token_labels=torch.where(is_text & valid[:, None], caption.ids, IGNORED),
+            token_logits=itg[:, :length] @ self.stage1.output_weights.T,
+            token_labels=torch.where(is_text & valid[:, None], labels, IGNORED),
             valid=valid,
         )
 

@@ -14,19 +14,16 @@ from torch import distributed as dist
 
 from sharding.decode import decode_picture
 from sharding.index import Dataset
-from trainer_bridge.checkpoints.model_folders import (
-    TOKENIZER,
-    load_contrastive,
-    read_config,
-    resize_positions,
-    save_contrastive,
-)
+from trainer_bridge.checkpoints.layouts.layout import TOKENIZER, read_config
+from trainer_bridge.checkpoints.model_folders import load_contrastive, save_contrastive
+from trainer_bridge.checkpoints.starts import ContrastiveSettings, start_contrastive
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.tokenizer import encode, load_tokenizer, train_tokenizer
 from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.retrieval import retrieval
-from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
+from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.models.losses import clip_loss
+from trainer_bridge.models.text_tower import TextConfig
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
 from trainer_bridge.stages.stage import Stage, first_captions, parameter_groups, to_device
 
@@ -41,33 +38,29 @@ class TwoRates(OptimizerSettings):
 class ContrastiveExperiment(Experiment):
     """The settings of stage 1."""
 
-    model: ContrastiveConfig
+    model: ContrastiveSettings
     optimizer: TwoRates
 
 
 class ContrastiveStage(Stage):
-    """Starts at random, or from a stage-1 model of the same sizes (the image size may differ: positions are resized)."""
+    """Starts at random, from towers of other models, or from a stage-1 model; positions are resized to the image size."""
 
     experiment_type = ContrastiveExperiment
     model: ContrastiveModel
 
     def __init__(self, experiment: ContrastiveExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
         self.experiment = experiment
-        self.model = ContrastiveModel(experiment.model)
-        if start is None:
-            self.tokenizer = _tokenizer(experiment, dataset, out)
-        else:
-            loaded, self.tokenizer = load_contrastive(start)
-            resized = resize_positions(loaded, experiment.model.image)
-            for name, value in experiment.model.model_dump().items():
-                other = resized.config.model_dump()[name]
-                if other != value:
-                    raise ValueError(f"--from {start} has another model.{name} ({other}, not {value})")
-            self.model.load_state_dict(resized.state_dict())
+        self.model, tokenizer = start_contrastive(experiment.model, start)
+        self.tokenizer = tokenizer or _tokenizer(experiment.data.tokenizer, self.model.config.text, dataset, out)
+        tokens, vocabulary = self.tokenizer.get_vocab_size(), self.model.config.text.vocabulary
+        if tokens > vocabulary:
+            raise ValueError(
+                f"the tokenizer has {tokens} tokens, model.text.vocabulary is {vocabulary}; use the tower's own tokenizer"
+            )
 
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""
-        size = self.experiment.model.image.image_size
+        size = self.model.config.image.image_size
         return random_resized_crop(decode_picture(image, size), size, self.experiment.data.least_area, rng)
 
     def parameters(self) -> list[dict[str, Any]]:
@@ -78,15 +71,14 @@ class ContrastiveStage(Stage):
 
     def losses(self, engine: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
         """The CLIP loss over all ranks."""
-        text = self.experiment.model.text
-        ids, lengths = encode(self.tokenizer, batch.captions, text.length, text.prefix)
+        ids, lengths = encode(self.tokenizer, batch.captions, self.model.config.text)
         pixels, ids, lengths, valid = to_device(device, batch.pixels, ids, lengths, batch.valid)
         image, caption, scale = engine(normalise(pixels), ids, lengths, self.experiment.data.drop_tokens)
         return {"itc": clip_loss(image.float(), caption.float(), scale.float(), valid)}
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """config.json, model.safetensors, tokenizer.json."""
-        save_contrastive(folder, self.experiment.model, state, self.tokenizer)
+        save_contrastive(folder, self.model.config, state, self.tokenizer)
 
     @classmethod
     def wrote(cls, folder: Path) -> bool:
@@ -99,12 +91,12 @@ class ContrastiveStage(Stage):
         return retrieval(*load_contrastive(folder), dataset, split)
 
 
-def _tokenizer(experiment: ContrastiveExperiment, dataset: Dataset, out: Path) -> Tokenizer:
+def _tokenizer(configured: str, text: TextConfig, dataset: Dataset, out: Path) -> Tokenizer:
     """The configured tokenizer, or one that rank 0 trains on the first captions of the shards and leaves in `out`."""
-    if experiment.data.tokenizer:
-        return load_tokenizer(Path(experiment.data.tokenizer))
+    if configured:
+        return load_tokenizer(Path(configured), text)
     path = out / TOKENIZER
     if dist.get_rank() == 0 and not path.exists():
-        train_tokenizer(first_captions(dataset), experiment.model.text.vocabulary).save(str(path))
+        train_tokenizer(first_captions(dataset), text.vocabulary).save(str(path))
     dist.barrier()
-    return load_tokenizer(path)
+    return load_tokenizer(path, text)

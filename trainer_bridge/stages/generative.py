@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from sharding.decode import decode_picture
 from sharding.index import Dataset
-from trainer_bridge.checkpoints.model_folders import load_contrastive, load_generative, read_config, save_generative
+from trainer_bridge.checkpoints.layouts.layout import read_config
+from trainer_bridge.checkpoints.model_folders import load_generative, save_generative
+from trainer_bridge.checkpoints.starts import start_generative
 from trainer_bridge.data.batch import Batch
-from trainer_bridge.data.tokenizer import END, encode
+from trainer_bridge.data.tokenizer import encode
 from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.retrieval import retrieval
 from trainer_bridge.models.losses import clip_loss, token_loss
@@ -30,7 +32,7 @@ class GenerativeExperiment(Experiment):
 
 
 class GenerativeStage(Stage):
-    """Starts from a stage-1 model."""
+    """Starts from a stage-1 model, or goes on from a stage-2 model."""
 
     experiment_type = GenerativeExperiment
     model: GenerativeModel
@@ -39,8 +41,7 @@ class GenerativeStage(Stage):
         if start is None:
             raise ValueError("the generative stage starts from a stage-1 model; name its folder with --from")
         self.experiment = experiment
-        stage1, self.tokenizer = load_contrastive(start)
-        self.model = GenerativeModel(stage1, experiment.model)
+        self.model, self.tokenizer = start_generative(experiment.model, start)
 
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""
@@ -56,11 +57,11 @@ class GenerativeStage(Stage):
         """ITC, ITM and ITG of one forward, with weight 1 each. Samples that are not valid have no caption, and so no loss."""
         text = self.model.stage1.config.text
         caption, prefixed = (
-            Tokens(*to_device(device, *encode(self.tokenizer, batch.captions, text.length, prefix)))
-            for prefix in ("", text.prefix)
+            Tokens(*to_device(device, *encode(self.tokenizer, batch.captions, text, prefixed=prefixed)))
+            for prefixed in (False, True)
         )
         (pixels,) = to_device(device, batch.pixels)
-        outputs = engine(normalise(pixels), caption, prefixed, self.tokenizer.token_to_id(END))
+        outputs = engine(normalise(pixels), caption, prefixed, self.tokenizer.token_to_id(text.end))
         return {
             "itc": clip_loss(outputs.image.float(), outputs.text.float(), outputs.scale.float(), outputs.valid),
             "itm": token_loss(outputs.match_logits, outputs.match_labels),

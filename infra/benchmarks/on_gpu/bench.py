@@ -16,7 +16,8 @@ import torch
 from infra.benchmarks.on_gpu import flops
 from infra.benchmarks.on_gpu.workload import Workload
 from sharding import Dataset
-from trainer_bridge.checkpoints.model_folders import TOKENIZER, save_contrastive
+from trainer_bridge.checkpoints.layouts.layout import TOKENIZER
+from trainer_bridge.checkpoints.model_folders import save_contrastive
 from trainer_bridge.data.tokenizer import load_tokenizer
 from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.stages import find_stages
@@ -46,7 +47,9 @@ class Bench:
         if not path.exists():
             with self.device:
                 model = ContrastiveModel(self.workload.stage1)
-            save_contrastive(path, self.workload.stage1, model.state_dict(), load_tokenizer(self.folder / TOKENIZER))
+            save_contrastive(
+                path, self.workload.stage1, model.state_dict(), load_tokenizer(self.folder / TOKENIZER, self.workload.text)
+            )
         return path
 
     def median_seconds(self, step: Callable[[], object], warm: int, timed: int) -> float:

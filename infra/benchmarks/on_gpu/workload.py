@@ -15,10 +15,11 @@ import trainer_bridge.configs
 from infra.compat.settings import read_toml
 from sharding import Dataset, Sample, read_dataset, sample_json, summary_bytes, write_shard
 from sharding.layout import SUMMARY, shard_name
-from trainer_bridge.models.contrastive import ContrastiveConfig, TextConfig
+from trainer_bridge.models.contrastive import ContrastiveConfig
 from trainer_bridge.models.internvit import InternViTConfig
 from trainer_bridge.models.internvl import LanguageConfig
 from trainer_bridge.models.qllama import GenerativeConfig
+from trainer_bridge.models.text_tower import TextConfig
 from trainer_bridge.stages import find_stages
 from trainer_bridge.stages.settings import Experiment
 

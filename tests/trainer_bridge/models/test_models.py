@@ -11,11 +11,12 @@ from torch.nn import functional as F
 
 from infra.compat.torchvision_operators import define_missing_operators
 from tests import ROOT
-from trainer_bridge.checkpoints.model_folders import load_contrastive, resize_positions, save_contrastive
+from trainer_bridge.checkpoints.model_folders import load_contrastive, save_contrastive
 from trainer_bridge.data.tokenizer import encode, train_tokenizer
-from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel, TextConfig
-from trainer_bridge.models.internvit import InternViT, InternViTConfig, random_subset
+from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
+from trainer_bridge.models.internvit import InternViT, InternViTConfig, random_subset, resize_positions
 from trainer_bridge.models.losses import clip_loss
+from trainer_bridge.models.text_tower import TextConfig
 from trainer_bridge.schedule import cosine
 from trainer_bridge.stages import find_stages
 from trainer_bridge.stages.contrastive import ContrastiveExperiment
@@ -128,11 +129,13 @@ def test_pairs_that_are_not_valid_are_neither_positives_nor_negatives() -> None:
 
 def test_positions_are_resized_for_pictures_of_another_size() -> None:
     model = tiny_model().eval()
-    larger = resize_positions(model, TINY.model_copy(update={"image_size": 64})).eval()
+    larger = ContrastiveModel(model.config.model_copy(update={"image": TINY.model_copy(update={"image_size": 64})})).eval()
+    positions = resize_positions(model.image_tower.positions.detach(), 8, 8)
+    assert positions.shape == (1, 65, 24)
+    larger.load_state_dict(model.state_dict() | {"image_tower.positions": positions})
     images = torch.randn(2, 3, 64, 64)
-    assert larger.image_tower.positions.shape == (1, 65, 24)
     assert torch.allclose(model.encode_image(images), larger.encode_image(images), atol=1e-5)
-    assert resize_positions(model, TINY) is model
+    assert resize_positions(positions, 8, 8) is positions
 
 
 TWO_PROCESSES = """
@@ -188,7 +191,7 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
 
 def test_any_text_can_be_encoded_and_ends_with_the_end_token() -> None:
     tokenizer = train_tokenizer(["A red fox.", "Ein roter Fuchs.", "红色的狐狸"] * 20, 400)
-    ids, lengths = encode(tokenizer, ["A red fox.", "🦊 ქართული", "", "x" * 500], 12)
+    ids, lengths = encode(tokenizer, ["A red fox.", "🦊 ქართული", "", "x" * 500], TextConfig(length=12))
     end = tokenizer.token_to_id("</s>")
     assert ids.shape == (4, 12) and lengths.tolist()[2] == 1 and lengths.tolist()[3] == 12
     for row, length in zip(ids.tolist(), lengths.tolist(), strict=True):
@@ -204,7 +207,7 @@ def test_a_saved_model_is_the_same_model_and_a_wrong_one_is_named(tmp_path: Path
     assert torch.equal(model.encode_image(pixels), again.eval().encode_image(pixels))
     config = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(config.replace('"embedding": 12', '"embedding": 13'))
-    with pytest.raises(ValueError, match="does not fit config") as caught:
+    with pytest.raises(ValueError, match="do not fit its configuration: misshapen: image_pool") as caught:
         load_contrastive(tmp_path)
     assert "\n" not in str(caught.value)
     (tmp_path / "model.safetensors").unlink()

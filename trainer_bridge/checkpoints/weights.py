@@ -1,0 +1,123 @@
+"""Tensors of safetensors files, renamed from another's names to ours and back, and checked by name and shape. Never a pickle."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+SHOWN = 3  # names in an error
+
+
+class Place(NamedTuple):
+    """Where another layout holds a tensor of ours: its name, and whether transposed, or without dimensions of size 1."""
+
+    name: str
+    transposed: bool = False
+    squeezed: bool = False
+
+    def theirs(self, tensor: Tensor) -> Tensor:
+        """Our tensor in their shape."""
+        return tensor.T if self.transposed else tensor.squeeze() if self.squeezed else tensor
+
+
+Places = Mapping[str, Place]
+
+
+def module_place(name: str, modules: Mapping[str, str], blocks: str = "") -> Place:
+    """The place of a tensor by that of its module: `blocks.3.mlp.0.bias` → `{blocks}.3.{modules["mlp.0"]}.bias`.
+
+    The name in `modules` is the tensor's whole where it has no weight and bias; KeyError when it is not there.
+    """
+    number, rest = re.fullmatch(r"(?:blocks\.(\d+)\.)?(.+)", name).groups()  # type: ignore[union-attr]
+    module, kind = (rest, "") if rest in modules else (rest.rpartition(".")[0], "." + rest.rpartition(".")[2])
+    prefix = f"{blocks}.{number}." if number else ""
+    return Place(prefix + (modules[module] + kind).replace("_.", "_"))
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder, float32; ValueError in one line when it holds none, or only pickles."""
+    tensors: dict[str, Tensor] = {}
+    for path in _files(folder):
+        try:
+            with safe_open(path, "pt") as file:
+                for name in file.keys():  # noqa: SIM118
+                    tensors[name] = file.get_tensor(name).float()
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is no safetensors file that can be read ({error}); fetch it again") from None
+    return tensors
+
+
+def _files(folder: Path) -> list[Path]:
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        try:
+            names = sorted({Path(name).name for name in json.loads(index.read_text())["weight_map"].values()})
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise ValueError(f"{index} is no index of safetensors files; fetch it again") from None
+        return [folder / name for name in names]
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) == 1:
+        return found
+    if found:
+        raise ValueError(f"{folder} holds {len(found)} safetensors files and no index of them; leave one, or add the index")
+    for path in sorted(folder.glob("*")):
+        if path.suffix in PICKLES:
+            raise ValueError(
+                f"{folder} holds its weights as a pickle ({path.name}), which can run code and is never read; convert it to "
+                "safetensors, with transformers by from_pretrained(…).save_pretrained(…)"
+            )
+    raise ValueError(f"{folder} holds no model.safetensors; name a folder with the weights")
+
+
+def check_tensors(where: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """ValueError in one line that names missing, unexpected and misshapen tensors."""
+    shapes = [
+        f"{name} is {list(tensors[name].shape)}, not {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    faults = {
+        "missing": [name for name in expected if name not in tensors],
+        "unexpected": [name for name in tensors if name not in expected],
+        "misshapen": shapes,
+    }
+    told = "; ".join(f"{kind}: {_some(names)}" for kind, names in faults.items() if names)
+    if told:
+        raise ValueError(
+            f"the weights in {where} do not fit its configuration: {told}; fetch it again, or mend the configuration"
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def read_renamed(
+    folder: Path, places: Places, expected: Mapping[str, Tensor], ignored: Callable[[str], bool] = lambda name: False
+) -> dict[str, Tensor]:
+    """The tensors of a folder under our names and in the shapes of `expected`; ValueError as `check_tensors` says."""
+    tensors = {name: tensor for name, tensor in read_tensors(folder).items() if not ignored(name)}
+    check_tensors(folder, tensors, {place.name: place.theirs(expected[name]) for name, place in places.items()})
+    return {
+        name: (tensors[place.name].T if place.transposed else tensors[place.name]).reshape(expected[name].shape).contiguous()
+        for name, place in places.items()
+    }
+
+
+def write_renamed(path: Path, places: Places, state: Mapping[str, Tensor]) -> None:
+    """Writes the tensors that `places` names to a safetensors file, float32, in their names and shapes."""
+    save_tensors(path, ((place.name, place.theirs(state[name])) for name, place in places.items()))
+
+
+def save_tensors(path: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Writes tensors to a safetensors file, float32."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors}, path, {"format": "pt"})

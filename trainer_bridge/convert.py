@@ -3,8 +3,8 @@
     python -m trainer_bridge.convert --from InternViT-300M-448px --out tower
     python -m trainer_bridge.convert --from run/model --to internvl --out InternVL-C
 
-The layout of `--from` is recognised. `model.image_checkpoint` and `model.text_checkpoint` of a contrastive experiment name a folder of
-any layout too: conversion first shows that all weights fit, and leaves one file of float32.
+The layout of `--from` is recognised. `model.image_checkpoint` and `model.text_checkpoint` of a contrastive experiment name folders
+of any layout too: conversion first shows that all weights fit, and leaves one file of float32.
 """
 
 from __future__ import annotations

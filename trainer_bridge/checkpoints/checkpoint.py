@@ -11,9 +11,15 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
+from trainer_bridge.models.internvit import InternViTConfig
 from trainer_bridge.models.qllama import GenerativeConfig, GenerativeModel
+from trainer_bridge.models.text_tower import TextConfig
 
 IMAGE, TEXT = ("image", "embedding", "pool", "pool_heads"), ("text",)  # the settings of each side
+SMALLEST: dict[str, Any] = {
+    "image": InternViTConfig(image_size=1, patch=1, width=1, depth=1, heads=1, mlp=1),
+    "text": TextConfig(vocabulary=4, width=2, depth=1, heads=1, mlp=1),
+}
 SIDES = {"image": (IMAGE, ("image_",)), "text": (TEXT, ("text_tower.", "text_head."))}
 
 
@@ -62,6 +68,9 @@ def expected_state(config: ContrastiveConfig, generative: GenerativeConfig | Non
 
 
 def expected_side(settings: dict[str, Any], names: Iterable[str]) -> dict[str, Tensor]:
-    """Tensors without data, by name, of those parts of a stage-1 model whose names begin with one of `names`."""
-    expected = expected_state(ContrastiveConfig(**settings))
+    """Tensors without data, by name, of those parts of a stage-1 model whose names begin with one of `names`.
+
+    `settings` are those of one side; the other is built as small as can be.
+    """
+    expected = expected_state(ContrastiveConfig(**SMALLEST | settings))
     return {name: tensor for name, tensor in expected.items() if name.startswith(tuple(names))}

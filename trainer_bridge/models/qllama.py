@@ -137,7 +137,7 @@ class GenerativeModel(nn.Module):
             similarity = image_feature @ self.stage1.encode_text(prefixed.ids, prefixed.lengths).T
         scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
         image_index, caption_index, is_match = hard_negatives(similarity * scale.detach(), caption.ids)
-        has_begin = bool(self.stage1.config.text.begin)
+        has_begin = 1 if self.stage1.config.text.begin else 0
         read, labels = (
             (caption.ids, F.pad(caption.ids, (-1, 1))) if has_begin else (F.pad(caption.ids, (1, -1), value=begin), caption.ids)
         )

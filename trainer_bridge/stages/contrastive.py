@@ -54,9 +54,7 @@ class ContrastiveStage(Stage):
         self.tokenizer = tokenizer or _tokenizer(experiment.data.tokenizer, self.model.config.text, dataset, out)
         tokens, vocabulary = self.tokenizer.get_vocab_size(), self.model.config.text.vocabulary
         if tokens > vocabulary:
-            raise ValueError(
-                f"the tokenizer has {tokens} tokens, model.text.vocabulary is {vocabulary}; use the tower's own tokenizer"
-            )
+            raise ValueError(f"the tokenizer has {tokens} tokens, model.text.vocabulary is {vocabulary}; use the tower's own")
 
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""

@@ -1,8 +1,8 @@
 """open_clip's own vision transformers (open_clip_config.json, open_clip_model.safetensors): an image tower with its projection.
 
-Its pictures have another mean and deviation than ours: the convolution of the patches is linear and has no padding, so its weights and
-a bias take the difference up exactly. Its branches have no scale: scales of one are the same at the start. Written back, scales go
-into the weights before them, and what training made of the bias goes into the positions of the patches.
+Its pictures have another mean and deviation than ours: the convolution of the patches is linear and has no padding, so its
+weights and a bias take the difference up exactly. Its branches have no scale: scales of one are the same at the start. Written
+back, scales go into the weights before them, and what training made of the bias goes into the positions of the patches.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
         scale = state.pop(name)
         for layer in ("weight", "bias"):
             scaled = name.replace("attention_scale", "attention.out.").replace("mlp_scale", "mlp.2.") + layer
-            state[scaled] = (state[scaled].T * scale).T
+            state[scaled] = state[scaled] * scale.view(-1, *[1] * (state[scaled].ndim - 1))
     write_config(folder, _open_clip_config(settings["image"], settings["embedding"]), CONFIG)
     write_renamed(folder / WEIGHTS, _places(state), state)
 

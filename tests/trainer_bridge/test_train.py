@@ -230,7 +230,7 @@ def test_a_new_stage_is_three_files(shards: Path, tmp_path: Path) -> None:
         (("--shards", "nowhere"), "No such file"),
         (("--stage", "contrastiv"), "invalid choice"),
         (("--stage", "generative"), "starts from a stage-1 model; name its folder with --from"),
-        (("--stage", "chat"), "starts from a stage-1 model or an InternVL folder; name it with --from"),
+        (("--stage", "chat"), "starts from a stage-1 model, an InternViT or an InternVL; name its folder with --from"),
     ],
 )
 def test_a_wrong_request_is_exit_2(shards: Path, tmp_path: Path, change: tuple[str, str], message: str) -> None:

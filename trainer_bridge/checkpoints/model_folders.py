@@ -11,6 +11,7 @@ from trainer_bridge.checkpoints.checkpoint import Checkpoint
 from trainer_bridge.checkpoints.layouts import read_checkpoint
 from trainer_bridge.checkpoints.layouts.pairmill import STAGE1, write
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
+from trainer_bridge.models.internvit import InternViT
 from trainer_bridge.models.qllama import GenerativeModel
 
 
@@ -40,6 +41,18 @@ def load_generative(folder: Path) -> tuple[GenerativeModel, Tokenizer]:
     model = GenerativeModel(stage1, checkpoint.generative)
     model.load_state_dict(checkpoint.added, strict=False)  # its names were checked, and stage 1 is there
     return model, tokenizer
+
+
+def load_image_tower(folder: Path) -> InternViT:
+    """The image tower in `folder`, whatever else it holds; ValueError in one line when there is none."""
+    checkpoint = read_checkpoint(folder)
+    if "image" not in checkpoint.settings:
+        raise ValueError(f"{folder} holds no image tower; name a stage-1 model, or an InternViT")
+    tower = InternViT(checkpoint.settings["image"])
+    prefix = "image_tower."
+    state = {name.removeprefix(prefix): value for name, value in checkpoint.state.items() if name.startswith(prefix)}
+    tower.load_state_dict(state)
+    return tower
 
 
 def contrastive_of(checkpoint: Checkpoint, folder: Path) -> tuple[ContrastiveModel, Tokenizer]:

@@ -18,7 +18,7 @@ from sharding.decode import decode_picture
 from sharding.index import Dataset
 from sharding.sample import metadata_of
 from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, load_language_model, save_internvl
-from trainer_bridge.checkpoints.model_folders import load_contrastive
+from trainer_bridge.checkpoints.model_folders import load_image_tower
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.chat_tokenizer import (
     IMAGE,
@@ -71,13 +71,15 @@ class ChatExperiment(Experiment):
 
 
 class ChatStage(Stage):
-    """Starts from a stage-1 model and a language model, or goes on from a folder in the Hugging Face layout."""
+    """Starts from a stage-1 model, or an InternViT, and a language model, or goes on from a folder in the Hugging Face layout."""
 
     experiment_type = ChatExperiment
 
     def __init__(self, experiment: ChatExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
         if start is None:
-            raise ValueError("the chat stage starts from a stage-1 model or an InternVL folder; name it with --from")
+            raise ValueError(
+                "the chat stage starts from a stage-1 model, an InternViT or an InternVL; name its folder with --from"
+            )
         self.experiment = experiment
         config = experiment.model
         if is_internvl(start):
@@ -157,9 +159,8 @@ def image_rows(conversations: Sequence[Conversation]) -> list[int]:
 
 
 def _joined(config: ChatConfig, dataset: Dataset, start: Path, out: Path) -> tuple[Any, Any]:
-    """(model, tokenizer): the InternViT of a stage-1 model with a language model, and a new MLP between them."""
-    stage1, _ = load_contrastive(start)
-    vision = stage1.image_tower
+    """(model, tokenizer): the image tower of a model with a language model, and a new MLP between them."""
+    vision = load_image_tower(start)
     if bool(config.language) == bool(config.language_checkpoint):
         raise ValueError("set one of model.language and model.language_checkpoint, or --from from an InternVL folder")
     if config.language is None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer_bridge.checkpoints.checkpoint import IMAGE, Checkpoint, expected_side
+from trainer_bridge.checkpoints.checkpoint import Checkpoint, expected_side
 from trainer_bridge.checkpoints.layouts.layout import Layout, known, read_config, validated, write_config
 from trainer_bridge.checkpoints.weights import Place, module_place, read_renamed, write_renamed
 from trainer_bridge.data.transforms import MEAN, STD
@@ -99,7 +99,7 @@ def _settings(model: dict[str, Any], where: Path) -> tuple[dict[str, Any], bool]
     }
     embedding = known(model, "embed_dim", where)
     config = validated(ContrastiveConfig, {"image": image, "text": {}, "embedding": embedding, "pool": "class"}, where)
-    return {name: getattr(config, name) for name in IMAGE}, scale is not None
+    return {"image": config.image, "embedding": config.embedding, "pool": config.pool}, scale is not None
 
 
 def _channels(values: Iterable[float]) -> Tensor:

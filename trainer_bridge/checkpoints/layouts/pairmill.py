@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from infra.compat.settings import Section
-from trainer_bridge.checkpoints.checkpoint import TEXT, Checkpoint, expected_side, expected_state
+from trainer_bridge.checkpoints.checkpoint import IMAGE, SMALLEST, Checkpoint, expected_side, expected_state
 from trainer_bridge.checkpoints.layouts.layout import (
     CONFIG,
     TOKENIZER,
@@ -53,7 +53,7 @@ def _recognises(path: Path) -> bool:
 
 
 def _read(folder: Path) -> Checkpoint:
-    for name in (WEIGHTS, *([] if read_config(folder).keys() == {"image"} else [TOKENIZER])):
+    for name in (WEIGHTS, *([TOKENIZER] if read_config(folder).keys() & {"text", "stage1"} else [])):
         if not (folder / name).exists():
             raise ValueError(f"{folder} holds no {name}; name a folder that trainer_bridge.train or .convert wrote")
     settings, generative, expected = _described(folder)
@@ -77,10 +77,11 @@ def _described(folder: Path) -> tuple[dict[str, Any], GenerativeConfig | None, d
     if values.keys() == {"text"}:
         text = dict(validated(TextFolder, values, where))
         return text, None, expected_side(text, ["text_tower.", "text_head."])
-    config = validated(ContrastiveConfig, values, where)
-    if "text" not in values:
-        return {name: value for name, value in config if name not in TEXT}, None, expected_side(dict(config), ["image_"])
-    return dict(config), None, expected_state(config)
+    config = validated(ContrastiveConfig, SMALLEST | values if "image" in values else values, where)
+    if "text" in values:
+        return dict(config), None, expected_state(config)
+    side = {name: getattr(config, name) for name in IMAGE if name in values}
+    return side, None, expected_side(side, ["image_"])
 
 
 def write(checkpoint: Checkpoint, folder: Path) -> None:

@@ -193,13 +193,14 @@ def test_open_nsfw_finds_plain_colours_harmless() -> None:
 
 
 def test_a_clip_in_onnx_scores_as_the_model_it_was_made_from(manifest: Storage, tmp_path: Path, ray_session: None) -> None:
+    from tests.support.towers import tokenizer as new_tokenizer
     from tests.trainer_bridge.models.test_models import tiny_model
     from trainer_bridge.checkpoints.model_folders import save_contrastive
-    from trainer_bridge.data.tokenizer import encode, train_tokenizer
+    from trainer_bridge.data.tokenizer import encode
     from trainer_bridge.data.transforms import normalise, whole
     from trainer_bridge.export_onnx import main as export_onnx
 
-    model, tokenizer = tiny_model().eval(), train_tokenizer(["red green blue black square"], 290)
+    model, tokenizer = tiny_model(begin="<s>").eval(), new_tokenizer("<s>")
     save_contrastive(tmp_path / "model", model.config, model.state_dict(), tokenizer)
     export_onnx(["--checkpoint", str(tmp_path / "model"), "--out", str(tmp_path / "onnx")])
     chosen = {"clip_model": "onnx", "clip_checkpoint": str(tmp_path / "onnx"), "unsafe": "false"}

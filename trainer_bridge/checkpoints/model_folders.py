@@ -17,7 +17,8 @@ from trainer_bridge.models.qllama import GenerativeModel
 
 def save_contrastive(folder: Path, config: ContrastiveConfig, state: dict[str, Tensor], tokenizer: Tokenizer) -> None:
     """Writes a stage-1 model, its weights as float32."""
-    write(Checkpoint(dict(config), state, tokenizer), folder)
+    settings = {name: getattr(config, name) for name in ContrastiveConfig.model_fields}
+    write(Checkpoint(settings, state, tokenizer), folder)
 
 
 def save_generative(folder: Path, model: GenerativeModel, state: dict[str, Tensor], tokenizer: Tokenizer) -> None:

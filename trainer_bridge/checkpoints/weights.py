@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+MODEL = "model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 SHOWN = 3  # names in an error
 
@@ -56,46 +57,51 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _files(folder: Path) -> list[Path]:
-    for index in sorted(folder.glob("*.safetensors.index.json")):
+    """The files of one model: those of its index, model.safetensors, or the only safetensors file there is."""
+    index = folder / f"{MODEL}.index.json"
+    if index.exists():
         try:
             names = sorted({Path(name).name for name in json.loads(index.read_text())["weight_map"].values()})
         except (ValueError, KeyError, AttributeError, TypeError):
             raise ValueError(f"{index} is no index of safetensors files; fetch it again") from None
         return [folder / name for name in names]
-    found = sorted(folder.glob("*.safetensors"))
-    if len(found) == 1:
-        return found
-    if found:
-        raise ValueError(f"{folder} holds {len(found)} safetensors files and no index of them; leave one, or add the index")
-    for path in sorted(folder.glob("*")):
-        if path.suffix in PICKLES:
-            raise ValueError(
-                f"{folder} holds its weights as a pickle ({path.name}), which can run code and is never read; convert it to "
-                "safetensors, with transformers by from_pretrained(…).save_pretrained(…)"
-            )
-    raise ValueError(f"{folder} holds no model.safetensors; name a folder with the weights")
+    files = [folder / MODEL] if (folder / MODEL).exists() else sorted(folder.glob("*.safetensors"))
+    if len(files) > 1:
+        raise ValueError(f"{folder} holds {len(files)} safetensors files and no index of them; name one of them {MODEL}")
+    if not files:
+        raise ValueError(_no_weights(folder))
+    return files
+
+
+def _no_weights(folder: Path) -> str:
+    pickle = next((path for path in sorted(folder.glob("*")) if path.suffix in PICKLES), None)
+    if pickle is None:
+        return f"{folder} holds no {MODEL}; name a folder with the weights"
+    return (
+        f"{folder} holds its weights as a pickle ({pickle.name}), which can run code and is never read; convert it to safetensors, "
+        "with transformers by from_pretrained(…).save_pretrained(…)"
+    )
 
 
 def check_tensors(where: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """ValueError in one line that names missing, unexpected and misshapen tensors."""
-    shapes = [
-        f"{name} is {list(tensors[name].shape)}, not {list(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
-    faults = {
+    misfits = {
         "missing": [name for name in expected if name not in tensors],
         "unexpected": [name for name in tensors if name not in expected],
-        "misshapen": shapes,
+        "misshapen": [
+            f"{name} is {list(tensors[name].shape)}, not {list(tensor.shape)}"
+            for name, tensor in expected.items()
+            if name in tensors and tensors[name].shape != tensor.shape
+        ],
     }
-    told = "; ".join(f"{kind}: {_some(names)}" for kind, names in faults.items() if names)
-    if told:
+    if any(misfits.values()):
+        listed = "; ".join(f"{kind}: {_first(names)}" for kind, names in misfits.items() if names)
         raise ValueError(
-            f"the weights in {where} do not fit its configuration: {told}; fetch it again, or mend the configuration"
+            f"the weights in {where} do not fit its configuration: {listed}; fetch it again, or mend the configuration"
         )
 
 
-def _some(names: list[str]) -> str:
+def _first(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 

@@ -78,8 +78,8 @@ def _no_weights(folder: Path) -> str:
     if pickle is None:
         return f"{folder} holds no {MODEL}; name a folder with the weights"
     return (
-        f"{folder} holds its weights as a pickle ({pickle.name}), which can run code and is never read; convert it to safetensors, "
-        "with transformers by from_pretrained(…).save_pretrained(…)"
+        f"{folder} holds its weights as a pickle ({pickle.name}), which can run code and is never read; convert it to "
+        "safetensors, with transformers by from_pretrained(…).save_pretrained(…)"
     )
 
 
@@ -96,9 +96,7 @@ def check_tensors(where: Path, tensors: Mapping[str, Tensor], expected: Mapping[
     }
     if any(misfits.values()):
         listed = "; ".join(f"{kind}: {_first(names)}" for kind, names in misfits.items() if names)
-        raise ValueError(
-            f"the weights in {where} do not fit its configuration: {listed}; fetch it again, or mend the configuration"
-        )
+        raise ValueError(f"the weights in {where} do not fit its configuration: {listed}; fetch it again, or mend that")
 
 
 def _first(names: list[str]) -> str:

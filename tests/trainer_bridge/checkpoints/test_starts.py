@@ -1,11 +1,14 @@
 """Stages start from towers of others, or from models that were trained before, and say in one line what does not agree."""
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests import ROOT
 from tests.support.towers import SIX_B, SMALL, generative_model, language_model, open_clip_model, shake, tokenizer
 from trainer_bridge.checkpoints.checkpoint import Checkpoint
 from trainer_bridge.checkpoints.layouts import find_layouts
@@ -124,3 +127,10 @@ def test_stage_3_takes_the_image_tower_of_any_model(folders: dict[str, Path]) ->
     assert load_image_tower(folders["internvl"]).config == SIX_B
     with pytest.raises(ValueError, match="holds no image tower"):
         load_image_tower(folders["language_model"])
+
+
+def test_the_settings_in_the_readme_are_settings() -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    (block,) = [block for block in blocks if "image_checkpoint" in block]
+    settings = ContrastiveSettings.model_validate(tomllib.loads(block)["model"])
+    assert settings.text_checkpoint and settings.image.model_fields_set == {"image_size"}

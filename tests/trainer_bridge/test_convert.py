@@ -153,6 +153,15 @@ def test_a_folder_without_a_model_and_one_that_is_not_empty_are_named(
     assert json.loads((folders / "intern_vit" / "config.json").read_text())["model_type"] == "intern_vit_6b"
 
 
+def test_a_tokenizer_without_the_tokens_around_a_caption_is_named(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for layout in ("internvl", "pairmill"):
+        shutil.copytree(folders / layout, tmp_path / layout)
+        tokenizer().save(str(tmp_path / layout / "tokenizer.json"))
+        assert "tokenizer.json has no token <s>, which every caption gets" in fault(capsys, tmp_path / layout, tmp_path / "out")
+
+
 def test_help_names_every_layout(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])

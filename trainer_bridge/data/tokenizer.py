@@ -36,10 +36,15 @@ def load_tokenizer(path: Path, text: TextConfig) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises Exception itself
         raise ValueError(f"{path} is no tokenizer that loads ({str(error).splitlines()[0]})") from None
+    require_tokens(tokenizer, text, path)
+    return tokenizer
+
+
+def require_tokens(tokenizer: Tokenizer, text: TextConfig, path: Path) -> None:
+    """ValueError in one line when the tokenizer of `path` lacks the begin or end token of `text`."""
     for name in filter(None, (text.begin, text.end)):
         if tokenizer.token_to_id(name) is None:
             raise ValueError(f"{path} has no token {name}, which every caption gets; set model.text.begin and model.text.end")
-    return tokenizer
 
 
 def encode(tokenizer: Tokenizer, captions: Sequence[str], text: TextConfig, *, prefixed: bool = True) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests import ROOT
+from tests.support.processes import one_process  # noqa: F401
 from tests.support.towers import SIX_B, SMALL, generative_model, language_model, open_clip_model, shake, tokenizer
+from tests.trainer_bridge.test_precision import run_stage
+from tests.trainer_bridge.test_train import CONFIGS, shards  # noqa: F401
 from trainer_bridge.checkpoints.checkpoint import Checkpoint
 from trainer_bridge.checkpoints.layouts import find_layouts
 from trainer_bridge.checkpoints.model_folders import load_contrastive, load_generative, load_image_tower, save_generative
@@ -127,6 +131,31 @@ def test_stage_3_takes_the_image_tower_of_any_model(folders: dict[str, Path]) ->
     assert load_image_tower(folders["internvl"]).config == SIX_B
     with pytest.raises(ValueError, match="holds no image tower"):
         load_image_tower(folders["language_model"])
+
+
+@pytest.mark.slow
+def test_stages_1_2_and_3_train_from_towers_of_others(
+    folders: dict[str, Path],
+    shards: Path,  # noqa: F811
+    tmp_path: Path,
+    one_process: torch.device,  # noqa: F811
+) -> None:
+    language_model(tmp_path / "qwen3", "qwen3", begin="<s>")  # with an output head of its own
+    documents = {stage: tomllib.loads(text) for stage, text in CONFIGS.items()}
+    for document in documents.values():
+        document["optimizer"]["steps"] = 2
+        document["run"] |= {"precision": "bf16", "zero": 3}
+    checkpoints = {"image_checkpoint": str(folders["intern_vit"]), "text_checkpoint": str(tmp_path / "qwen3")}
+    documents["contrastive"]["model"] = checkpoints | {"embedding": 12, "pool_heads": 4, "text": {"length": 20}}
+    outs = {stage: tmp_path / stage for stage in documents}
+    starts = {"contrastive": None, "generative": outs["contrastive"] / "model", "chat": folders["intern_vit"]}
+    for stage, document in documents.items():
+        summary = run_stage(stage, document, shards, outs[stage], starts[stage], one_process)
+        assert summary["steps"] == 2
+    before, after = load_contrastive(outs["contrastive"] / "model")[0], load_generative(outs["generative"] / "model")[0].stage1
+    assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
+    (head,) = [tensor for name, tensor in load_file(tmp_path / "qwen3" / "model.safetensors").items() if name == "lm_head.weight"]
+    assert torch.equal(head, before.text_head.weight)
 
 
 def test_the_settings_in_the_readme_are_settings() -> None:

@@ -26,6 +26,7 @@ from trainer_bridge.checkpoints.layouts.layout import (
     write_config,
 )
 from trainer_bridge.checkpoints.weights import Place, module_place, read_renamed, write_renamed
+from trainer_bridge.data.tokenizer import require_tokens
 from trainer_bridge.models.contrastive import ContrastiveConfig
 from trainer_bridge.models.qllama import GenerativeConfig
 from trainer_bridge.models.text_tower import Architecture, TextConfig
@@ -84,7 +85,9 @@ def _read(folder: Path) -> Checkpoint:
     added = {name: tensor for name, tensor in state.items() if not name.startswith(STAGE1)}
     stage1 = {name.removeprefix(STAGE1): tensor for name, tensor in state.items() if name not in added}
     stage1["logit_scale"] = added["logit_scale"].clone()
-    return Checkpoint(dict(config), stage1, read_tokenizer(folder), generative, added)
+    tokenizer = read_tokenizer(folder)
+    require_tokens(tokenizer, config.text, folder / TOKENIZER)
+    return Checkpoint(dict(config), stage1, tokenizer, generative, added)
 
 
 def _configs(values: dict[str, Any], where: Path) -> tuple[ContrastiveConfig, GenerativeConfig]:

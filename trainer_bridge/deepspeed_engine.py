@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,9 +62,8 @@ def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Exper
     if run.compile:
         compile_blocks(model)
     settings = {
-        "train_batch_size": batch,
         "train_micro_batch_size_per_gpu": micro_batch,
-        "gradient_accumulation_steps": batch // (world * micro_batch),
+        "gradient_accumulation_steps": math.ceil(batch // world / micro_batch),  # the last micro-batch may be smaller
         "gradient_clipping": optimizer.clip_norm,
         # ZeRO lays all parameters end to end; a compiled block is shared by blocks whose parameters must lie at multiples of 16
         # bytes as its own did, or a GPU stops with "misaligned address".
@@ -91,11 +91,20 @@ def set_learning_rates(engine: Any, optimizer: OptimizerSettings, progress: floa
     return float(groups[0]["lr"])
 
 
-def mean(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """The mean of each scalar over ranks; they lie on the rank's device."""
-    total = torch.stack(list(values.values())).double()
-    dist.all_reduce(total)
-    return dict(zip(values, (total / dist.get_world_size()).tolist(), strict=True))
+def step(engine: Any, loss: Tensor) -> None:
+    """Passes a micro-batch's part of the loss back; after the last one of a step, updates the weights.
+
+    The gradient is that of the sum of all parts over micro-batches and ranks: DeepSpeed would take means.
+    """
+    engine.backward(loss * dist.get_world_size(), scale_wrt_gas=False)
+    engine.step()
+
+
+def total(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """The sum of each scalar over ranks; they lie on the rank's device."""
+    summed = torch.stack(list(values.values())).double()
+    dist.all_reduce(summed)
+    return dict(zip(values, summed.tolist(), strict=True))
 
 
 def save(engine: Any, folder: Path, steps: int, seconds: float) -> None:

@@ -25,7 +25,7 @@ from torch import distributed as dist
 from infra.compat.errors import RequestError
 from sharding.index import Dataset, read_dataset
 from trainer_bridge import deepspeed_engine
-from trainer_bridge.data.batch import Batch, copied_ahead
+from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.loader import Loader
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
@@ -133,10 +133,10 @@ def train(
         losses = train_step(stage, engine, batch, experiment.run.micro_batch, device)
         done = step + 1
         _write_faults(out / f"faults-{rank:05d}.jsonl", step, batch.faults)
-        means = deepspeed_engine.mean(losses | {"faults": torch.tensor(float(len(batch.faults)), device=device)})
-        faults = round(means.pop("faults") * world)
+        totals = deepspeed_engine.total(losses | {"faults": torch.tensor(float(len(batch.faults)), device=device)})
+        faults = round(totals.pop("faults"))
         if metrics is not None:
-            _log(metrics, step, steps, means, rate, done * data.batch, faults, clock)
+            _log(metrics, step, steps, totals, rate, done * data.batch, faults, clock)
         if done % experiment.run.save_every == 0:
             deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
     deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
@@ -156,15 +156,12 @@ def train(
 
 
 def train_step(stage: Stage, engine: Any, batch: Batch, micro_batch: int, device: torch.device) -> dict[str, Tensor]:
-    """One optimizer step on a rank's batch, in micro-batches; the mean of each loss by name, scalars on the device."""
+    """One optimizer step on a rank's batch, in micro-batches; the rank's part of each loss by name, scalars on the device."""
     losses: dict[str, Tensor] = {}
-    for piece in copied_ahead(batch.split(micro_batch), device):
-        share = len(piece.captions) / len(batch.captions)
-        terms = stage.losses(engine, piece, device)
-        engine.backward(sum(terms.values()))
-        engine.step()
+    for parts in stage.losses(engine, batch, micro_batch, device):
+        deepspeed_engine.step(engine, sum(parts.values(), torch.zeros((), device=device)))
         # Not as numbers yet: each would make the processor wait for the device.
-        losses = {name: value.detach() * share + losses.get(name, 0) for name, value in terms.items()}
+        losses = {name: value.detach() + losses.get(name, 0) for name, value in parts.items()}
     return losses
 
 

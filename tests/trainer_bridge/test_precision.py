@@ -154,14 +154,14 @@ def test_features_and_logit_scale_are_float32_in_bf16(one_process: torch.device,
         batch = Loader(read_dataset(str(shards)), "train", 8, stage.transform, 0).load(0)
         seen: list[tuple[torch.Tensor, ...]] = []
         engine.module.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output))
-        loss = stage.losses(engine, batch, one_process)["itc"]
-        engine.backward(loss)
-        outputs[precision] = (*seen[0], loss)
+        (losses,) = stage.losses(engine, batch, 8, one_process)
+        engine.backward(losses["itc"])
+        outputs[precision] = (*seen[0][:3], losses["itc"])
         engine.destroy()
     for exact, rounded in zip(outputs["fp32"], outputs["bf16"], strict=True):
         assert rounded.dtype == torch.float32
         assert torch.allclose(exact, rounded, atol=0.05)
-    image, text, scale, loss = outputs["bf16"]
+    image, text, scale, _ = outputs["bf16"]
     assert torch.allclose(image.norm(dim=1), torch.ones(8), atol=1e-6) and torch.allclose(
         text.norm(dim=1), torch.ones(8), atol=1e-6
     )

@@ -49,11 +49,12 @@ def start_contrastive(settings: ContrastiveSettings, start: Path | None) -> tupl
             )
         checkpoint = read_checkpoint(start)
         tokenizer = require_whole(checkpoint, start)
-        return _loaded(_agreed(settings, checkpoint.settings, f"--from {start}"), checkpoint.state), tokenizer
+        given = {"loss": "softmax"} | checkpoint.settings  # other layouts know no other
+        return _loaded(_agreed(settings, given, f"--from {start}"), checkpoint.state), tokenizer
     image, text = _side(settings, "image"), _side(settings, "text")
     given = _agreed(settings, image.settings, f"model.image_checkpoint = {settings.image_checkpoint!r}")
     given |= _agreed(settings, text.settings, f"model.text_checkpoint = {settings.text_checkpoint!r}")
-    return _loaded(given, image.state | text.state), text.tokenizer
+    return _loaded(given | {"loss": settings.loss}, image.state | text.state), text.tokenizer
 
 
 def _side(settings: ContrastiveSettings, name: str) -> Checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ class Batch:
     captions    the samples' captions
     json        the samples' json members
     sample_ids  -1 where even that could not be read
+    image_keys  equal where encoded pictures are
     positions   places in the order of training
     valid       bool[B]; a sample that could not be read or decoded keeps its place, with black pixels, "" and b"{}", and no loss
     faults      why samples are not valid, one line each
@@ -26,23 +28,34 @@ class Batch:
     captions: list[str]
     json: list[bytes]
     sample_ids: list[int]
+    image_keys: list[int]
     positions: list[int]
     valid: Tensor
     faults: list[str]
 
     def split(self, size: int) -> Iterator[Batch]:
         """Micro-batches of at most `size` samples, in order; `faults` are not divided among them."""
-        for start in range(0, len(self.captions), size):
-            part = slice(start, start + size)
+        for rows in slices(len(self.captions), size):
             yield Batch(
-                self.pixels[part],
-                self.captions[part],
-                self.json[part],
-                self.sample_ids[part],
-                self.positions[part],
-                self.valid[part],
+                self.pixels[rows],
+                self.captions[rows],
+                self.json[rows],
+                self.sample_ids[rows],
+                self.image_keys[rows],
+                self.positions[rows],
+                self.valid[rows],
                 [],
             )
+
+
+def slices(count: int, size: int) -> list[slice]:
+    """The rows of each micro-batch of at most `size` samples among `count`."""
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
+def content_key(content: bytes) -> int:
+    """A number of 63 bits, equal for equal bytes, to tell which samples of a batch have the same picture or the same words."""
+    return len(content) << 32 | crc32(content)
 
 
 def copied_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:

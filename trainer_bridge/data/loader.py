@@ -24,7 +24,7 @@ from sharding.index import Dataset
 from sharding.reader import ReadError
 from sharding.sample import Sample
 from sharding.sequence import SampleSequence
-from trainer_bridge.data.batch import Batch
+from trainer_bridge.data.batch import Batch, content_key
 from trainer_bridge.data.settings import LoaderSettings
 
 CHUNK = 32  # samples that are read, and then decoded, as one piece of work
@@ -41,6 +41,7 @@ class Row(NamedTuple):
     """What a batch holds of a sample besides its pixels; `fault` says why these are missing, and is empty where they are not."""
 
     sample_id: int
+    image_key: int = 0
     caption: str = ""
     json: bytes = b"{}"
     fault: str = ""
@@ -172,7 +173,7 @@ class Loader:
         except ValueError as error:
             where = self.sequence.name_of(position)
             return Row(sample.sample_id, fault=f"{where}: its image cannot be decoded: {error}"), None
-        return Row(sample.sample_id, sample.text, sample.json or b"{}"), pixels
+        return Row(sample.sample_id, content_key(sample.image), sample.text, sample.json or b"{}"), pixels
 
     def _count(self, faults: Sequence[str]) -> None:
         """Counts a batch and names its faults."""
@@ -206,6 +207,7 @@ class _Slice:
             captions=[row.caption for row in rows],
             json=[row.json for row in rows],
             sample_ids=[row.sample_id for row in rows],
+            image_keys=[row.image_key for row in rows],
             positions=self.positions.tolist(),
             valid=torch.tensor([not row.fault for row in rows]),
             faults=[row.fault for row in rows if row.fault],

@@ -103,10 +103,9 @@ def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
         conversations = [_describing(sample) for sample in batch]
         ids, labels = encode_conversations(processor.tokenizer, conversations, model.config.image_seq_length, 1 << 20)
         pixels = normalise(torch.stack([torch.from_numpy(whole(decode_picture(sample.image, side), side)) for sample in batch]))
-        tokens = int((labels[:, 1:] != IGNORED).sum())
         with torch.inference_mode():
-            total += chat_loss(ids, labels, pixels).item() * tokens
-        count += tokens
+            total += chat_loss(ids, labels, pixels).item()
+        count += int((labels[:, 1:] != IGNORED).sum())
     return total / max(1, count)
 
 

@@ -1,6 +1,8 @@
 """The models. Widths and depths come from the configuration, never from here.
 
-losses.py  CLIP and token losses
-blocks.py  blocks compiled, embeddings in bf16
-*.py       a model, as its first line says
+losses.py     sums over ranks, and the token loss
+pair_loss.py  CLIP's and SigLIP's losses over all pairs of a global batch
+negatives.py  hard negatives, and rows of tensors from the ranks that hold them
+blocks.py     blocks compiled, embeddings in bf16
+*.py          a model, as its first line says
 """

@@ -15,18 +15,22 @@ from torch.nn import functional as F
 
 from infra.compat.settings import Section
 from trainer_bridge.models.internvit import InternViT, InternViTConfig, split_heads
+from trainer_bridge.models.pair_loss import Features
 from trainer_bridge.models.text_tower import TextConfig, new_text_tower
 
-MAX_LOGIT_SCALE = 100.0
+SOFTMAX_SCALE, MAX_LOGIT_SCALE = 1 / 0.07, 100.0  # CLIP's at the start, and its limit
+SIGMOID_SCALE, SIGMOID_BIAS = 10.0, -10.0  # SigLIP's at the start; it has no limit
 
 
 class ContrastiveConfig(Section):
-    """Sizes of the whole model.
+    """Sizes of the whole model, and the loss that its logits are for.
 
     embedding   width of both features (768 in InternVL)
     pool        how the image feature is read: attention pooling with `pool_heads` heads, or the class token, as CLIP does
+    loss        softmax: CLIP's, over the row and the column of a pair; sigmoid: SigLIP's, of each pair alone, with a bias
     """
 
+    loss: Literal["softmax", "sigmoid"] = "softmax"
     image: InternViTConfig
     text: TextConfig
     embedding: int = Field(768, ge=1)
@@ -87,7 +91,9 @@ class ContrastiveModel(nn.Module):
         if config.text.output_head:  # no loss of this stage reaches it; it is kept for the next
             self.text_head = nn.Linear(config.text.width, config.text.vocabulary, bias=False).requires_grad_(False)
         self.text_projection = nn.Linear(config.text.width, config.embedding, bias=False)
-        self.logit_scale = nn.Parameter(torch.full((1,), math.log(1 / 0.07)))
+        sigmoid = config.loss == "sigmoid"
+        self.logit_scale = nn.Parameter(torch.full((1,), math.log(SIGMOID_SCALE if sigmoid else SOFTMAX_SCALE)))
+        self.logit_bias = nn.Parameter(torch.full((1,), SIGMOID_BIAS)) if sigmoid else None
 
     def encode_image(self, images: Tensor, drop_tokens: float = 0.0) -> Tensor:
         """Images float[B, 3, H, W] → [B, embedding]."""
@@ -106,7 +112,9 @@ class ContrastiveModel(nn.Module):
         weights: Tensor = (self.text_head if self.config.text.output_head else self.text_tower.embed_tokens).weight
         return weights
 
-    def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, drop_tokens: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """(image features [B, embedding], text features [B, embedding], logit scale [1], clamped at 100 as CLIP's)."""
-        scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
-        return self.encode_image(images, drop_tokens), self.encode_text(tokens, lengths), scale
+    def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, drop_tokens: float = 0.0) -> Features:
+        """Features of pictures and captions, and the scale and bias of their logits."""
+        image, text = self.encode_image(images, drop_tokens), self.encode_text(tokens, lengths)
+        if self.logit_bias is None:
+            return Features(image, text, self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE), None)
+        return Features(image, text, self.logit_scale.exp(), self.logit_bias.clone())  # ZeRO-3 takes a parameter itself away

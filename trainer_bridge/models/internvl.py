@@ -188,7 +188,7 @@ class ChatLoss(nn.Module):
         self.chat = chat
 
     def forward(self, ids: Tensor, labels: Tensor, pixels: Tensor) -> Tensor:
-        """ids, labels int64[B, T], padded at the end; pixels float32[B, 3, S, S] → mean cross-entropy of labelled tokens."""
+        """ids, labels int64[B, T], padded at the end; pixels float32[B, 3, S, S] → summed cross-entropy of labelled tokens."""
         # Attention is causal and padding comes last, so no label needs a mask, and without one attention has faster kernels.
         states = self.chat.model(input_ids=ids, pixel_values=pixels, use_cache=False).last_hidden_state
         labelled = labels[:, 1:] != IGNORED

@@ -1,12 +1,11 @@
 """QLLaMA: a stock LLaMA that attends to a picture through learned queries. Source: InternVL §3.2, BLIP-2.
 
 The queries stand before the text tokens. Every second layer has a cross-attention, between self-attention and MLP, from the query
-positions alone to InternViT's last hidden state. One forward holds the batch three times, a pass with an attention mask for each
-loss:
+positions alone to InternViT's last hidden state. A sample passes three times, with an attention mask for each loss:
 
     pass  queries attend to   text attends to            loss
     ITM   queries, text       queries, text              does the caption fit the picture?
-    ITC   queries             earlier text               pooled queries against the text at [EOS]
+    ITC   queries             (apart: stage 1's feature) pooled queries against the text at [EOS]
     ITG   queries             queries and earlier text   the next token of the caption
 
 Only queries, cross-attention, the second pooling head, the ITM head and the logit scale are trained.
@@ -14,6 +13,7 @@ Only queries, cross-attention, the second pooling head, the ITM head and the log
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -42,27 +42,63 @@ class Tokens(NamedTuple):
     ids: Tensor
     lengths: Tensor
 
+    def rows(self, rows: slice, length: int | None = None) -> Tokens:
+        """Those of some samples, with padding to `length` alone."""
+        return Tokens(self.ids[rows, :length], self.lengths[rows])
 
-class Outputs(NamedTuple):
-    """The inputs of the three losses. A tuple: in an object of another class ZeRO-3 would not see the tensors.
 
-    image, text   ITC: features [B, embedding], L2-normalised
-    scale         ITC: logit scale [1]
-    match_logits  ITM: [B, 2]
-    match_labels  ITM: int64[B], 1 where the caption is the picture's own, IGNORED where a part of the pair is not valid
-    token_logits  ITG: [B, T, vocabulary]
-    token_labels  ITG: int64[B, T], IGNORED on padding and captions that are not valid
-    valid         bool[B]: the caption has a token besides [BOS] and [EOS]
-    """
+class Pictures(NamedTuple):
+    """Inputs of `encode`: images float[B, 3, H, W], and their captions with stage 1's prefix."""
 
+    images: Tensor
+    prefixed: Tokens
+
+
+class Encoded(NamedTuple):
+    """What a step needs of every sample before the first loss: picture [B, N, image width], and the ITC features and scale."""
+
+    picture: Tensor
     image: Tensor
     text: Tensor
     scale: Tensor
+
+
+def joined(parts: Sequence[Encoded]) -> Encoded:
+    """The micro-batches of a step in one."""
+    picture, image, text = (torch.cat(tensors) for tensors in list(zip(*parts, strict=True))[:3])
+    return Encoded(picture, image, text, parts[0].scale)
+
+
+class Examples(NamedTuple):
+    """Inputs of the three passes.
+
+    picture          [B, N, image width], as encoded
+    caption          its caption
+    matched_picture  ITM: the picture of the pair, as encoded
+    matched_caption  ITM: the caption of the pair
+    begin            ITG: the token before a caption that has no [BOS] of its own
+    """
+
+    picture: Tensor
+    caption: Tokens
+    matched_picture: Tensor
+    matched_caption: Tokens
+    begin: int
+
+
+class Outputs(NamedTuple):
+    """What the losses are computed from. A tuple: in an object of another class ZeRO-3 would not see the tensors.
+
+    image         ITC: features [B, embedding], L2-normalised
+    scale         ITC: logit scale [1]
+    match_logits  ITM: [B, 2]
+    token_logits  ITG: [B, T, vocabulary]
+    """
+
+    image: Tensor
+    scale: Tensor
     match_logits: Tensor
-    match_labels: Tensor
     token_logits: Tensor
-    token_labels: Tensor
-    valid: Tensor
 
 
 class CrossAttention(nn.Module):
@@ -126,44 +162,37 @@ class GenerativeModel(nn.Module):
         self.stage1.eval()
         return self
 
-    def forward(self, images: Tensor, caption: Tokens, prefixed: Tokens, begin: int) -> Outputs:
-        """Images float[B, 3, H, W]; captions, and captions with stage 1's prefix; the id that ITG's text begins with.
+    def forward(self, inputs: Pictures | Examples) -> Encoded | Outputs:
+        """Both halves of a step, as DeepSpeed wraps one function: `encode` and `learn`."""
+        return self.encode(inputs) if isinstance(inputs, Pictures) else self.learn(inputs)
 
-        `begin` is put before captions that have no [BOS] of their own.
-        """
+    def encode(self, inputs: Pictures) -> Encoded:
+        """The first half of a step, without gradient: the frozen towers, and the queries' features as they are now."""
         with torch.no_grad():
-            picture = self.stage1.image_tower(images)
-            image_feature = unit(self.stage1.image_pool(picture))
-            similarity = image_feature @ self.stage1.encode_text(prefixed.ids, prefixed.lengths).T
-        scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
-        image_index, caption_index, is_match = hard_negatives(similarity * scale.detach(), caption.ids)
-        has_begin = 1 if self.stage1.config.text.begin else 0
-        read, labels = (
-            (caption.ids, F.pad(caption.ids, (-1, 1))) if has_begin else (F.pad(caption.ids, (1, -1), value=begin), caption.ids)
+            picture = self.stage1.image_tower(inputs.images)
+            image = unit(self.query_pool(self.decode(picture, None, None)))
+            return Encoded(picture, image, self.encode_text(*inputs.prefixed), self._scale())
+
+    def learn(self, inputs: Examples) -> Outputs:
+        """The second half: all that the losses need, with gradient."""
+        caption = inputs.caption.ids
+        read = caption if self.stage1.config.text.begin else F.pad(caption, (1, -1), value=inputs.begin)
+        length = read.shape[1]
+        ids, lengths = (
+            torch.cat([inputs.matched_caption.ids, read]),
+            torch.cat([inputs.matched_caption.lengths, inputs.caption.lengths]),
         )
-        texts = [caption.ids[caption_index], prefixed.ids, read]
-        lengths = torch.cat([caption.lengths[caption_index], prefixed.lengths, caption.lengths])
-        longest = max(text.shape[1] for text in texts)
-        ids = torch.cat([F.pad(text, (0, longest - text.shape[1])) for text in texts])
-        mask = attention_masks(self.config.queries, lengths, longest)
-        states = self.decode(torch.cat([picture[image_index], picture, picture]), ids, mask)
-        (itm, _), (itc, itc_text), (_, itg) = (
-            (part[:, : self.config.queries], part[:, self.config.queries :]) for part in states.chunk(3)
-        )
-        rows = torch.arange(images.shape[0], device=images.device)
-        valid = caption.lengths > 1 + has_begin
-        length = caption.ids.shape[1]
-        is_text = torch.arange(length, device=ids.device) < caption.lengths[:, None] - has_begin
+        mask = attention_masks(self.config.queries, lengths, length)
+        itm, itg = self.decode(torch.cat([inputs.matched_picture, inputs.picture]), ids, mask).chunk(2)
         return Outputs(
-            image=unit(self.query_pool(itc)),
-            text=unit(self.stage1.text_projection(itc_text[rows, prefixed.lengths - 1])),
-            scale=scale,
-            match_logits=self.itm_head(itm).mean(dim=1),
-            match_labels=torch.where(valid & valid[caption_index] & valid[image_index], is_match.long(), IGNORED),
-            token_logits=itg[:, :length] @ self.stage1.output_weights.T,
-            token_labels=torch.where(is_text & valid[:, None], labels, IGNORED),
-            valid=valid,
+            image=unit(self.query_pool(self.decode(inputs.picture, None, None))),
+            scale=self._scale(),
+            match_logits=self.itm_head(itm[:, : self.config.queries]).mean(dim=1),
+            token_logits=itg[:, self.config.queries :] @ self.stage1.output_weights.T,
         )
+
+    def _scale(self) -> Tensor:
+        return self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
 
     def decode(self, picture: Tensor, ids: Tensor | None, mask: Tensor | None) -> Tensor:
         """LLaMA states [R, Q + T, width] of the queries and of the text, T = 0 without one.
@@ -171,7 +200,7 @@ class GenerativeModel(nn.Module):
         picture [R, N, image width], ids int64[R, T], mask bool[R, 1, Q + T, Q + T], true where a row may attend to a column.
         """
         llama = self.stage1.text_tower
-        states = self.queries.to(picture.dtype).expand(picture.shape[0], -1, -1)
+        states = self.queries.to(picture.dtype).repeat(len(picture), 1, 1)
         if ids is not None:
             states = torch.cat([states, llama.embed_tokens(ids).to(states.dtype)], dim=1)
         positions = torch.arange(states.shape[1], device=states.device)[None]
@@ -192,40 +221,25 @@ class GenerativeModel(nn.Module):
 
 
 def attention_masks(queries: int, lengths: Tensor, text: int) -> Tensor:
-    """Attention masks of the ITM, ITC and ITG passes: lengths int64[3 B] → bool[3 B, 1, Q + text, Q + text].
+    """Attention masks of the ITM and ITG passes: lengths int64[2 B] → bool[2 B, 1, Q + text, Q + text].
 
     True where the row attends to the column. The B rows of each pass follow each other; padding is never attended to.
     """
-    length = queries + text
-    position = torch.arange(length, device=lengths.device)
+    position = torch.arange(queries + text, device=lengths.device)
     row, column = position[:, None], position[None, :]
     query_row, query_column = row < queries, column < queries
-    earlier_text = ~query_column & (column <= row)
-    itm = torch.ones(length, length, dtype=torch.bool, device=lengths.device)
-    itc = torch.where(query_row, query_column, earlier_text)
-    itg = torch.where(query_row, query_column, query_column | earlier_text)
-    masks = torch.stack([itm, itc, itg]).repeat_interleave(lengths.shape[0] // 3, dim=0)
+    itm = torch.ones_like(query_row & query_column)
+    itg = torch.where(query_row, query_column, query_column | (column <= row))
+    masks = torch.stack([itm, itg]).repeat_interleave(len(lengths) // 2, dim=0)
     not_padding = (position < queries) | (position - queries < lengths[:, None])
     return (masks & not_padding[:, None, :])[:, None]
 
 
-def hard_negatives(similarity: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The pairs of the ITM pass: (image_index int64[B], caption_index int64[B], is_match bool[B]).
+def next_tokens(caption: Tokens, valid: Tensor, has_begin: bool = False) -> Tensor:
+    """The labels of ITG: int64[B, T], IGNORED on padding and where a caption is not `valid` bool[B].
 
-    `similarity` are logits [B, B] of picture i and caption j, `ids` int64[B, T] the captions. A third of the rows match, a third
-    have another caption, a third another picture, drawn in proportion to the softmax of the logits among pairs whose captions
-    differ. Source: BLIP-2 §3.1.
+    Captions are read from their own [BOS] where each `has_begin`; else a token is put before them.
     """
-    count = similarity.shape[0]
-    rows = torch.arange(count, device=similarity.device)
-    same = (ids[:, None] == ids[None]).all(dim=-1)
-    similarity = similarity.float().masked_fill(same, -torch.inf)
-    has_negative = ~same.all(dim=1)
-
-    def draw(logits: Tensor) -> Tensor:
-        odds = torch.where(has_negative[:, None], logits, 0.0).softmax(dim=1)
-        return torch.multinomial(odds, 1).squeeze(1)
-
-    caption, picture = draw(similarity), draw(similarity.T)
-    role = torch.randint(3, (count,), device=similarity.device) * has_negative
-    return torch.where(role == 2, picture, rows), torch.where(role == 1, caption, rows), role == 0
+    labels = F.pad(caption.ids, (-1, 1)) if has_begin else caption.ids
+    is_text = torch.arange(labels.shape[1], device=labels.device) < caption.lengths[:, None] - int(has_begin)
+    return torch.where(is_text & valid[:, None], labels, IGNORED)

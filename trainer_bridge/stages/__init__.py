@@ -1,8 +1,9 @@
 """The alignment stages. A module here that defines a Stage is one, named after the module. Source: InternVL Table 20.
 
-stage.py     what a stage is, and what several share
-settings.py  the settings of every experiment
-*.py         a stage, as its first line says
+stage.py          what a stage is, and what several share
+settings.py       the settings of every experiment
+feature_cache.py  the loss of a batch of which a forward pass holds only a part
+*.py              a stage, as its first line says
 """
 
 import pkgutil

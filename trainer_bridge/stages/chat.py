@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from sharding.index import Dataset
 from sharding.sample import metadata_of
 from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, load_language_model, save_internvl
 from trainer_bridge.checkpoints.model_folders import load_image_tower
-from trainer_bridge.data.batch import Batch
+from trainer_bridge.data.batch import Batch, slices
 from trainer_bridge.data.chat_tokenizer import (
     IMAGE,
     add_chat_tokens,
@@ -46,7 +46,7 @@ from trainer_bridge.models.internvl import (
     is_trained,
     new_language_model,
 )
-from trainer_bridge.models.losses import IGNORED
+from trainer_bridge.models.losses import IGNORED, total
 from trainer_bridge.stages.settings import Experiment, OneRate
 from trainer_bridge.stages.stage import Stage, first_captions, parameter_groups, to_device
 
@@ -103,13 +103,19 @@ class ChatStage(Stage):
         optimizer = self.experiment.optimizer
         return parameter_groups(self.model.named_parameters(), {"": optimizer.lr}, optimizer.weight_decay)
 
-    def losses(self, engine: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
-        """Cross-entropy of the next token, on the answers."""
+    def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
+        """Cross-entropy of the next token, on the answers, mean over the tokens of the global batch."""
         conversations = self._conversations(batch)
-        tables = encode_conversations(self.tokenizer, conversations, self.image_tokens, self.experiment.model.length)
-        tables[1][~batch.valid] = IGNORED
-        ids, labels, pixels = to_device(device, *tables, batch.pixels[image_rows(conversations)])
-        return {"answers": engine(ids, labels, normalise(pixels))}
+        pictures, rows = image_rows(conversations), slices(len(conversations), micro_batch)
+        length = self.experiment.model.length
+        tables = [encode_conversations(self.tokenizer, conversations[part], self.image_tokens, length) for part in rows]
+        for part, (_, labels) in zip(rows, tables, strict=True):
+            labels[~batch.valid[part]] = IGNORED
+        labelled = torch.tensor(sum(int((labels[:, 1:] != IGNORED).sum()) for _, labels in tables), device=device)
+        tokens = total(labelled).clamp(min=1)
+        for part, table in zip(rows, tables, strict=True):
+            ids, labels, pixels = to_device(device, *table, batch.pixels[pictures[part]])
+            yield {"answers": engine(ids, labels, normalise(pixels)) / tokens}
 
     def _conversations(self, batch: Batch) -> list[Conversation]:
         """A conversation per sample: its own, or one drawn from its caption and others of the batch in its language."""

@@ -1,7 +1,8 @@
-"""Stage 1: everything is trained on the symmetric CLIP loss; the image side has a learning rate of its own."""
+"""Stage 1: everything is trained on CLIP's or SigLIP's loss; the image side has a learning rate of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from trainer_bridge.data.tokenizer import encode, load_tokenizer, train_tokenize
 from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.retrieval import retrieval
 from trainer_bridge.models.contrastive import ContrastiveModel
-from trainer_bridge.models.losses import clip_loss
+from trainer_bridge.models.pair_loss import Features
 from trainer_bridge.models.text_tower import TextConfig
+from trainer_bridge.stages.feature_cache import loss_parts
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
 from trainer_bridge.stages.stage import Stage, first_captions, parameter_groups, to_device
 
@@ -67,12 +69,17 @@ class ContrastiveStage(Stage):
         rates = {"image_": optimizer.image_lr, "": optimizer.text_lr}
         return parameter_groups(self.model.named_parameters(), rates, optimizer.weight_decay)
 
-    def losses(self, engine: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
-        """The CLIP loss over all ranks."""
-        ids, lengths = encode(self.tokenizer, batch.captions, self.model.config.text)
-        pixels, ids, lengths, valid = to_device(device, batch.pixels, ids, lengths, batch.valid)
-        image, caption, scale = engine(normalise(pixels), ids, lengths, self.experiment.data.drop_tokens)
-        return {"itc": clip_loss(image.float(), caption.float(), scale.float(), valid)}
+    def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
+        """The softmax or sigmoid loss of all pairs of the global batch."""
+        text, drop_tokens = self.model.config.text, self.experiment.data.drop_tokens
+
+        def features(part: Batch) -> Features:
+            tokens = encode(self.tokenizer, part.captions, text)
+            pixels, ids, lengths = to_device(device, part.pixels, *tokens)
+            return Features(*engine(normalise(pixels), ids, lengths, drop_tokens))
+
+        for part in loss_parts(features, batch, micro_batch, device):
+            yield {"itc": part}
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """config.json, model.safetensors, tokenizer.json."""

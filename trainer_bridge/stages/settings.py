@@ -17,7 +17,7 @@ from trainer_bridge.data.settings import LoaderSettings
 class DataSettings(LoaderSettings):
     """What a batch holds, and how it is loaded.
 
-    batch        global batch in samples
+    batch        global batch in samples: losses are over all of them, however they are divided
     drop_tokens  share of image tokens left out of the image tower
     least_area   least share of the image that a random crop covers
     tokenizer    a tokenizer.json; empty: one is trained on the captions

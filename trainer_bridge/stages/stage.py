@@ -46,10 +46,12 @@ class Stage(ABC):
         """The trained parameters as AdamW's groups, with `lr` and `weight_decay`."""
 
     @abstractmethod
-    def losses(self, engine: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
-        """The losses of one rank's batch by name, scalars; their sum is minimised. `engine` is `model` wrapped by DeepSpeed.
+    def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
+        """Parts of the losses by name, scalars, one for each micro-batch of a rank's batch; `engine` is `model` in DeepSpeed.
 
-        Samples that are not `valid` have no part in them, neither as positives nor as negatives.
+        Added up over micro-batches and ranks they are the losses of the global batch, whose sum is minimised. Each is passed back
+        before the next is computed, so that activations of `micro_batch` samples at most are held. Samples that are not `valid`
+        have no part in them, neither as positives nor as negatives.
         """
 
     @abstractmethod

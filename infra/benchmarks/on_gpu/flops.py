@@ -2,7 +2,7 @@
 
 A matrix of P weights costs 2 P a token in the forward pass, and in the backward pass as much for the gradient of its weights and
 as much for that of its input. Attention of T tokens costs 4 T² width a layer in the forward pass, causal or not, and twice that
-in the backward pass. Norms, activations, softmax, embeddings, what a kernel recomputes and the optimizer count nothing.
+in the backward pass. Norms, activations, softmax, embeddings, what is computed again and the optimizer count nothing.
 """
 
 from __future__ import annotations
@@ -77,20 +77,20 @@ def contrastive_step(config: ContrastiveConfig, tokens: int) -> float:
 
 
 def generative_step(stage1: ContrastiveConfig, config: GenerativeConfig, tokens: int) -> float:
-    """FLOPs of one pair in stage 2: features without a gradient, then three passes of queries and captions through the LLaMA."""
-    width, image_width = stage1.text.width, stage1.image.width
-    picture = patches(stage1.image) + blocks(stage1.image)
-    features = picture + pooling(image_width, image_tokens(stage1.image), stage1.embedding) + text(stage1, tokens)
+    """FLOPs of one pair in stage 2: the frozen towers, then queries alone, and twice queries and captions, through the LLaMA."""
+    width, image_width, queries = stage1.text.width, stage1.image.width, config.queries
     tower = Transformer(width, stage1.text.depth, stage1.text.mlp, gated=True)
-    decoded = FROZEN * tower.weights(config.queries + tokens) + TRAINED * tower.attention(config.queries + tokens)
     crossed = len(range(0, stage1.text.depth, config.cross_every))
-    queries = 2 * 2.0 * config.queries * width**2
-    keys = 2 * 2.0 * image_tokens(stage1.image) * image_width * width
-    scores = 4.0 * config.queries * image_tokens(stage1.image) * width
-    heads = pooling(width, config.queries, stage1.embedding) + 2 * 2.0 * config.queries * width
-    frozen_heads = 2.0 * tokens * stage1.text.vocabulary * width + 2.0 * width * stage1.embedding
-    cross_attention = TRAINED * crossed * (queries + keys + scores)
-    return FORWARD * features + 3 * (decoded + cross_attention) + TRAINED * heads + FROZEN * frozen_heads
+    projections = 2 * 2.0 * queries * width**2 + 2 * 2.0 * image_tokens(stage1.image) * image_width * width
+    cross_attention = crossed * (projections + 4.0 * queries * image_tokens(stage1.image) * width)
+    pooled = pooling(width, queries, stage1.embedding)
+    # Features for the negatives need no gradient.
+    features = (
+        patches(stage1.image) + blocks(stage1.image) + text(stage1, tokens) + tower.forward(queries) + cross_attention + pooled
+    )
+    decoded = sum(FROZEN * tower.weights(row) + TRAINED * tower.attention(row) for row in (queries, *[queries + tokens] * 2))
+    heads = TRAINED * (pooled + 2 * 2.0 * queries * width) + FROZEN * 2.0 * tokens * stage1.text.vocabulary * width
+    return FORWARD * features + decoded + 3 * TRAINED * cross_attention + heads
 
 
 def chat_step(image: InternViTConfig, language: Transformer, vocabulary: int, tokens: int, learned: float) -> float:

@@ -16,7 +16,9 @@ from trainer_bridge import deepspeed_engine
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.loader import Loader
 from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
-from trainer_bridge.models.losses import IGNORED, clip_loss
+from trainer_bridge.models.losses import IGNORED
+from trainer_bridge.models.pair_loss import Features
+from trainer_bridge.stages.feature_cache import loss_parts
 from trainer_bridge.train import train_step
 
 
@@ -48,7 +50,7 @@ class StageRun:
         if self.name == "contrastive":
             return flops.contrastive_step(workload.stage1, self.inputs[1].shape[1])
         if self.name == "generative":
-            return flops.generative_step(workload.stage1, workload.queries, self.inputs[1].ids.shape[1])
+            return flops.generative_step(workload.stage1, workload.queries, self.inputs[0].caption.ids.shape[1])
         ids, labels, _ = self.inputs
         learned = int((labels[:, 1:] != IGNORED).sum()) / len(ids)
         config = self.stage.model.chat.config.text_config
@@ -58,7 +60,7 @@ class StageRun:
 
 def repeated(batch: Batch, times: int) -> Batch:
     """The samples of a batch, several times over."""
-    lists = {name: getattr(batch, name) * times for name in ("captions", "json", "sample_ids", "positions")}
+    lists = {name: getattr(batch, name) * times for name in ("captions", "json", "sample_ids", "image_keys", "positions")}
     return replace(batch, pixels=batch.pixels.repeat(times, 1, 1, 1), valid=batch.valid.repeat(times), **lists)
 
 
@@ -100,17 +102,21 @@ def measure_bare(bench: Bench, pieces: int, figures: Figures, *, compiled: bool)
         if compiled:
             compile_blocks(model)
         optimizer = torch.optim.AdamW(stage.parameters(), fused=True)
-        pixels = torch.randn(rows, 3, side, side, device=device)
+        count = rows * pieces
         ids = torch.randint(2, workload.text.vocabulary, (rows, workload.text.length), device=device)
         lengths = torch.full((rows,), workload.text.length, device=device)
+        pixels, valid = torch.randn(count, 3, side, side, device=device), torch.ones(count, dtype=torch.bool, device=device)
+        batch = Batch(pixels, [""] * count, [b"{}"] * count, [0] * count, [0] * count, [0] * count, valid, [])
+
+        def features(part: Batch) -> Features:
+            with torch.autocast(device.type, torch.bfloat16):
+                return Features(*model(part.pixels, ids, lengths))
 
         def step() -> None:
-            for _ in range(pieces):
-                with torch.autocast(device.type, torch.bfloat16):
-                    image, text, scale = model(pixels, ids, lengths)
-                (clip_loss(image, text, scale) / pieces).backward()
+            for loss in loss_parts(features, batch, rows, device):
+                loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
 
-        figures |= bench.speed(step, rows * pieces, lambda: flops.contrastive_step(workload.stage1, workload.text.length))
+        figures |= bench.speed(step, count, lambda: flops.contrastive_step(workload.stage1, workload.text.length))

@@ -17,7 +17,7 @@ from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.models.internvit import InternViT
 from trainer_bridge.models.internvl import ChatLoss, build_internvl, is_trained, new_language_model
 from trainer_bridge.models.losses import IGNORED
-from trainer_bridge.models.qllama import GenerativeModel, Tokens
+from trainer_bridge.models.qllama import Examples, GenerativeModel, Pictures, Tokens
 
 TOKENS, BATCH = 12, 3
 CPU = torch.device("cpu")
@@ -38,8 +38,8 @@ def test_the_flops_of_stage_1_are_those_that_torch_counts() -> None:
     model, text = ContrastiveModel(TINY.stage1), captions()
 
     def compute() -> torch.Tensor:
-        image, caption, _ = model(torch.randn(BATCH, 3, 32, 32), text.ids, text.lengths)
-        return image.sum() + caption.sum()
+        features = model(torch.randn(BATCH, 3, 32, 32), text.ids, text.lengths)
+        return features.image.sum() + features.text.sum()
 
     assert counted(compute) == pytest.approx(flops.contrastive_step(TINY.stage1, TOKENS), rel=0.01)
 
@@ -48,8 +48,9 @@ def test_the_flops_of_stage_2_are_those_that_torch_counts() -> None:
     model, text = GenerativeModel(ContrastiveModel(TINY.stage1), TINY.queries), captions()
 
     def compute() -> torch.Tensor:
-        outputs = model(torch.randn(BATCH, 3, 32, 32), text, text, 1)
-        return outputs.image.sum() + outputs.text.sum() + outputs.match_logits.sum() + outputs.token_logits.sum()
+        encoded = model(Pictures(torch.randn(BATCH, 3, 32, 32), text))
+        outputs = model(Examples(encoded.picture, text, encoded.picture, text, 1))
+        return outputs.image.sum() + outputs.match_logits.sum() + outputs.token_logits.sum()
 
     assert counted(compute) == pytest.approx(flops.generative_step(TINY.stage1, TINY.queries, TOKENS), rel=0.01)
 

@@ -8,7 +8,7 @@ from infra.benchmarks.on_gpu.workload import TINY
 from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
 from trainer_bridge.models.internvit import LayerNorm, RMSNorm
-from trainer_bridge.models.qllama import GenerativeModel, Tokens
+from trainer_bridge.models.qllama import Examples, GenerativeModel, Pictures, Tokens
 from trainer_bridge.models.text_tower import Architecture
 
 # Towers of others: LayerNorm, one before the first block too, and a language model with norms of queries and keys.
@@ -42,9 +42,11 @@ def test_blocks_pass_bf16_on_and_weights_keep_float32(stage1: ContrastiveConfig)
             module.register_forward_hook(lambda _, inputs, output, name=name: dtypes.update({name: output.dtype}))
     captions = Tokens(torch.randint(2, 300, (3, 6)), torch.full((3,), 6))
     with torch.autocast("cpu", torch.bfloat16):
-        outputs = generative(torch.randn(3, 3, 32, 32), captions, captions, 1)
+        encoded = generative(Pictures(torch.randn(3, 3, 32, 32), captions))
+        outputs = generative(Examples(encoded.picture, captions, encoded.picture, captions, 1))
     assert len(dtypes) > 6 and set(dtypes.values()) == {torch.bfloat16}
-    assert {outputs.image.dtype, outputs.text.dtype, outputs.scale.dtype} == {torch.float32}
+    features = (encoded.image, encoded.text, encoded.scale, outputs.image, outputs.scale)
+    assert {feature.dtype for feature in features} == {torch.float32} and encoded.picture.dtype == torch.bfloat16
     assert {parameter.dtype for parameter in generative.parameters()} == {torch.float32}
 
 

@@ -1,21 +1,16 @@
-"""The model is InternViT as published, and the loss is CLIP's, on any number of processes."""
+"""The model is InternViT as published."""
 
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-from torch.nn import functional as F
 
-from infra.compat.torchvision_operators import define_missing_operators
 from tests import ROOT
 from trainer_bridge.checkpoints.model_folders import load_contrastive, save_contrastive
 from trainer_bridge.data.tokenizer import encode, train_tokenizer
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
 from trainer_bridge.models.internvit import InternViT, InternViTConfig, random_subset, resize_positions
-from trainer_bridge.models.losses import clip_loss
 from trainer_bridge.models.text_tower import TextConfig
 from trainer_bridge.schedule import cosine
 from trainer_bridge.stages import find_stages
@@ -102,31 +97,6 @@ def test_the_logit_scale_starts_and_ends_as_clips_does() -> None:
     assert model(*inputs)[2].item() == 100
 
 
-def test_clip_loss_is_the_symmetric_cross_entropy() -> None:
-    image, text = (F.normalize(torch.randn(6, 5), dim=1) for _ in range(2))
-    logits = 12.0 * image @ text.T
-    expected = (F.cross_entropy(logits, torch.arange(6)) + F.cross_entropy(logits.T, torch.arange(6))) / 2
-    assert clip_loss(image, text, torch.tensor([12.0])).item() == pytest.approx(expected.item(), abs=1e-6)
-
-
-def test_clip_loss_is_open_clips() -> None:
-    define_missing_operators()
-    from open_clip.loss import ClipLoss
-
-    image, text = (F.normalize(torch.randn(7, 5), dim=1) for _ in range(2))
-    theirs = ClipLoss()(image, text, torch.tensor(14.0))
-    assert clip_loss(image, text, torch.tensor([14.0])).item() == pytest.approx(theirs.item(), abs=1e-6)
-
-
-def test_pairs_that_are_not_valid_are_neither_positives_nor_negatives() -> None:
-    image, text = (F.normalize(torch.randn(8, 5), dim=1).requires_grad_() for _ in range(2))
-    valid, scale = torch.tensor([True, True, False, True, True, True, False, False]), torch.tensor([12.0])
-    loss = clip_loss(image, text, scale, valid)
-    assert loss.item() == pytest.approx(clip_loss(image[valid], text[valid], scale).item(), abs=1e-6)
-    gradients = torch.autograd.grad(loss + clip_loss(image, text, scale, torch.zeros(8, dtype=torch.bool)), [image, text])
-    assert all(gradient[~valid].abs().sum() == 0 and gradient.isfinite().all() for gradient in gradients)
-
-
 def test_positions_are_resized_for_pictures_of_another_size() -> None:
     model = tiny_model().eval()
     larger = ContrastiveModel(model.config.model_copy(update={"image": TINY.model_copy(update={"image_size": 64})})).eval()
@@ -136,51 +106,6 @@ def test_positions_are_resized_for_pictures_of_another_size() -> None:
     images = torch.randn(2, 3, 64, 64)
     assert torch.allclose(model.encode_image(images), larger.encode_image(images), atol=1e-5)
     assert resize_positions(positions, 8, 8) is positions
-
-
-TWO_PROCESSES = """
-import sys, torch
-from torch import distributed as dist
-from torch.nn import functional as F
-from trainer_bridge.models.losses import clip_loss
-dist.init_process_group("gloo")
-torch.manual_seed(0)
-whole = torch.randn(8, 5, dtype=torch.float64), torch.randn(8, 5, dtype=torch.float64)
-rank, share = dist.get_rank(), 8 // dist.get_world_size()
-mine = [side[rank * share : (rank + 1) * share].clone().requires_grad_() for side in whole]
-valid = torch.tensor([True, True, False, True, True, True, False, False])[rank * share : (rank + 1) * share]
-scale = torch.tensor([9.0], dtype=torch.float64)
-loss = clip_loss(F.normalize(mine[0], dim=1), F.normalize(mine[1], dim=1), scale, valid if sys.argv[1] == "some" else None)
-loss.backward()
-numbers = torch.cat([loss.detach()[None], *(side.grad.flatten() for side in mine)])
-gathered = [torch.empty_like(numbers) for _ in range(dist.get_world_size())]
-dist.all_gather(gathered, numbers)
-if rank == 0:
-    world = dist.get_world_size()
-    loss = sum(g[0] for g in gathered) / world
-    half = (len(numbers) - 1) // 2
-    # DeepSpeed averages gradients over ranks; these are of inputs that only one rank holds.
-    image = torch.cat([g[1 : 1 + half] for g in gathered]) / world
-    text = torch.cat([g[1 + half :] for g in gathered]) / world
-    print("NUMBERS", *[f"{x:.12f}" for x in torch.cat([loss[None], image, text]).tolist()])
-dist.destroy_process_group()
-"""
-
-
-@pytest.mark.parametrize("valid", ["all", "some"])
-def test_the_loss_and_its_gradients_are_the_same_on_one_and_two_processes(tmp_path: Path, valid: str) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(TWO_PROCESSES)
-    found = []
-    for world in (1, 2):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world)]
-        done = subprocess.run(
-            [*command, str(script), valid], capture_output=True, text=True, timeout=120, cwd=CONFIGS.parent.parent
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        (line,) = [line for line in done.stdout.splitlines() if line.startswith("NUMBERS")]
-        found.append([float(x) for x in line.split()[1:]])
-    assert found[0] == pytest.approx(found[1], abs=1e-9)
 
 
 def test_the_schedule_warms_up_and_ends_at_zero() -> None:

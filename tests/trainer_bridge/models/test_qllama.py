@@ -1,4 +1,4 @@
-"""Stage 2: what attends to what, what is trained, and which negatives are drawn."""
+"""Stage 2: what attends to what, and what is trained."""
 
 from pathlib import Path
 
@@ -9,8 +9,17 @@ from torch.nn import functional as F
 from tests.trainer_bridge.models.test_models import tiny_model
 from trainer_bridge.checkpoints.model_folders import load_generative, save_generative
 from trainer_bridge.data.tokenizer import train_tokenizer
-from trainer_bridge.models.losses import clip_loss, token_loss
-from trainer_bridge.models.qllama import IGNORED, GenerativeConfig, GenerativeModel, Tokens, attention_masks, hard_negatives
+from trainer_bridge.models.losses import IGNORED, token_loss
+from trainer_bridge.models.pair_loss import Features, pair_loss
+from trainer_bridge.models.qllama import (
+    Examples,
+    GenerativeConfig,
+    GenerativeModel,
+    Pictures,
+    Tokens,
+    attention_masks,
+    next_tokens,
+)
 
 QUERIES, TEXT, END = 3, 6, 1
 ADDED = ("queries", "cross.", "query_pool.", "itm_head.", "logit_scale")
@@ -34,11 +43,18 @@ def batch(count: int = 4) -> tuple[torch.Tensor, Tokens]:
     return torch.randn(count, 3, 32, 32), Tokens(ids, lengths)
 
 
+def examples(model: GenerativeModel, images: torch.Tensor, caption: Tokens) -> Examples:
+    """Every second caption is paired with the picture after its own."""
+    picture = model(Pictures(images, caption)).picture
+    matched = torch.where(torch.arange(len(picture))[:, None, None] % 2 == 0, picture, picture.roll(1, dims=0))
+    return Examples(picture, caption, matched, caption, END)
+
+
 def moved(model: GenerativeModel, of_pass: int, position: int) -> set[int]:
     """The positions of a pass's output that move when the input at one position (queries first) is changed."""
     torch.manual_seed(1)
-    picture, embeddings = torch.randn(3, 5, model.stage1.config.image.width), torch.randint(2, 300, (3, TEXT))
-    mask = attention_masks(QUERIES, torch.tensor([TEXT] * 3), TEXT)
+    picture, embeddings = torch.randn(2, 5, model.stage1.config.image.width), torch.randint(2, 300, (2, TEXT))
+    mask = attention_masks(QUERIES, torch.tensor([TEXT] * 2), TEXT)
     with torch.no_grad():
         before = model.decode(picture, embeddings, mask)[of_pass]
         if position < QUERIES:
@@ -56,10 +72,9 @@ QUERY, WORDS = set(range(QUERIES)), set(range(QUERIES, QUERIES + TEXT))
     "of_pass, of_query, of_third_word",
     [
         (0, QUERY | WORDS, QUERY | WORDS),  # ITM: queries and text attend to each other
-        (1, QUERY, set(range(QUERIES + 2, QUERIES + TEXT))),  # ITC: queries and text apart, text is causal
-        (2, QUERY | WORDS, set(range(QUERIES + 2, QUERIES + TEXT))),  # ITG: text attends to queries, queries never to text
+        (1, QUERY | WORDS, set(range(QUERIES + 2, QUERIES + TEXT))),  # ITG: text attends to queries, queries never to text
     ],
-    ids=["itm", "itc", "itg"],
+    ids=["itm", "itg"],
 )
 def test_changing_one_input_moves_only_what_attends_to_it(
     model: GenerativeModel, of_pass: int, of_query: set[int], of_third_word: set[int]
@@ -69,35 +84,37 @@ def test_changing_one_input_moves_only_what_attends_to_it(
 
 
 def test_padding_moves_nothing(model: GenerativeModel) -> None:
-    picture, ids = torch.randn(3, 5, model.stage1.config.image.width), torch.randint(2, 300, (3, TEXT))
-    mask = attention_masks(QUERIES, torch.tensor([4, 4, 4]), TEXT)
+    picture, ids = torch.randn(2, 5, model.stage1.config.image.width), torch.randint(2, 300, (2, TEXT))
+    mask = attention_masks(QUERIES, torch.tensor([4, 4]), TEXT)
     before = model.decode(picture, ids, mask)
     ids[:, 4:] = 9
     after = model.decode(picture, ids, mask)
     assert torch.allclose(before[:, : QUERIES + 4], after[:, : QUERIES + 4], atol=1e-5)
 
 
-def test_the_picture_reaches_text_only_through_queries(model: GenerativeModel) -> None:
-    ids, mask = torch.randint(2, 300, (3, TEXT)), attention_masks(QUERIES, torch.tensor([TEXT] * 3), TEXT)
-    first, second = (model.decode(torch.randn(3, 5, model.stage1.config.image.width), ids, mask) for _ in range(2))
-    changed = (first - second).abs().amax(dim=2) > 1e-5
-    assert changed[0].all() and changed[2].all()
-    assert changed[1, :QUERIES].all() and not changed[1, QUERIES:].any()
+def test_the_picture_reaches_text_and_queries(model: GenerativeModel) -> None:
+    ids, mask = torch.randint(2, 300, (2, TEXT)), attention_masks(QUERIES, torch.tensor([TEXT] * 2), TEXT)
+    first, second = (model.decode(torch.randn(2, 5, model.stage1.config.image.width), ids, mask) for _ in range(2))
+    assert ((first - second).abs().amax(dim=2) > 1e-5).all()
 
 
-def test_text_of_the_itc_pass_is_stage_1s_feature_and_images_need_no_text(model: GenerativeModel) -> None:
+def test_the_itc_features_need_no_other_pass(model: GenerativeModel) -> None:
     images, caption = batch()
-    outputs = model(images, caption, caption, END)
-    assert torch.allclose(outputs.text, model.encode_text(caption.ids, caption.lengths), atol=1e-5)
-    assert torch.allclose(outputs.image, model.encode_image(images), atol=1e-5)
+    encoded = model(Pictures(images, caption))
+    assert torch.equal(encoded.text, model.stage1.encode_text(caption.ids, caption.lengths))
+    assert torch.allclose(encoded.image, model.encode_image(images), atol=1e-6)
+    assert torch.allclose(encoded.image, model(examples(model, images, caption)).image, atol=1e-6)
+    assert not any(tensor.requires_grad for tensor in encoded)
 
 
 def losses(model: GenerativeModel, images: torch.Tensor, caption: Tokens) -> dict[str, torch.Tensor]:
-    outputs = model(images, caption, caption, END)
+    outputs, text = model(examples(model, images, caption)), model.encode_text(caption.ids, caption.lengths)
+    valid = torch.ones(len(images), dtype=torch.bool)
+    features = Features(outputs.image, text, outputs.scale, None)
     return {
-        "itc": clip_loss(outputs.image, outputs.text, outputs.scale, outputs.valid),
-        "itm": token_loss(outputs.match_logits, outputs.match_labels),
-        "itg": token_loss(outputs.token_logits, outputs.token_labels),
+        "itc": pair_loss(features, valid).of(features),
+        "itm": token_loss(outputs.match_logits, torch.arange(len(images)) % 2),
+        "itg": token_loss(outputs.token_logits, next_tokens(caption, valid)),
     }
 
 
@@ -119,61 +136,24 @@ def test_each_loss_reaches_the_queries(model: GenerativeModel) -> None:
         assert gradient.abs().sum() > 0, name
 
 
-def test_captions_without_a_token_count_in_no_loss(model: GenerativeModel) -> None:
-    images, caption = batch(4)
-    caption.ids[2], caption.lengths[2] = torch.tensor([END] + [0] * (TEXT - 1)), 1
-    torch.manual_seed(3)
-    outputs = model(images, caption, caption, END)
-    assert outputs.valid.tolist() == [True, True, False, True]
-    assert outputs.match_labels[2] == IGNORED and (outputs.token_labels[2] == IGNORED).all()
-    itc = clip_loss(outputs.image, outputs.text, outputs.scale, outputs.valid)
-    keep = outputs.valid
-    assert itc.item() == pytest.approx(clip_loss(outputs.image[keep], outputs.text[keep], outputs.scale).item(), abs=1e-6)
-    assert torch.isfinite(itc)
-
-
-def test_hard_negatives_are_wrong_and_drawn_by_similarity() -> None:
-    torch.manual_seed(0)
-    ids = torch.tensor([[5, 1], [6, 1], [7, 1], [5, 1]])
-    similarity = torch.zeros(4, 4)
-    similarity[0, 2] = similarity[2, 0] = 20.0
-    roles = {"right": 0, "caption": 0, "picture": 0}
-    for _ in range(300):
-        image_index, caption_index, is_match = hard_negatives(similarity, ids)
-        for row in range(4):
-            if is_match[row]:
-                assert image_index[row] == caption_index[row] == row
-                roles["right"] += 1
-            else:
-                assert (image_index[row] == row) != (caption_index[row] == row)
-                assert not torch.equal(ids[image_index[row]], ids[caption_index[row]])
-                roles["caption" if caption_index[row] != row else "picture"] += 1
-        if caption_index[0] != 0:
-            assert caption_index[0] == 2  # by far the most similar
-    assert min(roles.values()) > 300
-
-
-def test_a_batch_of_one_caption_has_no_negatives() -> None:
-    image_index, caption_index, is_match = hard_negatives(torch.randn(3, 3), torch.tensor([[4, 1]] * 3))
-    assert is_match.all() and image_index.tolist() == caption_index.tolist() == [0, 1, 2]
-
-
 def test_the_next_token_is_what_itg_predicts(model: GenerativeModel) -> None:
     images, caption = batch(2)
-    outputs = model(images, caption, caption, END)
-    assert outputs.token_labels[1].tolist() == caption.ids[1].tolist()
-    assert outputs.token_labels[0].tolist() == [*caption.ids[0, :3].tolist(), *[IGNORED] * 3]
-    assert outputs.token_logits.shape == (2, TEXT, model.stage1.config.text.vocabulary)
-    before = outputs.token_logits[1, 2]
+    labels = next_tokens(caption, torch.tensor([True, True]))
+    assert labels[1].tolist() == caption.ids[1].tolist()
+    assert labels[0].tolist() == [*caption.ids[0, :3].tolist(), *[IGNORED] * 3]
+    assert (next_tokens(caption, torch.tensor([True, False]))[1] == IGNORED).all()
+    before = model(examples(model, images, caption)).token_logits
+    assert before.shape == (2, TEXT, model.stage1.config.text.vocabulary)
     changed = Tokens(caption.ids.clone(), caption.lengths)
     changed.ids[1, 2] = (changed.ids[1, 2] + 5) % 290 + 2  # the token to be predicted is masked
-    assert torch.allclose(before, model(images, changed, changed, END).token_logits[1, 2], atol=1e-5)
+    after = model(examples(model, images, changed)).token_logits
+    assert torch.allclose(before[1, 2], after[1, 2], atol=1e-5) and not torch.allclose(before[1, 3], after[1, 3], atol=1e-5)
 
 
 def test_token_loss_passes_over_what_is_ignored() -> None:
     logits, labels = torch.randn(2, 3, 5), torch.tensor([[1, IGNORED, 2], [IGNORED, IGNORED, IGNORED]])
     expected = F.cross_entropy(logits[0, [0, 2]], torch.tensor([1, 2]))
-    assert token_loss(logits, labels).item() == pytest.approx(expected.item(), abs=1e-6)
+    assert token_loss(logits, labels).item() == pytest.approx(2 * expected.item(), abs=1e-5)
     assert token_loss(logits[1:], labels[1:]).item() == 0
 
 

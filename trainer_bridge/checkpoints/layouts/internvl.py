@@ -47,7 +47,7 @@ CROSS = {"q_norm": "norm1", "kv_norm": "norm2", "q": "q_proj", "k": "k_proj", "v
 
 def _places(names: Iterable[str]) -> dict[str, Place]:
     """The places of the tensors of a stage-1 or stage-2 model, by our names; only stage 2 begins with `stage1.`."""
-    names = list(names)
+    names = [name for name in names if not name.endswith("logit_bias")]  # the released file has no sigmoid loss
     image = image_places([name.removeprefix(STAGE1) for name in names], "vision_model.")
     places = {name: image.get(name.removeprefix(STAGE1)) or _place(name) for name in names}
     # The released file has one logit scale: that of the last stage.

@@ -11,7 +11,7 @@ from trainer_bridge.checkpoints.hugging_face import is_internvl
 from trainer_bridge.checkpoints.layouts import read_checkpoint
 from trainer_bridge.checkpoints.model_folders import load_contrastive, load_generative, save_contrastive, save_generative
 from trainer_bridge.convert import convert
-from trainer_bridge.models.qllama import GenerativeModel, Tokens
+from trainer_bridge.models.qllama import Examples, GenerativeModel, Pictures, Tokens, next_tokens
 
 # Names and shapes in the released file, of what has not the name that transformers' LLaMA and the released InternViT give it.
 RELEASED = {
@@ -50,6 +50,11 @@ def batch() -> tuple[torch.Tensor, Tokens]:
     return torch.randn(3, 3, 32, 32), Tokens(ids, torch.tensor([6, 6, 6]))
 
 
+def examples(model: GenerativeModel, images: torch.Tensor, caption: Tokens) -> Examples:
+    picture = model(Pictures(images, caption)).picture
+    return Examples(picture, caption, picture, caption, 299)
+
+
 def test_a_written_model_has_the_released_names_and_shapes(model: GenerativeModel, tmp_path: Path) -> None:
     save_generative(tmp_path / "ours", model, model.state_dict(), tokenizer("<s>"))
     convert(tmp_path / "ours", "internvl", tmp_path / "released")
@@ -61,7 +66,7 @@ def test_a_written_model_has_the_released_names_and_shapes(model: GenerativeMode
 
 def test_convert_train_export_reload_gives_the_same_features(model: GenerativeModel, tmp_path: Path) -> None:
     images, caption = batch()
-    outputs = model(images, caption, caption, 299)
+    outputs = model(examples(model, images, caption))
     step(model, outputs.image.sum() + outputs.match_logits.sum() + outputs.token_logits.logsumexp(dim=2).sum())
     with torch.no_grad():
         model.stage1.logit_scale.copy_(model.logit_scale)  # the released file has one
@@ -100,13 +105,11 @@ def test_a_released_model_starts_stage_1_and_2_and_gives_its_towers(model: Gener
 
 def test_the_next_token_is_predicted_behind_the_begin_token(model: GenerativeModel) -> None:
     images, caption = batch()
-    caption.ids[2, 1:], caption.lengths[2] = torch.tensor([1, 0, 0, 0, 0]), 2  # no word between [BOS] and [EOS]
-    outputs = model(images, caption, caption, 299)
-    assert outputs.valid.tolist() == [True, True, False]
-    assert outputs.token_labels[0].tolist() == [*caption.ids[0, 1:].tolist(), -100]
-    assert (outputs.token_labels[2] == -100).all()
+    labels = next_tokens(caption, torch.tensor([True, True, False]), has_begin=True)
+    assert labels[0].tolist() == [*caption.ids[0, 1:].tolist(), -100] and (labels[2] == -100).all()
+    before = model(examples(model, images, caption)).token_logits
     changed = Tokens(caption.ids.clone(), caption.lengths)
     changed.ids[0, 3] += 1
-    again = model(images, changed, changed, 299).token_logits
-    assert torch.allclose(again[0, :3], outputs.token_logits[0, :3], atol=1e-5)
-    assert not torch.allclose(again[0, 3], outputs.token_logits[0, 3], atol=1e-5)
+    again = model(examples(model, images, changed)).token_logits
+    assert torch.allclose(again[0, :3], before[0, :3], atol=1e-5)
+    assert not torch.allclose(again[0, 3], before[0, 3], atol=1e-5)

@@ -49,7 +49,7 @@ def test_convert_train_save_reload_gives_the_same_features(name: str, tmp_path: 
     made = read_checkpoint(tmp_path / "theirs").tokenizer
     assert made is not None
     tokens, images = encode(made, ["a red field", "blue"], model.config.text), torch.randn(2, 3, 32, 32)
-    image, text, scale = model(images, *tokens)
+    image, text, scale, _ = model(images, *tokens)
     step(model, F.cross_entropy(scale * image @ text.T, torch.arange(2)))
     save_contrastive(tmp_path / "ours", model.config, model.state_dict(), made)
     again, _ = load_contrastive(tmp_path / "ours")

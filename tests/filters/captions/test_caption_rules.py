@@ -2,12 +2,12 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from filters import stage2
 from filters.captions.boilerplate import is_repeated
-from filters.captions.gibberish import HELD_DOWN
+from filters.captions.gibberish import HELD_DOWN, IMPROBABLE, UNSEEN
 from filters.captions.letters import ALPHABETS, folded, trigrams
 from filters.captions.offensive import severity
 from filters.rules import configure, evaluate

@@ -259,7 +259,7 @@ def test_a_bug_keeps_its_traceback() -> None:
 
 def test_counts_are_the_last_line_of_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
-        command_line.run("test", lambda arguments: {"failed": {"coyo/0": "no space"}}, [])
+        command_line.run("ingest", lambda arguments: {"failed": {"coyo/0": "no space"}}, [])
     assert exit.value.code == 1 and json.loads(capsys.readouterr().out.splitlines()[-1]) == {"failed": {"coyo/0": "no space"}}
 
 

@@ -139,6 +139,15 @@ def test_the_reader_and_webdataset_see_the_same_samples(tmp_path: Path) -> None:
     ]
 
 
+def test_reading_an_index_starts_no_thread(tmp_path: Path) -> None:
+    numbered_dataset(tmp_path, [2])
+    code = (
+        "import os, sys, pyarrow.parquet; from sharding.index import read_index; before = os.listdir('/proc/self/task'); "
+        "read_index(sys.argv[1], 'train-000000'); assert os.listdir('/proc/self/task') == before"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True, timeout=300)
+
+
 @pytest.mark.slow
 def test_a_script_that_reads_shards_ends_with_status_0(tmp_path: Path) -> None:
     numbered_dataset(tmp_path, [2])

@@ -3,7 +3,7 @@
 Three of them read tokens: filters over three tokens and over one, then of each filter the largest and the mean answer. The trick:
 what a filter gives for a structure, a form or a word at each of its places stands in a table, so that no token is multiplied
 with anything. `_pool.c` adds the rows of these tables where it was compiled; NumPy takes captions of equal length as one array
-[tokens, captions, width], and five times as long.
+[tokens, captions, width], and twenty times as long.
 """
 
 from __future__ import annotations

@@ -6,10 +6,12 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,21 +35,31 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, di
     """A head on loopback with token authentication; yields its job server and an environment that holds the token."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"  # a job's `python` is the head's
     environment = os.environ | {"PATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    log = tmp_path_factory.mktemp("head") / "log"
     for _ in range(3):  # another Ray on this machine may take a port that was free a moment before
-        dashboard = free_port()
-        command = [str(BIN / "ray"), "start", "--head", "--block", "--port", free_port(), "--node-ip-address", "127.0.0.1"]
-        command += ["--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
-        command += ["--dashboard-agent-listen-port", free_port(), "--dashboard-agent-grpc-port", free_port()]
-        command += ["--object-store-memory", str(200 << 20), "--temp-dir", str(tmp_path_factory.mktemp("ray", numbered=True))]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as head:
-            started = _answers(head, int(dashboard))
-            if started:
-                yield f"http://127.0.0.1:{dashboard}", environment
-            head.terminate()
-            head.wait(60)
-        if started:
-            return
-    pytest.fail("no head of Ray answers")
+        with _head(environment, log) as address:
+            if address:
+                yield address, environment
+                return
+    pytest.fail(f"no head of Ray answers:\n{log.read_text()[-3000:]}")
+
+
+@contextmanager
+def _head(environment: dict[str, str], log: Path) -> Iterator[str | None]:
+    """Run a head of Ray, its words in `log`; yields the address of its job server, None where it doesn't answer."""
+    dashboard = free_port()
+    command = [str(BIN / "ray"), "start", "--head", "--block", "--port", free_port(), "--node-ip-address", "127.0.0.1"]
+    command += ["--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
+    command += ["--dashboard-agent-listen-port", free_port(), "--dashboard-agent-grpc-port", free_port()]
+    # Ray's sockets lie 61 characters below its folder and a socket's path ends at 107: pytest's own folders are too deep.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder, log.open("w") as words:
+        command += ["--object-store-memory", str(200 << 20), "--temp-dir", folder]
+        with subprocess.Popen(command, env=environment, stdout=words, stderr=subprocess.STDOUT) as head:
+            try:
+                yield f"http://127.0.0.1:{dashboard}" if _answers(head, int(dashboard)) else None
+            finally:
+                head.terminate()
+                head.wait(60)
 
 
 def _answers(head: subprocess.Popen, port: int) -> bool:

@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         parts = command_line.require_parts(storage)
         start_ray(options.address)
         counts = estimate(storage, parts, settings, name, workers())
-        sys.stderr.write("a dry run: nothing was written\n")
+        fewer = "" if settings.captions_per_sample == 1 else "; captions of one picture come together, so it takes less than this"
+        sys.stderr.write(f"a dry run: nothing was written{fewer}\n")
         return counts
     if not settings.out:
         raise RequestError("no place for the shards; give --out, or set export.out in the recipe")
@@ -52,8 +53,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def check(recipe: Recipe) -> None:
-    """RequestError where the recipe's export has a name that cannot be, or a place that cannot be written."""
+    """RequestError where the recipe's export has settings or a name that cannot be, or a place that cannot be written."""
     _name(recipe.export)
+    recipe.export.require_consistent()
     Storage(recipe.export.out).require_writable()
 
 

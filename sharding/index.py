@@ -17,6 +17,7 @@ from infra.compat.files import open_file
 from sharding.layout import SUMMARY, index_file
 from sharding.sample import MEMBERS
 
+ALSO = "also"  # ids of samples whose captions another sample holds
 INDEX = pa.schema(
     [
         ("sample_id", pa.uint64()),
@@ -125,12 +126,12 @@ def read_dataset(uri: str) -> Dataset:
 def index_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """A shard's index as Parquet: a row per sample in the order of the tar.
 
-    Its columns are those of INDEX, `key` where rows have one, and the places of members of other names in the order of these.
+    Its columns are those of INDEX, `key` and `also` where rows have them, and the places of other members, ordered by name.
     """
     names = set[str]().union(*rows)
-    others = [pa.field(name, pa.int64()) for name in sorted(names - {"key", *INDEX.names})]
-    key = [pa.field("key", pa.string())] if "key" in names else []
-    schema = pa.schema([INDEX.field(0), *key, *list(INDEX)[1:], *others])
+    optional = [pa.field("key", pa.string()), pa.field(ALSO, pa.list_(pa.uint64()))]
+    others = [pa.field(name, pa.int64()) for name in sorted(names - {"key", ALSO, *INDEX.names})]
+    schema = pa.schema([INDEX.field(0), *(each for each in optional if each.name in names), *list(INDEX)[1:], *others])
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd", use_dictionary=False)
     return sink.getvalue()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 MEMBERS = ("image", "text", "json")  # in the order of our tars; readers go by the index and can read any order
@@ -33,7 +33,8 @@ class Sample:
     """One image-text pair: `image` as encoded bytes, `text` the caption, `json` its metadata as a JSON object.
 
     Members that are none of these (in tars that others wrote) are in `others`, by the ending of their names. Of a sample that a
-    dataset has several times, each copy after the first has its number as `repeat`.
+    dataset has several times, each copy after the first has its number as `repeat`. Of several captions `text` is the first;
+    `json` tells of all in its list `captions`, and `also` are the ids of those that were samples of their own.
     """
 
     sample_id: int
@@ -42,6 +43,7 @@ class Sample:
     json: bytes
     others: Mapping[str, bytes] = field(default_factory=dict)
     repeat: int = 0
+    also: Sequence[int] = ()
 
     @classmethod
     def of_members(cls, sample_id: int, members: Mapping[str, bytes]) -> Sample:
@@ -54,6 +56,20 @@ class Sample:
         """The bytes of each member, in the order of `MEMBERS`."""
         data = {"image": self.image, "text": self.text.encode(), "json": self.json}
         return {member: data[member] for member in MEMBERS}
+
+    def pairs(self) -> list[Sample]:
+        """The sample once for each of its captions, with what `json` tells of that one: id, source, language."""
+        if b'"captions"' not in self.json:  # most samples: parsing takes longer than looking
+            return [self]
+        metadata = metadata_of(self.json)
+        captions = metadata.pop("captions", None)
+        if not isinstance(captions, list) or not all(isinstance(caption, dict) and "caption" in caption for caption in captions):
+            return [self]
+        return [self._with_caption(metadata | caption) for caption in captions] or [self]
+
+    def _with_caption(self, metadata: dict[str, Any]) -> Sample:
+        text, sample_id = str(metadata.pop("caption")), int(metadata.pop("sample_id", self.sample_id))
+        return replace(self, sample_id=sample_id, text=text, json=sample_json(sample_id, metadata), also=())
 
 
 def key_of(sample_id: int, repeat: int = 0) -> str:

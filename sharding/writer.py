@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,17 @@ class ShardWriter:
         self._stream = _Hashed(stream)
         self._tar = TarWriter(self._stream)
 
-    def add(self, sample_id: int, members: Mapping[str, bytes], repeat: int = 0) -> None:
-        """Writes a sample's members, in the mapping's order; ValueError where there are none, or two would have one name."""
+    def add(self, sample_id: int, members: Mapping[str, bytes], repeat: int = 0, also: Sequence[int] = ()) -> None:
+        """Writes a sample's members, in the mapping's order; ValueError where there are none, or two would have one name.
+
+        `also` are ids of samples that this one holds besides its own.
+        """
         if not members:
             raise ValueError(f"sample {sample_id} has no members")
         endings = endings_of(members)
         key = key_of(sample_id, repeat)
         places = self._tar.add(key, {endings[member]: data for member, data in members.items()})
-        row: dict[str, Any] = {"sample_id": sample_id, **({"key": key} if repeat else {})}
+        row: dict[str, Any] = {"sample_id": sample_id, **({"key": key} if repeat else {}), **({"also": [*also]} if also else {})}
         for member, ending in endings.items():
             row[f"{member}_offset"], row[f"{member}_length"] = places[ending]
         self.rows.append(row)
@@ -56,7 +59,7 @@ def write_shard(folder: Path, name: str, samples: Iterable[Sample]) -> Shard:
     with (folder / tar_file(name)).open("wb") as stream:
         writer = ShardWriter(stream, name)
         for sample in samples:
-            writer.add(sample.sample_id, sample.members(), sample.repeat)
+            writer.add(sample.sample_id, sample.members(), sample.repeat, sample.also)
         shard = writer.close()
     (folder / index_file(name)).write_bytes(index_bytes(writer.rows))
     return shard

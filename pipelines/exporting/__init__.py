@@ -2,6 +2,7 @@
 
 run.py       plans of parts → their rows sorted → shards → where each sample went
 plan.py      which samples of a part are exported, with which caption and split, in which order
+grouping.py  captions of a picture brought into one sample
 where.py     the SQL condition on them
 sizes.py     how many shards, and which ranks each takes
 claim.py     whose folder it is: nothing is overwritten that the export did not write

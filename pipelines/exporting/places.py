@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part
@@ -24,7 +25,7 @@ from pipelines.runtime.external_sort import ExternalSort, SortedFile, Source, re
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.step import Outcome, PartResult, Step, fingerprints, run_step
 from pipelines.sources import sources
-from sharding.index import Shard
+from sharding.index import ALSO, Shard
 from sharding.layout import index_file, split_of
 
 SAMPLES, LOST = "exported", "lost"
@@ -87,13 +88,24 @@ def _first_id(part: Part, ordinals: Mapping[str, int]) -> int:
 def _places_in(source: Mapping[str, Any], *, out: Storage) -> pa.Table:
     """The rows of `shards` that a shard's index and its lost samples make."""
     shard, lost = source["shard"], source["lost"]
-    ids = out.read_parquet(index_file(shard), ["sample_id"])["sample_id"] if source["is_there"] else pa.array([], pa.uint64())
-    placed = {"sample_id": ids, "shard": [shard] * len(ids), "position": pa.array(np.arange(len(ids), dtype=np.int32))}
+    ids, rows = _ids_in(out, shard) if source["is_there"] else (np.empty(0, np.uint64), np.empty(0, np.int32))
+    placed = {"sample_id": ids, "shard": [shard] * len(ids), "position": rows}
     left_out = {"sample_id": [row["sample_id"] for row in lost], "error": [row["reason"] for row in lost]}
     tables = [conform(pa.table(columns), "shards") for columns in (placed, left_out)]
     table = pa.concat_tables(tables)
     split = pa.array([split_of(shard)] * len(table), pa.string())
     return table.set_column(table.column_names.index("split"), "split", split)
+
+
+def _ids_in(out: Storage, shard: str) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of samples in a shard uint64[N], and the row of each int32[N]; those that are captions of another come last."""
+    index = out.read_parquet(index_file(shard), ["sample_id", ALSO])
+    rows = np.arange(len(index), dtype=np.int32)
+    if ALSO not in index.column_names:
+        return index["sample_id"].to_numpy(), rows
+    also = index[ALSO].combine_chunks()
+    ids = np.concatenate([index["sample_id"].to_numpy(), also.flatten().to_numpy()])
+    return ids, np.append(rows, pc.list_parent_indices(also).to_numpy().astype(np.int32))
 
 
 def _rows_of_part(

@@ -59,40 +59,39 @@ def plan_part(
     table = read_columns(storage, part, dict.fromkeys([*COLUMNS, *columns_of(kept_by), *where_columns]))
     kept = table.filter(mask_of(table, kept_by))
     kept = kept.filter(meets(kept, settings.where)) if settings.where else kept
-    kept = _with_chosen_caption(kept, settings)
-    kept = kept.filter(pc.is_valid(kept["caption"]))
-    held_out = _draws(kept, settings) < np.uint64(settings.holdout * 2**64)
-    plan = _placed(kept, held_out, settings.weights.get(part.source, 1.0), settings.seed)
+    kept = _captioned(kept, settings)
+    plan = _placed(kept, settings.weights.get(part.source, 1.0), settings)
     reporter(part.rows)
-    counts = {"kept": len(kept), **_sizes(plan)}
+    counts = {"kept": pc.count_distinct(kept["sample_id"]).as_py(), **_sizes(plan)}
     counts |= {f"{TYPES}{ending}": count for ending, count in _types(storage, part, kept).items()}
     plan = plan.rename_columns([name.removeprefix("tar_") for name in plan.column_names])
     return PartResult(plan.sort_by([("order", "ascending"), ("sample_id", "ascending")]), counts)
 
 
-def _draws(table: pa.Table, settings: ExportSettings) -> np.ndarray:
-    """What the split of each sample is drawn by: uint64[N], the same for all samples of a picture where pictures are drawn."""
-    values = table["sample_id"].to_numpy()
-    if settings.holdout_by == "picture":
-        stored = table["stored_checksum"]
-        values = np.where(pc.is_valid(stored).to_numpy(), pc.fill_null(stored, 0).to_numpy(), values)
-        known = pc.fill_null(pc.match_substring_regex(table["sha256"], "^[0-9a-f]{64}$"), False).to_numpy()
-        first = pc.utf8_slice_codeunits(table["sha256"].filter(pa.array(known)), 0, 16)
-        values[known] = np.frombuffer(bytes.fromhex("".join(first.to_pylist())), ">u8")
-    return mix(values, settings.seed ^ HOLDOUT_SALT)
+def _picture_keys(table: pa.Table) -> np.ndarray:
+    """uint64[N], the same for all samples of a picture: of the fetched bytes where these are known, else of the stored ones."""
+    stored = table["stored_checksum"]
+    keys: np.ndarray = np.where(pc.is_valid(stored).to_numpy(), pc.fill_null(stored, 0).to_numpy(), table["sample_id"].to_numpy())
+    known = pc.fill_null(pc.match_substring_regex(table["sha256"], "^[0-9a-f]{64}$"), False).to_numpy()
+    first = pc.utf8_slice_codeunits(table["sha256"].filter(pa.array(known)), 0, 16)
+    keys[known] = np.frombuffer(bytes.fromhex("".join(first.to_pylist())), ">u8")
+    return keys
 
 
-def _placed(table: pa.Table, held_out: np.ndarray, weight: float, seed: int) -> pa.Table:
-    """The table with `order`, a hash of the sample id whose first bit is its split, and a row more for each `repeat` of a
-    training sample.
+def _placed(table: pa.Table, weight: float, settings: ExportSettings) -> pa.Table:
+    """The table with `order`, a hash whose first bit is the split, and a row more for each `repeat` of a training sample.
+
+    The hash is of the sample's id, or of its picture where captions of a picture shall come together.
     """
-    ids = table["sample_id"].to_numpy()
+    ids, pictures, seed = table["sample_id"].to_numpy(), _picture_keys(table), settings.seed
+    draws = mix(pictures if settings.holdout_by == "picture" else ids, seed ^ HOLDOUT_SALT)
+    held_out = draws < np.uint64(settings.holdout * 2**64)
     copies = int(weight) + (mix(ids, seed ^ WEIGHT_SALT) < np.uint64(weight % 1 * 2**64)).astype(np.int64)
     copies[held_out] = 1
-    repeats = []
+    placed_by, repeats = ids if settings.captions_per_sample == 1 else pictures, []
     for repeat in range(max(1, int(copies.max(initial=0)))):
         rows = np.flatnonzero(copies > repeat)
-        hashes = mix(ids[rows], seed if repeat == 0 else seed ^ (REPEAT_SALT + repeat))
+        hashes = mix(placed_by[rows], seed if repeat == 0 else seed ^ (REPEAT_SALT + repeat))
         order = hashes >> np.uint64(1) | held_out[rows].astype(np.uint64) << np.uint64(63)
         one = table.take(rows).append_column("order", pa.array(order))
         repeats.append(one.append_column("repeat", pa.array(np.full(len(rows), repeat, np.int32))))
@@ -119,18 +118,22 @@ def _types(storage: Storage, part: Part, kept: pa.Table) -> dict[str, int]:
     return counts
 
 
-def _with_chosen_caption(table: pa.Table, settings: ExportSettings) -> pa.Table:
-    """The table with the caption to export, NULL where the chosen kind is missing, and whether it is synthetic or repaired."""
-    original, synthetic = pc.coalesce(table["caption_repaired"], table["caption"]), table["synthetic_caption"]
-    if settings.captions == "original":
-        chosen = pa.repeat(False, len(table))
-    elif settings.captions == "synthetic":
-        chosen = pa.repeat(True, len(table))
-    else:
-        draws = mix(table["sample_id"].to_numpy(), settings.seed ^ CAPTION_SALT)
-        synthetic_drawn = (draws >> np.uint64(11)) * 2.0**-53 < settings.synthetic_share  # the upper bits as a number in 0 … 1
-        chosen = pc.and_(pa.array(synthetic_drawn), pc.is_valid(synthetic).combine_chunks())
-    caption = pc.if_else(chosen, synthetic, original)
-    repaired = pc.and_not(pc.is_valid(table["caption_repaired"]), chosen)
+def _captioned(table: pa.Table, settings: ExportSettings) -> pa.Table:
+    """The samples that have the chosen caption, with it, and whether it is synthetic or repaired; two rows of one with both."""
+    if settings.captions == "both":
+        return pa.concat_tables(_with_caption(table, pa.repeat(synthetic, len(table))) for synthetic in (False, True))
+    if settings.captions != "mixture":
+        return _with_caption(table, pa.repeat(settings.captions == "synthetic", len(table)))
+    draws = mix(table["sample_id"].to_numpy(), settings.seed ^ CAPTION_SALT)
+    drawn = (draws >> np.uint64(11)) * 2.0**-53 < settings.synthetic_share  # the upper bits as a number in 0 … 1
+    return _with_caption(table, pc.and_(pa.array(drawn), pc.is_valid(table["synthetic_caption"]).combine_chunks()))
+
+
+def _with_caption(table: pa.Table, synthetic: pa.Array) -> pa.Table:
+    """Those samples that have it with the synthetic caption where `synthetic` bool[N], else the original, repaired by stage 2."""
+    original = pc.coalesce(table["caption_repaired"], table["caption"])
+    caption = pc.if_else(synthetic, table["synthetic_caption"], original)
+    repaired = pc.and_not(pc.is_valid(table["caption_repaired"]), synthetic)
     table = table.set_column(table.column_names.index("caption"), "caption", caption)
-    return table.append_column("synthetic", chosen).append_column("repaired", repaired)
+    table = table.append_column("synthetic", synthetic).append_column("repaired", repaired)
+    return table.filter(pc.is_valid(caption))

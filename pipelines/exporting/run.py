@@ -18,11 +18,12 @@ import pyarrow as pa
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
 from pipelines.exporting.claim import Claim, forget
+from pipelines.exporting.grouping import SORTED_BY, grouped
 from pipelines.exporting.places import scatter
 from pipelines.exporting.plan import FIRST_HELD_OUT, HELD_OUT, TRAIN, TYPES, plan_part
 from pipelines.exporting.settings import ExportSettings
 from pipelines.exporting.shards import causes, fingerprinted, write_shards, written_before
-from pipelines.exporting.sizes import shard_ranks
+from pipelines.exporting.sizes import samples_of_splits, shard_counts, shard_ranks
 from pipelines.exporting.where import columns_of_condition, meets
 from pipelines.manifest.parts import Part
 from pipelines.manifest.precedence import LATEST_EXPORT, families_of
@@ -35,7 +36,7 @@ from pipelines.runtime.step import Outcome, Step, run_step
 from sharding.index import summary_bytes
 from sharding.layout import SUMMARY
 
-PLAN_SETTINGS = {"holdout", "holdout_by", "seed", "captions", "synthetic_share", "where", "weights"}
+PLAN_SETTINGS = {"holdout", "holdout_by", "seed", "captions", "synthetic_share", "captions_per_sample", "where", "weights"}
 INPUTS = ("samples", "fetch", "stage1", "stage2", "dedup")
 
 
@@ -53,15 +54,17 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
     types = types_of(planned.counts, settings)
     receipts = read_receipts(storage, plan.family, parts)
     inputs = fingerprint_of({str(part): receipt.digest for part, receipt in receipts.items()})
-    items = fingerprinted([*shard_ranks(planned.counts, settings)], settings, {"inputs": inputs, "types": types})
-    rows = _sort(storage, plan.family, planned.counts, len(parts) + len(items), inputs)
+    sources = [Source(asdict(part), receipt.rows_out) for part, receipt in receipts.items()]
+    rows, items = _sort(storage, plan.family, planned.counts, len(parts), settings, inputs), list[dict[str, Any]]()
     try:
+        files = rows.run(sources) if settings.captions_per_sample > 1 else []  # only then it is known how many samples there are
+        counts = samples_of_splits(files, rows.lows, planned.counts) if files else planned.counts
+        items = fingerprinted([*shard_ranks(counts, settings)], settings, {"inputs": inputs, "types": types})
         written = written_before(claim.out, items)
         todo = [item for item in items if item["label"] not in written.receipts]
         claim = _announce(storage, name, claim, items, changes=bool(todo))
         if todo:
-            sources = [Source(asdict(part), receipt.rows_out) for part, receipt in receipts.items()]
-            new = write_shards(storage, claim.out, todo, rows.run(sources), settings, types)
+            new = write_shards(storage, claim.out, todo, files or rows.run(sources), settings, types)
             written.receipts |= new.receipts
             if new.failed:
                 return Outcome(planned.counts, len(parts), len(items), new.failed)
@@ -81,7 +84,8 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
 
 
 def plan_step(storage: Storage, parts: Sequence[Part], settings: ExportSettings, name: str) -> Step:
-    """The step that plans parts; RequestError while a filter has not judged every part, or for a wrong `where` or `weights`."""
+    """The step that plans parts; RequestError while a filter has not judged every part, or for settings that don't fit."""
+    settings.require_consistent()
     _require_verdicts(storage, parts, ("stage1",) if settings.stage == 1 else ("stage1", "stage2"))
     unknown = sorted(set(settings.weights) - {part.source for part in parts})
     if unknown:
@@ -110,18 +114,22 @@ def types_of(counts: Mapping[str, int], settings: ExportSettings) -> list[str]:
     return sorted(by_type) if settings.pictures == "stored" else []
 
 
-def _sort(storage: Storage, family: str, counts: Mapping[str, int], files: int, inputs: str) -> ExternalSort:
-    """The sort of the rows of all plans in the order of the export, which has so many `files`: parts and shards."""
-    train, held_out = counts[TRAIN], counts[HELD_OUT]
+def _sort(
+    storage: Storage, family: str, counts: Mapping[str, int], parts: int, settings: ExportSettings, inputs: str
+) -> ExternalSort:
+    """The sort of the rows of all plans in the order of the export, captions of a picture brought together where asked for."""
+    train, held_out, most = counts[TRAIN], counts[HELD_OUT], settings.captions_per_sample
     lows = even_lows(0, FIRST_HELD_OUT, train) + even_lows(FIRST_HELD_OUT, 2 * FIRST_HELD_OUT, held_out)
+    content = content_digest(ExternalSort, grouped, packages=["pipelines.runtime.external_sort", "pipelines.exporting.grouping"])
     return ExternalSort(
         storage,
         f"{family}_sorted",
-        by=("order", "sample_id", "repeat"),
-        lows=[0] if train + held_out <= external_sort.BUCKET_ROWS else lows,
+        by=("order", "sample_id", "repeat") if most == 1 else SORTED_BY,
+        lows=[0] if most == 1 and train + held_out <= external_sort.BUCKET_ROWS else lows,
         read=partial(_rows_of_plan, storage=storage, family=family),
-        most_opens=files // 4,
-        depends_on={"inputs": inputs, "content": content_digest(ExternalSort, packages=["pipelines.runtime.external_sort"])},
+        most_opens=(parts + sum(shard_counts(counts, settings).values())) // 4,
+        depends_on={"inputs": inputs, "content": content},
+        **({} if most == 1 else {"combine": partial(grouped, most=most)}),
     )
 
 

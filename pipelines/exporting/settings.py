@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from infra.compat.errors import RequestError
 from infra.compat.settings import Location, Section
 
 
@@ -25,8 +26,11 @@ class ExportSettings(Section):
     seed               of all draws: order, split, caption
     pictures           stored: as they are, all of one type, as most readers need it; jpg, png or webp: those of another type are
                        encoded anew; mixed: as they are, of any type
-    captions           original: as published, repaired where stage 2 repaired them; synthetic; a mixture of both
-    synthetic_share    of a mixture's captions are synthetic, drawn by sample
+    captions           original: as published, repaired where stage 2 repaired them; synthetic; a mixture: one of the two, drawn
+                       by sample; both, in one exported sample: captions_per_sample must be 2 or more
+    synthetic_share    of a mixture's captions are synthetic
+    captions_per_sample  at most: samples of one stored picture and split become one, with all captions in its json, of which the
+                       loader draws one; a picture with more captions is exported several times. 1: each caption is a sample
     read_memory        bytes of pictures that a worker holds at a time
     """
 
@@ -41,6 +45,15 @@ class ExportSettings(Section):
     holdout_by: Literal["picture", "sample"] = "picture"
     seed: int = 0
     pictures: Literal["stored", "jpg", "png", "webp", "mixed"] = "stored"
-    captions: Literal["original", "synthetic", "mixture"] = "original"
+    captions: Literal["original", "synthetic", "mixture", "both"] = "original"
     synthetic_share: float = Field(0.5, ge=0, le=1)
+    captions_per_sample: int = Field(1, ge=1, le=1000)
     read_memory: int = Field(256 << 20, ge=1 << 20)
+
+    def require_consistent(self) -> None:
+        """RequestError where two settings contradict each other."""
+        if self.captions == "both" and self.captions_per_sample == 1:
+            raise RequestError(
+                "export.captions is both, and export.captions_per_sample 1 leaves room for one; set it to 2 or more, "
+                "or captions to original, synthetic or mixture"
+            )

@@ -139,7 +139,7 @@ def _samples(
                 raise data
             image = exported_picture(data, settings.pictures, types)
         except LostPicture as reason:
-            lost.append({"sample_id": row["sample_id"], "tar": row["tar"], "reason": str(reason)})
+            lost += [{"sample_id": sample_id, "tar": row["tar"], "reason": str(reason)} for sample_id in _ids(row)]
         else:
             yield _sample(row, image)
         if number % REPORT_EVERY == 0:
@@ -148,9 +148,22 @@ def _samples(
 
 
 def _sample(row: Mapping[str, Any], image: bytes) -> Sample:
-    metadata = {name: UNKNOWN.get(name) if row[name] is None else row[name] for name in METADATA}
-    repeat = {"repeat": row["repeat"]} if row["repeat"] else {}
-    return Sample(row["sample_id"], image, row["caption"], sample_json(row["sample_id"], metadata | repeat), repeat=row["repeat"])
+    metadata = {name: _known(name, row[name]) for name in METADATA}
+    if row["repeat"]:
+        metadata["repeat"] = row["repeat"]
+    if "captions" in row:
+        metadata["captions"] = [{name: _known(name, value) for name, value in caption.items()} for caption in row["captions"]]
+    own, *also = _ids(row)
+    return Sample(own, image, row["caption"], sample_json(own, metadata), repeat=row["repeat"], also=also)
+
+
+def _known(name: str, value: Any) -> Any:
+    return UNKNOWN.get(name) if value is None else value
+
+
+def _ids(row: Mapping[str, Any]) -> list[int]:
+    """The ids of the manifest's samples that a row holds, its own first."""
+    return [*dict.fromkeys([row["sample_id"], *(caption["sample_id"] for caption in row.get("captions", ()))])]
 
 
 def _slices(rows: Sequence[SortedFile], starts: Sequence[int], first: int, end: int) -> list[tuple[str, int, int]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipelines.exporting.plan import BYTES, HELD_OUT, TRAIN
+from pipelines.exporting.plan import BYTES, FIRST_HELD_OUT, HELD_OUT, TRAIN
 from pipelines.exporting.settings import ExportSettings
+from pipelines.runtime.external_sort import SortedFile
 from sharding.layout import shard_name
 
 
@@ -24,6 +25,15 @@ def shard_ranks(counts: Mapping[str, int], settings: ExportSettings) -> Iterator
             first, end = (before + place * rows // shards for place in (number, number + 1))
             yield {"label": shard_name(split, number), "split": split, "first": first, "end": end}
         before += rows
+
+
+def samples_of_splits(files: Sequence[SortedFile], lows: Sequence[int], rows: Mapping[str, int]) -> dict[str, int]:
+    """The counts of the plans' `rows` as those of the samples that rows were brought together in, which the sort's files hold."""
+    counts = {TRAIN: 0, HELD_OUT: 0}
+    for file, low in zip(files, lows, strict=True):
+        counts[TRAIN if low < FIRST_HELD_OUT else HELD_OUT] += file.rows
+    sizes = {f"{BYTES}{split}": rows[f"{BYTES}{split}"] * count // max(1, rows[split]) for split, count in counts.items()}
+    return counts | sizes
 
 
 def _shards(rows: int, size: int, settings: ExportSettings) -> int:

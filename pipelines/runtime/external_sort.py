@@ -58,6 +58,7 @@ class ExternalSort:
     read        the value of a source → its rows
     most_opens  how many files all buckets together may open to gather their rows
     depends_on  all that decides the rows, as JSON
+    combine     sorted rows with all of some keys → what is kept of them
     """
 
     storage: Storage
@@ -67,6 +68,7 @@ class ExternalSort:
     read: Callable[[Any], pa.Table]
     most_opens: int
     depends_on: Mapping[str, Any] = field(default_factory=dict)
+    combine: Callable[[pa.Table], pa.Table] | None = None
 
     def run(self, sources: Sequence[Source]) -> list[SortedFile]:
         """A file per bucket; SortFailed names the tasks that failed."""
@@ -131,6 +133,7 @@ class ExternalSort:
             if self.storage.exists(item["target"]):
                 return {"rows": _count(self.storage, item["target"])}
             rows = self._sorted(tables_of(item))
+            rows = self.combine(rows) if self.combine else rows
             starts = range(0, max(1, len(rows)), BATCH_ROWS)
             _write(self.storage, item["target"], (_batch(rows.slice(start, BATCH_ROWS)) for start in starts))
             return {"rows": len(rows)}

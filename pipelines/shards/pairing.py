@@ -20,7 +20,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.manifest.view import connect
 from sharding.checks import Fault
 from sharding.index import Dataset, Index
-from sharding.sample import image_ending
+from sharding.sample import Sample, image_ending
 
 MIME_OF_ENDING = {ending: f"image/{name.lower()}" for name, ending in FORMATS.items()}
 SCHEMA = pa.schema(
@@ -39,14 +39,15 @@ SCHEMA = pa.schema(
 QUERY = """
 with pairs as (
     select c.*, m.sample_id is not null as known, s.shard as own_shard, s.position as own_row,
-        count(*) over (partition by c.sample_id) as copies,
+        min((c.shard, c.row)) over same < max((c.shard, c.row)) over same as has_copies,
         list_contains([m.caption, m.caption_repaired, m.synthetic_caption], c.text) as has_caption,
         coalesce(m.mime, c.mime) <> c.mime as encoded_anew, m.stored_checksum as stored
     from read_parquet($files) c left join manifest m using (sample_id) left join {shards} s using (sample_id)
+    window same as (partition by c.sample_id)
 )
 select coalesce(shard, ''), key, case
     when not known then 'is no sample of the manifest'
-    when copies = 1 and (own_shard is distinct from shard or own_row is distinct from row)
+    when not has_copies and (own_shard is distinct from shard or own_row is distinct from row)
         then 'lies elsewhere by the manifest: ' || coalesce(own_shard || ', row ' || own_row, 'in no shard')
     when not coalesce(has_caption, false) then 'its text is no caption of its row in the manifest'
     when not encoded_anew and stored <> checksum then 'its picture is not the one that was fetched for its row'
@@ -82,10 +83,10 @@ class ShardRows:
 
     def add(self, index: Index, row: int, members: Mapping[str, bytes]) -> str:
         """A check of a shard (`sharding.checks`) that only keeps what is compared later."""
-        image = members.get("image", b"")
-        sample = {"sample_id": int(index.sample_ids[row]), "shard": self.shard, "row": row, "key": index.key(row)}
-        sample |= {"text": members.get("text", b"").decode(errors="replace"), "checksum": checksum_of(image)}
-        self.samples.append(sample | {"mime": MIME_OF_ENDING.get(image_ending(image) or "", "")})
+        sample = Sample.of_members(int(index.sample_ids[row]), members)
+        mime = MIME_OF_ENDING.get(image_ending(sample.image) or "", "")
+        same = {"shard": self.shard, "row": row, "key": index.key(row), "checksum": checksum_of(sample.image), "mime": mime}
+        self.samples += [{"sample_id": pair.sample_id, "text": pair.text, **same} for pair in sample.pairs()]
         return ""
 
     def write(self) -> None:

@@ -168,12 +168,15 @@ class Loader:
     def _decoded(self, sample: Sample | ReadError, position: int) -> tuple[Row, np.ndarray | None]:
         if isinstance(sample, ReadError):
             return Row(sample.sample_id, fault=str(sample)), None
+        draws = np.random.default_rng([self.seed, position])
         try:
-            pixels = self.transform(sample.image, np.random.default_rng([self.seed, position]))
+            pixels = self.transform(sample.image, draws)
         except ValueError as error:
             where = self.sequence.name_of(position)
             return Row(sample.sample_id, fault=f"{where}: its image cannot be decoded: {error}"), None
-        return Row(sample.sample_id, content_key(sample.image), sample.text, sample.json or b"{}"), pixels
+        pairs = sample.pairs()
+        pair = pairs[draws.integers(len(pairs)) if len(pairs) > 1 else 0]
+        return Row(pair.sample_id, content_key(sample.image), pair.text, pair.json or b"{}"), pixels
 
     def _count(self, faults: Sequence[str]) -> None:
         """Counts a batch and names its faults."""

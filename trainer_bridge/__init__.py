@@ -8,6 +8,8 @@ convert.py           weights of others → folders to start from, and back
 export_onnx.py       a stage-1 model → ONNX
 launch.py            the trainer under torchrun, on this machine
 deepspeed_engine.py  all calls into DeepSpeed
+clock.py             how far a training is
+metrics.py           what it writes while it runs
 schedule.py          the learning-rate schedule
 configs/             published and tiny experiments
 stages/              what each stage trains, with which losses

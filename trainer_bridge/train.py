@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,12 @@ from torch import distributed as dist
 from infra.compat.errors import RequestError
 from sharding.index import Dataset, read_dataset
 from trainer_bridge import deepspeed_engine
+from trainer_bridge.clock import Clock
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.loader import Loader
+from trainer_bridge.metrics import MetricsLog, count_faults, write_faults
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
-
-LOG_EVERY = 10  # steps between two lines of progress on stderr
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -121,8 +120,8 @@ def train(
     sizes = _parameter_counts(stage.model)  # before ZeRO-3 leaves each rank a piece of every parameter
     engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world)
     done, seconds_before = deepspeed_engine.resume(engine, out / "state")
-    metrics = (out / "metrics.jsonl").open("a" if done else "w") if rank == 0 else None
     clock = Clock(steps, seconds, seconds_before, device)
+    metrics = MetricsLog(out, done > 0, clock) if rank == 0 else None
     for step, batch in enumerate(loader.batches(done, steps), start=done):
         progress = clock.progress(step)
         if progress >= 1:
@@ -132,11 +131,11 @@ def train(
         torch.manual_seed(data.seed + (step * world + rank) * 1_000_003)
         losses = train_step(stage, engine, batch, experiment.run.micro_batch, device)
         done = step + 1
-        _write_faults(out / f"faults-{rank:05d}.jsonl", step, batch.faults)
+        write_faults(out / f"faults-{rank:05d}.jsonl", step, batch.faults)
         totals = deepspeed_engine.total(losses | {"faults": torch.tensor(float(len(batch.faults)), device=device)})
         faults = round(totals.pop("faults"))
         if metrics is not None:
-            _log(metrics, step, steps, totals, rate, done * data.batch, faults, clock)
+            metrics.write(step, totals, rate, done * data.batch, faults)
         if done % experiment.run.save_every == 0:
             deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
     deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
@@ -149,8 +148,13 @@ def train(
             f"loader     fetched {traffic.fetched / 2**20:,.0f} MiB in {traffic.requests:,} reads, "
             f"{traffic.fetched / max(1, traffic.used):.2f} × the bytes used\n"
         )
-        faults = _count_faults(out / "metrics.jsonl")
-        summary = {"steps": done, "samples": done * data.batch, "faults": faults, "seconds": round(elapsed, 1), **sizes}
+        summary = {
+            "steps": done,
+            "samples": done * data.batch,
+            "faults": count_faults(out),
+            "seconds": round(elapsed, 1),
+            **sizes,
+        }
         _summarise(stage, out, dataset, summary)
     dist.barrier()
 
@@ -163,64 +167,6 @@ def train_step(stage: Stage, engine: Any, batch: Batch, micro_batch: int, device
         # Not as numbers yet: each would make the processor wait for the device.
         losses = {name: value.detach() + losses.get(name, 0) for name, value in parts.items()}
     return losses
-
-
-def _write_faults(path: Path, step: int, faults: Sequence[str]) -> None:
-    """Appends a line for each sample of a rank's batch that was left out."""
-    if faults:
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({"step": step, "fault": fault}, ensure_ascii=False) + "\n" for fault in faults)
-
-
-def _count_faults(metrics: Path) -> int:
-    """The samples that were left out in all steps; of a step that was done again after a resume the last count."""
-    rows = (json.loads(line) for line in metrics.read_text().splitlines())
-    return sum({row["step"]: row["faults"] for row in rows}.values())
-
-
-class Clock:
-    """How far the training is, by steps or by a limit in seconds. All ranks agree, as rank 0 decides.
-
-    `seconds_before` are those trained before a resume: they count in the limit and in every rate.
-    """
-
-    def __init__(self, steps: int, limit: float, seconds_before: float, device: torch.device) -> None:
-        self.steps, self.limit, self.started = steps, limit, time.monotonic() - seconds_before
-        self.device = device
-
-    def elapsed(self) -> float:
-        """Seconds trained, those before a resume included."""
-        return time.monotonic() - self.started
-
-    def progress(self, step: int) -> float:
-        """0 at the start; from 1 on training stops."""
-        by_steps = step / self.steps
-        if not self.limit:
-            return by_steps
-        agreed = torch.tensor([max(by_steps, self.elapsed() / self.limit)], device=self.device)
-        dist.broadcast(agreed, 0)
-        return float(agreed.item())
-
-    def remaining(self, step: int) -> float:
-        """Estimated seconds after this step."""
-        if self.limit:
-            return max(0.0, self.limit - self.elapsed())
-        return self.elapsed() / (step + 1) * (self.steps - step - 1)
-
-
-def _log(
-    metrics: Any, step: int, steps: int, losses: dict[str, float], rate: float, samples: int, faults: int, clock: Clock
-) -> None:
-    """Writes a line of metrics.jsonl, and every few steps one to stderr."""
-    seconds, loss = clock.elapsed(), sum(losses.values())
-    row: dict[str, Any] = {"step": step, "loss": round(loss, 5), "lr": rate, "samples": samples, "faults": faults}
-    row |= {"losses": {name: round(value, 5) for name, value in losses.items()}, "seconds": round(seconds, 2)}
-    metrics.write(json.dumps(row) + "\n")
-    metrics.flush()
-    if step % LOG_EVERY == 0:
-        terms = "" if len(losses) == 1 else " (" + ", ".join(f"{name} {value:.3f}" for name, value in losses.items()) + ")"
-        rates = f"{samples / seconds:,.0f} samples/s  {clock.remaining(step):.0f}s left"
-        sys.stderr.write(f"train      step {step} / {steps}  loss {loss:.3f}{terms}  {rates}\n")
 
 
 def _parameter_counts(model: nn.Module) -> dict[str, int]:

@@ -1,0 +1,45 @@
+"""What a training writes while it runs: metrics.jsonl, lines of progress on stderr, and the samples that were left out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer_bridge.clock import Clock
+
+LOG_EVERY = 10  # steps between two lines of progress on stderr
+
+
+class MetricsLog:
+    """DIR/metrics.jsonl, a line for each step, and every few steps one on stderr. Rank 0 writes it."""
+
+    def __init__(self, out: Path, resumed: bool, clock: Clock) -> None:
+        self.file, self.clock = (out / "metrics.jsonl").open("a" if resumed else "w"), clock
+
+    def write(self, step: int, losses: dict[str, float], rate: float, samples: int, faults: int) -> None:
+        """The losses of a step by name, its learning rate, the samples up to its end, and how many of its own were left out."""
+        seconds, loss = self.clock.elapsed(), sum(losses.values())
+        row: dict[str, Any] = {"step": step, "loss": round(loss, 5), "lr": rate, "samples": samples, "faults": faults}
+        row |= {"losses": {name: round(value, 5) for name, value in losses.items()}, "seconds": round(seconds, 2)}
+        self.file.write(json.dumps(row) + "\n")
+        self.file.flush()
+        if step % LOG_EVERY == 0:
+            terms = "" if len(losses) == 1 else " (" + ", ".join(f"{name} {value:.3f}" for name, value in losses.items()) + ")"
+            rates = f"{samples / seconds:,.0f} samples/s  {self.clock.remaining(step):.0f}s left"
+            sys.stderr.write(f"train      step {step} / {self.clock.steps}  loss {loss:.3f}{terms}  {rates}\n")
+
+
+def write_faults(path: Path, step: int, faults: Sequence[str]) -> None:
+    """Appends a line for each sample of a rank's batch that was left out."""
+    if faults:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps({"step": step, "fault": fault}, ensure_ascii=False) + "\n" for fault in faults)
+
+
+def count_faults(out: Path) -> int:
+    """The samples that were left out in all steps; of a step that was done again after a resume the last count."""
+    rows = (json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
+    return sum({row["step"]: row["faults"] for row in rows}.values())

@@ -47,8 +47,9 @@ from trainer_bridge.models.internvl import (
     new_language_model,
 )
 from trainer_bridge.models.losses import IGNORED, total
+from trainer_bridge.stages.parameter_groups import parameter_groups
 from trainer_bridge.stages.settings import Experiment, OneRate
-from trainer_bridge.stages.stage import Stage, first_captions, parameter_groups, to_device
+from trainer_bridge.stages.stage import Stage, first_captions, to_device
 
 
 class TranslationSettings(Section):
@@ -101,7 +102,7 @@ class ChatStage(Stage):
     def parameters(self) -> list[dict[str, Any]]:
         """The modules that `model.train` names."""
         optimizer = self.experiment.optimizer
-        return parameter_groups(self.model.named_parameters(), {"": optimizer.lr}, optimizer.weight_decay)
+        return parameter_groups(self.model, {"": optimizer.lr}, optimizer)
 
     def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
         """Cross-entropy of the next token, on the answers, mean over the tokens of the global batch."""

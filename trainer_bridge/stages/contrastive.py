@@ -26,8 +26,9 @@ from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.models.pair_loss import Features
 from trainer_bridge.models.text_tower import TextConfig
 from trainer_bridge.stages.feature_cache import loss_parts
+from trainer_bridge.stages.parameter_groups import parameter_groups
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
-from trainer_bridge.stages.stage import Stage, first_captions, parameter_groups, to_device
+from trainer_bridge.stages.stage import Stage, first_captions, to_device
 
 
 class TwoRates(OptimizerSettings):
@@ -67,7 +68,7 @@ class ContrastiveStage(Stage):
         """Two learning rates: the image side's and the rest's."""
         optimizer = self.experiment.optimizer
         rates = {"image_": optimizer.image_lr, "": optimizer.text_lr}
-        return parameter_groups(self.model.named_parameters(), rates, optimizer.weight_decay)
+        return parameter_groups(self.model, rates, optimizer)
 
     def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
         """The softmax or sigmoid loss of all pairs of the global batch."""

@@ -34,8 +34,9 @@ from trainer_bridge.models.qllama import (
     joined,
     next_tokens,
 )
+from trainer_bridge.stages.parameter_groups import parameter_groups
 from trainer_bridge.stages.settings import Experiment, OneRate
-from trainer_bridge.stages.stage import Stage, parameter_groups, to_device
+from trainer_bridge.stages.stage import Stage, to_device
 
 
 class GenerativeExperiment(Experiment):
@@ -65,7 +66,7 @@ class GenerativeStage(Stage):
     def parameters(self) -> list[dict[str, Any]]:
         """Queries, cross-attention, second pooling head, ITM head and logit scale."""
         optimizer = self.experiment.optimizer
-        return parameter_groups(self.model.named_parameters(), {"": optimizer.lr}, optimizer.weight_decay)
+        return parameter_groups(self.model, {"": optimizer.lr}, optimizer)
 
     def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
         """ITC, ITM and ITG with weight 1 each. Empty captions count in none of them.

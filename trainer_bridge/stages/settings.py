@@ -5,7 +5,7 @@ What is particular to a stage stands beside its Stage; published and tiny experi
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -31,13 +31,25 @@ class DataSettings(LoaderSettings):
 
 
 class OptimizerSettings(Section):
-    """AdamW with a cosine schedule after a linear warm-up; `warmup` and `steps` count optimizer updates."""
+    """AdamW with a cosine schedule after a linear warm-up; `warmup` and `steps` count optimizer updates.
+
+    weight_decay   of matrices and kernels; not of biases, norms, scales, tokens and position embeddings
+    clip_norm      the norm that the gradient of all parameters is clipped to
+    rates          peak learning rates of parts of the model, by the names of their modules: {image_pool = 1e-3}
+    layer_decay    factor of the learning rate from a block of a tower to the one below it
+    ema            decay of the moving average of the weights, which is then the model that is saved, as 0.9999; 0: none
+    max_bad_steps  steps in a row that are skipped, as their loss or gradient is not finite, before training ends
+    """
 
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(0.1, ge=0)
     warmup: int = Field(ge=0)
     steps: int = Field(ge=1)
     clip_norm: float = Field(1.0, gt=0)
+    rates: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    ema: float = Field(0.0, ge=0, lt=1)
+    max_bad_steps: int = Field(10, ge=1)
 
 
 class OneRate(OptimizerSettings):

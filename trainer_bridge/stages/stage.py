@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -67,16 +67,6 @@ class Stage(ABC):
     @abstractmethod
     def evaluate(cls, folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
         """Figures of the model in `folder` on a split, by name; ValueError in one line when it does not load."""
-
-
-def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], rates: dict[str, float], decay: float) -> list[dict[str, Any]]:
-    """AdamW's groups. The rate is that of the first prefix a name begins with; vectors (norms, biases, scales) do not decay."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in named:
-        if parameter.requires_grad:
-            rate = next(rate for prefix, rate in rates.items() if name.startswith(prefix))
-            groups.setdefault((rate, decay if parameter.ndim >= 2 else 0.0), []).append(parameter)
-    return [{"params": members, "lr": rate, "weight_decay": weight} for (rate, weight), members in groups.items()]
 
 
 def to_device(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:

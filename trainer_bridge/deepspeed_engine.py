@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import distributed as dist
 
 from trainer_bridge.data.settings import cores_of_rank
 from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
+from trainer_bridge.optimizer import AVERAGE, AdamW, ClippedAdamW
 from trainer_bridge.schedule import cosine
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
 
@@ -64,7 +66,7 @@ def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Exper
     settings = {
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": math.ceil(batch // world / micro_batch),  # the last micro-batch may be smaller
-        "gradient_clipping": optimizer.clip_norm,
+        "gradient_clipping": optimizer.clip_norm if run.zero else 0.0,  # without ZeRO our optimizer does it
         # ZeRO lays all parameters end to end; a compiled block is shared by blocks whose parameters must lie at multiples of 16
         # bytes as its own did, or a GPU stops with "misaligned address".
         "zero_optimization": {"stage": run.zero, "parameter_alignment": True},
@@ -77,7 +79,11 @@ def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Exper
     }
     for group in groups:
         group["peak_lr"] = group["lr"]
-    adamw = torch.optim.AdamW(groups, betas=optimizer.betas, fused=True)
+    adamw = (
+        AdamW(groups, optimizer.betas, optimizer.ema)
+        if run.zero
+        else ClippedAdamW(groups, optimizer.betas, optimizer.ema, optimizer.clip_norm)
+    )
     engine, *_ = deepspeed.initialize(model=model, optimizer=adamw, config=settings)
     return engine
 
@@ -94,10 +100,61 @@ def set_learning_rates(engine: Any, optimizer: OptimizerSettings, progress: floa
 def step(engine: Any, loss: Tensor) -> None:
     """Passes a micro-batch's part of the loss back; after the last one of a step, updates the weights.
 
-    The gradient is that of the sum of all parts over micro-batches and ranks: DeepSpeed would take means.
+    The gradient is that of the sum of all parts over micro-batches and ranks: DeepSpeed would take means. Where the loss or the
+    gradient is not finite on any rank, the step is skipped on all: weights, moments and average stay as they are.
     """
-    engine.backward(loss * dist.get_world_size(), scale_wrt_gas=False)
+    finite = 1 + 0 * loss.detach()  # NaN for a loss that is not: so is its gradient then, and the norm over all ranks
+    engine.backward(loss * finite * dist.get_world_size(), scale_wrt_gas=False)
     engine.step()
+
+
+def gradient_norm(engine: Any) -> float:
+    """The norm of the last step's gradient before it was clipped; infinite, or NaN, where the step was skipped."""
+    return float(engine.get_global_grad_norm())
+
+
+def weights_are_finite(engine: Any) -> bool:
+    """Whether no weight that is trained is NaN or infinite; every rank must call it."""
+    bad = sum((~torch.isfinite(own_piece(p))).sum() for p in engine.module.parameters() if p.requires_grad)
+    return total({"bad": torch.as_tensor(bad, device=engine.device)})["bad"] == 0
+
+
+def own_piece(parameter: nn.Parameter) -> Tensor:
+    """What a rank holds of a parameter: all of it or, under ZeRO-3, a piece, here without the padding at its end."""
+    if not hasattr(parameter, "ds_tensor"):
+        return parameter.detach()
+    size = parameter.ds_tensor.numel()
+    return parameter.ds_tensor.detach()[: max(0, min(size, parameter.ds_numel - dist.get_rank() * size))]
+
+
+@contextmanager
+def averaged_weights(engine: Any) -> Iterator[None]:
+    """The engine's weights are their moving average within, where one is kept; afterwards they are as before."""
+    _swap_average(engine)
+    try:
+        yield
+    finally:
+        _swap_average(engine)
+
+
+@torch.no_grad()
+def _swap_average(engine: Any) -> None:
+    """Exchanges the weights and their average, on the ranks that update them, and tells all ranks."""
+    zero, optimizer = engine.zero_optimization_stage(), engine.optimizer
+    states = (optimizer.optimizer if zero else optimizer).state
+    averages = [(weights, state[AVERAGE]) for weights, state in states.items() if AVERAGE in state]
+    for weights, average in averages:
+        before = weights.detach().clone()
+        weights.copy_(average)
+        average.copy_(before)
+    if zero in (1, 2) and averages:
+        optimizer.update_lp_params()
+    if zero == 3 and averages:
+        for piece, trained in zip(optimizer.fp16_partitioned_groups_flat, optimizer.fp32_partitioned_groups_flat, strict=True):
+            piece.data.copy_(trained.data)
+        if persistent := optimizer.persistent_parameters:  # small ones, that every rank holds whole
+            persistent[0].partition(persistent)
+            persistent[0].all_gather(persistent)
 
 
 def total(values: Mapping[str, Tensor]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +20,14 @@ class MetricsLog:
     def __init__(self, out: Path, resumed: bool, clock: Clock) -> None:
         self.file, self.clock = (out / "metrics.jsonl").open("a" if resumed else "w"), clock
 
-    def write(self, step: int, losses: dict[str, float], rate: float, samples: int, faults: int) -> None:
-        """The losses of a step by name, its learning rate, the samples up to its end, and how many of its own were left out."""
+    def write(self, step: int, losses: dict[str, float], norm: float, rate: float, samples: int, faults: int) -> None:
+        """The losses of a step by name, the norm of its gradient before it was clipped, its learning rate, the samples up to its
+        end, and how many of its own were left out. What is not finite is null; where the norm is not, the step was skipped.
+        """
         seconds, loss = self.clock.elapsed(), sum(losses.values())
-        row: dict[str, Any] = {"step": step, "loss": round(loss, 5), "lr": rate, "samples": samples, "faults": faults}
-        row |= {"losses": {name: round(value, 5) for name, value in losses.items()}, "seconds": round(seconds, 2)}
+        row: dict[str, Any] = {"step": step, "loss": _finite(loss), "lr": rate, "samples": samples, "faults": faults}
+        row |= {"losses": {name: _finite(value) for name, value in losses.items()}, "seconds": round(seconds, 2)}
+        row |= {"grad_norm": _finite(norm), "skipped": not math.isfinite(norm)}
         self.file.write(json.dumps(row) + "\n")
         self.file.flush()
         if step % LOG_EVERY == 0:
@@ -39,7 +43,12 @@ def write_faults(path: Path, step: int, faults: Sequence[str]) -> None:
             file.writelines(json.dumps({"step": step, "fault": fault}, ensure_ascii=False) + "\n" for fault in faults)
 
 
-def count_faults(out: Path) -> int:
-    """The samples that were left out in all steps; of a step that was done again after a resume the last count."""
-    rows = (json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
-    return sum({row["step"]: row["faults"] for row in rows}.values())
+def counts(out: Path) -> dict[str, int]:
+    """`faults`, the samples left out in all steps, and `skipped_steps`; of a step done again after a resume the last counts."""
+    rows = {row["step"]: row for row in map(json.loads, (out / "metrics.jsonl").read_text().splitlines())}
+    return {name: sum(row[key] for row in rows.values()) for name, key in (("faults", "faults"), ("skipped_steps", "skipped"))}
+
+
+def _finite(value: float) -> float | None:
+    """Rounded for a log; None for what JSON has no number for."""
+    return round(value, 5) if math.isfinite(value) else None

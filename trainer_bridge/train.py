@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,8 @@ from trainer_bridge import deepspeed_engine
 from trainer_bridge.clock import Clock
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.loader import Loader
-from trainer_bridge.metrics import MetricsLog, count_faults, write_faults
+from trainer_bridge.guard import SkippedSteps, TrainingFault, require_finite
+from trainer_bridge.metrics import MetricsLog, counts, write_faults
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
 
@@ -56,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         train(stage, experiment, dataset, options.out, options.seconds, device, mixed_in)
     except (RequestError, ValueError) as error:
         _exit(error)
+    except TrainingFault as fault:
+        _exit(fault, 1)
     finally:
         deepspeed_engine.stop()
 
@@ -95,11 +99,11 @@ def _weighted(option: str) -> tuple[str, float]:
         raise RequestError(f"--mix {option} names no weight; write {option}=1 to take as many of its samples") from None
 
 
-def _exit(error: Exception) -> None:
-    """Ends with exit status 2 and the error in one line, written by rank 0."""
+def _exit(error: Exception, status: int = 2) -> NoReturn:
+    """Ends with the exit status and the error in one line, written by rank 0."""
     if not dist.is_initialized() or dist.get_rank() == 0:
         sys.stderr.write(f"trainer_bridge.train: {error}\n")
-    sys.exit(2)
+    sys.exit(status)
 
 
 def train(
@@ -122,6 +126,12 @@ def train(
     done, seconds_before = deepspeed_engine.resume(engine, out / "state")
     clock = Clock(steps, seconds, seconds_before, device)
     metrics = MetricsLog(out, done > 0, clock) if rank == 0 else None
+    skipped = SkippedSteps(min(experiment.optimizer.max_bad_steps, steps))
+
+    def save() -> None:
+        require_finite(deepspeed_engine.weights_are_finite(engine), done)
+        deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
+
     for step, batch in enumerate(loader.batches(done, steps), start=done):
         progress = clock.progress(step)
         if progress >= 1:
@@ -133,14 +143,16 @@ def train(
         done = step + 1
         write_faults(out / f"faults-{rank:05d}.jsonl", step, batch.faults)
         totals = deepspeed_engine.total(losses | {"faults": torch.tensor(float(len(batch.faults)), device=device)})
-        faults = round(totals.pop("faults"))
+        faults, norm = round(totals.pop("faults")), deepspeed_engine.gradient_norm(engine)
         if metrics is not None:
-            metrics.write(step, totals, rate, done * data.batch, faults)
+            metrics.write(step, totals, norm, rate, done * data.batch, faults)
+        skipped.count(step, not math.isfinite(norm))
         if done % experiment.run.save_every == 0:
-            deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
-    deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
+            save()
+    save()
     elapsed = clock.elapsed()
-    state = deepspeed_engine.full_state(engine)
+    with deepspeed_engine.averaged_weights(engine):
+        state = deepspeed_engine.full_state(engine)
     if rank == 0:
         stage.save(out / "model", state)
         traffic = loader.sequence.traffic
@@ -151,7 +163,7 @@ def train(
         summary = {
             "steps": done,
             "samples": done * data.batch,
-            "faults": count_faults(out),
+            **counts(out),
             "seconds": round(elapsed, 1),
             **sizes,
         }

@@ -25,5 +25,6 @@ def training_runs(folder: Path) -> list[dict[str, Any]]:
 
 def _run(folder: Path) -> dict[str, Any]:
     steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    losses = [[step["step"], step["loss"]] for step in steps if step["loss"] is not None]  # null where it was not finite
     summary = json.loads((folder / "summary.json").read_text())
-    return {"stage": folder.name, "summary": summary, "loss": [[step["step"], step["loss"]] for step in steps]}
+    return {"stage": folder.name, "summary": summary, "loss": losses}

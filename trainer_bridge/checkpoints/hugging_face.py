@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.checkpoints.layouts.layout import read_config
+from trainer_bridge.checkpoints.weights import require_finite
 from trainer_bridge.data.chat_tokenizer import END
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ def load_internvl(folder: Path) -> Any:
 
     logging.disable_progress_bar()
     try:
-        return InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        model = InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"{folder} holds no InternVL that loads ({str(error).splitlines()[0]})") from None
+    require_finite(folder, model.state_dict())
+    return model
 
 
 def save_internvl(
@@ -66,6 +69,8 @@ def load_language_model(checkpoint: str, what: str = "model.language_checkpoint"
         raise ValueError(f"{what} = {checkpoint!r} is not there; name a Hugging Face folder or a .gguf file")
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=not options, dtype=torch.float32, **options)
-        return model, AutoTokenizer.from_pretrained(folder, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, ValueError, ImportError) as error:
         raise ValueError(f"{what} = {checkpoint!r} cannot be loaded ({str(error).splitlines()[0]})") from None
+    require_finite(path, model.state_dict())
+    return model, tokenizer

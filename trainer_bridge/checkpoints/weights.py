@@ -44,7 +44,7 @@ def module_place(name: str, modules: Mapping[str, str], blocks: str = "") -> Pla
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder, float32; ValueError in one line when it holds none, or only pickles."""
+    """All tensors of a folder, float32; ValueError in one line when it holds none, only pickles, or a NaN."""
     tensors: dict[str, Tensor] = {}
     for path in _files(folder):
         try:
@@ -53,7 +53,15 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
                     tensors[name] = file.get_tensor(name).float()
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is no safetensors file that can be read ({error}); fetch it again") from None
+    require_finite(folder, tensors)
     return tensors
+
+
+def require_finite(where: Path, tensors: Mapping[str, Tensor]) -> None:
+    """ValueError in one line that names tensors with a NaN or an infinity among their numbers."""
+    names = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if names:
+        raise ValueError(f"weights in {where} are not finite: {_first(names)}; its training diverged, or the file is broken")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -10,7 +10,8 @@ launch.py            the trainer under torchrun, on this machine
 deepspeed_engine.py  all calls into DeepSpeed
 clock.py             how far a training is
 metrics.py           what it writes while it runs
-schedule.py          the learning-rate schedule
+phases.py            the batches of each phase of a training
+schedule.py          learning rates, and what a phase is
 configs/             published and tiny experiments
 stages/              what each stage trains, with which losses
 evaluation/          retrieval and captioning on a split

@@ -64,8 +64,9 @@ def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Exper
     if run.compile:
         compile_blocks(model)
     settings = {
+        # Nothing depends on these two: they may change from phase to phase, and `step` is told which micro-batch is the last.
         "train_micro_batch_size_per_gpu": micro_batch,
-        "gradient_accumulation_steps": math.ceil(batch // world / micro_batch),  # the last micro-batch may be smaller
+        "gradient_accumulation_steps": math.ceil(batch // world / micro_batch),
         "gradient_clipping": optimizer.clip_norm if run.zero else 0.0,  # without ZeRO our optimizer does it
         # ZeRO lays all parameters end to end; a compiled block is shared by blocks whose parameters must lie at multiples of 16
         # bytes as its own did, or a GPU stops with "misaligned address".
@@ -88,22 +89,23 @@ def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Exper
     return engine
 
 
-def set_learning_rates(engine: Any, optimizer: OptimizerSettings, progress: float) -> float:
-    """Sets every group's learning rate for a progress of 0 … 1; returns the first group's."""
-    factor = cosine(int(progress * optimizer.steps), optimizer.warmup, optimizer.steps)
+def set_learning_rates(engine: Any, optimizer: OptimizerSettings, progress: float, rate: float = 1.0) -> float:
+    """Sets every group's learning rate for a progress of 0 … 1, times `rate`; returns the first group's."""
+    factor = rate * cosine(int(progress * optimizer.steps), optimizer.warmup, optimizer.steps)
     groups = engine.optimizer.param_groups
     for group in groups:
         group["lr"] = group["peak_lr"] * factor
     return float(groups[0]["lr"])
 
 
-def step(engine: Any, loss: Tensor) -> None:
-    """Passes a micro-batch's part of the loss back; after the last one of a step, updates the weights.
+def step(engine: Any, loss: Tensor, last: bool) -> None:
+    """Passes a micro-batch's part of the loss back; after the `last` one of a step, updates the weights.
 
     The gradient is that of the sum of all parts over micro-batches and ranks: DeepSpeed would take means. Where the loss or the
     gradient is not finite on any rank, the step is skipped on all: weights, moments and average stay as they are.
     """
     finite = 1 + 0 * loss.detach()  # NaN for a loss that is not: so is its gradient then, and the norm over all ranks
+    engine.set_gradient_accumulation_boundary(last)
     engine.backward(loss * finite * dist.get_world_size(), scale_wrt_gas=False)
     engine.step()
 

@@ -26,10 +26,11 @@ from infra.compat.errors import RequestError
 from sharding.index import Dataset, read_dataset
 from trainer_bridge import deepspeed_engine
 from trainer_bridge.clock import Clock
-from trainer_bridge.data.batch import Batch
-from trainer_bridge.data.loader import Loader
+from trainer_bridge.data.batch import Batch, slices
 from trainer_bridge.guard import SkippedSteps, TrainingFault, require_finite
 from trainer_bridge.metrics import MetricsLog, counts, write_faults
+from trainer_bridge.phases import batches, require_divisible
+from trainer_bridge.schedule import samples_before
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
 
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         mixed_in = [(read_dataset(uri), weight) for uri, weight in map(_weighted, options.mix)]
         for each in (dataset, *(other for other, _ in mixed_in)):
             each.shards("train")
+        if options.seconds and len(experiment.phases()) > 1:
+            raise RequestError("--seconds fits no experiment with several [[phase]]; set optimizer.steps")
     except (RequestError, ValueError, OSError) as error:
         _exit(error)
     device = deepspeed_engine.start()
@@ -117,10 +120,8 @@ def train(
 ) -> None:
     """Trains from the latest saved state (or the start) to the end, saves the model, and evaluates it."""
     rank, world = dist.get_rank(), dist.get_world_size()
-    data, steps = experiment.data, experiment.optimizer.steps
-    loader = Loader(dataset, "train", data.batch, stage.transform, data.seed, rank, world, mixed_in=mixed_in, settings=data)
-    if rank == 0:
-        sys.stderr.write(f"loader     {loader.describe()}\n")
+    data, steps, phases = experiment.data, experiment.optimizer.steps, experiment.phases()
+    require_divisible(phases, world)
     sizes = _parameter_counts(stage.model)  # before ZeRO-3 leaves each rank a piece of every parameter
     engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world)
     done, seconds_before = deepspeed_engine.resume(engine, out / "state")
@@ -132,20 +133,20 @@ def train(
         require_finite(deepspeed_engine.weights_are_finite(engine), done)
         deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
 
-    for step, batch in enumerate(loader.batches(done, steps), start=done):
+    for phase, step, batch in batches(stage, phases, [(dataset, 1.0), *mixed_in], data, done):
         progress = clock.progress(step)
         if progress >= 1:
             break
-        rate = deepspeed_engine.set_learning_rates(engine, experiment.optimizer, progress)
+        rate = deepspeed_engine.set_learning_rates(engine, experiment.optimizer, progress, phase.rate)
         # The random numbers of a step (dropped tokens, hard negatives) must not depend on whether the run was resumed before it.
         torch.manual_seed(data.seed + (step * world + rank) * 1_000_003)
-        losses = train_step(stage, engine, batch, experiment.run.micro_batch, device)
+        losses = train_step(stage, engine, batch, phase.micro_batch, device)
         done = step + 1
         write_faults(out / f"faults-{rank:05d}.jsonl", step, batch.faults)
         totals = deepspeed_engine.total(losses | {"faults": torch.tensor(float(len(batch.faults)), device=device)})
         faults, norm = round(totals.pop("faults")), deepspeed_engine.gradient_norm(engine)
         if metrics is not None:
-            metrics.write(step, totals, norm, rate, done * data.batch, faults)
+            metrics.write(step, totals, norm, rate, samples_before(phases, done), faults)
         skipped.count(step, not math.isfinite(norm))
         if done % experiment.run.save_every == 0:
             save()
@@ -155,14 +156,9 @@ def train(
         state = deepspeed_engine.full_state(engine)
     if rank == 0:
         stage.save(out / "model", state)
-        traffic = loader.sequence.traffic
-        sys.stderr.write(
-            f"loader     fetched {traffic.fetched / 2**20:,.0f} MiB in {traffic.requests:,} reads, "
-            f"{traffic.fetched / max(1, traffic.used):.2f} × the bytes used\n"
-        )
         summary = {
             "steps": done,
-            "samples": done * data.batch,
+            "samples": samples_before(phases, done),
             **counts(out),
             "seconds": round(elapsed, 1),
             **sizes,
@@ -174,8 +170,9 @@ def train(
 def train_step(stage: Stage, engine: Any, batch: Batch, micro_batch: int, device: torch.device) -> dict[str, Tensor]:
     """One optimizer step on a rank's batch, in micro-batches; the rank's part of each loss by name, scalars on the device."""
     losses: dict[str, Tensor] = {}
-    for parts in stage.losses(engine, batch, micro_batch, device):
-        deepspeed_engine.step(engine, sum(parts.values(), torch.zeros((), device=device)))
+    last = len(slices(len(batch.captions), micro_batch)) - 1
+    for i, parts in enumerate(stage.losses(engine, batch, micro_batch, device)):
+        deepspeed_engine.step(engine, sum(parts.values(), torch.zeros((), device=device)), i == last)
         # Not as numbers yet: each would make the processor wait for the device.
         losses = {name: value.detach() + losses.get(name, 0) for name, value in parts.items()}
     return losses

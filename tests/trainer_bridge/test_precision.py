@@ -85,7 +85,13 @@ def test_every_stage_trains_in_each_precision_under_each_zero_stage(
 def cut(document: dict[str, Any]) -> dict[str, Any]:
     """The configuration with its sizes cut down."""
     return {
-        name: cut(value) if isinstance(value, dict) else min(value, SIZES[name]) if name in SIZES else value
+        name: cut(value)
+        if isinstance(value, dict)
+        else [cut(section) for section in value]
+        if name == "phase"
+        else min(value, SIZES[name])
+        if name in SIZES
+        else value
         for name, value in document.items()
     }
 

@@ -54,6 +54,7 @@ class Loader:
     transform  (encoded image, random generator of the position) → uint8[3, S, S]; ValueError when it cannot be decoded.
                Called in several threads.
     mixed_in   further datasets with their weights, where that of `dataset` is 1
+    start      position of the first sample of global batch 0
     """
 
     def __init__(
@@ -68,18 +69,19 @@ class Loader:
         *,
         mixed_in: Sequence[tuple[Dataset, float]] = (),
         settings: LoaderSettings | None = None,
+        start: int = 0,
     ) -> None:
         if batch % world:
             raise ValueError(f"the global batch of {batch} does not divide among {world} ranks")
         self.settings = settings or LoaderSettings()
         self.sequence = SampleSequence([(dataset, 1.0), *mixed_in], split, seed, self.settings.window)
         self.batch, self.share, self.rank = batch, batch // world, rank
-        self.transform, self.seed = transform, seed
+        self.transform, self.seed, self.start = transform, seed, start
         self.samples, self.faults = 0, 0  # delivered, and how many of them were not valid
 
     def positions(self, step: int) -> np.ndarray:
         """The rank's positions in global batch `step`: int64[B]."""
-        start = step * self.batch + self.rank * self.share
+        start = self.start + step * self.batch + self.rank * self.share
         return np.arange(start, start + self.share)
 
     def load(self, step: int) -> Batch:

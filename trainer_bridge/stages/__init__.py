@@ -2,6 +2,7 @@
 
 stage.py          what a stage is, and what several share
 settings.py       the settings of every experiment
+phase_settings.py    the settings of phases
 parameter_groups.py  learning rate and weight decay of each parameter
 feature_cache.py  the loss of a batch of which a forward pass holds only a part
 *.py              a stage, as its first line says

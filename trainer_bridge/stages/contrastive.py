@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -25,8 +25,10 @@ from trainer_bridge.evaluation.retrieval import retrieval
 from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.models.pair_loss import Features
 from trainer_bridge.models.text_tower import TextConfig
+from trainer_bridge.schedule import Phase
 from trainer_bridge.stages.feature_cache import loss_parts
 from trainer_bridge.stages.parameter_groups import parameter_groups
+from trainer_bridge.stages.phase_settings import PhaseSettings, phases_of, require_whole
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
 from trainer_bridge.stages.stage import Stage, first_captions, to_device
 
@@ -43,6 +45,17 @@ class ContrastiveExperiment(Experiment):
 
     model: ContrastiveSettings
     optimizer: TwoRates
+    phase: tuple[PhaseSettings, ...] = ()
+
+    @field_validator("phase")
+    @classmethod
+    def _whole(cls, phases: tuple[PhaseSettings, ...]) -> tuple[PhaseSettings, ...]:
+        require_whole(phases)
+        return phases
+
+    def phases(self) -> list[Phase]:
+        """Those that `[[phase]]` names, or one."""
+        return phases_of(self.phase, self) if self.phase else super().phases()
 
 
 class ContrastiveStage(Stage):
@@ -59,10 +72,15 @@ class ContrastiveStage(Stage):
         if tokens > vocabulary:
             raise ValueError(f"the tokenizer has {tokens} tokens, model.text.vocabulary is {vocabulary}; use the tower's own")
 
+        self.begin(experiment.phases()[0])
+
+    def begin(self, phase: Phase) -> None:
+        """Pictures get the phase's size, and lose its share of tokens."""
+        self.side, self.drop_tokens = phase.image_size or self.model.config.image.image_size, phase.drop_tokens
+
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""
-        size = self.model.config.image.image_size
-        return random_resized_crop(decode_picture(image, size), size, self.experiment.data.least_area, rng)
+        return random_resized_crop(decode_picture(image, self.side), self.side, self.experiment.data.least_area, rng)
 
     def parameters(self) -> list[dict[str, Any]]:
         """Two learning rates: the image side's and the rest's."""
@@ -72,7 +90,7 @@ class ContrastiveStage(Stage):
 
     def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
         """The softmax or sigmoid loss of all pairs of the global batch."""
-        text, drop_tokens = self.model.config.text, self.experiment.data.drop_tokens
+        text, drop_tokens = self.model.config.text, self.drop_tokens
 
         def features(part: Batch) -> Features:
             tokens = encode(self.tokenizer, part.captions, text)

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from infra.compat.errors import RequestError
 from infra.compat.settings import Section, first_fault, read_toml
 from trainer_bridge.data.settings import LoaderSettings
+from trainer_bridge.schedule import Phase
 
 
 class DataSettings(LoaderSettings):
@@ -81,6 +82,10 @@ class Experiment(Section):
     data: DataSettings
     optimizer: OptimizerSettings
     run: RunSettings
+
+    def phases(self) -> list[Phase]:
+        """The phases of the training, in order: one."""
+        return [Phase(0, self.optimizer.steps, 0, self.data.batch, self.run.micro_batch, drop_tokens=self.data.drop_tokens)]
 
 
 AnyExperiment = TypeVar("AnyExperiment", bound=Experiment)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sharding.index import Dataset
 from sharding.reader import ShardReader
 from trainer_bridge.data.batch import Batch
+from trainer_bridge.schedule import Phase
 from trainer_bridge.stages.settings import Experiment
 
 TOKENIZER_CAPTIONS = 200_000
@@ -36,6 +37,9 @@ class Stage(ABC):
 
         Raises ValueError, in one line, when `start` is missing or does not fit.
         """
+
+    def begin(self, phase: Phase) -> None:  # noqa: B027
+        """Called before the first step of a phase and on a resume; for stages whose phases differ in more than their batch."""
 
     @abstractmethod
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:

@@ -65,6 +65,7 @@ class Workload:
     def experiment(self, stage: str, pieces: int, *, compiled: bool, zero: int = 1) -> Experiment:
         """The published experiment of a stage, with these sizes and no masking of tokens."""
         document = read_toml(str(Path(trainer_bridge.configs.__file__).parent / PUBLISHED[stage]), "--config")
+        document.pop("phase", None)
         document["data"] |= {"batch": self.micro_batch * pieces, "drop_tokens": 0.0}
         document["run"] |= {"micro_batch": self.micro_batch, "precision": "bf16", "compile": compiled, "zero": zero}
         document["model"] = {

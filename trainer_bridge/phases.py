@@ -1,0 +1,69 @@
+"""The phases of a training: which batches come, at which image size and with what masking.
+
+A phase is a range of steps. Its samples follow those of the phase before, in the one order of the run. So a run goes on at any
+step, the first of a phase too, as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from torch import distributed as dist
+
+from sharding.index import Dataset
+from trainer_bridge.data.batch import Batch
+from trainer_bridge.data.loader import Loader
+from trainer_bridge.schedule import Phase
+from trainer_bridge.stages import Stage
+from trainer_bridge.stages.settings import DataSettings
+
+
+def require_divisible(phases: Sequence[Phase], world: int) -> None:
+    """ValueError when the global batch of a phase does not divide among the ranks."""
+    for phase in phases:
+        if phase.batch % world:
+            raise ValueError(f"the global batch of {phase.batch} does not divide among {world} ranks")
+
+
+def batches(
+    stage: Stage, phases: Sequence[Phase], datasets: Sequence[tuple[Dataset, float]], data: DataSettings, done: int
+) -> Iterator[tuple[Phase, int, Batch]]:
+    """The rank's slice of each global batch from step `done` on, with its phase and the number of its step.
+
+    Nothing is read ahead over the end of a phase, as its pictures are of another size.
+    """
+    (dataset, _), *mixed_in = datasets
+    rank, world = dist.get_rank(), dist.get_world_size()
+    for phase in phases:
+        first = max(done, phase.first)
+        if first >= phase.last:
+            continue
+        stage.begin(phase)
+        loader = Loader(
+            dataset,
+            "train",
+            phase.batch,
+            stage.transform,
+            data.seed,
+            rank,
+            world,
+            mixed_in=mixed_in,
+            settings=data,
+            start=phase.start,
+        )
+        _tell(loader.describe())
+        try:
+            for step, batch in enumerate(loader.batches(first - phase.first, phase.last - phase.first), start=first):
+                yield phase, step, batch
+        finally:  # a training may end before its phase does
+            traffic = loader.sequence.traffic
+            _tell(
+                f"fetched {traffic.fetched / 2**20:,.0f} MiB in {traffic.requests:,} reads, "
+                f"{traffic.fetched / max(1, traffic.used):.2f} × the bytes used"
+            )
+
+
+def _tell(line: str) -> None:
+    if dist.get_rank() == 0:
+        sys.stderr.write(f"loader     {line}\n")

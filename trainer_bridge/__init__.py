@@ -10,6 +10,10 @@ launch.py            the trainer under torchrun, on this machine
 deepspeed_engine.py  all calls into DeepSpeed
 clock.py             how far a training is
 metrics.py           what it writes while it runs
+trackers.py          TensorBoard, Weights & Biases
+flops.py             FLOPs of a step by formula
+optimizer.py         AdamW with an average of the weights
+guard.py             when a training ends that has diverged
 phases.py            the batches of each phase of a training
 schedule.py          learning rates, and what a phase is
 configs/             published and tiny experiments

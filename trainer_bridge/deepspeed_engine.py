@@ -139,14 +139,13 @@ def averaged_weights(engine: Any) -> Iterator[None]:
         _swap_average(engine)
 
 
-@torch.no_grad()
 def _swap_average(engine: Any) -> None:
     """Exchanges the weights and their average, on the ranks that update them, and tells all ranks."""
     zero, optimizer = engine.zero_optimization_stage(), engine.optimizer
     states = (optimizer.optimizer if zero else optimizer).state
-    averages = [(weights, state[AVERAGE]) for weights, state in states.items() if AVERAGE in state]
+    averages = [(weights.data, state[AVERAGE]) for weights, state in states.items() if AVERAGE in state]
     for weights, average in averages:
-        before = weights.detach().clone()
+        before = weights.clone()
         weights.copy_(average)
         average.copy_(before)
     if zero in (1, 2) and averages:

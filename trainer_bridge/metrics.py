@@ -1,39 +1,135 @@
-"""What a training writes while it runs: metrics.jsonl, lines of progress on stderr, and the samples that were left out."""
+"""What a training writes of each step: a row of metrics.jsonl and of trackers, now and then a line on stderr, and its faults."""
 
 from __future__ import annotations
 
 import json
 import math
+import resource
 import sys
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+
+import torch
 
 from trainer_bridge.clock import Clock
+from trainer_bridge.flops import peak_flops
+from trainer_bridge.stages.settings import LogSettings
+from trainer_bridge.trackers import Tracker
 
-LOG_EVERY = 10  # steps between two lines of progress on stderr
+Item = TypeVar("Item")
+
+
+def timed(items: Iterable[Item]) -> Iterator[tuple[Item, float]]:
+    """Each item, and the seconds until it came."""
+    started = time.monotonic()
+    for item in items:
+        yield item, time.monotonic() - started
+        started = time.monotonic()
+
+
+class Step(NamedTuple):
+    """An optimizer step.
+
+    step     its number, from 0
+    losses   parts of the loss of the global batch, by name
+    norm     of the gradient before it was clipped; not finite where the step was skipped
+    rate     learning rate of the first group
+    samples  of all steps up to its end
+    faults   samples of its batch that were left out
+    waited   seconds that a rank waited for its part of the batch, the mean over ranks
+    flops    of the step on one rank, by formula; 0: unknown
+    """
+
+    step: int
+    losses: dict[str, float]
+    norm: float
+    rate: float
+    samples: int
+    faults: int
+    waited: float
+    flops: float
+
+
+class Window:
+    """Rates over the last `size` steps. A mean since the start would hide what is slow now.
+
+    seconds, samples  those before the first step
+    peak              FLOP/s of a device; None: unknown
+    """
+
+    def __init__(self, size: int, seconds: float, samples: int, peak: float | None) -> None:
+        self.ends = deque([(seconds, samples)], maxlen=size + 1)
+        self.parts: deque[tuple[float, float]] = deque(maxlen=size)
+        self.peak = peak
+
+    def add(self, step: Step, seconds: float) -> dict[str, float]:
+        """The rates at the end of a step: samples/s of all ranks, the share of time that ranks waited for data, MFU if known."""
+        self.ends.append((seconds, step.samples))
+        self.parts.append((step.waited, step.flops))
+        start, before = self.ends[0]
+        duration = max(seconds - start, 1e-9)
+        waited, flops = (sum(column) for column in zip(*self.parts, strict=True))
+        rates = {"samples_per_s": round((step.samples - before) / duration, 2), "data_wait": round(waited / duration, 4)}
+        return rates | ({"mfu": round(flops / duration / self.peak, 4)} if self.peak and flops else {})
 
 
 class MetricsLog:
-    """DIR/metrics.jsonl, a line for each step, and every few steps one on stderr. Rank 0 writes it."""
+    """The rows of a run, after `done` steps with `samples` that were trained before. Rank 0 alone has one."""
 
-    def __init__(self, out: Path, resumed: bool, clock: Clock) -> None:
-        self.file, self.clock = (out / "metrics.jsonl").open("a" if resumed else "w"), clock
+    def __init__(
+        self, out: Path, done: int, samples: int, clock: Clock, settings: LogSettings, trackers: Sequence[Tracker] = ()
+    ) -> None:
+        self.file, self.trackers = (out / "metrics.jsonl").open("a" if done else "w"), trackers
+        self.clock, self.every = clock, settings.every
+        self.window = Window(settings.window, clock.elapsed(), samples, peak_flops(clock.device))
 
-    def write(self, step: int, losses: dict[str, float], norm: float, rate: float, samples: int, faults: int) -> None:
-        """The losses of a step by name, the norm of its gradient before it was clipped, its learning rate, the samples up to its
-        end, and how many of its own were left out. What is not finite is null; where the norm is not, the step was skipped.
-        """
-        seconds, loss = self.clock.elapsed(), sum(losses.values())
-        row: dict[str, Any] = {"step": step, "loss": _finite(loss), "lr": rate, "samples": samples, "faults": faults}
-        row |= {"losses": {name: _finite(value) for name, value in losses.items()}, "seconds": round(seconds, 2)}
-        row |= {"grad_norm": _finite(norm), "skipped": not math.isfinite(norm)}
+    def write(self, step: Step) -> None:
+        """Writes a row. What is not finite is null in it."""
+        seconds = self.clock.elapsed()
+        row: dict[str, Any] = {"step": step.step, "loss": _finite(sum(step.losses.values())), "lr": step.rate}
+        row |= {"losses": {name: _finite(value) for name, value in step.losses.items()}, "grad_norm": _finite(step.norm)}
+        row |= {"skipped": not math.isfinite(step.norm), "samples": step.samples, "faults": step.faults}
+        row |= self.window.add(step, seconds) | {"memory_mib": memory_mib(self.clock.device), "seconds": round(seconds, 2)}
         self.file.write(json.dumps(row) + "\n")
         self.file.flush()
-        if step % LOG_EVERY == 0:
-            terms = "" if len(losses) == 1 else " (" + ", ".join(f"{name} {value:.3f}" for name, value in losses.items()) + ")"
-            rates = f"{samples / seconds:,.0f} samples/s  {self.clock.remaining(step):.0f}s left"
-            sys.stderr.write(f"train      step {step} / {self.clock.steps}  loss {loss:.3f}{terms}  {rates}\n")
+        for tracker in self.trackers:
+            tracker.write(step.step, scalars(row))
+        if step.step % self.every == 0 or row["skipped"]:
+            left = f"{self.clock.remaining(step.step):.0f}s left"
+            sys.stderr.write(f"train      step {step.step} / {self.clock.steps}  {describe(row)}  {left}\n")
+
+    def close(self) -> None:
+        """Ends the file and the trackers."""
+        self.file.close()
+        for tracker in self.trackers:
+            tracker.close()
+
+
+def describe(row: dict[str, Any]) -> str:
+    """A row for people, in one line."""
+    if row["skipped"]:
+        return "skipped: loss or gradient is not finite"
+    parts = ", ".join(f"{name} {value:.3f}" for name, value in row["losses"].items())
+    loss = f"loss {row['loss']:.3f}" + (f" ({parts})" if len(row["losses"]) > 1 else "")
+    mfu = f"  MFU {row['mfu']:.1%}" if "mfu" in row else ""
+    rates = f"{row['samples_per_s']:,.0f} samples/s{mfu}  {row['data_wait']:.0%} waiting for data"
+    return f"{loss}  gradient {row['grad_norm']:.3g}  {rates}  {row['memory_mib']:,} MiB"
+
+
+def scalars(row: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a row by name, parts of the loss as `losses/itc`; without the step, and without what is not finite."""
+    flat = row | {f"losses/{name}": value for name, value in row["losses"].items()}
+    return {name: float(value) for name, value in flat.items() if isinstance(value, int | float) and name != "step"}
+
+
+def memory_mib(device: torch.device) -> int:
+    """The most memory that was in use so far: of a GPU what torch allocated on it, else that of this process."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) // 1024
 
 
 def write_faults(path: Path, step: int, faults: Sequence[str]) -> None:

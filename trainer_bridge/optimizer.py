@@ -22,15 +22,14 @@ class AdamW(torch.optim.AdamW):
         super().__init__(groups, betas=betas, fused=True)
         self.average = average
 
-    @torch.no_grad()
     def step(self, closure: Any = None) -> None:
         """An update of the weights that have a gradient, and of their average."""
         super().step(closure)
         if self.average:
-            for group in self.param_groups:
-                for weights in group["params"]:
-                    if weights.grad is not None:
-                        self._update_average(weights)
+            updated = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+            with torch.no_grad():
+                for weights in updated:
+                    self._update_average(weights)
 
     def _update_average(self, weights: nn.Parameter) -> None:
         state = self.state[weights]

@@ -28,11 +28,12 @@ from trainer_bridge import deepspeed_engine
 from trainer_bridge.clock import Clock
 from trainer_bridge.data.batch import Batch, slices
 from trainer_bridge.guard import SkippedSteps, TrainingFault, require_finite
-from trainer_bridge.metrics import MetricsLog, counts, write_faults
+from trainer_bridge.metrics import MetricsLog, Step, counts, timed, write_faults
 from trainer_bridge.phases import batches, require_divisible
 from trainer_bridge.schedule import samples_before
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
+from trainer_bridge.trackers import open_trackers, require_trackers
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         mixed_in = [(read_dataset(uri), weight) for uri, weight in map(_weighted, options.mix)]
         for each in (dataset, *(other for other, _ in mixed_in)):
             each.shards("train")
+        require_trackers(experiment.log)
         if options.seconds and len(experiment.phases()) > 1:
             raise RequestError("--seconds fits no experiment with several [[phase]]; set optimizer.steps")
     except (RequestError, ValueError, OSError) as error:
@@ -126,14 +128,15 @@ def train(
     engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world)
     done, seconds_before = deepspeed_engine.resume(engine, out / "state")
     clock = Clock(steps, seconds, seconds_before, device)
-    metrics = MetricsLog(out, done > 0, clock) if rank == 0 else None
+    metrics = _open_log(experiment, out, done, clock) if rank == 0 else None
     skipped = SkippedSteps(min(experiment.optimizer.max_bad_steps, steps))
 
     def save() -> None:
         require_finite(deepspeed_engine.weights_are_finite(engine), done)
         deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
 
-    for phase, step, batch in batches(stage, phases, [(dataset, 1.0), *mixed_in], data, done):
+    loaded = batches(stage, phases, [(dataset, 1.0), *mixed_in], data, done)
+    for (phase, step, batch), waited in timed(loaded):
         progress = clock.progress(step)
         if progress >= 1:
             break
@@ -143,10 +146,13 @@ def train(
         losses = train_step(stage, engine, batch, phase.micro_batch, device)
         done = step + 1
         write_faults(out / f"faults-{rank:05d}.jsonl", step, batch.faults)
-        totals = deepspeed_engine.total(losses | {"faults": torch.tensor(float(len(batch.faults)), device=device)})
-        faults, norm = round(totals.pop("faults")), deepspeed_engine.gradient_norm(engine)
+        own = {"faults": len(batch.faults), "waited": waited}
+        losses |= {name: torch.tensor(value, device=device) for name, value in own.items()}
+        totals, norm = deepspeed_engine.total(losses), deepspeed_engine.gradient_norm(engine)
         if metrics is not None:
-            metrics.write(step, totals, norm, rate, samples_before(phases, done), faults)
+            faults, waited = round(totals.pop("faults")), totals.pop("waited") / world
+            flops = stage.flops() * phase.batch / world
+            metrics.write(Step(step, totals, norm, rate, samples_before(phases, done), faults, waited, flops))
         skipped.count(step, not math.isfinite(norm))
         if done % experiment.run.save_every == 0:
             save()
@@ -154,7 +160,8 @@ def train(
     elapsed = clock.elapsed()
     with deepspeed_engine.averaged_weights(engine):
         state = deepspeed_engine.full_state(engine)
-    if rank == 0:
+    if metrics is not None:
+        metrics.close()
         stage.save(out / "model", state)
         summary = {
             "steps": done,
@@ -176,6 +183,12 @@ def train_step(stage: Stage, engine: Any, batch: Batch, micro_batch: int, device
         # Not as numbers yet: each would make the processor wait for the device.
         losses = {name: value.detach() + losses.get(name, 0) for name, value in parts.items()}
     return losses
+
+
+def _open_log(experiment: Experiment, out: Path, done: int, clock: Clock) -> MetricsLog:
+    """The log of a run after `done` steps."""
+    trackers = open_trackers(experiment.log, out, experiment.model_dump(mode="json"))
+    return MetricsLog(out, done, samples_before(experiment.phases(), done), clock, experiment.log, trackers)
 
 
 def _parameter_counts(model: nn.Module) -> dict[str, int]:

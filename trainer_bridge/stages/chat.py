@@ -37,6 +37,8 @@ from trainer_bridge.data.conversations import (
 )
 from trainer_bridge.data.transforms import normalise, whole
 from trainer_bridge.evaluation.captioning import evaluate_captioning
+from trainer_bridge.flops import Transformer, chat_step
+from trainer_bridge.models.internvit import InternViTConfig
 from trainer_bridge.models.internvl import (
     ChatConfig,
     ChatLoss,
@@ -114,6 +116,7 @@ class ChatStage(Stage):
             labels[~batch.valid[part]] = IGNORED
         labelled = torch.tensor(sum(int((labels[:, 1:] != IGNORED).sum()) for _, labels in tables), device=device)
         tokens = total(labelled).clamp(min=1)
+        self.row_tokens, self.learned = tables[-1][0].shape[1], int((tables[-1][1] != IGNORED).sum()) / len(tables[-1][0])
         for part, table in zip(rows, tables, strict=True):
             ids, labels, pixels = to_device(device, *table, batch.pixels[pictures[part]])
             yield {"answers": engine(ids, labels, normalise(pixels)) / tokens}
@@ -139,6 +142,21 @@ class ChatStage(Stage):
             )
             for caption, locale, entry, position in zip(batch.captions, locales, metadata, batch.positions, strict=True)
         ]
+
+    def flops(self) -> float:
+        """With conversations as long, and as many answers, as in the last micro-batch."""
+        vision, language = self.chat.config.vision_config, self.chat.config.text_config
+        shared = language.num_attention_heads / language.num_key_value_heads
+        image = InternViTConfig(
+            image_size=self.side,
+            patch=vision.patch_size[0],
+            width=vision.hidden_size,
+            depth=vision.num_hidden_layers,
+            mlp=vision.intermediate_size,
+        )
+        tower = Transformer(language.hidden_size, language.num_hidden_layers, language.intermediate_size, True, shared)
+        sizes = (language.vocab_size, self.row_tokens, self.learned, self.image_tokens)
+        return chat_step(image, tower, *sizes, self.experiment.model.train)
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """The native Hugging Face layout: config, safetensors, tokenizer, processors, chat template."""

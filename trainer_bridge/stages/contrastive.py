@@ -22,6 +22,7 @@ from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.tokenizer import encode, load_tokenizer, train_tokenizer
 from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.retrieval import retrieval
+from trainer_bridge.flops import contrastive_step
 from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.models.pair_loss import Features
 from trainer_bridge.models.text_tower import TextConfig
@@ -94,11 +95,17 @@ class ContrastiveStage(Stage):
 
         def features(part: Batch) -> Features:
             tokens = encode(self.tokenizer, part.captions, text)
+            self.row_tokens = tokens[0].shape[1]
             pixels, ids, lengths = to_device(device, part.pixels, *tokens)
             return Features(*engine(normalise(pixels), ids, lengths, drop_tokens))
 
         for part in loss_parts(features, batch, micro_batch, device):
             yield {"itc": part}
+
+    def flops(self) -> float:
+        """With pictures of the phase, and captions as long as in the last micro-batch."""
+        image = self.model.config.image.model_copy(update={"image_size": self.side})
+        return contrastive_step(self.model.config.model_copy(update={"image": image}), self.row_tokens, self.drop_tokens)
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """config.json, model.safetensors, tokenizer.json."""

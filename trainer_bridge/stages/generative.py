@@ -20,6 +20,7 @@ from trainer_bridge.data.batch import Batch, content_key, copied_ahead, slices
 from trainer_bridge.data.tokenizer import encode
 from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.retrieval import retrieval
+from trainer_bridge.flops import generative_step
 from trainer_bridge.models.losses import IGNORED, gather, token_loss, total
 from trainer_bridge.models.negatives import append_rows_of_others, draw_pairs
 from trainer_bridge.models.pair_loss import Features, pair_loss
@@ -94,6 +95,7 @@ class GenerativeStage(Stage):
         assert begin is not None  # a tokenizer without one is not loaded
         for at in rows:
             own, matched = (tokens.rows(at, max(longest[at])) for tokens in (caption, other))
+            self.row_tokens = own.ids.shape[1]
             outputs = Outputs(*engine(Examples(pictures[: len(valid)][at], own, pictures[places[at]], matched, begin)))
             yield {
                 "itc": itc.part(at).of(Features(outputs.image, text_features[at], outputs.scale, None)),
@@ -106,6 +108,10 @@ class GenerativeStage(Stage):
         text = self.model.stage1.config.text
         ids, lengths = encode(self.tokenizer, batch.captions, text, prefixed=prefixed)
         return Tokens(*to_device(device, F.pad(ids, (0, text.length - ids.shape[1])), lengths))
+
+    def flops(self) -> float:
+        """With captions as long as in the last micro-batch."""
+        return generative_step(self.model.stage1.config, self.model.config, self.row_tokens)
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """config.json, model.safetensors (stage 1 included), tokenizer.json."""

@@ -76,12 +76,28 @@ class RunSettings(Section):
     save_every: int = Field(1000, ge=1)
 
 
+class LogSettings(Section):
+    """What is written of a run besides metrics.jsonl.
+
+    every        steps between two lines on stderr
+    window       steps over which rates are taken
+    tensorboard  event files in DIR/tensorboard
+    wandb        the project of Weights & Biases that gets the run; empty: none
+    """
+
+    every: int = Field(10, ge=1)
+    window: int = Field(20, ge=1)
+    tensorboard: bool = False
+    wandb: str = ""
+
+
 class Experiment(Section):
     """The sections of every experiment; a stage's own adds `model`, and the learning rates of `optimizer`."""
 
     data: DataSettings
     optimizer: OptimizerSettings
     run: RunSettings
+    log: LogSettings = LogSettings()
 
     def phases(self) -> list[Phase]:
         """The phases of the training, in order: one."""

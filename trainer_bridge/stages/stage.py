@@ -58,6 +58,10 @@ class Stage(ABC):
         have no part in them, neither as positives nor as negatives.
         """
 
+    def flops(self) -> float:
+        """FLOPs of a sample as in the last batch, by a formula of `trainer_bridge.flops`; 0: none is known."""
+        return 0.0
+
     @abstractmethod
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """Writes the model folder; `state` is the whole state dict of `model`."""

@@ -1,6 +1,5 @@
 """What the benchmark `gpu` measures, with the sizes that a GPU gets and the tiny ones for a CPU.
 
-flops.py           FLOPs of a training step by formula; peaks of cards
 workload.py        sizes, experiments, generated shards
 bench.py           the workload on a device, clocks, memory
 training.py        steps of the three stages in the trainer's loop, and a bare one

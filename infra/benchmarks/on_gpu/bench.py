@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from infra.benchmarks.on_gpu import flops
 from infra.benchmarks.on_gpu.workload import Workload
 from sharding import Dataset
 from trainer_bridge.checkpoints.layouts.layout import TOKENIZER
 from trainer_bridge.checkpoints.model_folders import save_contrastive
 from trainer_bridge.data.tokenizer import load_tokenizer
+from trainer_bridge.flops import peak_flops
 from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.stages import find_stages
 
@@ -68,7 +68,7 @@ class Bench:
         """samples/s, TFLOP/s and, for a card whose peak is known, MFU of an optimizer step on so many samples."""
         seconds = self.median_seconds(step, self.workload.warm, self.workload.timed)
         achieved = flops_per_sample() * samples / seconds
-        peak = flops.PEAKS.get(torch.cuda.get_device_name()) if self.device.type == "cuda" else None
+        peak = peak_flops(self.device)
         return {
             "samples_per_s": round(samples / seconds, 2),
             "samples_per_step": samples,

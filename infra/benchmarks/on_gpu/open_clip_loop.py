@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from infra.benchmarks.on_gpu import flops
 from infra.benchmarks.on_gpu.bench import Bench, Figures
 from infra.benchmarks.on_gpu.workload import Workload
 from infra.compat.torchvision_operators import define_missing_operators
+from trainer_bridge.flops import contrastive_step
 from trainer_bridge.models.blocks import compile_blocks
 
 
@@ -44,7 +44,7 @@ def measure_open_clip(bench: Bench, figures: Figures, *, compiled: bool) -> None
         def step() -> None:
             train_one_epoch(model, data, ClipLoss(), 0, optimizer, None, None, None, arguments)
 
-        figures |= bench.speed(step, rows, lambda: flops.contrastive_step(workload.stage1, workload.text.length))
+        figures |= bench.speed(step, rows, lambda: contrastive_step(workload.stage1, workload.text.length))
 
 
 def open_clip_sizes(workload: Workload) -> dict[str, Any]:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
-from torch import nn
 
-from infra.benchmarks.on_gpu import flops
 from infra.benchmarks.on_gpu.bench import Bench, Figures
 from trainer_bridge import deepspeed_engine
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.loader import Loader
+from trainer_bridge.flops import contrastive_step
 from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
-from trainer_bridge.models.losses import IGNORED
 from trainer_bridge.models.pair_loss import Features
 from trainer_bridge.stages.feature_cache import loss_parts
 from trainer_bridge.train import train_step
@@ -26,15 +23,10 @@ class StageRun:
     """A stage as `train` runs it, with DeepSpeed, and a batch of the shards in memory."""
 
     def __init__(self, bench: Bench, name: str, pieces: int, *, compiled: bool, zero: int = 1) -> None:
-        self.bench, self.name = bench, name
+        self.bench = bench
         experiment, self.stage = bench.stage(name, pieces, compiled=compiled, zero=zero)
-        self.inputs: tuple[Any, ...] = ()
-        self.stage.model.register_forward_pre_hook(self._remember)
         self.engine = deepspeed_engine.initialise(self.stage.model, self.stage.parameters(), experiment, 1)
         self.batch = repeated(self.loader(bench.workload.micro_batch).load(0), pieces)
-
-    def _remember(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.inputs = inputs
 
     def loader(self, batch: int) -> Loader:
         """A loader of the shards."""
@@ -43,19 +35,6 @@ class StageRun:
     def step(self, batch: Batch) -> None:
         """An optimizer step."""
         train_step(self.stage, self.engine, batch, self.bench.workload.micro_batch, self.bench.device)
-
-    def flops(self) -> float:
-        """FLOPs of a sample, with the numbers of tokens of the last forward pass."""
-        workload = self.bench.workload
-        if self.name == "contrastive":
-            return flops.contrastive_step(workload.stage1, self.inputs[1].shape[1])
-        if self.name == "generative":
-            return flops.generative_step(workload.stage1, workload.queries, self.inputs[0].caption.ids.shape[1])
-        ids, labels, _ = self.inputs
-        learned = int((labels[:, 1:] != IGNORED).sum()) / len(ids)
-        config = self.stage.model.chat.config.text_config
-        tower = flops.Transformer(config.hidden_size, config.num_hidden_layers, config.intermediate_size, gated=True)
-        return flops.chat_step(workload.image, tower, config.vocab_size, ids.shape[1], learned)
 
 
 def repeated(batch: Batch, times: int) -> Batch:
@@ -68,7 +47,7 @@ def measure_stage(bench: Bench, name: str, pieces: int, figures: Figures, *, com
     """Steps of a stage on a batch in memory."""
     with bench.measured_memory(figures):
         run = StageRun(bench, name, pieces, compiled=compiled, zero=zero)
-        figures |= bench.speed(lambda: run.step(run.batch), len(run.batch.captions), run.flops)
+        figures |= bench.speed(lambda: run.step(run.batch), len(run.batch.captions), run.stage.flops)
         run.engine.destroy()
 
 
@@ -119,4 +98,4 @@ def measure_bare(bench: Bench, pieces: int, figures: Figures, *, compiled: bool)
             optimizer.step()
             optimizer.zero_grad()
 
-        figures |= bench.speed(step, count, lambda: flops.contrastive_step(workload.stage1, workload.text.length))
+        figures |= bench.speed(step, count, lambda: contrastive_step(workload.stage1, workload.text.length))

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from trainer_bridge.models.contrastive import ContrastiveConfig
 from trainer_bridge.models.internvit import InternViTConfig
 from trainer_bridge.models.qllama import GenerativeConfig
+from trainer_bridge.models.text_tower import TextConfig
 
 # Dense bf16 FLOP/s with float32 accumulation, by what torch calls the card. Source: NVIDIA's data sheets.
 PEAKS = {
@@ -24,16 +27,18 @@ FORWARD, TRAINED, FROZEN = 1, 3, 2  # passes: no gradient at all; weights traine
 
 @dataclass(frozen=True)
 class Transformer:
-    """Sizes of a tower; `gated`: its MLP has three matrices, as LLaMA's."""
+    """Sizes of a tower; `gated`: its MLP has three matrices, as LLaMA's; `shared`: heads of queries to one of keys and values."""
 
     width: int
     depth: int
     mlp: int
     gated: bool
+    shared: float = 1.0
 
     def weights(self, tokens: int) -> float:
         """FLOPs of the forward pass in the weights of all layers, for a row of `tokens`."""
-        return self.depth * 2.0 * tokens * (4 * self.width**2 + (3 if self.gated else 2) * self.width * self.mlp)
+        attention = (2 + 2 / self.shared) * self.width**2
+        return self.depth * 2.0 * tokens * (attention + (3 if self.gated else 2) * self.width * self.mlp)
 
     def attention(self, tokens: int) -> float:
         """FLOPs of the forward pass in the attention of all layers, for a row of `tokens`."""
@@ -44,9 +49,14 @@ class Transformer:
         return self.weights(tokens) + self.attention(tokens)
 
 
-def image_tokens(config: InternViTConfig) -> int:
-    """The class token and the patches."""
-    return 1 + (config.image_size // config.patch) ** 2
+def peak_flops(device: torch.device) -> float | None:
+    """FLOP/s of a device in bf16, whatever the precision of a run; None for a card that is not listed, and for CPUs."""
+    return PEAKS.get(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+
+
+def image_tokens(config: InternViTConfig, drop_tokens: float = 0.0) -> int:
+    """The class token and the patches, but for a share that is left out."""
+    return 1 + max(1, round((config.image_size // config.patch) ** 2 * (1 - drop_tokens)))
 
 
 def patches(config: InternViTConfig) -> float:
@@ -54,9 +64,9 @@ def patches(config: InternViTConfig) -> float:
     return (image_tokens(config) - 1) * 2.0 * 3 * config.patch**2 * config.width
 
 
-def blocks(config: InternViTConfig) -> float:
+def blocks(config: InternViTConfig, drop_tokens: float = 0.0) -> float:
     """FLOPs of InternViT's blocks in the forward pass for one picture."""
-    return Transformer(config.width, config.depth, config.mlp, gated=False).forward(image_tokens(config))
+    return Transformer(config.width, config.depth, config.mlp, gated=False).forward(image_tokens(config, drop_tokens))
 
 
 def pooling(width: int, tokens: int, out: int) -> float:
@@ -64,22 +74,29 @@ def pooling(width: int, tokens: int, out: int) -> float:
     return 2.0 * width**2 + 4.0 * tokens * width**2 + 4.0 * tokens * width + 2.0 * width * out
 
 
+def text_tower(config: TextConfig) -> Transformer:
+    """The sizes of a text tower."""
+    shared = config.heads / (config.architecture.num_key_value_heads or config.heads)
+    return Transformer(config.width, config.depth, config.mlp, gated=True, shared=shared)
+
+
 def text(config: ContrastiveConfig, tokens: int) -> float:
     """FLOPs of the text feature's forward pass."""
-    tower = Transformer(config.text.width, config.text.depth, config.text.mlp, gated=True)
-    return tower.forward(tokens) + 2.0 * config.text.width * config.embedding
+    return text_tower(config.text).forward(tokens) + 2.0 * config.text.width * config.embedding
 
 
-def contrastive_step(config: ContrastiveConfig, tokens: int) -> float:
-    """FLOPs of one pair in stage 1, all of it trained; captions of `tokens`."""
-    image = blocks(config.image) + pooling(config.image.width, image_tokens(config.image), config.embedding)
+def contrastive_step(config: ContrastiveConfig, tokens: int, drop_tokens: float = 0.0) -> float:
+    """FLOPs of one pair in stage 1, all of it trained; captions of `tokens`, pictures without a share `drop_tokens` of theirs."""
+    image_row = image_tokens(config.image, drop_tokens)
+    image = blocks(config.image, drop_tokens)
+    image += pooling(config.image.width, image_row, config.embedding) if config.pool == "attention" else 0
     return FROZEN * patches(config.image) + TRAINED * (image + text(config, tokens))  # pixels need no gradient
 
 
 def generative_step(stage1: ContrastiveConfig, config: GenerativeConfig, tokens: int) -> float:
     """FLOPs of one pair in stage 2: the frozen towers, then queries alone, and twice queries and captions, through the LLaMA."""
     width, image_width, queries = stage1.text.width, stage1.image.width, config.queries
-    tower = Transformer(width, stage1.text.depth, stage1.text.mlp, gated=True)
+    tower = text_tower(stage1.text)
     crossed = len(range(0, stage1.text.depth, config.cross_every))
     projections = 2 * 2.0 * queries * width**2 + 2 * 2.0 * image_tokens(stage1.image) * image_width * width
     cross_attention = crossed * (projections + 4.0 * queries * image_tokens(stage1.image) * width)
@@ -93,13 +110,19 @@ def generative_step(stage1: ContrastiveConfig, config: GenerativeConfig, tokens:
     return FORWARD * features + decoded + 3 * TRAINED * cross_attention + heads
 
 
-def chat_step(image: InternViTConfig, language: Transformer, vocabulary: int, tokens: int, learned: float) -> float:
-    """FLOPs of one conversation of `tokens` in stage 3 with projector and language model trained; `learned` tokens are labelled.
+def chat_step(
+    image: InternViTConfig, language: Transformer, vocabulary: int, tokens: int, learned: float, visual: int, train: str
+) -> float:
+    """FLOPs of one conversation in stage 3.
 
-    The pixel unshuffle makes one token of four patches.
+    tokens, learned, visual  tokens of the conversation, those with a label, and those of its picture
+    train                    the setting `model.train`
     """
-    visual = (image_tokens(image) - 1) // 4
-    projector = 2.0 * visual * (4 * image.width * language.width + language.width**2)
+    merged = (image_tokens(image) - 1) / visual  # patches that the pixel unshuffle makes one token of
+    projector = 2.0 * visual * (merged * image.width * language.width + language.width**2)
     logits = 2.0 * learned * vocabulary * language.width
-    picture = patches(image) + blocks(image)
-    return FORWARD * picture + TRAINED * (projector + language.forward(tokens) + logits)
+    passes = FROZEN if train == "projector" else TRAINED
+    spoken = passes * (language.weights(tokens) + logits) + TRAINED * language.attention(tokens)
+    if train == "everything":
+        return FROZEN * patches(image) + TRAINED * (blocks(image) + projector) + spoken
+    return FORWARD * (patches(image) + blocks(image)) + TRAINED * projector + spoken

@@ -35,7 +35,7 @@ batch = 4
 micro_batch = 1
 rate = 0.5
 """
-TWO = CONFIG.replace("image_size = 16", "image_size = 32").replace("steps = 60", "steps = 6") + PHASES
+TWO = CONFIG.replace("image_size = 16", "image_size = 32").replace("steps = 60", "steps = 6\nema = 0.9") + PHASES
 SMALL, LARGE = Phase(0, 3, 0, 8, 2, 1.0, 16, 0.5), Phase(3, 6, 24, 4, 1, 0.5, 0, 0.0)
 
 
@@ -86,8 +86,8 @@ def test_batches_follow_each_other_over_the_border_whatever_step_they_start_at(
             assert one[:3] == other[:3] and torch.equal(one[3], other[3])
 
 
-def run_to(step: int, out: Path, shards: Path, device: torch.device, zero: int) -> list[dict[str, Any]]:  # noqa: F811
-    """Trains, from the last saved state on, until before a step; the rows of metrics so far."""
+def run_to(step: int, out: Path, shards: Path, device: torch.device, zero: int) -> tuple[list[dict[str, Any]], torch.Tensor]:  # noqa: F811
+    """Trains, from the last saved state on, until before a step; the rows of metrics so far, and some weights as trained."""
     dataset = read_dataset(str(shards))
     torch.manual_seed(0)
     out.mkdir(exist_ok=True)
@@ -102,7 +102,8 @@ def run_to(step: int, out: Path, shards: Path, device: torch.device, zero: int) 
     stage.losses = stopped  # type: ignore[method-assign]
     with suppress(Stopped):
         train(stage, experiment(zero=zero), dataset, out, 0.0, device)
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return rows, stage.model.text_projection.weight.detach()
 
 
 @pytest.mark.parametrize("zero", [1, *(pytest.param(zero, marks=pytest.mark.slow) for zero in (0, 2, 3))])
@@ -112,16 +113,18 @@ def test_a_run_stopped_on_either_side_of_the_border_goes_on_as_if_it_had_not(
     one_process: torch.device,  # noqa: F811
     zero: int,
 ) -> None:
-    straight = run_to(6, tmp_path / "straight", shards, one_process, zero)
+    straight, _ = run_to(6, tmp_path / "straight", shards, one_process, zero)
     # Two steps of warm-up, and one cosine over both phases, times the rate of each.
     assert [row["lr"] for row in straight] == pytest.approx([0.5e-3, 1e-3, 1e-3, 0.426777e-3, 0.25e-3, 0.073223e-3], rel=1e-4)
     for step in (2, 3, 4, 6):
-        rows = run_to(step, tmp_path / "stopped", shards, one_process, zero)
+        rows, trained = run_to(step, tmp_path / "stopped", shards, one_process, zero)
     for name in ("step", "loss", "lr", "samples", "grad_norm"):
         assert [row[name] for row in rows] == [row[name] for row in straight], name
     assert [row["samples"] for row in rows] == [8, 16, 24, 28, 32, 36]
     one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("straight", "stopped"))
     assert not [name for name, tensor in one.items() if not torch.equal(tensor, other[name])]
+    if zero < 3:  # where the model holds all weights: what is saved is their average
+        assert not torch.allclose(one["text_projection.weight"], trained, atol=1e-5)
     config = json.loads((tmp_path / "stopped" / "model" / "config.json").read_text())
     assert config["image"]["image_size"] == 32 and one["image_tower.positions"].shape[1] == 17
 

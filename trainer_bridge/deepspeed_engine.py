@@ -142,15 +142,16 @@ def averaged_weights(engine: Any) -> Iterator[None]:
 def _swap_average(engine: Any) -> None:
     """Exchanges the weights and their average, on the ranks that update them, and tells all ranks."""
     zero, optimizer = engine.zero_optimization_stage(), engine.optimizer
-    states = (optimizer.optimizer if zero else optimizer).state
-    averages = [(weights.data, state[AVERAGE]) for weights, state in states.items() if AVERAGE in state]
-    for weights, average in averages:
-        before = weights.clone()
-        weights.copy_(average)
-        average.copy_(before)
-    if zero in (1, 2) and averages:
+    adamw = optimizer.optimizer if zero else optimizer
+    if not adamw.average:  # one may still lie in a state that was saved when there was
+        return
+    for weights, state in adamw.state.items():
+        before = weights.detach().clone()
+        weights.data.copy_(state[AVERAGE])
+        state[AVERAGE].copy_(before)
+    if zero in (1, 2):
         optimizer.update_lp_params()
-    if zero == 3 and averages:
+    elif zero == 3:
         for piece, trained in zip(optimizer.fp16_partitioned_groups_flat, optimizer.fp32_partitioned_groups_flat, strict=True):
             piece.data.copy_(trained.data)
         if persistent := optimizer.persistent_parameters:  # small ones, that every rank holds whole

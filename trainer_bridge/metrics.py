@@ -128,7 +128,7 @@ def scalars(row: dict[str, Any]) -> dict[str, float]:
 def memory_mib(device: torch.device) -> int:
     """The most memory that was in use so far: of a GPU what torch allocated on it, else that of this process."""
     if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+        return int(torch.cuda.max_memory_allocated(device)) // 2**20
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) // 1024
 
 

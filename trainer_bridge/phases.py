@@ -7,16 +7,14 @@ step, the first of a phase too, as if it had never stopped.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from torch import distributed as dist
 
-from sharding.index import Dataset
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.loader import Loader
 from trainer_bridge.schedule import Phase
 from trainer_bridge.stages import Stage
-from trainer_bridge.stages.settings import DataSettings
 
 
 def require_divisible(phases: Sequence[Phase], world: int) -> None:
@@ -27,31 +25,18 @@ def require_divisible(phases: Sequence[Phase], world: int) -> None:
 
 
 def batches(
-    stage: Stage, phases: Sequence[Phase], datasets: Sequence[tuple[Dataset, float]], data: DataSettings, done: int
+    stage: Stage, phases: Sequence[Phase], loader_of: Callable[[Phase], Loader], done: int
 ) -> Iterator[tuple[Phase, int, Batch]]:
     """The rank's slice of each global batch from step `done` on, with its phase and the number of its step.
 
-    Nothing is read ahead over the end of a phase, as its pictures are of another size.
+    Nothing is read ahead over the end of a phase, as the pictures of the next are of another size.
     """
-    (dataset, _), *mixed_in = datasets
-    rank, world = dist.get_rank(), dist.get_world_size()
     for phase in phases:
         first = max(done, phase.first)
         if first >= phase.last:
             continue
         stage.begin(phase)
-        loader = Loader(
-            dataset,
-            "train",
-            phase.batch,
-            stage.transform,
-            data.seed,
-            rank,
-            world,
-            mixed_in=mixed_in,
-            settings=data,
-            start=phase.start,
-        )
+        loader = loader_of(phase)
         _tell(loader.describe())
         try:
             for step, batch in enumerate(loader.batches(first - phase.first, phase.last - phase.first), start=first):

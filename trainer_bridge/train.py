@@ -27,10 +27,11 @@ from sharding.index import Dataset, read_dataset
 from trainer_bridge import deepspeed_engine
 from trainer_bridge.clock import Clock
 from trainer_bridge.data.batch import Batch, slices
+from trainer_bridge.data.loader import Loader
 from trainer_bridge.guard import SkippedSteps, TrainingFault, require_finite
 from trainer_bridge.metrics import MetricsLog, Step, counts, timed, write_faults
 from trainer_bridge.phases import batches, require_divisible
-from trainer_bridge.schedule import samples_before
+from trainer_bridge.schedule import Phase, samples_before
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
 from trainer_bridge.trackers import open_trackers, require_trackers
@@ -135,8 +136,11 @@ def train(
         require_finite(deepspeed_engine.weights_are_finite(engine), done)
         deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
 
-    loaded = batches(stage, phases, [(dataset, 1.0), *mixed_in], data, done)
-    for (phase, step, batch), waited in timed(loaded):
+    def loader_of(phase: Phase) -> Loader:
+        where = dataset, "train", phase.batch, stage.transform, data.seed, rank, world
+        return Loader(*where, mixed_in=mixed_in, settings=data, start=phase.start)
+
+    for (phase, step, batch), waited in timed(batches(stage, phases, loader_of, done)):
         progress = clock.progress(step)
         if progress >= 1:
             break

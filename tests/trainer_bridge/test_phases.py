@@ -15,6 +15,7 @@ from sharding import read_dataset
 from tests import ROOT
 from tests.support.processes import one_process  # noqa: F401
 from tests.trainer_bridge.test_train import CONFIG, arguments, shards  # noqa: F401
+from trainer_bridge.data.loader import Loader
 from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.models.internvit import resize_positions
 from trainer_bridge.phases import batches, require_divisible
@@ -71,8 +72,11 @@ def test_batches_follow_each_other_over_the_border_whatever_step_they_start_at(
     dataset = read_dataset(str(shards))
     stage = ContrastiveStage(experiment(), dataset, None, shards)
 
+    def loader_of(phase: Phase) -> Loader:
+        return Loader(dataset, "train", phase.batch, stage.transform, 0, start=phase.start)
+
     def from_step(done: int) -> list[tuple[Phase, int, list[int], torch.Tensor]]:
-        found = batches(stage, experiment().phases(), [(dataset, 1.0)], experiment().data, done)
+        found = batches(stage, experiment().phases(), loader_of, done)
         return [(phase, step, batch.positions, batch.pixels) for phase, step, batch in found]
 
     straight = from_step(0)

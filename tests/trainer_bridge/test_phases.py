@@ -46,7 +46,7 @@ class Stopped(Exception):
 
 def experiment(text: str = TWO, **run: Any) -> ContrastiveExperiment:
     document = tomllib.loads(text)
-    document["run"] |= {"save_every": 1} | run
+    document["run"] |= run
     return ContrastiveExperiment.model_validate(document)
 
 
@@ -90,12 +90,12 @@ def test_batches_follow_each_other_over_the_border_whatever_step_they_start_at(
             assert one[:3] == other[:3] and torch.equal(one[3], other[3])
 
 
-def run_to(step: int, out: Path, shards: Path, device: torch.device, zero: int) -> tuple[list[dict[str, Any]], torch.Tensor]:  # noqa: F811
+def run_to(step: int, out: Path, shards: Path, device: torch.device, **run: int) -> tuple[list[dict[str, Any]], torch.Tensor]:  # noqa: F811
     """Trains, from the last saved state on, until before a step; the rows of metrics so far, and some weights as trained."""
     dataset = read_dataset(str(shards))
     torch.manual_seed(0)
     out.mkdir(exist_ok=True)
-    stage = ContrastiveStage(experiment(zero=zero), dataset, None, out)
+    stage = ContrastiveStage(experiment(**run), dataset, None, out)
     losses = stage.losses
 
     def stopped(engine: Any, batch: Any, *arguments: Any) -> Any:
@@ -105,23 +105,28 @@ def run_to(step: int, out: Path, shards: Path, device: torch.device, zero: int) 
 
     stage.losses = stopped  # type: ignore[method-assign]
     with suppress(Stopped):
-        train(stage, experiment(zero=zero), dataset, out, 0.0, device)
+        train(stage, experiment(**run), dataset, out, 0.0, device)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return rows, stage.model.text_projection.weight.detach()
 
 
-@pytest.mark.parametrize("zero", [1, *(pytest.param(zero, marks=pytest.mark.slow) for zero in (0, 2, 3))])
+@pytest.mark.parametrize(
+    "zero, stops, save_every",
+    [(1, (3, 6), 3), *(pytest.param(zero, (2, 3, 4, 6), 1, marks=pytest.mark.slow) for zero in range(4))],
+)
 def test_a_run_stopped_on_either_side_of_the_border_goes_on_as_if_it_had_not(
     shards: Path,  # noqa: F811
     tmp_path: Path,
     one_process: torch.device,  # noqa: F811
     zero: int,
+    stops: tuple[int, ...],
+    save_every: int,
 ) -> None:
-    straight, _ = run_to(6, tmp_path / "straight", shards, one_process, zero)
+    straight, _ = run_to(6, tmp_path / "straight", shards, one_process, zero=zero, save_every=6)
     # Two steps of warm-up, and one cosine over both phases, times the rate of each.
     assert [row["lr"] for row in straight] == pytest.approx([0.5e-3, 1e-3, 1e-3, 0.426777e-3, 0.25e-3, 0.073223e-3], rel=1e-4)
-    for step in (2, 3, 4, 6):
-        rows, trained = run_to(step, tmp_path / "stopped", shards, one_process, zero)
+    for step in stops:
+        rows, trained = run_to(step, tmp_path / "stopped", shards, one_process, zero=zero, save_every=save_every)
     for name in ("step", "loss", "lr", "samples", "grad_norm"):
         assert [row[name] for row in rows] == [row[name] for row in straight], name
     assert [row["samples"] for row in rows] == [8, 16, 24, 28, 32, 36]

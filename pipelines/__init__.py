@@ -15,6 +15,7 @@ export.py          kept samples → WebDataset shards
 report.py          one HTML page
 run.py             the whole chain that a recipe describes
 demo.py            the whole chain on a small corpus, on this machine
+index_evalset.py   an evaluation set → one file of hashes
 index.py           tars of others → an index beside them
 reshard.py         shards → shards of another size or order
 verify.py          what is wrong with shards, and its repair

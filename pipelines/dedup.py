@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.corpus.duplicates import run_dedup
-from pipelines.corpus.evaluation_sets import hash_sets, named_sets, require_sets
+from pipelines.corpus.evaluation_sets import named_sets, require_sets, sets_of
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
@@ -19,7 +19,7 @@ from pipelines.runtime.runner import start_ray
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Compares the corpus with itself and with evaluation sets."""
     parser = command_line.parser("dedup", __doc__ or "")
-    what = "an evaluation set: a folder of images, or shards with an index; may be repeated (default: the recipe's)"
+    what = "an evaluation set: a file of index-evalset, or what that reads; may be repeated (default: the recipe's)"
     parser.add_argument("--against", action="append", default=[], metavar="NAME=URI", help=what)
     options = parser.parse_args(argv)
     settings = recipe_of(options).dedup
@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     storage = Storage(options.root)
     parts = command_line.require_parts(storage)
     start_ray(options.address)
-    return command_line.summary(run_dedup(storage, parts, settings, hash_sets(storage, against)))
+    return command_line.summary(run_dedup(storage, parts, settings, sets_of(storage, against)))
 
 
 def check(recipe: Recipe) -> None:
-    """RequestError where an evaluation set of the recipe has no images."""
+    """RequestError where an evaluation set of the recipe has no items."""
     require_sets(recipe.dedup.against)
 
 

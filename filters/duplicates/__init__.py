@@ -1,5 +1,7 @@
 """Copies: hashes under which pictures and captions meet, and the search for near ones.
 
+pdq.py      picture → PDQ, a 256-bit perceptual hash
 hashes.py   picture → 64-bit perceptual hash; caption → hash of its words
+hamming.py  all hashes within a Hamming distance of a query, among millions, by _hamming.c where that is compiled
 index.py    pairs of hashes within a Hamming distance; which sample of a set of copies is kept
 """

@@ -36,6 +36,14 @@ def perceptual_hashes(greys: np.ndarray) -> np.ndarray:
     return np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
 
 
+def without_brightness(hashes: pa.ChunkedArray) -> pa.ChunkedArray:
+    """64-bit pHashes of other programs (ImageHash, COYO), uint64[N], as ours: without the bit of the constant term.
+
+    That the median is taken of 64 terms there and of 63 here changes no other bit, as the constant term is the largest.
+    """
+    return pc.bit_wise_and(hashes, pa.scalar((1 << 63) - 1, pa.uint64()))
+
+
 @dataclass(frozen=True)
 class PictureHash:
     """A hash of a picture's looks: a small Hamming distance where two pictures look alike.

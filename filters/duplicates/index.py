@@ -6,21 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-BLOCK = 1 << 22  # comparisons held in memory at once
 LARGE_GROUP = 4096
-
-
-def nearest(hashes: np.ndarray, items: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of hashes uint64[N], the items uint64[M] within `distance`: (row, item, distance), by row, then nearest first."""
-    blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    step = max(1, BLOCK // max(1, len(items)))
-    for start in range(0, len(hashes), step):
-        distances = np.bitwise_count(hashes[start : start + step, None] ^ items[None, :])
-        rows, columns = np.nonzero(distances <= distance)
-        blocks.append((rows + start, columns, distances[rows, columns].astype(np.int32)))
-    rows, columns, distances = (np.concatenate(arrays) for arrays in zip(*(blocks or [_no_pairs()]), strict=True))
-    order = np.lexsort((columns, distances, rows))
-    return rows[order], columns[order], distances[order]
 
 
 def pairs_within(keys: np.ndarray, hashes: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +61,3 @@ def keep_first(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
         if copy_of[j] < 0 and copy_of[i] < 0:
             copy_of[j] = i
     return copy_of
-
-
-def _no_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32)

@@ -6,7 +6,7 @@ errors.py                 the error of a wrong request, and the nearest known na
 failures.py               one line for each failure of files, networks and object stores
 files.py                  files by URI, in whose names `::` may stand
 memory.py                 what malloc does with freed memory
-paths.py                  local paths that mean the same in every process
+paths.py                  local paths that mean the same in every process, and the cache folder
 settings.py               settings files validated by pydantic
 source_tree.py            the source of a function or class, normalised
 torchvision_operators.py  operators that torchvision lacks beside a CPU build of torch

@@ -1,10 +1,15 @@
-"""Local paths that mean the same in every process."""
+"""Local paths that mean the same in every process, and the cache folder."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps what can be made or fetched again: `$XDG_CACHE_HOME/pairmill`, or `~/.cache/pairmill`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pairmill"
 
 
 def absolute(path: str) -> str:

@@ -2,8 +2,9 @@
 
 A copy is a sample with the same words (case, width, punctuation and spacing folded) and a picture within `dedup.distance` of one
 that stays; the sample with the smallest id stays. Only hashes are shuffled: each part writes (caption hash, sample_id, picture
-hash), ranges of caption hashes are searched one by one, and the results are scattered back to their parts. An evaluation picture
-is matched by picture hash, then confirmed on pixels. Only samples that stage 1 keeps and that were downloaded are compared.
+hash), ranges of caption hashes are searched one by one, and the results are scattered back to their parts. A picture of an
+evaluation set is found by PDQ, or where one of the two has none by the 64-bit hash. Only samples that stage 1 keeps are compared,
+and with each other only those that were downloaded; others are compared with evaluation sets by their publisher's hash.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from filters.duplicates.hashes import PICTURE_HASH, caption_key, hash_rows
-from filters.duplicates.index import keep_first, nearest, pairs_within
+from filters.duplicates.hashes import PICTURE_HASH, caption_key, hash_rows, without_brightness
+from filters.duplicates.index import keep_first, pairs_within
 from infra.compat.content import content_digest
-from pipelines.corpus import evaluation_sets
+from pipelines.corpus.evaluation_search import EvalSet, eval_matches
+from pipelines.corpus.evaluation_sets import describe
 from pipelines.corpus.settings import DedupSettings
 from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part
-from pipelines.manifest.pictures import STORED, ChangedPicture, StoredPicture, read_stored
+from pipelines.manifest.pictures import STORED
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.selection import WITH_PICTURE, columns_of, mask_of
 from pipelines.manifest.storage import Storage
@@ -32,16 +34,12 @@ from pipelines.runtime.picture_chunks import decode_ahead, distinct_pictures
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.shuffle import keys_between, rows_of_part, search_buckets
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
-from sharding.decode import decode_picture
 
 INPUTS = ("samples", "fetch", "stage1")
 HASH_BATCH = 256  # pictures decoded at once to be hashed
-Match = tuple[int, int]  # index of the evaluation item, Hamming distance
 
 
-def run_dedup(
-    storage: Storage, parts: Sequence[Part], settings: DedupSettings, sets: Sequence[evaluation_sets.EvalSet]
-) -> Outcome:
+def run_dedup(storage: Storage, parts: Sequence[Part], settings: DedupSettings, sets: Sequence[EvalSet]) -> Outcome:
     """Makes `dedup` of these parts: hashes samples, searches copies bucket by bucket, scatters results back to parts."""
     hashed = run_step(storage, Step("copy_keys", INPUTS, lambda part: {"hash": PICTURE_HASH.column}, _hash_part), parts)
     if hashed.failed:
@@ -55,12 +53,14 @@ def run_dedup(
         return Outcome(parts=len(parts), ran=hashed.ran, failed=failed)
     common: Mapping[str, Any] = {
         "buckets": buckets,
-        "sets": evaluation_sets.describe(sets),
-        "eval": [settings.eval_distance, settings.eval_pixel_error],
+        "sets": describe(sets),
+        "eval": [settings.eval_distance, settings.eval_pdq_distance, settings.eval_quality],
     }
     work = partial(_gather, settings=settings, sets=sets, buckets=list(buckets))
-    outcome = run_step(storage, Step("dedup", INPUTS, lambda part: common, work, (decode_picture,)), parts)
+    outcome = run_step(storage, Step("dedup", INPUTS, lambda part: common, work, (eval_matches,)), parts)
     outcome.counts["reason.no_hash"] = hashed.counts["reason.no_hash"]
+    for each in sets:
+        outcome.failed |= {f"evaluation set {each.name}: {item}": fault for item, fault in each.faults.items()}
     return outcome
 
 
@@ -116,7 +116,7 @@ def _gather(
     reporter: Reporter,
     *,
     settings: DedupSettings,
-    sets: Sequence[evaluation_sets.EvalSet],
+    sets: Sequence[EvalSet],
     buckets: Sequence[str],
 ) -> PartResult:
     """The family `dedup` of a part: its copies out of all buckets, and its evaluation pictures."""
@@ -124,7 +124,7 @@ def _gather(
     ids = samples["sample_id"].to_numpy()
     copies = rows_of_part(storage, buckets, ids)
     copy_rows = locate(copies["sample_id"].to_numpy(), ids)
-    matches = _eval_matches(storage, part, settings, evaluation_sets.load(storage, sets))
+    matches = eval_matches(_picture_hashes_of_part(storage, part), sets, settings)
     match_rows = locate(matches["sample_id"].to_numpy(), ids)
     table = pa.table(
         {
@@ -132,6 +132,7 @@ def _gather(
             "duplicate_of": copies["duplicate_of"].take(copy_rows),
             "eval_match": matches["set"].take(match_rows),
             "eval_item": matches["item"].take(match_rows),
+            "tier": matches["tier"].take(match_rows),
             "distance": pc.coalesce(matches["distance"].take(match_rows), copies["distance"].take(copy_rows)),
         }
     )
@@ -139,52 +140,18 @@ def _gather(
     return PartResult(table, {"copies": len(copies), "eval_matches": len(matches)})
 
 
-def _eval_matches(storage: Storage, part: Part, settings: DedupSettings, items: pa.Table) -> pa.Table:
-    """sample_id, set, item, distance of samples that show one of the evaluation items, confirmed on pixels; in order."""
+def _picture_hashes_of_part(storage: Storage, part: Part) -> pa.Table:
+    """The hashes by which the pictures of a part are compared with evaluation sets, as `eval_matches` takes them."""
+    table = read_columns(storage, part, dict.fromkeys(["pdq", "pdq_quality", "image_phash", *columns_of(WITH_PICTURE)]))
     keys = storage.read_parquet(part.path("copy_keys"), ["sample_id", "phash"]).sort_by("sample_id")
-    table = _candidates(storage, part, STORED)
-    table = table.filter(pc.is_in(table["sample_id"], keys["sample_id"].combine_chunks()))  # both in the order of sample_id
-    near_items, hash_of = _near_items(keys["phash"].to_numpy(), items["hash"].to_numpy(), settings.eval_distance)
-    is_near = np.isin(hash_of, list(near_items))
-    suspects, hash_of = table.filter(pa.array(is_near)), hash_of[is_near]
-    pictures, picture_of = distinct_pictures(suspects)
-    near_of = {picture: near_items[int(row)] for picture, row in zip(picture_of, hash_of, strict=True)}
-    thumbnails = [np.frombuffer(raw, np.uint8) for raw in items["thumbnail"].to_pylist()]
-    confirmed = [
-        _confirm(storage, picture, near_of[index], thumbnails, settings.eval_pixel_error)
-        for index, picture in enumerate(pictures)
-    ]
-    matches = [confirmed[index] for index in picture_of]
-    rows = [row for row, match in enumerate(matches) if match is not None]
-    item_rows = pa.array([match[0] for match in matches if match is not None], pa.int64())
+    is_stored = mask_of(table, WITH_PICTURE)
+    is_elsewhere = pc.and_not(mask_of(table, WITH_PICTURE[1:]), is_stored)
     return pa.table(
         {
-            "sample_id": suspects["sample_id"].take(pa.array(rows, pa.int64())),
-            "set": items["set"].take(item_rows),
-            "item": items["item"].take(item_rows),
-            "distance": pa.array([match[1] for match in matches if match is not None], pa.int32()),
+            "sample_id": table["sample_id"],
+            "pdq": pc.if_else(is_stored, table["pdq"], pa.scalar(None, pa.string())),
+            "pdq_quality": table["pdq_quality"],
+            "phash": keys["phash"].take(locate(keys["sample_id"].to_numpy(), table["sample_id"].to_numpy())),
+            "published": pc.if_else(is_elsewhere, without_brightness(table["image_phash"]), pa.scalar(None, pa.uint64())),
         }
     )
-
-
-def _near_items(hashes: np.ndarray, items: np.ndarray, distance: int) -> tuple[dict[int, list[Match]], np.ndarray]:
-    """The evaluation items within `distance` of each distinct hash that has any, nearest first, by its index; and for each of
-    hashes[N] the index of its distinct hash, int64[N].
-    """
-    distinct, hash_of = np.unique(hashes, return_inverse=True)
-    near_items: dict[int, list[Match]] = {}
-    for row, item, item_distance in zip(*(array.tolist() for array in nearest(distinct, items, distance)), strict=True):
-        near_items.setdefault(row, []).append((item, item_distance))
-    return near_items, hash_of
-
-
-def _confirm(
-    storage: Storage, picture: StoredPicture, near_items: Sequence[Match], thumbnails: Sequence[np.ndarray], bound: float
-) -> Match | None:
-    """The nearest item whose thumbnail is within `bound` (mean absolute difference, 0 … 1) of the picture's."""
-    try:
-        data = read_stored(storage, picture)
-    except ChangedPicture:  # another picture lies there now; it is not exported
-        return None
-    own = evaluation_sets.thumbnail(decode_picture(data)).ravel()
-    return next((match for match in near_items if np.abs(thumbnails[match[0]] / 255.0 - own).mean() <= bound), None)

@@ -1,58 +1,34 @@
-"""Evaluation sets as hashes: what `dedup --against NAME=URI` compares the corpus with."""
+"""Evaluation sets as files of hashes: what `index-evalset` writes, and `dedup --against NAME=URI` compares the corpus with."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
 from infra.compat.paths import absolute
-from pipelines.corpus.evaluation_pictures import picture_chunks, pictures_of, stamps_of
-from pipelines.manifest.receipts import digest_of, fingerprint_of
+from pipelines.corpus import hash_lists
+from pipelines.corpus.evaluation_file import ENDING, ITEMS, write_evalset
+from pipelines.corpus.evaluation_pictures import chunks_of, pictures_of, require_name, stamps_of
+from pipelines.corpus.evaluation_search import EvalSet, local_file, open_set
+from pipelines.images.pdq import pdq_of_pixels
+from pipelines.manifest.receipts import fingerprint_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items
 from sharding.decode import decode_picture
 
-THUMBNAIL = 16
-
-
-@dataclass(frozen=True)
-class EvalSet:
-    """A named set: the tables of its hashes under the root, and the name of their content."""
-
-    name: str
-    paths: tuple[str, ...]
-    digest: str
-
-
-def thumbnail(image: Image.Image) -> np.ndarray:
-    """An RGB picture as float32[16, 16, 3] in 0 … 1: near hashes are confirmed on it."""
-    small = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.float32) / 255.0
-
-
-def thumbnail_bytes(image: Image.Image) -> bytes:
-    """The thumbnail of a picture as it is stored: uint8[16, 16, 3]."""
-    return (thumbnail(image) * 255).astype(np.uint8).tobytes()
-
-
-def hash_sets(storage: Storage, against: Mapping[str, str]) -> list[EvalSet]:
-    """Hashes the pictures of each set, name → URI (a folder, a pattern, or indexed shards); hashes are cached under the root."""
-    return [_hash_set(storage, name, uri) for name, uri in against.items()]
-
-
-def require_sets(against: Mapping[str, str]) -> None:
-    """RequestError where a set has a name that cannot be, or no images."""
-    for name, uri in against.items():
-        picture_chunks(name, uri)
+FOLDER = "evalsets"
 
 
 def named_sets(requests: Sequence[str]) -> dict[str, str]:
@@ -66,63 +42,109 @@ def named_sets(requests: Sequence[str]) -> dict[str, str]:
     return sets
 
 
-def _hash_set(storage: Storage, name: str, uri: str) -> EvalSet:
-    chunks = {_target(name, chunk): chunk for chunk in picture_chunks(name, uri)}
+def require_sets(against: Mapping[str, str]) -> None:
+    """RequestError where a set has a name that cannot be, or no items."""
+    for name, uri in against.items():
+        require_name(name)
+        if uri.endswith(ENDING):
+            open_set(name, uri)
+        else:
+            chunks_of(name, uri)
+
+
+def sets_of(storage: Storage, against: Mapping[str, str]) -> list[EvalSet]:
+    """The sets, name → URI: a file of `index-evalset`, or what that reads, which is then indexed under the root, once."""
+    return [
+        open_set(name, uri) if uri.endswith(ENDING) else index_set(storage, name, uri, f"{FOLDER}/{name}{ENDING}")
+        for name, uri in against.items()
+    ]
+
+
+def index_set(storage: Storage, name: str, uri: str, path: str) -> EvalSet:
+    """Writes the hashes of a set to `path` under the root, unless they are there; hashes of pictures are cached beside it.
+
+    RequestError where no item can be read.
+    """
+    parts = _hashed_parts(storage, name, uri)
+    provenance = {"name": name, "uri": uri, "parts": fingerprint_of({"parts": parts})}
+    target = f"{storage.root}/{path}"
+    if not (storage.exists(path) and local_file(target).provenance == provenance):
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / f"{name}{ENDING}"
+            write_evalset(local, map(storage.read_parquet, parts), provenance)
+            storage.adopt(local, path)
+    file = local_file(target)
+    faults = dict(file.faults)
+    if file.left_out > len(faults):
+        faults["others"] = f"{file.left_out - len(faults):,} more cannot be read"
+    return EvalSet(name, target, file.digest, faults)
+
+
+def describe(sets: Sequence[EvalSet]) -> list[dict[str, object]]:
+    """What decides of the sets as plain JSON values, for fingerprints: wherever their files lie."""
+    return [{"name": each.name, "digest": each.digest} for each in sets]
+
+
+def _hashed_parts(storage: Storage, name: str, uri: str) -> list[str]:
+    """The tables of a set's items, hashed where they are not cached."""
+    chunks = {_target(name, chunk): chunk for chunk in chunks_of(name, uri)}
     items: list[dict[str, Any]] = [
         {"label": target, "chunk": chunk, "target": target} for target, chunk in chunks.items() if not storage.exists(target)
     ]
     total = sum(item["chunk"]["pictures"] for item in items)
-    for label, _, error in run_items(items, _Hasher(storage), name=f"hash {name}", unit="pictures", total=total):
+    for label, _, error in run_items(items, Hasher(storage), name=f"hash {name}", unit="pictures", total=total):
         if error:
-            raise RequestError(f"--against {name}: {label}: {error}; repair the file or leave it out")
-    return EvalSet(name, tuple(chunks), digest_of("".join(chunks).encode()))
+            raise RequestError(f"evaluation set {name}: {label}: {error}; repair the file or leave it out")
+    return list(chunks)
+
+
+def _content() -> str:
+    """What decides of the hashes of pictures."""
+    return content_digest(PICTURE_HASH, picture_hashes, packages=["filters", "sharding", "pipelines.images", __name__])
 
 
 def _target(name: str, chunk: Mapping[str, Any]) -> str:
     """Where the hashes of these pictures lie."""
-    content = content_digest(PICTURE_HASH, thumbnail_bytes, decode_picture, packages=["filters", "sharding", __name__])
-    return f"evalsets/{name}/{fingerprint_of({'pictures': stamps_of(chunk), 'content': content})}.parquet"
+    return f"{FOLDER}/parts/{name}/{fingerprint_of({'items': stamps_of(chunk), 'content': _content()})}.parquet"
 
 
 @dataclass(frozen=True)
-class _Hasher:
+class Hasher:
+    """Hashes the items of a chunk into a table of `ITEMS`, with a column `fault`: why an item has no hash."""
+
     storage: Storage
 
     def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
-        names, hashes, thumbnails = [], [np.zeros(0, np.uint64)], []
-        for name, data in pictures_of(item["chunk"]):
-            try:
-                image = decode_picture(data)
-            except ValueError as error:
-                raise RequestError(f"{name} is {error}") from None
-            names.append(name)
-            hashes.append(PICTURE_HASH.of_images([image]))
-            thumbnails.append(thumbnail_bytes(image))
-            reporter(1)
-        table = pa.table(
-            {
-                "item": pa.array(names, pa.string()),
-                "hash": np.concatenate(hashes),
-                "thumbnail": pa.array(thumbnails, pa.binary()),
-            }
-        )
+        """Writes the table at the item's `target`."""
+        chunk = item["chunk"]
+        table = listed_items(chunk["files"][0]) if chunk["kind"] == "list" else _hashed_pictures(chunk, reporter)
         self.storage.write_parquet(item["target"], table)
-        return {"pictures": len(table)}
+        return {"items": len(table)}
 
 
-def load(storage: Storage, sets: Sequence[EvalSet]) -> pa.Table:
-    """All items of the sets: set, item, hash, thumbnail."""
-    tables = []
-    for one in sets:
-        for path in one.paths:
-            table = storage.read_parquet(path)
-            tables.append(table.add_column(0, "set", pa.array([one.name] * len(table))))
-    empty = pa.schema(
-        [("set", pa.string()), ("item", pa.string()), ("hash", pa.uint64()), ("thumbnail", pa.binary())]
-    ).empty_table()
-    return pa.concat_tables([empty, *tables])
+def picture_hashes(image: Image.Image) -> tuple[int, bytes, int]:
+    """phash, PDQ and its quality of an RGB picture."""
+    return int(PICTURE_HASH.of_images([image])[0]), *pdq_of_pixels(np.asarray(image))
 
 
-def describe(sets: Sequence[EvalSet]) -> list[dict[str, object]]:
-    """The sets as plain JSON values, for fingerprints."""
-    return [asdict(one) for one in sets]
+def listed_items(file: str) -> pa.Table:
+    """The items of a published list of hashes."""
+    table = hash_lists.read_hashes(file)
+    has_all = np.logical_and.reduce([table[name].is_valid().to_numpy() for name in table.column_names[1:]])
+    return table.append_column("fault", pc.if_else(pa.array(has_all), None, "its row has no hash that can be read"))
+
+
+def _hashed_pictures(chunk: Mapping[str, Any], reporter: Reporter) -> pa.Table:
+    rows = list[tuple[Any, ...]]()
+    for picture in pictures_of(chunk):
+        fault = picture.fault
+        if not fault:
+            try:
+                rows.append((picture.name, *picture_hashes(decode_picture(picture.data)), None))
+            except ValueError as error:
+                fault = f"is {error}"
+        if fault:
+            rows.append((picture.name, 0, bytes(32), 0, fault))
+        reporter(1)
+    schema = ITEMS.append(pa.field("fault", pa.string()))
+    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)

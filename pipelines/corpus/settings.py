@@ -8,18 +8,20 @@ from infra.compat.settings import Location, Section
 
 
 class DedupSettings(Section):
-    """What counts as a copy. Distances are Hamming, over 64-bit perceptual hashes.
+    """What counts as a copy. Distances are Hamming, in bits, over 64-bit perceptual hashes where nothing else is said.
 
-    against           evaluation sets whose pictures are looked for: name → a folder or pattern of pictures, or
-                      shards that have an index (of `export`, `reshard` or `index`)
-    distance          of two pictures with the same words
-    eval_distance     of a picture and one of an evaluation set
-    eval_pixel_error  mean absolute difference of their thumbnails, 0 … 1, up to which that is confirmed
-    buckets           ranges of caption hashes that are searched one by one
+    against            evaluation sets whose pictures are looked for: name → a file of `index-evalset`, or what that reads
+    distance           of two pictures with the same words
+    eval_pdq_distance  of a picture and one of an evaluation set, over PDQ's 256 bits: 31 is its authors' threshold
+    eval_distance      of such pictures where one has no PDQ, over 64 bits: among 14 million items 6 are met by chance by one
+                       picture in 3 000, 8 by one in 50
+    eval_quality       PDQ's quality, 0 … 100, below which a picture is too flat to be matched by it: 50 is its authors' threshold
+    buckets            ranges of caption hashes that are searched one by one
     """
 
     against: dict[str, Location] = Field(default_factory=dict)
     distance: int = Field(8, ge=0, le=16)
-    eval_distance: int = Field(12, ge=0, le=16)
-    eval_pixel_error: float = Field(0.03, ge=0, le=1)
+    eval_pdq_distance: int = Field(31, ge=0, le=64)
+    eval_distance: int = Field(6, ge=0, le=16)
+    eval_quality: int = Field(50, ge=0, le=100)
     buckets: int = Field(16, ge=1)

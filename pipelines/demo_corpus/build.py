@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from infra.compat.errors import RequestError
-from pipelines.demo_corpus.corpus import Picture, cache_folder, debian_pictures, load_folder
+from infra.compat.paths import cache_folder
+from pipelines.demo_corpus.corpus import Picture, debian_pictures, load_folder
 from pipelines.demo_corpus.plan import hold_out, plan
 from pipelines.demo_corpus.publish import publish
 from pipelines.demo_corpus.render import extension, render_all

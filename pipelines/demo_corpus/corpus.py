@@ -69,11 +69,6 @@ class Picture:
     sentences: tuple[tuple[str, str], ...]
 
 
-def cache_folder() -> Path:
-    """Where packages are kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pairmill"
-
-
 def debian_packages(cache: Path) -> Path:
     """Fetches and unpacks the packages once, without root; returns the folder they are unpacked in."""
     unpacked = cache / "debian"

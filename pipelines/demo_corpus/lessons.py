@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from infra.compat.paths import cache_folder
 from infra.compat.settings import read_toml
 from pipelines.demo_corpus.corpus import (
     ANNOTATIONS,
     FONT,
     STAMPS,
     Picture,
-    cache_folder,
     debian_packages,
     load_emoji,
     load_folder,

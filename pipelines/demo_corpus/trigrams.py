@@ -16,12 +16,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from filters.captions.letters import ALPHABETS, EDGE, folded
+from infra.compat.paths import cache_folder
 from pipelines.demo_corpus.corpus import (
     ANNOTATIONS,
     FONT,
     STAMPS,
     Picture,
-    cache_folder,
     debian_packages,
     load_emoji,
     load_folder,

@@ -46,6 +46,8 @@ class Result:
     mime: str | None = None
     sha256: str | None = None
     phash: int | None = None
+    pdq: str | None = None
+    pdq_quality: int | None = None
     width: int | None = None
     height: int | None = None
     tar: str | None = None
@@ -190,6 +192,8 @@ def _store(response: Response, image: StoredImage | str, index: int, spool: Spoo
         mime=image.mime,
         sha256=image.sha256,
         phash=image.phash,
+        pdq=image.pdq,
+        pdq_quality=image.pdq_quality,
         width=image.width,
         height=image.height,
         # The sha256 of original bytes is known; to compute it takes a tenth of the time of such an image.

@@ -101,6 +101,8 @@ def _fetch_columns(
         "mime": image.mime,
         "sha256": download["sha256"] or image.sha256,
         "phash": image.phash,
+        "pdq": image.pdq,
+        "pdq_quality": image.pdq_quality,
         "width": download["original_width"] or image.width,
         "height": download["original_height"] or image.height,
         "tar": place.uri,

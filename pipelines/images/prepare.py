@@ -13,9 +13,11 @@ import simplejpeg
 from PIL import Image
 
 from filters.duplicates.hashes import FETCHED_HASH
+from filters.duplicates.pdq import LUMA
 from pipelines.images.decode import decode
 from pipelines.images.identify import FORMATS, IdentifiedImage, RejectedImage, open_image
 from pipelines.images.jpeg_header import plain_header
+from pipelines.images.pdq import pdq_of_pixels
 from pipelines.images.resize import resized
 from pipelines.images.settings import MAX_SIDE, ImageSettings
 from sharding.decode import SIDEWAYS, upright_transpose
@@ -24,20 +26,23 @@ SIDE = FETCHED_HASH.side
 # Bytes that decoding takes for a pixel, at the peak: the decoder's own buffers, the image and its copies (measured, rounded up).
 JPEG_COST, COST, TRANSPARENT_COST = 10, 20, 32
 TILE_SIDES = (322, 323)  # TIFF's tags of a tile's width and height
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image to store. sha256, width and height (upright) are of the original, phash is the perceptual hash, 64 bits."""
+    """An image to store. sha256, width and height (upright) are of the original; phash and pdq are perceptual hashes, of 64 and
+    256 bits, this in hex. PDQ and its quality are None where the settings have it off.
+    """
 
     data: bytes
     extension: str
     mime: str
     sha256: str
     phash: int
+    pdq: str | None
+    pdq_quality: int | None
     width: int
     height: int
 
@@ -67,6 +72,8 @@ def prepare_all(images: Sequence[IdentifiedImage], settings: ImageSettings, mapp
             mime=f"image/{image.format.lower()}",  # not Image.MIME, which Pillow fills as it loads each format's plugin
             sha256=image.sha256,
             phash=next(hashes),
+            pdq=result.pdq.hex() if result.pdq else None,
+            pdq_quality=result.pdq_quality,
             width=result.width,
             height=result.height,
         )
@@ -76,10 +83,12 @@ def prepare_all(images: Sequence[IdentifiedImage], settings: ImageSettings, mapp
 
 @dataclass(frozen=True)
 class _Resized:
-    """The bytes to store, the square that is hashed, uint8[SIDE, SIDE, 3], and the upright size of the original."""
+    """The bytes to store, the square that is hashed, uint8[SIDE, SIDE, 3], PDQ, and the upright size of the original."""
 
     data: bytes
     square: np.ndarray
+    pdq: bytes | None
+    pdq_quality: int | None
     width: int
     height: int
 
@@ -144,7 +153,8 @@ def _resize(image: IdentifiedImage, settings: ImageSettings) -> _Resized:
         small = pixels if pixels.shape[1::-1] == size else resized(pixels, size, cubic=True)
         data = _encode(small, settings)
         pixels = small if min(size) >= 2 * SIDE else pixels
-    return _Resized(data, resized(pixels, (SIDE, SIDE), cubic=False), width, height)
+    pdq, quality = pdq_of_pixels(pixels) if settings.pdq else (None, None)
+    return _Resized(data, resized(pixels, (SIDE, SIDE), cubic=False), pdq, quality, width, height)
 
 
 def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, int]:

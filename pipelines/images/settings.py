@@ -21,6 +21,7 @@ class ImageSettings(Section):
     resize       keep: the original bytes; the shorter or longer side at `size`; centre_crop and border: squares
     size         pixels; an image that is still longer than a JPEG can be, 65 500, when scaled is unsupported_image
     quality      of the JPEGs that are written, 1 … 100
+    pdq          also compute PDQ, a 256-bit hash of a picture's looks: `dedup` then finds pictures of evaluation sets by it
     verify_hash  reject an image whose bytes do not have the hash that its publisher gives
     """
 
@@ -29,6 +30,7 @@ class ImageSettings(Section):
     resize: Literal["keep", "shorter_side", "longer_side", "centre_crop", "border"] = "shorter_side"
     size: int = Field(512, ge=1, le=MAX_SIDE)
     quality: int = Field(92, ge=1, le=100)
+    pdq: bool = True
     verify_hash: bool = True
 
     def result_settings(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ REPEATING = [
     "shard",
     "split",
     "eval_match",
+    "tier",
     "reason",
 ]
 REPEATING += ["reasons.list.element", "model", "prompt", "finish_reason"]

@@ -49,6 +49,8 @@ FAMILIES: dict[str, pa.Schema] = {
             ("mime", pa.string()),
             ("sha256", pa.string()),
             ("phash", pa.uint64()),
+            ("pdq", pa.string()),  # PDQ of the picture's looks, 64 hex digits; NULL where `fetch.pdq` is off
+            ("pdq_quality", pa.int32()),  # 0 … 100; below 50 the picture is too flat for its PDQ to tell
             ("width", pa.int32()),
             ("height", pa.int32()),
             ("tar", pa.string()),
@@ -87,7 +89,8 @@ FAMILIES: dict[str, pa.Schema] = {
             ("duplicate_of", pa.uint64()),
             ("eval_match", pa.string()),
             ("eval_item", pa.string()),
-            ("distance", pa.int32()),
+            ("tier", pa.string()),  # the hash by which the item matched: pdq, phash, or published (by the source)
+            ("distance", pa.int32()),  # bits between the hashes of an item, or of the sample that is copied
         ]
     ),
     "captions": pa.schema(

@@ -46,6 +46,9 @@ WHOLE = {
     "run": Job("do all of the above that a recipe describes, only what is pending", "pairmill status shows what is done"),
     "demo": Job("do all of it on a small corpus, on this machine", "open the report's page", "demo"),
 }
+SETS = {
+    "index-evalset": Job("hash the images of an evaluation set into one file", "pairmill dedup --against NAME=FILE", "fetch"),
+}
 SHARDS = {
     "index": Job(
         "index WebDataset tars that others wrote, without rewriting them", "pairmill verify URI, or train on the shards"
@@ -67,4 +70,4 @@ QUESTIONS = {
     ),
     "captions-check": Job("show which caption rules drop your captions", "pairmill stage2 applies these rules to a manifest"),
 }
-JOBS = CHAIN | WHOLE | SHARDS | QUESTIONS
+JOBS = CHAIN | WHOLE | SETS | SHARDS | QUESTIONS

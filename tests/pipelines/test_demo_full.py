@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.demo_corpus.corpus import cache_folder, debian_pictures
+from infra.compat.paths import cache_folder
+from pipelines.demo_corpus.corpus import debian_pictures
 from pipelines.demo_corpus.render import render_all
 from pipelines.manifest import connect
 

@@ -1,6 +1,7 @@
 """Peers: the programs that we measure ourselves against, each installed in an environment of its own.
 
 data_juicer.py  runs Data-Juicer's operators on a Parquet file
+faiss_binary.py faiss's binary indexes on hashes in files
 loaders.py      WebDataset, Streaming, LitData and Energon as they are documented
 """
 
@@ -10,10 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.demo_corpus.corpus import cache_folder
+from infra.compat.paths import cache_folder
 
 PEERS = {
     "data-juicer": ["py-data-juicer==1.6.1", "aiohttp"],
+    "faiss": ["faiss-cpu==1.15.1"],
     "img2dataset": ["img2dataset==1.47.0"],
     "loaders": [
         "litdata==0.2.76",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from filters.duplicates import index
 from filters.duplicates.hashes import caption_key
-from filters.duplicates.index import keep_first, nearest, pairs_within
+from filters.duplicates.index import keep_first, pairs_within
 
 near_hashes = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**10 - 1)), max_size=40)
 
@@ -32,16 +32,6 @@ def test_pairs_are_those_of_an_exhaustive_comparison(rows: list, distance: int, 
         patch.setattr(index, "LARGE_GROUP", 3 if banded else 4096)
         first, second = pairs_within(keys, hashes, distance)
     assert set(zip(first.tolist(), second.tolist(), strict=True)) == exhaustive(keys, hashes, distance)
-
-
-@settings(deadline=None)
-@given(near_hashes, near_hashes, st.integers(0, 8))
-def test_nearest_is_exhaustive_and_sorted(rows: list, items: list, distance: int) -> None:
-    left, right = (np.array([value for _, value in side], dtype=np.uint64) for side in (rows, items))
-    result = list(zip(*(part.tolist() for part in nearest(left, right, distance)), strict=True))
-    expected = [(i, j, int(a ^ b).bit_count()) for i, a in enumerate(left) for j, b in enumerate(right)]
-    expected = [(i, j, int(d)) for i, j, d in expected if d <= distance]
-    assert result == sorted(expected, key=lambda pair: (pair[0], pair[2], pair[1]))
 
 
 @settings(deadline=None)

@@ -10,16 +10,21 @@ import pytest
 from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH, PictureHash
-from pipelines import dedup
+from pipelines import dedup, index_evalset
 from pipelines.corpus import duplicates, evaluation_sets
-from pipelines.corpus.evaluation_pictures import picture_chunks
+from pipelines.corpus.evaluation_file import write_evalset
+from pipelines.corpus.evaluation_pictures import chunks_of
+from pipelines.corpus.evaluation_search import EvalSet, eval_matches, open_set
+from pipelines.corpus.evaluation_sets import picture_hashes
 from pipelines.corpus.settings import DedupSettings
+from pipelines.images.pdq import pdq_of_pixels
 from pipelines.manifest import connect
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part, SourceFile, register_files
 from pipelines.manifest.receipts import Receipt, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
+from sharding.decode import decode_picture
 from sharding.tar import TarWriter
 from tests.conftest import draw
 
@@ -72,6 +77,8 @@ def manifest(tmp_path: Path) -> Storage:
                 "sample_id": ids,
                 "status": ["ok"] * part.rows,
                 "phash": pa.array([phash(bodies[i]) for i in rows], pa.uint64()),
+                "pdq": [pdq_of_pixels(np.asarray(decode_picture(bodies[i])))[0].hex() for i in rows],
+                "pdq_quality": [pdq_of_pixels(np.asarray(decode_picture(bodies[i])))[1] for i in rows],
                 "tar": ["images/a.tar"] * part.rows,
                 "offset": [places[i][0] for i in rows],
                 "length": [places[i][1] for i in rows],
@@ -84,21 +91,26 @@ def manifest(tmp_path: Path) -> Storage:
     return storage
 
 
-@pytest.mark.parametrize("buckets", [1, 7])
+@pytest.mark.parametrize(("buckets", "as_file"), [(1, False), (7, True)])
 def test_copies_and_evaluation_pictures_are_told_with_their_evidence(
-    manifest: Storage, tmp_path: Path, ray_session: None, buckets: int
+    manifest: Storage, tmp_path: Path, ray_session: None, buckets: int, as_file: bool
 ) -> None:
     (tmp_path / "eval").mkdir()
     picture(2).save(tmp_path / "eval" / "cross.png")
-    arguments = ["--root", manifest.root, "--against", f"shapes={tmp_path / 'eval'}", "--set", f"dedup.buckets={buckets}"]
+    against = str(tmp_path / "eval")
+    if as_file:
+        indexed = index_evalset.main(["shapes", against, "--root", manifest.root])
+        against = Path(indexed["file"]).rename(tmp_path / "elsewhere.evalset")
+        assert (indexed["items"], indexed["failed"]) == (1, {})
+    arguments = ["--root", manifest.root, "--against", f"shapes={against}", "--set", f"dedup.buckets={buckets}"]
     counts = dedup.main(arguments)
     assert (counts["copies"], counts["eval_matches"], counts["failed"]) == (2, 1, {})
-    query = "select duplicate_of, eval_match, eval_item, distance from dedup order by sample_id"
+    query = "select duplicate_of, eval_match, eval_item, tier, distance from dedup order by sample_id"
     rows = connect(manifest.root).sql(query).fetchall()
     original = int(sample_ids(4, 0, 0, 1)[0])
-    none, copy = (None, None, None), (original, None, None)
-    assert [row[:3] for row in rows] == [none, none, copy, (None, "shapes", "cross.png"), copy, none, none]
-    assert [row[3] is None for row in rows] == [row[:3] == none for row in rows]
+    none, copy = (None, None, None, None), (original, None, None, None)
+    assert [row[:4] for row in rows] == [none, none, copy, (None, "shapes", "cross.png", "pdq"), copy, none, none]
+    assert [row[4] is None for row in rows] == [row[:4] == none for row in rows]
     assert dedup.main(arguments)["ran"] == 0
 
 
@@ -133,23 +145,70 @@ DARK = PictureHash("", 16, darker_than_middle)
 def test_a_hash_that_the_manifest_lacks_is_computed_from_the_stored_pictures(
     manifest: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (duplicates, evaluation_sets):
-        monkeypatch.setattr(module, "PICTURE_HASH", DARK)
-    part = PARTS[0]
-    keys = duplicates._hash_part(manifest, part, lambda rows: None).table
+    monkeypatch.setattr(duplicates, "PICTURE_HASH", DARK)
+    keys = duplicates._hash_part(manifest, PARTS[0], lambda rows: None).table
     images = [Image.open(io.BytesIO(jpeg(number, quality))) for number, quality, _ in SAMPLES[:4]]
     assert keys.sort_by("sample_id")["phash"].to_pylist() == DARK.of_images(images).tolist()
-    manifest.write_parquet(part.path("copy_keys"), keys)
-    items = pa.table({"set": ["shapes"], "item": ["cross.png"], "hash": DARK.of_images([picture(2)])})
-    items = items.append_column("thumbnail", [[evaluation_sets.thumbnail_bytes(picture(2))]])
-    matches = duplicates._eval_matches(manifest, part, DedupSettings(), items)
-    assert matches["sample_id"].to_pylist() == [int(sample_ids(4, 0, 3, 1)[0])]
 
 
 def test_another_hash_is_never_compared_with_cached_ones_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(2).save(tmp_path / "cross.png")
-    (chunk,) = picture_chunks("shapes", str(tmp_path))
+    (chunk,) = chunks_of("shapes", str(tmp_path))
     target = evaluation_sets._target("shapes", chunk)
     assert evaluation_sets._target("shapes", chunk) == target
     monkeypatch.setattr(evaluation_sets, "PICTURE_HASH", PictureHash("phash", 16, darker_than_middle))
     assert evaluation_sets._target("shapes", chunk) != target
+
+
+HASHES = {"pdq": pa.string(), "pdq_quality": pa.int32(), "phash": pa.uint64(), "published": pa.uint64()}
+
+
+def flipped(data: bytes, bits: int) -> bytes:
+    """The bytes with so many bits the other way round."""
+    return (int.from_bytes(data) ^ ((1 << bits) - 1)).to_bytes(len(data))
+
+
+def evalset(path: Path, columns: tuple[str, ...], items: dict[str, tuple[int, bytes, int]]) -> EvalSet:
+    """A set of these items (phash, PDQ, quality) with some of the hashes."""
+    names = ("phash", "pdq", "pdq_quality")
+    arrays = {name: pa.array([item[place] for item in items.values()], KINDS[name]) for place, name in enumerate(names)}
+    table = {"item": [*items], **{name: arrays[name] for name in columns}, "fault": pa.nulls(len(items), pa.string())}
+    write_evalset(path, [pa.table(table)], {})
+    return open_set(path.stem, str(path))
+
+
+KINDS = {"phash": pa.uint64(), "pdq": pa.binary(32), "pdq_quality": pa.uint8()}
+CROSS = picture_hashes(picture(2))
+
+
+@pytest.mark.parametrize(
+    ("columns", "sample", "expected"),
+    [
+        (("phash", "pdq", "pdq_quality"), (flipped(CROSS[1], 31).hex(), 90, 0, None), ("pdq", 31)),
+        (("phash", "pdq", "pdq_quality"), (flipped(CROSS[1], 32).hex(), 90, CROSS[0], None), None),  # PDQ says no
+        (("phash", "pdq", "pdq_quality"), (CROSS[1].hex(), 49, CROSS[0], None), None),  # too flat
+        (("phash", "pdq", "pdq_quality"), (None, None, CROSS[0] ^ 0b111111, None), ("phash", 6)),
+        (("phash", "pdq", "pdq_quality"), (None, None, CROSS[0] ^ 0b1111111, None), None),
+        (("phash", "pdq", "pdq_quality"), (None, None, None, CROSS[0] ^ 0b11), ("published", 2)),
+        (("phash",), (flipped(CROSS[1], 1).hex(), 90, CROSS[0], None), ("phash", 0)),
+        (("pdq",), (flipped(CROSS[1], 1).hex(), 90, None, None), ("pdq", 1)),
+        (("pdq",), (None, None, CROSS[0], None), None),
+    ],
+)
+def test_a_picture_is_compared_by_the_best_hash_that_both_have(tmp_path: Path, columns, sample, expected) -> None:
+    one = evalset(tmp_path / "shapes.evalset", columns, {"circle.png": picture_hashes(picture(0)), "cross.png": (*CROSS[:2], 90)})
+    table = pa.table({"sample_id": pa.array([7], pa.uint64())} | dict(zip(HASHES, ([value] for value in sample), strict=True)))
+    matches = eval_matches(table.cast(pa.schema([("sample_id", pa.uint64()), *HASHES.items()])), [one], DedupSettings())
+    values = [*zip(matches["tier"].to_pylist(), matches["distance"].to_pylist(), strict=True)]
+    assert values == ([expected] if expected else [])
+    assert matches["item"].to_pylist() == ["cross.png"] * len(values)
+
+
+def test_of_several_items_the_nearest_is_named_then_the_first(tmp_path: Path) -> None:
+    first = evalset(tmp_path / "a.evalset", ("phash",), {"far": (0b11, bytes(32), 0), "near": (0b1, bytes(32), 0)})
+    second = evalset(tmp_path / "b.evalset", ("phash",), {"near": (0b1, bytes(32), 0), "equal": (0b10000, bytes(32), 0)})
+    hashes = [0, 0b10000, 0, None]
+    columns = {"pdq": pa.nulls(4, pa.string()), "pdq_quality": pa.nulls(4, pa.int32()), "published": pa.nulls(4, pa.uint64())}
+    samples = pa.table({"sample_id": pa.array(range(4), pa.uint64()), "phash": pa.array(hashes, pa.uint64()), **columns})
+    matches = eval_matches(samples, [first, second], DedupSettings()).select(["sample_id", "set", "item"])
+    assert [tuple(row.values()) for row in matches.to_pylist()] == [(0, "a", "near"), (1, "b", "equal"), (2, "a", "near")]

@@ -1,0 +1,217 @@
+"""An evaluation set as one file, read by memory map: hashes, names and provenance of its items, 16 million in less than 1 GB.
+
+A safetensors file (a JSON header, then arrays end to end), which many programs read. Of N items:
+
+    phash        U64[N]      64-bit perceptual hash, where the set has one
+    pdq          U64[N, 4]   PDQ, where the set has it: its 32 bytes as published
+    pdq_quality  U8[N]       0 … 100
+    name_ends    U64[B]      where each block of names ends in `names`
+    names        U8[…]       blocks of 1024 names, each compressed by zlib, NUL between names
+
+`__metadata__` holds as JSON `items`, the `digests` of the arrays, the `provenance`, how many items are `left_out` because they
+cannot be read, and the first of these with the cause (`faults`). Other arrays, such as embeddings F16[N, D], are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from infra.compat.errors import RequestError
+from pipelines.manifest.receipts import fingerprint_of
+
+ENDING = ".evalset"
+FORMAT = "pairmill-evalset-1"
+BLOCK = 1024  # names compressed together
+NAMED = 100  # items that are left out
+LONGEST_HEADER = 1 << 20  # bytes
+DTYPES: dict[str, np.dtype[Any]] = {"U64": np.dtype("<u8"), "U8": np.dtype("u1")}
+ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "phash": ("U64", ()),
+    "pdq": ("U64", (4,)),
+    "name_ends": ("U64", ()),
+    "pdq_quality": ("U8", ()),
+    "names": ("U8", ()),
+}
+HASHES = ("phash", "pdq")
+ITEMS = pa.schema([("item", pa.string()), ("phash", pa.uint64()), ("pdq", pa.binary(32)), ("pdq_quality", pa.uint8())])
+
+
+@dataclass(frozen=True)
+class EvalFile:
+    """An opened file; its arrays are mapped, None where it has none. `digest` is that of the items, hashes and names."""
+
+    path: Path
+    digest: str
+    array_digests: Mapping[str, str]
+    items: int
+    left_out: int
+    faults: Mapping[str, str]
+    provenance: Mapping[str, Any]
+    phash: np.ndarray | None
+    pdq: np.ndarray | None
+    pdq_quality: np.ndarray | None
+    name_ends: np.ndarray
+    compressed_names: np.ndarray
+
+    def names(self, items: Sequence[int]) -> list[str]:
+        """The names of items; blocks of names are unpacked as they are needed."""
+        blocks: dict[int, list[bytes]] = {}
+        for block in {item // BLOCK for item in items}:
+            start, end = (self.name_ends[block - 1] if block else 0), self.name_ends[block]
+            blocks[block] = zlib.decompress(self.compressed_names[int(start) : int(end)].tobytes()).split(b"\0")
+        return [blocks[item // BLOCK][item % BLOCK].decode() for item in items]
+
+
+def write_evalset(path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any]) -> None:
+    """Writes items: tables with a column `fault`, NULL for sound items, and those of `ITEMS` that the set has.
+
+    The same items give the same bytes. RequestError where no item is sound, or tables have other columns than those before.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        arrays, names = dict[str, _GrowingArray](), _Names(Path(folder))
+        items, left_out, faults, columns = 0, 0, dict[str, str](), list[str]()
+        for table in tables:
+            columns = columns or table.column_names
+            if table.column_names != columns:
+                raise RequestError("lists of 64-bit hashes and of PDQ are mixed; index each kind as a set of its own")
+            sound, faulty = (table.filter(mask(table["fault"])) for mask in (pc.is_null, pc.is_valid))
+            for name in set(columns) & set(ARRAYS):
+                arrays.setdefault(name, _GrowingArray(Path(folder) / name)).append(_bytes_of(sound[name].combine_chunks()))
+            names.append(sound["item"].to_pylist())
+            items, left_out = items + len(sound), left_out + len(faulty)
+            if len(faults) < NAMED:
+                faults |= zip(faulty["item"].to_pylist(), faulty["fault"].to_pylist(), strict=True)
+        if not items:
+            cause = next((f"{item} {fault}" for item, fault in faults.items()), "it has no items")
+            raise RequestError(f"no item of the set can be read ({cause}); name a set with pictures or hashes")
+        arrays |= names.finished()
+        arrays = {name: arrays[name] for name in ARRAYS if name in arrays}
+        metadata = {"provenance": provenance, "left_out": left_out, "faults": dict(list(faults.items())[:NAMED])}
+        with path.open("wb") as handle:
+            handle.write(_header(arrays, items, metadata))
+            for array in arrays.values():
+                array.copy_to(handle)
+
+
+def open_evalset(path: Path) -> EvalFile:
+    """The file at a local path; RequestError where it is none, or ends early."""
+    try:
+        with path.open("rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            header = json.loads(handle.read(length)) if length <= LONGEST_HEADER else {}
+        texts = header.pop("__metadata__")
+        if texts.pop("format") != FORMAT:
+            raise ValueError(f"its format is not {FORMAT}")
+        metadata = {name: json.loads(text) for name, text in texts.items()}
+        arrays = {name: _mapped(path, 8 + length, header[name]) for name in ARRAYS if name in header}
+        items, digests = metadata["items"], metadata["digests"]
+        hashes = [arrays[name] for name in (*HASHES, "pdq_quality") if name in arrays]
+        if any(len(array) != items for array in hashes) or not set(HASHES) & set(arrays):
+            raise ValueError(f"its arrays do not have {items} items")
+        described = {name: metadata[name] for name in ("items", "left_out", "faults", "provenance")}
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise RequestError(
+            f"{path} is no evaluation set, or a broken one ({cause}); run `pairmill index-evalset` again"
+        ) from None
+    return EvalFile(
+        path=path,
+        digest=fingerprint_of(digests),
+        array_digests=digests,
+        **described,
+        phash=arrays.get("phash"),
+        pdq=arrays.get("pdq"),
+        pdq_quality=arrays.get("pdq_quality"),
+        name_ends=arrays["name_ends"],
+        compressed_names=arrays["names"],
+    )
+
+
+def _bytes_of(column: pa.Array) -> bytes:
+    """The values of a column of fixed width without NULL, little-endian."""
+    if not len(column):
+        return b""
+    width = column.type.bit_width // 8
+    data: bytes = column.buffers()[1][column.offset * width : (column.offset + len(column)) * width].to_pybytes()
+    return data
+
+
+def _mapped(path: Path, data_start: int, entry: Mapping[str, Any]) -> np.ndarray:
+    """One array of a safetensors file, mapped; ValueError where the file is shorter."""
+    dtype, shape = DTYPES[entry["dtype"]], tuple[int, ...](entry["shape"])
+    start, end = entry["data_offsets"]
+    if end - start != dtype.itemsize * int(np.prod(shape)) or path.stat().st_size < data_start + end:
+        raise ValueError("it ends early")
+    if start == end:
+        return np.zeros(shape, dtype)
+    return np.memmap(path, dtype, "r", data_start + start, shape)
+
+
+def _header(arrays: Mapping[str, _GrowingArray], items: int, metadata: Mapping[str, Any]) -> bytes:
+    metadata = {**metadata, "items": items, "digests": {name: array.digest.hexdigest() for name, array in arrays.items()}}
+    texts = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}  # safetensors takes text alone
+    document: dict[str, Any] = {"__metadata__": {"format": FORMAT, **texts}}
+    end = 0
+    for name, array in arrays.items():
+        dtype, row = ARRAYS[name]
+        rows = array.size // (DTYPES[dtype].itemsize * int(np.prod(row)))
+        document[name] = {"dtype": dtype, "shape": [rows, *row], "data_offsets": [end, end + array.size]}
+        end += array.size
+    text = json.dumps(document, sort_keys=True).encode()
+    text += b" " * (-len(text) % 8)  # so that numbers lie at multiples of their size
+    return len(text).to_bytes(8, "little") + text
+
+
+class _GrowingArray:
+    """An array in a temporary file, as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.size, self.digest = path, 0, xxhash.xxh3_128()
+        path.touch()
+
+    def append(self, data: bytes) -> None:
+        with self.path.open("ab") as handle:
+            handle.write(data)
+        self.size += len(data)
+        self.digest.update(data)
+
+    def copy_to(self, target: BinaryIO) -> None:
+        with self.path.open("rb") as handle:
+            shutil.copyfileobj(handle, target, 1 << 24)
+
+
+class _Names:
+    """The names of items, compressed block by block as they come."""
+
+    def __init__(self, folder: Path) -> None:
+        self.blocks, self.ends = _GrowingArray(folder / "names"), _GrowingArray(folder / "name_ends")
+        self.waiting = list[bytes]()
+
+    def append(self, names: Sequence[str]) -> None:
+        self.waiting += [name.replace("\0", " ").encode() for name in names]
+        while len(self.waiting) >= BLOCK:
+            self._flush(BLOCK)
+
+    def finished(self) -> dict[str, _GrowingArray]:
+        if self.waiting:
+            self._flush(len(self.waiting))
+        return {"names": self.blocks, "name_ends": self.ends}
+
+    def _flush(self, count: int) -> None:
+        self.blocks.append(zlib.compress(b"\0".join(self.waiting[:count])))
+        self.ends.append(np.uint64(self.blocks.size).tobytes())
+        del self.waiting[:count]

@@ -1,0 +1,182 @@
+"""Which items of evaluation sets the pictures of a part show, by their hashes alone.
+
+The files of sets and the tables for searching them are mapped, so that all workers of a machine share them: a file elsewhere is
+copied once to the machine's cache folder, and its tables, which are larger than the file, are made there once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from filters.duplicates.hamming import TABLES, HammingIndex, build, key_bits, search, tabulate
+from infra.compat.errors import RequestError
+from infra.compat.files import file_system
+from infra.compat.paths import cache_folder
+from pipelines.corpus.evaluation_file import ENDING, EvalFile, open_evalset
+from pipelines.corpus.settings import DedupSettings
+from pipelines.manifest.receipts import fingerprint_of
+from pipelines.sources.files import stamp_of
+
+# The hash by which a picture is compared, the best first → that of the items.
+TIERS = {"pdq": "pdq", "phash": "phash", "published": "phash"}
+SMALL = 1 << 16  # items: their tables are made again as fast as they are read
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """A named set: the URI of its file, the digest of its content, and the items that could not be read, with the cause."""
+
+    name: str
+    uri: str
+    digest: str
+    faults: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+def open_set(name: str, uri: str) -> EvalSet:
+    """The set in a file; RequestError where there is none."""
+    try:
+        return EvalSet(name, uri, local_file(uri).digest)
+    except FileNotFoundError:
+        raise RequestError(f"evaluation set {name}: no file {uri}; write it by `pairmill index-evalset {name} URI`") from None
+
+
+def local_file(uri: str) -> EvalFile:
+    """The file of a set, copied to the cache folder where it lies elsewhere; FileNotFoundError where there is none."""
+    fs, path = file_system(uri)
+    info = fs.info(path)
+    stamp = fingerprint_of({"uri": uri, "size": info["size"], "stamp": stamp_of(info)})
+    if "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+        return _opened(Path(path), stamp)
+    copy = _cache() / f"{stamp}{ENDING}"
+    if not copy.exists():
+        temporary = copy.with_name(uuid.uuid4().hex)
+        fs.get_file(path, str(temporary))
+        temporary.replace(copy)
+    return _opened(copy, stamp)
+
+
+def eval_matches(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSettings) -> pa.Table:
+    """sample_id, set, item, tier, distance of the samples that show an item of a set, by sample_id.
+
+    `samples` has the hashes that a picture may have, NULL where it does not: pdq in hex with pdq_quality, phash (of the stored
+    picture) and published (the publisher's, of a picture that is not stored). A picture is compared by the first of these that the
+    set has too. Of several items the one of the best tier, then the nearest, then of the first set and the first in it is named.
+    """
+    rows, numbers = [np.zeros((0, 5), np.int64)], range(len(samples))
+    files = [_file_of(each) for each in sets]
+    for place, file in enumerate(files):
+        is_compared = np.zeros(len(numbers), bool)
+        for tier, (column, array) in enumerate(TIERS.items()):
+            if getattr(file, array) is None:
+                continue
+            usable = samples[column].is_valid().to_numpy() & ~is_compared
+            is_compared |= usable
+            if column == "pdq":
+                usable &= pc.fill_null(pc.greater_equal(samples["pdq_quality"], settings.eval_quality), False).to_numpy()
+            radius = settings.eval_pdq_distance if array == "pdq" else settings.eval_distance
+            row, item, distance = _near(samples[column], np.flatnonzero(usable), file, array, radius, settings.eval_quality)
+            same = np.ones(len(row), np.int64)
+            rows.append(np.stack([row, tier * same, distance, place * same, item], axis=1))
+    matches = np.concatenate(rows)
+    matches = matches[np.lexsort(matches.T[::-1])]
+    matches = matches[np.diff(matches[:, 0], prepend=-1) > 0]  # the first of each sample
+    names = np.empty(len(matches), object)
+    for place, file in enumerate(files):
+        of_set = matches[:, 3] == place
+        names[of_set] = file.names(matches[of_set, 4].tolist())
+    return pa.table(
+        {
+            "sample_id": samples["sample_id"].take(pa.array(matches[:, 0])),
+            "set": pa.array([sets[place].name for place in matches[:, 3].tolist()], pa.string()),
+            "item": pa.array(names, pa.string()),
+            "tier": pa.array([[*TIERS][tier] for tier in matches[:, 1].tolist()], pa.string()),
+            "distance": pa.array(matches[:, 2], pa.int32()),
+        }
+    )
+
+
+def _near(
+    column: pa.ChunkedArray, rows: np.ndarray, file: EvalFile, array: str, radius: int, quality: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The items within the radius of the hashes in these rows: (row, item, distance); each distinct hash is looked up once."""
+    hashes = column.take(pa.array(rows)).combine_chunks().dictionary_encode()
+    distinct = _words_of_hex(hashes.dictionary) if array == "pdq" else hashes.dictionary.to_numpy().reshape(-1, 1)
+    matches = search(_index(file.path, array, file.array_digests[array]), distinct, radius)
+    if array == "pdq" and file.pdq_quality is not None:  # a flat item is near all flat pictures
+        matches = matches._replace(
+            **{name: values[file.pdq_quality[matches.rows] >= quality] for name, values in matches._asdict().items()}
+        )
+    # Each distinct hash stands for its rows.
+    codes = hashes.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    first, last = (np.searchsorted(codes[order], matches.queries, side) for side in ("left", "right"))
+    sizes = last - first
+    places = np.repeat(first - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
+    return rows[order[places]], np.repeat(matches.rows, sizes), np.repeat(matches.distances, sizes).astype(np.int64)
+
+
+def _words_of_hex(hashes: pa.Array) -> np.ndarray:
+    """PDQ hashes in hex as uint64[N, 4], as an `EvalFile` has them."""
+    return np.frombuffer(bytes.fromhex("".join(hashes.to_pylist())), "<u8").reshape(-1, 4)
+
+
+def _file_of(one: EvalSet) -> EvalFile:
+    file = local_file(one.uri)
+    if file.digest != one.digest:
+        raise RequestError(f"{one.uri} was written again since the job began; run it again")
+    return file
+
+
+@lru_cache(16)
+def _opened(path: Path, stamp: str) -> EvalFile:
+    return open_evalset(path)
+
+
+@lru_cache(16)
+def _index(path: Path, array: str, digest: str) -> HammingIndex:
+    """The hashes of an array of a set's file, with their tables; RequestError where they are damaged."""
+    hashes = getattr(open_evalset(path), array)
+    hashes = hashes.reshape(len(hashes), -1)
+    folder = _cache() / f"{digest}-{TABLES[hashes.shape[1]]}-{key_bits(*hashes.shape)}"
+    if not folder.exists() and xxhash.xxh3_128_hexdigest(hashes) != digest:
+        raise RequestError(f"{path} is damaged: its array {array} has another checksum; run `pairmill index-evalset` again")
+    if len(hashes) < SMALL:
+        return build(hashes)
+    if not folder.exists():
+        _write_tables(hashes, folder)
+    starts, rows = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("starts", "rows"))
+    return HammingIndex(hashes, starts, rows)
+
+
+def _write_tables(hashes: np.ndarray, folder: Path) -> None:
+    """Writes the tables of hashes uint64[N, W] to a folder, which appears whole."""
+    tables, bits = TABLES[hashes.shape[1]], key_bits(*hashes.shape)
+    temporary = folder.with_name(uuid.uuid4().hex)
+    temporary.mkdir()
+    create = np.lib.format.open_memmap
+    starts = create(temporary / "starts.npy", "w+", np.uint32, (tables, (1 << bits) + 1))
+    rows = create(temporary / "rows.npy", "w+", np.uint32, (tables, len(hashes)))
+    for table in range(tables):
+        starts[table], rows[table] = tabulate(hashes, table)
+    starts.flush()
+    rows.flush()
+    with suppress(OSError):  # another worker has made it
+        temporary.rename(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _cache() -> Path:
+    folder = cache_folder() / "evalsets"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

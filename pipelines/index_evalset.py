@@ -1,0 +1,38 @@
+"""index-evalset NAME URI: the pictures of an evaluation set → one file of their hashes, for `dedup --against NAME=FILE`.
+
+URI is a folder or pattern of images, WebDataset tars (indexed or not), Parquet with a column of images, or a list of published
+hashes: csv, tsv or Parquet with a name and a hash in hex (`phash`, 64 bits, as ImageHash and COYO; `pdq`, 256 bits). The file can
+be taken anywhere: it holds names and hashes, no pictures, less than 60 bytes an item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from infra.compat.paths import absolute
+from pipelines.corpus.evaluation_file import ENDING
+from pipelines.corpus.evaluation_search import local_file
+from pipelines.corpus.evaluation_sets import FOLDER, index_set, require_sets
+from pipelines.manifest.storage import Storage
+from pipelines.runtime import command_line
+from pipelines.runtime.runner import start_ray
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Hashes the pictures that have changed since the last run."""
+    parser = command_line.parser("index-evalset", __doc__ or "")
+    parser.add_argument("name", metavar="NAME", help="what the set is called in the manifest")
+    parser.add_argument("uri", metavar="URI", help="its pictures, or their hashes, on any fsspec URI")
+    options = parser.parse_args(argv)
+    uri, storage = absolute(options.uri), Storage(options.root)
+    require_sets({options.name: uri})
+    storage.require_writable()
+    start_ray(options.address)
+    one = index_set(storage, options.name, uri, f"{FOLDER}/{options.name}{ENDING}")
+    counts = {"file": one.uri, "items": local_file(one.uri).items, "failed": dict(one.faults)}
+    return command_line.named_failures(counts)
+
+
+if __name__ == "__main__":
+    command_line.run("index-evalset", main)

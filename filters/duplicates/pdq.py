@@ -23,11 +23,14 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (IT
 QUALITY_SCALE = 90  # gradients, in hundredths of the range, for a quality of 1
 
 
-def pdq(luma: np.ndarray) -> tuple[bytes, int]:
-    """The hash, 32 bytes whose hex is as published, and quality 0 … 100 of luma[H, W] in 0 … 255 (any real dtype)."""
+def pdq(luma: np.ndarray, side: int = 0) -> tuple[bytes, int]:
+    """The hash, 32 bytes whose hex is as published, and quality 0 … 100 of luma[H, W] in 0 … 255 (any real dtype).
+
+    `side` pixels: as if each axis had so many, by repeating pixels; 0 for as many as it has.
+    """
     if min(luma.shape) < LEAST_SIDE:
         return bytes(BYTES), 0
-    down, across = (_samples(length) for length in luma.shape)
+    down, across = (_samples(length, side or length) for length in luma.shape)
     samples = down @ luma.astype(np.float32, copy=False) @ across.T
     frequencies = (COSINES @ samples @ COSINES.T).ravel()
     bits = frequencies > np.partition(frequencies, LOW * LOW // 2 - 1)[LOW * LOW // 2 - 1]
@@ -43,11 +46,12 @@ def _quality(samples: np.ndarray) -> int:
 
 
 @lru_cache(1024)
-def _samples(length: int) -> np.ndarray:
-    """What smoothing and sampling does along an axis of so many pixels: float32[64, length]."""
-    smooth = np.linalg.matrix_power(_box(length), PASSES)
-    samples: np.ndarray = smooth[((np.arange(SAMPLES) + 0.5) * length / SAMPLES).astype(int)]
-    return samples.astype(np.float32)
+def _samples(length: int, side: int) -> np.ndarray:
+    """What smoothing and sampling does along an axis of `length` pixels, repeated to `side`: float32[64, length]."""
+    smooth = np.linalg.matrix_power(_box(side), PASSES)
+    samples = smooth[((np.arange(SAMPLES) + 0.5) * side / SAMPLES).astype(int)]
+    repeated = np.arange(side)[:, None] * length // side == np.arange(length)
+    return (samples @ repeated).astype(np.float32)
 
 
 def _box(length: int) -> np.ndarray:

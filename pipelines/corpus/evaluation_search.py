@@ -71,7 +71,8 @@ def eval_matches(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSett
 
     `samples` has the hashes that a picture may have, NULL where it does not: pdq in hex with pdq_quality, phash (of the stored
     picture) and published (the publisher's, of a picture that is not stored). A picture is compared by the first of these that
-    the set has too. Of several items the one of the best tier, then the nearest, then of the first set and the first in it is named.
+    the set has too. Of several items the one of the best tier, then the nearest, then of the first set and the first in it is
+    named.
     """
     rows, numbers = [np.zeros((0, 5), np.int64)], range(len(samples))
     files = [_file_of(each) for each in sets]

@@ -18,6 +18,7 @@ from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.join import read_columns, read_family
 from pipelines.manifest.parts import Part, file_of
 from pipelines.manifest.receipts import read_receipts
+from pipelines.manifest.selection import TO_DOWNLOAD, columns_of
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES
 from pipelines.runtime.cache import cached_results, commit_once
@@ -45,7 +46,7 @@ def fetch_part(storage: Storage, part: Part, reporter: Reporter, *, options: Fet
     if part.source == IMG2DATASET:
         return _use_output_of_img2dataset(storage, part, reporter, settings)
     deadline = time.monotonic() + settings.part_seconds
-    samples = read_columns(storage, part, ["url", "image_hash", "stage1_reasons"])
+    samples = read_columns(storage, part, ["url", "image_hash", *columns_of(TO_DOWNLOAD)])
     cached = cached_results(storage, part, "fetch", settings.result_settings())
     plan = make_plan(samples, cached, options.retry)
     reporter(part.rows - int(plan.samples_per_url[plan.requested].sum()))
@@ -71,9 +72,8 @@ def samples_without_result(storage: Storage, part: Part) -> int:
     if part.source == IMG2DATASET:
         is_done = part in read_receipts(storage, "fetch", [part]) and not tar_has_changed(storage, part)
         return 0 if is_done else part.rows
-    plan = make_plan(
-        read_columns(storage, part, ["url", "stage1_reasons"]), read_family(storage, part, "fetch", ["error"]), (INTERRUPTED,)
-    )
+    samples = read_columns(storage, part, ["url", *columns_of(TO_DOWNLOAD)])
+    plan = make_plan(samples, read_family(storage, part, "fetch", ["error"]), (INTERRUPTED,))
     return int(plan.samples_per_url[plan.requested].sum())
 
 

@@ -63,10 +63,11 @@ class Plan:
 
 
 def make_plan(samples: pa.Table, cached: pa.Table, retry: Sequence[str]) -> Plan:
-    """The plan for samples (sample_id, url, stage1_reasons), given `cached` results (sample_id, error) and classes to retry.
+    """The plan for samples (sample_id, url, stage1_reasons, eval_match), given `cached` results (sample_id, error) and classes to
+    retry.
 
-    A URL is requested when a sample that passed stage 1 has it, and it has no cached result or one whose error is in `retry`. A
-    failed download does not count as failing stage 1 here.
+    A URL is requested when a sample that passed stage 1 and is no evaluation picture has it, and it has no cached result or one
+    whose error is in `retry`. A failed download does not count as failing stage 1 here.
     """
     ids, passed = samples["sample_id"].to_numpy(), np.asarray(mask_of(samples, TO_DOWNLOAD))
     url_index = samples["url"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)

@@ -24,7 +24,8 @@ CONDITIONS = {
     "stage2": ("stage2_keep", "coalesce(stage2_keep, true)"),
 }
 
-TO_DOWNLOAD = ("factors",)  # dropped by no factor; a failed download is no reason not to try
+# Dropped by no factor, and by its publisher's hash no evaluation picture; a failed download is no reason not to try.
+TO_DOWNLOAD = ("factors", "unseen")
 WITH_PICTURE = ("downloaded", "stage1")  # those that are compared and scored
 DISTINCT = (
     *WITH_PICTURE,

@@ -17,6 +17,7 @@ from pipelines.corpus.evaluation_pictures import chunks_of
 from pipelines.corpus.evaluation_search import EvalSet, eval_matches, open_set
 from pipelines.corpus.evaluation_sets import picture_hashes
 from pipelines.corpus.settings import DedupSettings
+from pipelines.fetching.part import samples_without_result
 from pipelines.images.pdq import pdq_of_pixels
 from pipelines.manifest import connect
 from pipelines.manifest.ids import sample_ids
@@ -212,3 +213,20 @@ def test_of_several_items_the_nearest_is_named_then_the_first(tmp_path: Path) ->
     samples = pa.table({"sample_id": pa.array(range(4), pa.uint64()), "phash": pa.array(hashes, pa.uint64()), **columns})
     matches = eval_matches(samples, [first, second], DedupSettings()).select(["sample_id", "set", "item"])
     assert [tuple(row.values()) for row in matches.to_pylist()] == [(0, "a", "near"), (1, "b", "equal"), (2, "a", "near")]
+
+
+def test_a_published_hash_is_matched_before_anything_is_downloaded(tmp_path: Path) -> None:
+    storage, part = Storage(str(tmp_path / "root")), Part("coyo", 0, 0, 3)
+    ids = sample_ids(4, 0, 0, 3)
+    published = [CROSS[0] | 1 << 63, CROSS[0] ^ (1 << 30) - 1, None]  # COYO's first bit is set, ours is not
+    columns = {"sample_id": ids, "url": ["http://a/0", "http://a/1", "http://a/2"], "caption": ["a", "b", "c"]}
+    storage.write_parquet(
+        part.path("samples"), conform(pa.table(columns | {"image_phash": pa.array(published, pa.uint64())}), "samples")
+    )
+    storage.write_parquet(part.path("copy_keys"), duplicates._hash_part(storage, part, lambda rows: None).table)
+    shapes = evalset(tmp_path / "shapes.evalset", ("phash", "pdq", "pdq_quality"), {"cross.png": CROSS})
+    result = duplicates._gather(storage, part, lambda rows: None, settings=DedupSettings(), sets=[shapes], buckets=[]).table
+    assert result["tier"].to_pylist() == ["published", None, None] and result["distance"].to_pylist() == [0, None, None]
+    assert samples_without_result(storage, part) == 3
+    storage.write_parquet(part.path("dedup"), conform(result, "dedup"))
+    assert samples_without_result(storage, part) == 2

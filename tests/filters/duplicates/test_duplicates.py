@@ -60,8 +60,8 @@ def test_equal_words_have_one_key_whatever_their_case_width_and_punctuation() ->
     assert caption_key(pa.chunked_array([["红色，狐狸。"]])).to_pylist() == ["红色 狐狸"]
 
 
-# phash of `photograph(seed)`, seed 0, 1, …, by ImageHash 4.3.2. In all rows of its README COYO's hashes too have 32 bits set, the first
-# among them.
+# phash of `photograph(seed)`, seed 0, 1, …, by ImageHash 4.3.2. COYO's hashes, in all rows of its README, too have 32 bits set,
+# the first among them.
 IMAGE_HASHES = ["9f59f29499ac21c6", "bd851d696a99f026", "b5c8aa32ad95a7e0", "859ef24ff2307c21"]
 
 

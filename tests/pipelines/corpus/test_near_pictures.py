@@ -225,7 +225,10 @@ def test_a_published_hash_is_matched_before_anything_is_downloaded(tmp_path: Pat
     )
     storage.write_parquet(part.path("copy_keys"), duplicates._hash_part(storage, part, lambda rows: None).table)
     shapes = evalset(tmp_path / "shapes.evalset", ("phash", "pdq", "pdq_quality"), {"cross.png": CROSS})
-    result = duplicates._gather(storage, part, lambda rows: None, settings=DedupSettings(), sets=[shapes], buckets=[]).table
+    storage.write_parquet("bucket", duplicates._search(0, 2**64 - 1, storage=storage, parts=[part], settings=DedupSettings()))
+    result = duplicates._gather(
+        storage, part, lambda rows: None, settings=DedupSettings(), sets=[shapes], buckets=["bucket"]
+    ).table
     assert result["tier"].to_pylist() == ["published", None, None] and result["distance"].to_pylist() == [0, None, None]
     assert samples_without_result(storage, part) == 3
     storage.write_parquet(part.path("dedup"), conform(result, "dedup"))

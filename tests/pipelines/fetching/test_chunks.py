@@ -44,7 +44,7 @@ def test_the_checksum_is_that_of_the_stored_bytes(tmp_path: Path, resize: str) -
 
 def test_the_fetch_schema_has_the_columns_of_the_contract() -> None:
     assert FAMILIES["fetch"].names == (
-        "sample_id status error http_status bytes mime sha256 phash width height tar offset length "
+        "sample_id status error http_status bytes mime sha256 phash pdq pdq_quality width height tar offset length "
         "stored_checksum tar_stamp".split()
     )
 

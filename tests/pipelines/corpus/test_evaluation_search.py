@@ -1,0 +1,77 @@
+"""Files of evaluation sets and their tables are shared by the workers of a machine, whatever they are read from."""
+
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from infra.compat.errors import RequestError
+from infra.compat.paths import cache_folder
+from pipelines.corpus import evaluation_search
+from pipelines.corpus.evaluation_file import write_evalset
+from pipelines.corpus.evaluation_search import EvalSet, eval_matches, local_file, open_set
+from pipelines.corpus.settings import DedupSettings
+from tests.pipelines.corpus.test_evaluation_file import items
+
+ITEMS = items([str(number) for number in range(300)])
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(evaluation_search, "SMALL", 0)
+    evaluation_search._index.cache_clear()
+    return cache_folder() / "evalsets"
+
+
+def samples(phashes: list[int | None]) -> pa.Table:
+    count = len(phashes)
+    kinds = {"pdq": pa.string(), "pdq_quality": pa.int32(), "published": pa.uint64()}
+    columns = {name: pa.nulls(count, kind) for name, kind in kinds.items()}
+    return pa.table({"sample_id": pa.array(range(count), pa.uint64()), "phash": pa.array(phashes, pa.uint64()), **columns})
+
+
+def matched(one: EvalSet, phashes: list[int | None]) -> list[str]:
+    return eval_matches(samples(phashes), [one], DedupSettings())["item"].to_pylist()
+
+
+def test_a_file_elsewhere_and_its_tables_are_made_once_in_the_cache(tmp_path: Path, cache: Path) -> None:
+    write_evalset(tmp_path / "a.evalset", [ITEMS], {})
+    uri, phashes = "memory://sets/a.evalset", ITEMS["phash"].to_pylist()
+    with fsspec.open(uri, "wb") as handle:
+        handle.write((tmp_path / "a.evalset").read_bytes())
+    one = open_set("a", uri)
+    assert matched(one, [phashes[7], None, phashes[9] ^ 0b101, phashes[9] ^ 0b1111111]) == ["7", "9"]
+    (copy,) = cache.glob("*.evalset")
+    made = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+    evaluation_search._index.cache_clear()
+    assert matched(one, [phashes[8]]) == ["8"] and {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == made
+    assert copy.read_bytes() == (tmp_path / "a.evalset").read_bytes()
+    index = evaluation_search._index(copy, "phash", local_file(uri).array_digests["phash"])
+    assert all(isinstance(array, np.memmap) for array in (index.hashes.base, index.starts, index.rows))
+
+
+def test_two_workers_that_make_tables_at_once_leave_the_same(cache: Path) -> None:
+    hashes = ITEMS["phash"].to_numpy().reshape(-1, 1)
+    cache.mkdir(parents=True)
+    for _ in range(2):
+        evaluation_search._write_tables(hashes, cache / "tables")
+    assert [path.name for path in cache.iterdir()] == ["tables"]
+
+
+def test_a_set_that_was_damaged_or_written_again_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.evalset"
+    write_evalset(path, [ITEMS], {})
+    one = open_set("a", str(path))
+    data = bytearray(path.read_bytes())
+    data[8 + int.from_bytes(data[:8], "little") + 3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RequestError, match="is damaged: its array phash has another checksum"):
+        matched(one, [0])
+    write_evalset(path, [ITEMS.slice(1)], {})
+    with pytest.raises(RequestError, match="was written again since the job began"):
+        matched(one, [0])
+    with pytest.raises(RequestError, match=r"no file .*; write it by `pairmill index-evalset b URI`"):
+        open_set("b", str(tmp_path / "b.evalset"))

@@ -49,9 +49,9 @@ def _quality(samples: np.ndarray) -> int:
 def _samples(length: int, side: int) -> np.ndarray:
     """What smoothing and sampling does along an axis of `length` pixels, repeated to `side`: float32[64, length]."""
     smooth = np.linalg.matrix_power(_box(side), PASSES)
-    samples = smooth[((np.arange(SAMPLES) + 0.5) * side / SAMPLES).astype(int)]
+    samples: np.ndarray = smooth[((np.arange(SAMPLES) + 0.5) * side / SAMPLES).astype(int)]
     repeated = np.arange(side)[:, None] * length // side == np.arange(length)
-    return (samples @ repeated).astype(np.float32)
+    return np.asarray(samples @ repeated, np.float32)
 
 
 def _box(length: int) -> np.ndarray:

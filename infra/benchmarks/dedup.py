@@ -26,7 +26,7 @@ import numpy as np
 from filters.duplicates.hamming import TABLES, HammingIndex, build, search
 from infra.benchmarks.peers import peer
 
-ROWS, TURNS, PEER_SECONDS = 16_000_000, 3, 20.0
+ROWS, TURNS, PEER_SECONDS = 16_000_000, 3, 5.0
 QUERIES = {(1, 3): 200_000, (1, 8): 20_000, (1, 12): 1_000, (4, 31): 5_000}  # (words, radius) → queries a turn
 BRUTE_QUERIES = 4
 

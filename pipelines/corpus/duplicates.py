@@ -54,7 +54,7 @@ def run_dedup(storage: Storage, parts: Sequence[Part], settings: DedupSettings, 
     common: Mapping[str, Any] = {
         "buckets": buckets,
         "sets": describe(sets),
-        "eval": [settings.eval_distance, settings.eval_pdq_distance, settings.eval_quality],
+        "eval": [settings.eval_distance, settings.eval_pdq_distance, settings.eval_both_distances, settings.eval_quality],
     }
     work = partial(_gather, settings=settings, sets=sets, buckets=list(buckets))
     outcome = run_step(storage, Step("dedup", INPUTS, lambda part: common, work, (eval_matches,)), parts)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +29,7 @@ from pipelines.corpus.settings import DedupSettings
 from pipelines.manifest.receipts import fingerprint_of
 from pipelines.sources.files import stamp_of
 
-# The hash by which a picture is compared, the best first → that of the items.
-TIERS = {"pdq": "pdq", "phash": "phash", "published": "phash"}
+TIERS = ("pdq", "both", "phash", "published")  # the hashes by which a picture is compared, the best first
 SMALL = 1 << 16  # items: their tables are made again as fast as they are read
 
 
@@ -70,25 +70,16 @@ def eval_matches(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSett
     """sample_id, set, item, tier, distance of the samples that show an item of a set, by sample_id.
 
     `samples` has the hashes that a picture may have, NULL where it does not: pdq in hex with pdq_quality, phash (of the stored
-    picture) and published (the publisher's, of a picture that is not stored). A picture is compared by the first of these that
-    the set has too. Of several items the one of the best tier, then the nearest, then of the first set and the first in it is
-    named.
+    picture) and published (the publisher's, of a picture that is not stored). A picture is compared by the best of these that the
+    set has too. Of several items the one of the best tier, then the nearest, then of the first set and the first in it is named.
     """
-    rows, numbers = [np.zeros((0, 5), np.int64)], range(len(samples))
     files = [_file_of(each) for each in sets]
+    rows = [np.zeros((0, 5), np.int64)]  # of sample, tier, distance, set, item
     for place, file in enumerate(files):
-        is_compared = np.zeros(len(numbers), bool)
-        for tier, (column, array) in enumerate(TIERS.items()):
-            if getattr(file, array) is None:
-                continue
-            usable = samples[column].is_valid().to_numpy() & ~is_compared
-            is_compared |= usable
-            if column == "pdq":
-                usable &= pc.fill_null(pc.greater_equal(samples["pdq_quality"], settings.eval_quality), False).to_numpy()
-            radius = settings.eval_pdq_distance if array == "pdq" else settings.eval_distance
-            row, item, distance = _near(samples[column], np.flatnonzero(usable), file, array, radius, settings.eval_quality)
+        for search_of_tier in _searches(samples, file, settings):
+            row, item, distance = _near(samples, file, search_of_tier, settings)
             same = np.ones(len(row), np.int64)
-            rows.append(np.stack([row, tier * same, distance, place * same, item], axis=1))
+            rows.append(np.stack([row, TIERS.index(search_of_tier.tier) * same, distance, place * same, item], axis=1))
     matches = np.concatenate(rows)
     matches = matches[np.lexsort(matches.T[::-1])]
     matches = matches[np.diff(matches[:, 0], prepend=-1) > 0]  # the first of each sample
@@ -101,30 +92,66 @@ def eval_matches(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSett
             "sample_id": samples["sample_id"].take(pa.array(matches[:, 0])),
             "set": pa.array([sets[place].name for place in matches[:, 3].tolist()], pa.string()),
             "item": pa.array(names, pa.string()),
-            "tier": pa.array([[*TIERS][tier] for tier in matches[:, 1].tolist()], pa.string()),
+            "tier": pa.array([TIERS[tier] for tier in matches[:, 1].tolist()], pa.string()),
             "distance": pa.array(matches[:, 2], pa.int32()),
         }
     )
 
 
+class _Search(NamedTuple):
+    """The samples bool[N] that are looked up in a tier, their column, the array of a set's file, and the radius."""
+
+    tier: str
+    samples: np.ndarray
+    column: str
+    array: str
+    radius: int
+
+
+def _searches(samples: pa.Table, file: EvalFile, settings: DedupSettings) -> Iterator[_Search]:
+    """What is looked up in a set: pictures with PDQ by that and by both hashes, others by the 64-bit hash alone."""
+    has_pdq, has_phash, has_published = (samples[name].is_valid().to_numpy() for name in ("pdq", "phash", "published"))
+    if file.pdq is None:
+        has_pdq = np.zeros(len(samples), bool)
+    is_told = has_pdq & pc.fill_null(pc.greater_equal(samples["pdq_quality"], settings.eval_quality), False).to_numpy()
+    if file.pdq is not None:
+        yield _Search("pdq", is_told, "pdq", "pdq", settings.eval_pdq_distance)
+    if file.phash is not None and file.pdq is not None:
+        yield _Search("both", is_told & has_phash, "phash", "phash", settings.eval_both_distances[0])
+    if file.phash is not None:
+        yield _Search("phash", has_phash & ~has_pdq, "phash", "phash", settings.eval_distance)
+        yield _Search("published", has_published & ~has_phash & ~has_pdq, "published", "phash", settings.eval_distance)
+
+
 def _near(
-    column: pa.ChunkedArray, rows: np.ndarray, file: EvalFile, array: str, radius: int, quality: int
+    samples: pa.Table, file: EvalFile, search_of_tier: _Search, settings: DedupSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The items within the radius of the hashes in these rows: (row, item, distance); each distinct hash is looked up once."""
-    hashes = column.take(pa.array(rows)).combine_chunks().dictionary_encode()
+    """The items that samples match in a tier: (row of samples, item, distance), int64[P] each."""
+    rows = np.flatnonzero(search_of_tier.samples)
+    row, item, distance = _looked_up(samples[search_of_tier.column].take(pa.array(rows)), file, search_of_tier)
+    row = rows[row]
+    if search_of_tier.tier in ("pdq", "both") and file.pdq_quality is not None:  # a flat item is near all flat pictures
+        is_told = file.pdq_quality[item] >= settings.eval_quality
+        row, item, distance = row[is_told], item[is_told], distance[is_told]
+    if search_of_tier.tier == "both" and file.pdq is not None:
+        words = _words_of_hex(samples["pdq"].take(pa.array(row)).combine_chunks())
+        distance = np.bitwise_count(words ^ file.pdq[item]).sum(axis=1, dtype=np.int64)
+        is_near = distance <= settings.eval_both_distances[1]
+        row, item, distance = row[is_near], item[is_near], distance[is_near]
+    return row, item, distance
+
+
+def _looked_up(column: pa.ChunkedArray, file: EvalFile, search_of_tier: _Search) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The items within the radius of hashes: (row, item, distance), int64[P] each; each distinct hash is looked up once."""
+    hashes, array = column.combine_chunks().dictionary_encode(), search_of_tier.array
     distinct = _words_of_hex(hashes.dictionary) if array == "pdq" else hashes.dictionary.to_numpy().reshape(-1, 1)
-    matches = search(_index(file.path, array, file.array_digests[array]), distinct, radius)
-    if array == "pdq" and file.pdq_quality is not None:  # a flat item is near all flat pictures
-        matches = matches._replace(
-            **{name: values[file.pdq_quality[matches.rows] >= quality] for name, values in matches._asdict().items()}
-        )
-    # Each distinct hash stands for its rows.
+    matches = search(_index(file.path, array, file.array_digests[array]), distinct, search_of_tier.radius)
     codes = hashes.indices.to_numpy()
-    order = np.argsort(codes, kind="stable")
+    order = np.argsort(codes, kind="stable")  # the rows of each distinct hash lie together
     first, last = (np.searchsorted(codes[order], matches.queries, side) for side in ("left", "right"))
     sizes = last - first
     places = np.repeat(first - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
-    return rows[order[places]], np.repeat(matches.rows, sizes), np.repeat(matches.distances, sizes).astype(np.int64)
+    return order[places], np.repeat(matches.rows, sizes), np.repeat(matches.distances, sizes).astype(np.int64)
 
 
 def _words_of_hex(hashes: pa.Array) -> np.ndarray:

@@ -89,7 +89,7 @@ FAMILIES: dict[str, pa.Schema] = {
             ("duplicate_of", pa.uint64()),
             ("eval_match", pa.string()),
             ("eval_item", pa.string()),
-            ("tier", pa.string()),  # the hash by which the item matched: pdq, phash, or published (by the source)
+            ("tier", pa.string()),  # the hash by which the item matched: pdq, both, phash, or published (by the source)
             ("distance", pa.int32()),  # bits between the hashes of an item, or of the sample that is copied
         ]
     ),

@@ -186,7 +186,9 @@ CROSS = picture_hashes(picture(2))
     ("columns", "sample", "expected"),
     [
         (("phash", "pdq", "pdq_quality"), (flipped(CROSS[1], 31).hex(), 90, 0, None), ("pdq", 31)),
-        (("phash", "pdq", "pdq_quality"), (flipped(CROSS[1], 32).hex(), 90, CROSS[0], None), None),  # PDQ says no
+        (("phash", "pdq", "pdq_quality"), (flipped(CROSS[1], 64).hex(), 90, CROSS[0] ^ 0b11111111, None), ("both", 64)),
+        (("phash", "pdq", "pdq_quality"), (flipped(CROSS[1], 65).hex(), 90, CROSS[0], None), None),  # PDQ says no
+        (("phash", "pdq", "pdq_quality"), (flipped(CROSS[1], 32).hex(), 90, CROSS[0] ^ 0b111111111, None), None),
         (("phash", "pdq", "pdq_quality"), (CROSS[1].hex(), 49, CROSS[0], None), None),  # too flat
         (("phash", "pdq", "pdq_quality"), (None, None, CROSS[0] ^ 0b111111, None), ("phash", 6)),
         (("phash", "pdq", "pdq_quality"), (None, None, CROSS[0] ^ 0b1111111, None), None),

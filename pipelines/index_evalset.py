@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra.compat.paths import absolute
-from pipelines.corpus.evaluation_file import ENDING
 from pipelines.corpus.evaluation_search import local_file
-from pipelines.corpus.evaluation_sets import FOLDER, index_set, require_sets
+from pipelines.corpus.evaluation_sets import index_set, require_sets
 from pipelines.manifest.storage import Storage
 from pipelines.runtime import command_line
 from pipelines.runtime.runner import start_ray
@@ -29,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     require_sets({options.name: uri})
     storage.require_writable()
     start_ray(options.address)
-    one = index_set(storage, options.name, uri, f"{FOLDER}/{options.name}{ENDING}")
+    one = index_set(storage, options.name, uri)
     counts = {"file": one.uri, "items": local_file(one.uri).items, "failed": dict(one.faults)}
     return command_line.named_failures(counts)
 

@@ -126,7 +126,7 @@ def open_evalset(path: Path) -> EvalFile:
     except (ValueError, KeyError, TypeError, OSError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise RequestError(
-            f"{path} is no evaluation set, or a broken one ({cause}); run `pairmill index-evalset` again"
+            f"{path} is no evaluation set, or a broken one ({cause}); delete it and run the job that wrote it again"
         ) from None
     return EvalFile(
         path=path,

@@ -178,7 +178,9 @@ def _index(path: Path, array: str, digest: str) -> HammingIndex:
     hashes = hashes.reshape(len(hashes), -1)
     folder = _cache() / f"{digest}-{TABLES[hashes.shape[1]]}-{key_bits(*hashes.shape)}"
     if not folder.exists() and xxhash.xxh3_128_hexdigest(hashes) != digest:
-        raise RequestError(f"{path} is damaged: its array {array} has another checksum; run `pairmill index-evalset` again")
+        raise RequestError(
+            f"{path} is damaged: its array {array} has another checksum; delete it and run the job that wrote it again"
+        )
     if len(hashes) < SMALL:
         return build(hashes)
     if not folder.exists():

@@ -54,25 +54,35 @@ def require_sets(against: Mapping[str, str]) -> None:
 
 def sets_of(storage: Storage, against: Mapping[str, str]) -> list[EvalSet]:
     """The sets, name → URI: a file of `index-evalset`, or what that reads, which is then indexed under the root, once."""
-    return [
-        open_set(name, uri) if uri.endswith(ENDING) else index_set(storage, name, uri, f"{FOLDER}/{name}{ENDING}")
-        for name, uri in against.items()
-    ]
+    return [open_set(name, uri) if uri.endswith(ENDING) else _indexed(storage, name, uri) for name, uri in against.items()]
 
 
-def index_set(storage: Storage, name: str, uri: str, path: str) -> EvalSet:
-    """Writes the hashes of a set to `path` under the root, unless they are there; hashes of pictures are cached beside it.
+def index_set(storage: Storage, name: str, uri: str) -> EvalSet:
+    """Writes the file of a set, `evalsets/<name>.evalset` under the root; hashes of pictures are cached beside it.
 
     RequestError where no item can be read.
     """
+    return _write(storage, name, uri, _hashed_parts(storage, name, uri), f"{FOLDER}/{name}{ENDING}")
+
+
+def _indexed(storage: Storage, name: str, uri: str) -> EvalSet:
+    """A set that has no file, by one among its cached hashes."""
     parts = _hashed_parts(storage, name, uri)
-    provenance = {"name": name, "uri": uri, "parts": fingerprint_of({"parts": parts})}
+    path = f"{FOLDER}/parts/{name}/{fingerprint_of({'parts': parts})}{ENDING}"
+    return _with_faults(storage, name, path) if storage.exists(path) else _write(storage, name, uri, parts, path)
+
+
+def _write(storage: Storage, name: str, uri: str, parts: Sequence[str], path: str) -> EvalSet:
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / f"{name}{ENDING}"
+        write_evalset(local, map(storage.read_parquet, parts), {"name": name, "uri": uri})
+        storage.adopt(local, path)
+    return _with_faults(storage, name, path)
+
+
+def _with_faults(storage: Storage, name: str, path: str) -> EvalSet:
+    """The set in a file under the root, and the items that it lacks."""
     target = f"{storage.root}/{path}"
-    if not (storage.exists(path) and local_file(target).provenance == provenance):
-        with tempfile.TemporaryDirectory() as folder:
-            local = Path(folder) / f"{name}{ENDING}"
-            write_evalset(local, map(storage.read_parquet, parts), provenance)
-            storage.adopt(local, path)
     file = local_file(target)
     faults = dict(file.faults)
     if file.left_out > len(faults):

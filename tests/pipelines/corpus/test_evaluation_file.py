@@ -71,5 +71,5 @@ def test_a_broken_file_is_named_with_its_mend(tmp_path: Path, damage) -> None:
     path = tmp_path / "a.evalset"
     write_evalset(path, [items([str(number) for number in range(BLOCK + 1)])], PROVENANCE)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(RequestError, match=r"a\.evalset is no evaluation set, or a broken one.*run `pairmill index-evalset`"):
+    with pytest.raises(RequestError, match=r"a\.evalset is no evaluation set, or a broken one.*delete it and run"):
         open_evalset(path)

@@ -1,0 +1,83 @@
+"""A set is indexed once, again where its pictures change, and what cannot be read is named and costs no other."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.compat.errors import RequestError
+from pipelines.corpus import evaluation_sets
+from pipelines.corpus.evaluation_pictures import chunks_of
+from pipelines.corpus.evaluation_search import EvalSet, local_file
+from pipelines.corpus.evaluation_sets import Hasher, index_set, named_sets, require_sets, sets_of
+from pipelines.manifest.storage import Storage
+from tests.support.tars import jpeg
+
+
+def hash_here(storage: Storage, folder: Path) -> None:
+    """Hashes the pictures of the set `shapes` in this process, so that no worker has to."""
+    for chunk in chunks_of("shapes", str(folder)):
+        item = {"chunk": chunk, "target": evaluation_sets._target("shapes", chunk)}
+        Hasher(storage)(item, lambda units: None)
+
+
+def indexed(storage: Storage, folder: Path) -> EvalSet:
+    hash_here(storage, folder)
+    (one,) = sets_of(storage, {"shapes": str(folder)})
+    return one
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    (tmp_path / "eval").mkdir()
+    for number in range(3):
+        (tmp_path / f"eval/{number}.jpg").write_bytes(jpeg(number))
+    return tmp_path / "eval"
+
+
+def test_a_set_without_a_file_is_indexed_once_and_again_where_a_picture_changes(tmp_path: Path, pictures: Path) -> None:
+    storage = Storage(str(tmp_path / "root"))
+    first = indexed(storage, pictures)
+    written = Path(first.uri).stat().st_mtime_ns
+    assert indexed(storage, pictures) == first and Path(first.uri).stat().st_mtime_ns == written
+    (pictures / "1.jpg").write_bytes(jpeg(40, 96))
+    second = indexed(storage, pictures)
+    assert second.digest != first.digest and local_file(second.uri).names(range(3)) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_a_file_has_the_same_bytes_and_matches_wherever_it_lies(tmp_path: Path, pictures: Path) -> None:
+    digests = set()
+    for root in ("one", "two"):
+        storage = Storage(str(tmp_path / root))
+        hash_here(storage, pictures)
+        file = Path(index_set(storage, "shapes", str(pictures)).uri)
+        assert file == tmp_path / root / "evalsets/shapes.evalset"
+        digests |= {
+            file.read_bytes(),
+            indexed(storage, pictures).digest,
+            *(one.digest for one in sets_of(storage, {"x": str(file)})),
+        }
+    assert len(digests) == 2  # the bytes of the files, and the digest of the items
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path, pictures: Path) -> None:
+    storage = Storage(str(tmp_path / "root"))
+    (pictures / "1.jpg").write_bytes(b"no")
+    one = indexed(storage, pictures)
+    assert local_file(one.uri).items == 2 and [*one.faults] == ["1.jpg"] and "not a picture" in one.faults["1.jpg"]
+
+
+def test_wrong_requests_are_refused_in_a_line(tmp_path: Path, pictures: Path) -> None:
+    assert named_sets([f"a={pictures}"]) == {"a": str(pictures)}
+    for request in ("a", "a="):
+        with pytest.raises(RequestError, match="is not NAME=URI"):
+            named_sets([request])
+    (tmp_path / "wrong.evalset").write_bytes(b"no")
+    for sets, error in [
+        ({"a b": str(pictures)}, "a name has letters, digits"),
+        ({"": str(pictures)}, "a name has letters, digits"),
+        ({"a": str(tmp_path / "none.evalset")}, "no file .*none.evalset; write it by"),
+        ({"a": str(tmp_path / "wrong.evalset")}, "no evaluation set, or a broken one"),
+        ({"a": str(tmp_path / "nothing")}, "no images"),
+    ]:
+        with pytest.raises(RequestError, match=error):
+            require_sets(sets)

@@ -3,7 +3,7 @@
 The trick: a hash is cut into M keys. Of two hashes that differ in at most r bits, one of the M keys differs in few: where the
 radii r_1 … r_M of the keys add up to r - M + 1, some key is within its own radius (pigeonhole). So for each key there is a table
 of the hashes by that key, and a query looks up its key and all those within the radius, and compares only the hashes listed
-there. Comparing with all was not enough: it takes ten milliseconds among 16 million.
+there. Comparing with all was not enough: NumPy does that 264 times a second among one million.
 
 `_hamming.c` searches where it was compiled; NumPy gives the same, slower. Source: Norouzi, Punjani and Fleet, Fast Exact Search
 in Hamming Space with Multi-Index Hashing (2014).

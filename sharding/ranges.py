@@ -1,8 +1,9 @@
 """Byte ranges of files: many at once, locally or from an object store, with as few wasted bytes as possible.
 
 Of local files each range is one pread. Of remote ones a request costs more than some bytes, so ranges of a file that lie close
-are fetched by one request, all requests side by side; what the world may cure (a 503, a cut connection, an answer cut short) is
-requested again after a pause.
+are fetched by one request, all requests side by side. What the world may cure (a 503, a cut connection, a stale handle of NFS) is
+read again after a pause. An answer that is short without an error is the end of the file: it costs the ranges behind it, and no
+neighbour in their request.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 import fsspec
@@ -91,11 +93,25 @@ class LocalRanges(RangeReader):
 
     def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
         """The bytes of each range, or why they cannot be read."""
-        files = {path: self._open(path) for path in {where.path for where in ranges}}
-        results = [_pread(files[path], start, end) for path, start, end in ranges]
+        results = _persistently(self._read_once, ranges)
         size = sum([len(result) for result in results if isinstance(result, bytes)])
         self._count(len(ranges), size, size)
         return results
+
+    def _read_once(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
+        results: list[bytes | Exception] = [b""] * len(ranges)
+        order = sorted(range(len(ranges)), key=ranges.__getitem__)  # so that no more files are open than may stay so
+        for path, group in groupby(order, lambda i: ranges[i].path):
+            file = self._open(path)
+            for i in group:
+                results[i] = result = _pread(file, ranges[i].start, ranges[i].end)
+                if isinstance(result, OSError) and not is_lasting(result):
+                    self._forget(path)  # a descriptor may have become stale (NFS)
+        return results
+
+    def _forget(self, path: str) -> None:
+        with self._lock:
+            self._descriptors.pop(path, None)
 
     def _open(self, path: str) -> _Descriptor | OSError:
         with self._lock:
@@ -116,39 +132,27 @@ def _pread(file: _Descriptor | OSError, start: int, end: int) -> bytes | Excepti
         data = os.pread(file.number, end - start, start)
     except OSError as error:
         return error
-    return data if len(data) == end - start else ShortRead("the file ends too early")
+    return _whole(data, end - start)
 
 
 class RemoteRanges(RangeReader):
     """Ranges of files on any fsspec file system, in coalesced requests, side by side where the file system can."""
 
-    def __init__(self, fs: fsspec.AbstractFileSystem) -> None:
+    def __init__(self, fs: fsspec.AbstractFileSystem, waste: float = WASTE) -> None:
         super().__init__()
-        self.fs = fs
+        self.fs, self.waste = fs, waste
 
     def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
         """The bytes of each range, or why they cannot be read."""
         results: list[bytes | Exception] = [b""] * len(ranges)  # what a range without bytes has, which no server takes
-        groups = [group for group in coalesce(ranges) if any(ranges[i].end > ranges[i].start for i in group)]
+        groups = [group for group in coalesce(ranges, self.waste) if any(ranges[i].end > ranges[i].start for i in group)]
         requests = [covering(ranges, group) for group in groups]
-        for group, request, data in zip(groups, requests, self._fetch(requests), strict=True):
+        for group, request, answer in zip(groups, requests, _persistently(self._request, requests), strict=True):
             for i in group:
                 start, end = (place - request.start for place in ranges[i][1:])
-                results[i] = data if isinstance(data, Exception) else data[start:end]
+                results[i] = _part(answer, start, end)
         self._count(0, 0, sum(len(result) for result in results if isinstance(result, bytes)))
         return results
-
-    def _fetch(self, requests: Sequence[Range]) -> list[bytes | Exception]:
-        """The answers to requests; those that fail are requested again."""
-        answers = self._request(requests)
-        for pause in PAUSES:
-            again = [i for i, answer in enumerate(answers) if isinstance(answer, Exception) and not is_lasting(answer)]
-            if not again:
-                break
-            time.sleep(pause * random.uniform(0.5, 1.5))
-            for i, answer in zip(again, self._request([requests[i] for i in again]), strict=True):
-                answers[i] = answer
-        return answers
 
     def _request(self, requests: Sequence[Range]) -> list[bytes | Exception]:
         if not requests:
@@ -162,20 +166,33 @@ class RemoteRanges(RangeReader):
         return [_checked(answer, where.end - where.start) for answer, where in zip(answers, requests, strict=True)]
 
 
-def _checked(answer: object, size: int) -> bytes | Exception:
-    if isinstance(answer, Exception):
-        return answer
-    return answer if isinstance(answer, bytes) and len(answer) == size else ShortRead("the answer is shorter than the range")
+def _checked(answer: bytes | Exception, size: int) -> bytes | Exception:
+    is_longer = isinstance(answer, bytes) and len(answer) > size
+    return OSError("the answer is longer than the range, as of a server that has no ranges") if is_longer else answer
 
 
-def coalesce(ranges: Sequence[Range]) -> list[list[int]]:
-    """Groups of ranges to be fetched by one request each, by their numbers: of one file, close together, and not too long."""
+def _part(answer: bytes | Exception, start: int, end: int) -> bytes | Exception:
+    """Bytes `start` … `end` - 1 of an answer. Of a range behind the end of the file an object store answers EINVAL."""
+    if isinstance(answer, OSError) and answer.errno == errno.EINVAL:
+        return ShortRead("the file ends before it")
+    return answer if isinstance(answer, Exception) else _whole(answer[start:end], end - start)
+
+
+def _whole(data: bytes, size: int) -> bytes | ShortRead:
+    return data if len(data) == size else ShortRead("the file ends too early")
+
+
+def coalesce(ranges: Sequence[Range], waste: float = WASTE) -> list[list[int]]:
+    """Groups of ranges to be fetched by one request each, by their numbers: of one file, close together, and not too long.
+
+    Up to GAP bytes between two are fetched in vain, and more where these are no more than the share `waste` of the request.
+    """
     groups: list[list[int]] = []
     path, start, end, used = "", 0, 0, 0
     for i in sorted(range(len(ranges)), key=ranges.__getitem__):
         where = ranges[i]
         last, wanted = max(end, where.end), used + max(0, where.end - max(where.start, end))
-        near = where.start - end <= GAP or last - start - wanted <= WASTE * (last - start)
+        near = where.start - end <= GAP or last - start - wanted <= waste * (last - start)
         if groups and where.path == path and near and last - start <= LONGEST:
             groups[-1].append(i)
             end, used = last, wanted
@@ -192,7 +209,7 @@ def covering(ranges: Sequence[Range], group: Sequence[int]) -> Range:
 
 def is_lasting(error: Exception) -> bool:
     """Whether another try would end as this one did."""
-    if isinstance(error, (FileNotFoundError, PermissionError, RequestError, MemoryError)):
+    if isinstance(error, (FileNotFoundError, PermissionError, ShortRead, RequestError, MemoryError)):
         return True
     return isinstance(error, OSError) and error.errno in LASTING
 
@@ -209,6 +226,19 @@ def retried(read: Callable[[], Result]) -> Result:
     return read()
 
 
-def range_reader(fs: fsspec.AbstractFileSystem, open_files: int) -> RangeReader:
+def _persistently(read: Callable[[Sequence[Range]], list[bytes | Exception]], ranges: Sequence[Range]) -> list[bytes | Exception]:
+    """What `read` gives for each range; what fails in a way that may pass is read again after pauses."""
+    answers = read(ranges)
+    for pause in PAUSES:
+        again = [i for i, answer in enumerate(answers) if isinstance(answer, Exception) and not is_lasting(answer)]
+        if not again:
+            break
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        for i, answer in zip(again, read([ranges[i] for i in again]), strict=True):
+            answers[i] = answer
+    return answers
+
+
+def range_reader(fs: fsspec.AbstractFileSystem, open_files: int, waste: float = WASTE) -> RangeReader:
     """The reader for a file system."""
-    return LocalRanges(open_files) if isinstance(fs, LocalFileSystem) else RemoteRanges(fs)
+    return LocalRanges(open_files) if type(fs) is LocalFileSystem else RemoteRanges(fs, waste)

@@ -9,5 +9,4 @@ pairing.py       what its samples are, beside what the manifest says
 plan.py          the order of the samples of new shards, and where each is cut
 descriptions.py  where samples lie, sorted by their places in new shards
 resharding.py    samples of shards → shards of another size or order
-spans.py         many pieces of files, read side by side
 """

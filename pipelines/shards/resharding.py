@@ -24,13 +24,15 @@ from pipelines.runtime.runner import run_items, start_ray
 from pipelines.shards.descriptions import Describer, is_between, read_described
 from pipelines.shards.plan import Cut, batches_by_root, planned_shards
 from pipelines.shards.receipts import Done, Items, done_before, receipt_of, run_pending
-from pipelines.shards.spans import Span, read_spans
 from sharding.index import Dataset, Shard, index_bytes, summary_bytes
 from sharding.layout import SUMMARY, index_file, receipt_file, shard_of, tar_file
+from sharding.ranges import Range, ShortRead, range_reader
 from sharding.writer import ShardWriter
 
 NOTE = "receipts/reshard.json"  # the request that the folder is the result of
 MOST_BYTES = 64 << 20  # of samples in memory
+OPEN_TARS = 64
+WASTE = 0.5  # share of a request's bytes that may be thrown away
 NAMED = 3  # tars, in a fault
 
 
@@ -141,20 +143,29 @@ def _samples(
     source: Storage, rows: Sequence[Mapping[str, Any]], lost: list[dict[str, Any]]
 ) -> Iterator[tuple[Mapping[str, Any], dict[str, bytes]]]:
     """The row and the members of each sample, in the order in which they lie in its tar; many are read at a time."""
+    reader = range_reader(source.fs, OPEN_TARS, WASTE)
     for chunk in _chunks(rows):
         places = [_members(row) for row in chunk]
-        spans = [
-            Span(source.full(tar_file(row["tar"])), offset, length)
+        ranges = [
+            Range(source.full(tar_file(row["tar"])), offset, offset + length)
             for row, members in zip(chunk, places, strict=True)
             for _, offset, length in members
         ]
-        data = iter(read_spans(source.fs, spans))
+        data = map(_bytes_or_short, reader.read(ranges))
         for row, members in zip(chunk, places, strict=True):
             sample = {member: next(data) for member, _, _ in members}
-            if all(len(sample[member]) == length for member, _, length in members):
-                yield row, sample
+            whole = {member: own for member, own in sample.items() if own is not None}
+            if len(whole) == len(sample):
+                yield row, whole
             else:
                 lost.append({"sample_id": row["sample_id"], "tar": row["tar"]})
+
+
+def _bytes_or_short(data: bytes | Exception) -> bytes | None:
+    """The bytes of a range, None where the tar ends before; raises what else kept them from being read."""
+    if isinstance(data, Exception) and not isinstance(data, ShortRead):
+        raise data
+    return data if isinstance(data, bytes) else None
 
 
 def _members(row: Mapping[str, Any]) -> list[tuple[str, int, int]]:

@@ -1,5 +1,7 @@
 """Ranges are read as they are, with few requests and few wasted bytes, whatever the server does."""
 
+import errno
+import os
 from pathlib import Path
 
 import fsspec
@@ -29,16 +31,16 @@ def expected(ranges: list[Range]) -> list[bytes]:
 
 
 @settings(deadline=None)
-@given(SPANS)
-def test_requests_cover_every_range_once_and_waste_little(spans: list[tuple[str, int, int]]) -> None:
+@given(SPANS, st.sampled_from([0.15, 0.5]))
+def test_requests_cover_every_range_once_and_waste_little(spans: list[tuple[str, int, int]], waste: float) -> None:
     ranges = [Range(path, start, start + length) for path, start, length in spans]
-    groups = coalesce(ranges)
+    groups = coalesce(ranges, waste)
     assert sorted(i for group in groups for i in group) == list(range(len(ranges)))
     for group in groups:
         request = covering(ranges, group)
         bytes_used = {byte for i in group for byte in range(ranges[i].start, ranges[i].end)}
         assert {ranges[i].path for i in group} == {request.path}
-        assert request.end - request.start <= len(bytes_used) / 0.85 + GAP * (len(group) - 1) + 1
+        assert request.end - request.start <= len(bytes_used) / (1 - waste) + GAP * (len(group) - 1) + 1
 
 
 @settings(deadline=None, max_examples=25)
@@ -53,6 +55,42 @@ def test_local_ranges_are_read_with_few_files_open(
     reader = LocalRanges(open_files)
     assert reader.read(ranges) == expected(ranges)
     assert len(reader._descriptors) <= open_files and reader.traffic.fetched == reader.traffic.used
+
+
+def test_files_of_any_number_are_read_with_few_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pread, open_at_once = os.pread, []
+
+    def counted(*arguments: int) -> bytes:
+        open_at_once.append(len(list(Path("/proc/self/fd").iterdir())))
+        return pread(*arguments)
+
+    for number in range(200):
+        (tmp_path / str(number)).write_bytes(b"%03d" % number)
+    monkeypatch.setattr(os, "pread", counted)
+    ranges = [Range(str(tmp_path / str(number)), 0, 3) for number in range(200)]
+    assert LocalRanges(4).read(ranges * 2) == [b"%03d" % number for number in range(200)] * 2
+    assert max(open_at_once) - min(open_at_once) <= 5
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_local_file_that_fails_for_a_while_is_read_again_by_another_descriptor(
+    folder: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.01,) * 3)
+    reader, pread, stale = LocalRanges(2), os.pread, set[int]()
+
+    def failing(descriptor: int, size: int, offset: int) -> bytes:
+        if descriptor in stale:
+            raise OSError(number, os.strerror(number))
+        return pread(descriptor, size, offset)
+
+    ranges = [Range(str(folder / "a"), 5, 9), Range(str(folder / "b"), 5, 9), Range(str(folder / "a"), 300_000, 300_002)]
+    reader.read(ranges)
+    stale.add(reader._descriptors[str(folder / "a")].number)
+    monkeypatch.setattr(os, "pread", failing)
+    monkeypatch.setattr(os, "close", lambda descriptor: None)  # so that no number is given twice
+    first, second, short = reader.read(ranges)
+    assert [first, second] == expected(ranges[:2]) and isinstance(short, ShortRead)
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(busy=0.2, cut=0.15, dropped=0.15)], ids=["calm", "faulty"])
@@ -80,3 +118,14 @@ def test_what_cannot_be_read_is_told_and_spares_the_rest(folder: Path, monkeypat
             first, missing, short, last = reader.read([where._replace(path=f"{base}/{where.path}") for where in ranges])
             assert (first, last) == (b"a" + CONTENT[:9], CONTENT[4:6])
             assert isinstance(missing, FileNotFoundError) and isinstance(short, ShortRead)
+
+
+def test_a_file_that_ends_early_costs_no_neighbour(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.01,))
+    places = [(299_000, 299_500), (299_600, 300_001), (299_900, 300_002), (300_001, 300_400), (300_300, 300_700)]
+    with ranged_server(folder, Behaviour()) as uri:
+        remote = RemoteRanges(fsspec.filesystem("http", skip_instance_cache=True))
+        for reader, base in ((LocalRanges(2), str(folder)), (remote, uri)):
+            first, second, *cut = reader.read([Range(f"{base}/a", *place) for place in places])
+            assert [first, second] == expected([Range("a", *place) for place in places[:2]])
+            assert all(isinstance(error, ShortRead) for error in cut)

@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.exporting import reading
 from pipelines.exporting.pictures import LostPicture
-from pipelines.exporting.reading import MAX_GAP, read_pictures, requests_of
+from pipelines.exporting.reading import read_pictures
 from pipelines.manifest.pictures import StoredPicture, checksum_of
 from pipelines.manifest.storage import Storage
 from tests.support.counted import CountedFileSystem
@@ -66,22 +65,6 @@ def test_pictures_come_in_their_order_as_if_each_were_read_alone(
     elsewhere = [picture._replace(tar=f"{storage.root}/{picture.tar}") for picture in pictures]
     if scheme:  # a tar with a scheme of its own lies where it says
         assert read(Storage(str(tmp_path_factory.mktemp("root"))), elsewhere, memory) == [alone(picture) for picture in pictures]
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(TARS), st.integers(0, 3 * MAX_GAP), st.integers(1, 2 * MAX_GAP)), max_size=30))
-def test_requests_hold_every_picture_and_throw_away_no_more_than_they_use(places: list[tuple[str, int, int]]) -> None:
-    pictures = [StoredPicture(*one) for one in places]
-    requests = requests_of(pictures)
-    assert sorted(number for request in requests for number in request.numbers) == list(range(len(pictures)))
-    for request in requests:
-        own = sorted(pictures[number] for number in request.numbers)
-        ends = [*accumulate((one.offset + one.length for one in own), max)]
-        gaps = [max(0, one.offset - end) for one, end in zip(own[1:], ends, strict=False)]
-        assert {one.tar for one in own} == {request.tar} and (own[0].offset, ends[-1]) == (request.start, request.end)
-        assert max(gaps, default=0) <= MAX_GAP and 2 * sum(gaps) <= request.end - request.start
-    by_tar = [[(one.start, one.end) for one in requests if one.tar == tar] for tar in TARS]
-    assert all(before[1] < after[0] for ranges in by_tar for before, after in pairwise(ranges))
 
 
 def test_a_run_of_a_tar_is_one_request(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def read_members(window: Window) -> TarContents:
             contents.faults.append(fault or f"the header at byte {position:,} has no size; what follows is not read")
             break
         kind, data = header[156:157], position + BLOCK
+        if kind == b"S" and header[482]:
+            data = _behind_maps(window, data)
         if kind in b"LKxg":
             text = window.read(data, size) if size <= LONGEST_EXTRA else b""
             if kind == b"L":
@@ -130,6 +132,13 @@ def _header_fault(header: bytes, position: int) -> str:
     if checksum != sum(header[:148]) + sum(header[156:]) + 256 and checksum != _signed_sum(header):
         return f"byte {position:,} begins no header of a tar; what follows is not read"
     return ""
+
+
+def _behind_maps(window: Window, position: int) -> int:
+    """Where the data of a GNU sparse file begins: behind the blocks of its map, each of which says whether one more follows."""
+    while (block := window.read(position, BLOCK)) and len(block) == BLOCK and block[504]:
+        position += BLOCK
+    return position + BLOCK
 
 
 def _signed_sum(header: bytes) -> int:

@@ -70,6 +70,22 @@ def test_tars_of_the_program_tar_are_read(tmp_path: Path, arguments: list[str]) 
     assert len(contents(data).members) == 3
 
 
+@pytest.mark.parametrize("form", ["gnu", "posix"])
+@pytest.mark.parametrize("pieces", [1, 4, 5, 25, 26, 100])
+def test_what_follows_a_sparse_file_is_read(tmp_path: Path, form: str, pieces: int) -> None:
+    with (tmp_path / "a.bin").open("wb") as handle:
+        for number in range(pieces):
+            handle.seek(number << 17)
+            handle.write(b"x" * 900)
+        handle.truncate(pieces << 17)
+    (tmp_path / "b.jpg").write_bytes(b"picture")
+    subprocess.run(["tar", "-S", f"--format={form}", "-cf", tmp_path / "a.tar", "-C", tmp_path, "a.bin", "b.jpg"], check=True)
+    data = (tmp_path / "a.tar").read_bytes()
+    (member,), (fault,) = contents(data).members, contents(data).faults
+    assert member.name == "b.jpg" and data[member.offset :][: member.length] == b"picture"
+    assert fault.startswith("1 link or sparse file (") and "a.bin" in fault
+
+
 def test_links_and_what_follows_the_end_and_compression_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x" * 700)
     (tmp_path / "b.jpg").hardlink_to(tmp_path / "a.jpg")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from infra.compat.errors import RequestError
 from infra.compat.files import file_system
 from sharding.foreign import Span, samples_of
 from sharding.index import Dataset, Index, Shard, read_dataset, read_index
 from sharding.layout import index_file, tar_file
+from sharding.ranges import Range, RangeReader, range_reader
 from sharding.tar_headers import REMOTE_WINDOW, TarMember, Window, read_members
 
-READ_AHEAD = 8 << 20  # bytes of a request where all samples are read
+AT_ONCE = 64  # samples in memory, where all are read
 
 
 class Fault(NamedTuple):
@@ -60,8 +61,7 @@ def shard_faults(dataset: Dataset, shard: Shard, checks: Sequence[Check] = ()) -
         problems.append(Fault(shard.name, "", f"its index has {len(index):,} samples, not {shard.samples:,}"))
     problems += _misplaced(shard.name, index, contents.members)
     if checks:
-        with fs.open(path, "rb", block_size=READ_AHEAD) as handle:
-            problems += _faulty_samples(shard.name, index, handle, checks)
+        problems += _faulty_samples(shard.name, index, range_reader(fs, 1), path, size, checks)
     return problems
 
 
@@ -75,7 +75,7 @@ def undecodable(index: Index, row: int, members: Mapping[str, bytes]) -> str:
         try:
             if member in members:
                 decode(members[member])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             wrong.append(f"{member} cannot be decoded: {error}")
     return "; ".join(wrong)
 
@@ -102,11 +102,20 @@ def _places(row: Mapping[str, Any]) -> dict[str, Span]:
     return {name: (row[f"{name}_offset"], row[f"{name}_length"]) for name in names}
 
 
-def _faulty_samples(shard: str, index: Index, handle: BinaryIO, checks: Sequence[Check]) -> Iterator[Fault]:
-    for row in range(len(index)):
-        members = {}
-        for member, (offset, length) in index.spans(row).items():
-            handle.seek(offset)
-            members[member] = handle.read(length)
-        for what in filter(None, (check(index, row, members) for check in checks)):
-            yield Fault(shard, index.key(row), what)
+def _faulty_samples(
+    shard: str, index: Index, reader: RangeReader, tar: str, size: int, checks: Sequence[Check]
+) -> Iterator[Fault]:
+    """What `checks` say of each sample, of the members that lie within the tar's bytes."""
+    for first in range(0, len(index), AT_ONCE):
+        rows = range(len(index))[first : first + AT_ONCE]
+        spans = [
+            {member: Range(tar, offset, offset + length) for member, (offset, length) in index.spans(row).items()} for row in rows
+        ]
+        spans = [{member: at for member, at in own.items() if 0 <= at.start <= at.end <= size} for own in spans]
+        data = iter(reader.read([at for own in spans for at in own.values()]))
+        for row, own in zip(rows, spans, strict=True):
+            read = {member: next(data) for member in own}
+            members = {member: piece for member, piece in read.items() if isinstance(piece, bytes)}
+            lost = [f"{member} cannot be read: {read[member]}" for member in read.keys() - members.keys()]
+            for what in filter(None, [*lost, *(check(index, row, members) for check in checks)]):
+                yield Fault(shard, index.key(row), what)

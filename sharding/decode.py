@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from sharding.coded_size import has_coded_size
 
@@ -58,6 +58,8 @@ def decode_picture(data: bytes, at_least: int = 0) -> Image.Image:
         return image if transpose is None else image.transpose(transpose)
     except MemoryError:
         raise
+    except UnidentifiedImageError:  # its text has the address of an object, another each time
+        raise ValueError("not a picture: its format is unknown") from None
     except Exception as error:  # Pillow's parsers raise many kinds
         raise ValueError(f"not a picture: {error}") from None
 

@@ -69,6 +69,13 @@ class Index:
                 repeats[row] = int(number)
         return repeats
 
+    def outside(self, size: int) -> np.ndarray:
+        """Whether each sample has a member outside of a tar of `size` bytes, or none at all: bool[N]."""
+        offsets, lengths = (np.stack([*columns.values()]) for columns in (self.offsets, self.lengths))
+        is_there, beyond = lengths >= 0, (offsets < 0) | (lengths > size) | (offsets > size - lengths)
+        result: np.ndarray = (is_there & beyond).any(axis=0) | ~is_there.any(axis=0)
+        return result
+
     def spans(self, row: int) -> dict[str, tuple[int, int]]:
         """Member → (offset, length) of each that the sample at a row has."""
         return {
@@ -113,14 +120,26 @@ def summary_bytes(splits: Mapping[str, Sequence[Shard]], about: Mapping[str, Any
 
 def read_dataset(uri: str) -> Dataset:
     """The dataset at `uri`, a folder or any fsspec URI; FileNotFoundError when there is no summary."""
-    with open_file(f"{uri.rstrip('/')}/{SUMMARY}") as handle:
+    uri = uri.rstrip("/")
+    with open_file(f"{uri}/{SUMMARY}") as handle:
         try:
             document = json.loads(handle.read())
-            splits = {split: [Shard(**shard) for shard in shards] for split, shards in document["splits"].items()}
+            splits = {split: [_shard(shard) for shard in shards] for split, shards in document["splits"].items()}
+            tars, about = document.get("tars", uri), document.get("about", {})
+            if not (isinstance(tars, str) and isinstance(about, dict)):
+                raise TypeError("tars is no text, or about no object")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RequestError(f"{uri}/{SUMMARY} is no summary of shards ({error}); export or index them again") from None
-    uri = uri.rstrip("/")
-    return Dataset(uri, splits, document.get("tars", uri), document.get("about", {}))
+    return Dataset(uri, splits, tars, about)
+
+
+def _shard(document: Mapping[str, Any]) -> Shard:
+    """A shard's record; TypeError or ValueError where it is none."""
+    shard = Shard(**document)
+    kinds = {"name": str, "samples": int, "bytes": int, "sha256": str}
+    if not all(isinstance(getattr(shard, name), kind) for name, kind in kinds.items()) or min(shard.samples, shard.bytes) < 0:
+        raise ValueError(f"{document} is no shard")
+    return shard
 
 
 def index_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -140,17 +159,27 @@ def index_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
 def read_index(uri: str, shard: str) -> Index:
     """A shard's index, each pair of columns `<member>_offset`, `<member>_length` a member; RequestError when it is broken."""
     path = f"{uri}/{index_file(shard)}"
+    with open_file(path) as handle:
+        data = handle.read()
     try:
-        with open_file(path) as handle:
-            data = handle.read()
         # From memory and by ParquetFile, which starts no thread: where one runs, as it does for a Python file or `read_table`,
         # pyarrow 26 aborts some of the processes that end soon after (SIGABRT).
-        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-    except pa.ArrowInvalid as error:
-        raise RequestError(f"{path} is broken parquet ({str(error).splitlines()[0]}); export or index it again") from None
+        return _index_of(pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False))
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # Arrow raises an OSError for bytes that do not unpack
+        cause = " ".join(str(error).split())[:200]
+        raise RequestError(f"{path} is broken parquet or no index ({cause}); export or index it again") from None
+
+
+def _index_of(table: pa.Table) -> Index:
+    """An index in memory; KeyError or ValueError where it lacks a column, or one is not of numbers."""
+    if table["sample_id"].null_count:
+        raise ValueError("a sample has no id")
     members = [name.removesuffix("_offset") for name in table.column_names if name.endswith("_offset")]
     offsets, lengths = (
-        {member: table[f"{member}_{column}"].fill_null(-1).to_numpy() for member in members} for column in ("offset", "length")
+        {member: table[f"{member}_{column}"].cast(pa.int64()).fill_null(-1).to_numpy() for member in members}
+        for column in ("offset", "length")
     )
-    keys = table["key"] if "key" in table.column_names else None
-    return Index(table["sample_id"].to_numpy(), offsets, lengths, keys)
+    if not members:
+        raise ValueError("it places no member")
+    keys = table["key"].cast(pa.string()) if "key" in table.column_names else None
+    return Index(table["sample_id"].cast(pa.uint64()).to_numpy(), offsets, lengths, keys)

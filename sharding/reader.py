@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple
 
 import fsspec
@@ -17,7 +18,7 @@ from infra.compat.failures import failure_line
 from infra.compat.files import file_system
 from sharding.index import Dataset, Index, read_index
 from sharding.layout import tar_file
-from sharding.ranges import Range, RangeReader, ShortRead, Traffic, range_reader, retried
+from sharding.ranges import GAP, Range, RangeReader, ShortRead, Traffic, range_reader, retried
 from sharding.sample import Sample
 
 OPEN_SHARDS = 64
@@ -35,25 +36,48 @@ class ReadError(RequestError):
 class _Table:
     """An index as a row of numbers for each sample, as looking them up one by one in NumPy is slow.
 
-    rows  int64[N, 2 + 2 M]: the bytes from start to end of the sample in the tar, then of each member where it lies from that
-          start on, and its length (-1: the sample has no such member)
+    rows       int64[N, 2 + 2 M]: the bytes from start to end of the sample in the tar, then of each member where it lies from
+               that start on, and its length (-1: the sample has no such member)
+    scattered  bool[N]: other samples lie between its members, as in a tar of all pictures and then all texts
+    outside    bool[N]: it does not lie in the tar
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, tar_bytes: int) -> None:
         self.members, self.sample_ids = list(index.offsets), index.sample_ids
+        self.outside = index.outside(tar_bytes).tolist()
         offsets, lengths = (np.stack([columns[member] for member in self.members]) for columns in (index.offsets, index.lengths))
         starts = np.where(lengths < 0, np.iinfo(np.int64).max, offsets).min(axis=0)
         ends = np.where(lengths < 0, 0, offsets + lengths).max(axis=0)
         columns = [column for pair in zip(offsets - starts, lengths, strict=True) for column in pair]
         self.rows = np.stack([starts, ends, *columns], axis=1)
+        self.scattered = (ends - starts - lengths.clip(0).sum(axis=0) > GAP * len(self.members)).tolist()
 
 
 class _Place(NamedTuple):
-    """Where a sample lies: its id, the members of its tar, and its row of numbers."""
+    """Where a sample lies: its id, the members of its tar, its row of numbers, and whether its members are read one by one."""
 
     sample_id: int
     members: list[str]
     row: list[int]
+    scattered: bool
+
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Member → (start, end) from the start of the sample, of each that it has."""
+        places = zip(self.members, self.row[2::2], self.row[3::2], strict=True)
+        return {member: (start, start + length) for member, start, length in places if length >= 0}
+
+    def ranges(self, path: str) -> list[Range]:
+        """What is read of the tar at a path."""
+        first, end = self.row[:2]
+        if not self.scattered:
+            return [Range(path, first, end)]
+        return [Range(path, first + start, first + end) for start, end in self.spans().values()]
+
+    def cut(self, data: Sequence[bytes]) -> dict[str, bytes]:
+        """Member → its bytes, given those of the ranges."""
+        if not self.scattered:
+            return {member: data[0][start:end] for member, (start, end) in self.spans().items()}
+        return dict(zip(self.spans(), data, strict=True))
 
 
 class ShardReader:
@@ -86,17 +110,17 @@ class ShardReader:
         return self.read_all([(shard, row)])[0]
 
     def read_many(self, places: Sequence[tuple[int, int]]) -> list[Sample | ReadError]:
-        """The sample at each (shard, row), or why it cannot be read; all are read side by side, each by one range."""
+        """The sample at each (shard, row), or why it cannot be read; all are read side by side, most by one range each."""
         shards = {shard for shard, _ in places}
         tables, paths = self._read_tables(shards), {shard: self._path(shard) for shard in shards}
         located = [self._place(tables[shard], shard, row) for shard, row in places]
         ranges = [
-            Range(paths[at[0]], *place.row[:2]) for at, place in zip(places, located, strict=True) if isinstance(place, _Place)
+            place.ranges(paths[at[0]]) if isinstance(place, _Place) else [] for at, place in zip(places, located, strict=True)
         ]
-        data = iter(self._ranges.read(ranges))
+        data = iter(self._ranges.read([where for own in ranges for where in own]))
         return [
-            self._sample(at, place, next(data)) if isinstance(place, _Place) else place
-            for at, place in zip(places, located, strict=True)
+            self._sample(at, place, [*islice(data, len(own))]) if isinstance(place, _Place) else place
+            for at, place, own in zip(places, located, ranges, strict=True)
         ]
 
     def read_all(self, places: Sequence[tuple[int, int]]) -> list[Sample]:
@@ -112,25 +136,22 @@ class ShardReader:
         """Where a sample lies: the tar's URI and the number of the sample in it."""
         return f"{self.tars}/{tar_file(self.shards[shard].name)}, sample {row}"
 
-    def _sample(self, at: tuple[int, int], place: _Place, data: bytes | Exception) -> Sample | ReadError:
-        if isinstance(data, Exception):
-            return ReadError(f"{self.name_of(*at)} cannot be read: {_cause(data)}", place.sample_id)
-        parts = zip(place.members, place.row[2::2], place.row[3::2], strict=True)
-        members = {member: data[start : start + length] for member, start, length in parts if length >= 0}
-        return Sample.of_members(place.sample_id, members)
+    def _sample(self, at: tuple[int, int], place: _Place, data: Sequence[bytes | Exception]) -> Sample | ReadError:
+        whole = [own for own in data if isinstance(own, bytes)]
+        error = next((own for own in data if isinstance(own, Exception)), None)
+        if error is not None:
+            return ReadError(f"{self.name_of(*at)} cannot be read: {_cause(error)}", place.sample_id)
+        return Sample.of_members(place.sample_id, place.cut(whole))
 
     def _place(self, table: _Table | ReadError, shard: int, row: int) -> _Place | ReadError:
         if isinstance(table, ReadError):
             return table
         if row >= len(table.rows):
             return ReadError(f"{self.name_of(shard, row)}: its index lists {len(table.rows)} samples; index it again")
-        place = _Place(int(table.sample_ids[row]), table.members, table.rows[row].tolist())
-        start, end, *_ = place.row
-        if not 0 <= start <= end <= self.shards[shard].bytes:
-            return ReadError(
-                f"{self.name_of(shard, row)}: its index places it outside of the tar; index it again", place.sample_id
-            )
-        return place
+        sample_id = int(table.sample_ids[row])
+        if table.outside[row]:
+            return ReadError(f"{self.name_of(shard, row)}: its index places it outside of the tar; index it again", sample_id)
+        return _Place(sample_id, table.members, table.rows[row].tolist(), table.scattered[row])
 
     def _read_tables(self, shards: set[int]) -> dict[int, _Table | ReadError]:
         """The index of each shard. Threads wait for each other here, as they need the same ones."""
@@ -151,9 +172,9 @@ class ShardReader:
             return {shard: tables[shard] for shard in shards}
 
     def _read_table(self, shard: int) -> _Table | ReadError:
-        name = self.shards[shard].name
+        name, tar_bytes = self.shards[shard].name, self.shards[shard].bytes
         try:
-            return _Table(retried(lambda: read_index(self.uri, name)))
+            return _Table(retried(lambda: read_index(self.uri, name)), tar_bytes)
         except MemoryError:
             raise
         except Exception as error:  # file systems raise many kinds

@@ -86,7 +86,7 @@ def metadata_of(data: bytes) -> dict[str, Any]:
     """The json member of a sample as a dict, empty where it has none or it is no JSON object, which `verify --decode` names."""
     try:
         metadata = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
 

@@ -68,6 +68,8 @@ class Describer:
         if size != shard["bytes"]:
             raise RequestError(f"{path} has {size:,} bytes, and had {shard['bytes']:,} when it was indexed; index it again")
         index = read_index(self.dataset.uri, shard["name"])
+        if index.outside(size).any():
+            raise RequestError(f"the index of {path} places samples outside of it; index it again")
         columns: dict[str, Any] = {"place": places_of(index, shard["first"], self.seed), "sample_id": index.sample_ids}
         columns["repeat"] = index.repeats()
         columns["tar"] = pa.array([shard["name"]] * len(index), pa.string())

@@ -66,6 +66,8 @@ def planned_shards(dataset: Dataset, split: str, cut: Cut) -> list[dict[str, Any
         drawn = mix(places, SHARE_SALT) % np.uint64(share) == 0
         return places[drawn], (tar_sizes(index) if cut.bytes_per_shard else np.ones(len(index), np.int64))[drawn]
 
+    if not shards:
+        return []
     with ThreadPoolExecutor(READERS) as pool:
         places, weights = map(np.concatenate, zip(*pool.map(read, range(len(shards))), strict=True))
     lows = edges(places, weights * share, cut.bytes_per_shard or cut.samples_per_shard)

@@ -1,7 +1,6 @@
 """Resharded samples are the same samples, in shards of the size and order that were asked for; any kill leaves the same bytes."""
 
 import hashlib
-import itertools
 import os
 import random
 import signal
@@ -9,9 +8,12 @@ import subprocess
 import sys
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,6 @@ from pipelines.manifest.storage import Storage
 from pipelines.shards.plan import Cut, batches_by_root, edges, planned_shards
 from pipelines.shards.receipts import Done
 from pipelines.shards.resharding import _losses, _samples
-from pipelines.shards.spans import GAP, Span, coalesced, read_spans
 from sharding import Dataset, ShardReader, faults, read_dataset
 from sharding.index import Index, read_index
 from sharding.sample import Sample, key_of
@@ -112,6 +113,20 @@ def test_a_tar_that_changed_since_it_was_indexed_is_named(tmp_path: Path, ray_se
     assert not (tmp_path / "out/dataset.json").exists()
 
 
+def test_an_index_that_places_samples_outside_of_their_tar_is_named(tmp_path: Path, ray_session: None) -> None:
+    before, path = numbered_dataset(tmp_path / "in", [2]), tmp_path / "in/train-000000.index.parquet"
+    table = pq.read_table(path)
+    column = table.column_names.index("image_length")
+    pq.write_table(table.set_column(column, "image_length", pa.array([5, 1 << 62])), path)
+    failed = reshard.main([before.uri, "--out", str(tmp_path / "out"), "--samples-per-shard", "2"])["failed"]
+    assert "places samples outside of it; index it again" in next(iter(failed.values()))
+
+
+def test_a_split_without_shards_has_no_new_ones(tmp_path: Path) -> None:
+    numbered_dataset(tmp_path, [2])
+    assert planned_shards(replace(read_dataset(str(tmp_path)), splits={"train": []}), "train", Cut(1, 0, 0)) == []
+
+
 weights = st.lists(st.integers(1, 5000), min_size=1, max_size=60)
 
 
@@ -141,23 +156,6 @@ def test_pieces_of_two_such_cuts_are_no_more_than_there_are_items(count: int) ->
     batches = batches_by_root(range(count))
     assert [item for batch in batches for item in batch] == list(range(count))
     assert len(batches) ** 2 <= 2 * count + 1 and all(len(batch) ** 2 <= 4 * count for batch in batches)
-
-
-spans = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 300_000), st.integers(0, 2000)), max_size=20)
-
-
-@given(spans)
-def test_near_spans_are_one_request_and_every_span_has_its_bytes(tmp_path_factory: pytest.TempPathFactory, pieces: list) -> None:
-    folder = tmp_path_factory.mktemp("files")
-    data = {name: np.random.default_rng(number).bytes(300_000) for number, name in enumerate("ab")}
-    for name, content in data.items():
-        (folder / name).write_bytes(content)
-    storage = Storage(str(folder))
-    read = read_spans(storage.fs, [Span(storage.full(name), offset, length) for name, offset, length in pieces])
-    assert read == [data[name][offset : offset + length] for name, offset, length in pieces]
-    requests, _ = coalesced([Span(*piece) for piece in pieces])
-    for one, next_one in itertools.pairwise(requests):
-        assert one.path != next_one.path or next_one.offset > one.offset + one.length + GAP
 
 
 def test_a_sample_whose_bytes_are_gone_is_left_out_and_named(tmp_path: Path) -> None:

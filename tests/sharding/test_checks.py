@@ -83,6 +83,7 @@ def test_what_cannot_be_decoded_is_named_by_sample(tmp_path: Path) -> None:
         Sample(1, jpeg(1), "whole", b"{}"),
         Sample(2, jpeg(2)[:-300], "cut", b"{}"),
         Sample(3, jpeg(3), "no json", b"{"),
+        Sample(4, jpeg(4), "json too deep to be read", b"[" * 100_000),
     ]
     dataset = write_dataset(tmp_path, {"train": [samples]})
     (shard,) = dataset.shards("train")
@@ -90,5 +91,20 @@ def test_what_cannot_be_decoded_is_named_by_sample(tmp_path: Path) -> None:
     assert [(one.sample, one.what.partition(":")[0]) for one in named] == [
         (f"{2:016x}", "image cannot be decoded"),
         (f"{3:016x}", "json cannot be decoded"),
+        (f"{4:016x}", "json cannot be decoded"),
     ]
     assert isinstance(named[0], Fault) and shard_faults(dataset, shard) == []
+
+
+def test_what_an_index_places_outside_of_the_tar_costs_no_other_sample(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path, {"train": [[Sample(n, jpeg(n), "", b"{}") for n in (1, 2, 3)]]})
+    (shard,) = dataset.shards("train")
+    lengths = pa.array([0, 1 << 62, 0])
+    changed_index(
+        tmp_path / "train-000000.index.parquet",
+        lambda table: table.set_column(
+            table.column_names.index("image_length"), "image_length", pc.add(table["image_length"], lengths)
+        ),
+    )
+    faulty = shard_faults(dataset, shard, [undecodable])
+    assert [(one.sample, one.what) for one in faulty] == [(f"{2:016x}", "the index says other places of image than the tar")]

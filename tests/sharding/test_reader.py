@@ -13,6 +13,7 @@ from sharding.layout import index_file, tar_file
 from sharding.sample import MEMBERS
 from tests.support.ranged import Behaviour, ranged_server
 from tests.support.shards import IMAGE, numbered_dataset, write_dataset
+from tests.support.tars import indexed_tars, tar_bytes
 
 
 def test_threads_read_more_shards_than_may_be_open(tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_an_index_that_lists_too_few_samples_is_told(tmp_path: Path) -> None:
         reader.read(1, 4)
 
 
-@pytest.mark.parametrize(("offset", "length"), [(-1, 20), (1 << 62, 20), (0, 1 << 62), (0, None)])
+@pytest.mark.parametrize(("offset", "length"), [(-1, 20), (1 << 62, 20), (0, 1 << 62), ((1 << 63) - 1, (1 << 63) - 1), (0, None)])
 def test_an_index_that_places_a_sample_outside_of_the_tar_is_told(tmp_path: Path, offset: int, length: int | None) -> None:
     numbered_dataset(tmp_path, [2])
     path = tmp_path / index_file("train-000000")
@@ -74,6 +75,16 @@ def test_an_index_that_places_a_sample_outside_of_the_tar_is_told(tmp_path: Path
     assert "train-000000.tar, sample 0: its index places it outside of the tar; index it again" in str(broken)
 
 
+def test_one_member_outside_of_the_tar_is_told_whatever_lies_around_it(tmp_path: Path) -> None:
+    numbered_dataset(tmp_path, [2])
+    path = tmp_path / index_file("train-000000")
+    table = pq.read_table(path)
+    lengths = pa.array([1 << 62, table["image_length"][1].as_py()])
+    pq.write_table(table.set_column(table.column_names.index("image_length"), "image_length", lengths), path)
+    broken, sound = ShardReader(read_dataset(str(tmp_path)), "train").read_many([(0, 0), (0, 1)])
+    assert isinstance(sound, Sample) and "its index places it outside of the tar" in str(broken)
+
+
 def test_a_server_that_fails_costs_no_sample_and_few_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "PAUSES", (0.01,) * 12)
     samples = [Sample(n, b"\xff\xd8\xff" + bytes(40_000), f"caption {n}", b"{}") for n in range(60)]
@@ -86,6 +97,20 @@ def test_a_server_that_fails_costs_no_sample_and_few_bytes(tmp_path: Path, monke
             assert sorted(sample.sample_id for sample in read if isinstance(sample, Sample)) == list(range(60))
             if uri == calm:
                 assert sequence.traffic.fetched <= 1.2 * sequence.traffic.used
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["folder", "http"])
+def test_members_far_from_each_other_are_read_without_what_lies_between(tmp_path: Path, remote: bool) -> None:
+    pictures = [(f"{number}.jpg", b"\xff\xd8\xff%d" % number + bytes(20_000)) for number in range(60)]
+    texts = [(f"{number}.txt", b"caption %d" % number) for number in range(60)]
+    (tmp_path / "a.tar").write_bytes(tar_bytes([*pictures, ("rest.cls", bytes(300_000)), *texts]))
+    indexed_tars(tmp_path)
+    with ranged_server(tmp_path, Behaviour()) as uri:
+        reader = ShardReader(read_dataset(uri if remote else str(tmp_path)), "train")
+        reader.tars = uri if remote else str(tmp_path)
+        samples = reader.read_many([(0, row) for row in (7, 0, 59, 30)])
+    assert [(sample.image, sample.text) for sample in samples] == [(pictures[row][1], f"caption {row}") for row in (7, 0, 59, 30)]
+    assert reader.traffic.fetched <= 1.2 * 4 * 20_015
 
 
 def test_several_datasets_are_read_by_weight(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def test_samples_without_text_or_json_train_too(tmp_path: Path) -> None:
     assert batch.captions == [""] * 4 and batch.faults == [] and [metadata_of(data) for data in batch.json] == [{}] * 4
 
 
-@pytest.mark.parametrize("data, metadata", [(b"", {}), (b"{", {}), (b"[1]", {}), (b'{"a": 1}', {"a": 1}), (b"\xff", {})])
+@pytest.mark.parametrize(
+    "data, metadata", [(b"", {}), (b"{", {}), (b"[1]", {}), (b"[" * 99_999, {}), (b'{"a": 1}', {"a": 1}), (b"\xff", {})]
+)
 def test_metadata_is_an_object_or_empty(data: bytes, metadata: dict) -> None:
     assert metadata_of(data) == metadata

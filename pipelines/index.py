@@ -7,6 +7,7 @@ read the result.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from pipelines.runtime import command_line
 from pipelines.runtime.parser import job_parser
 from pipelines.shards.indexing import run_index
 from pipelines.shards.tars import named_tars
+
+SPLIT = re.compile(r"\w[\w.-]*")  # as `reshard` calls shards by it
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -27,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--checksums", action="store_true", help="also record the sha256 of every tar, which reads all of it")
     parser.add_argument("--address", metavar="ADDRESS", help=command_line.ADDRESS)
     options = parser.parse_args(argv)
+    if not SPLIT.fullmatch(options.split):
+        raise RequestError(f"--split {options.split!r} begins names of files; give letters and digits, with . _ - between them")
     tars = named_tars(options.uri)
     out = Storage(options.out or tars.folder)
     try:

@@ -6,6 +6,7 @@ import glob
 import io
 import itertools
 import json
+import re
 import shutil
 import time
 import uuid
@@ -41,6 +42,7 @@ REPEATING = [
 ]
 REPEATING += ["reasons.list.element", "model", "prompt", "finish_reason"]
 
+NAMELESS = re.compile(r"\s*(?:(?!file:)[\w+.-]+:/+)?\s*")  # nothing, or nothing behind a scheme
 STALE_SECONDS = 3600  # since the last byte was written to a temporary file: its process was killed
 CREATE_RETRIES = 5
 
@@ -49,7 +51,7 @@ class Storage:
     """Whole-file reads and atomic writes below a root. Paths are relative to it, with forward slashes."""
 
     def __init__(self, root: str) -> None:
-        if not root.strip():
+        if NAMELESS.fullmatch(root):
             raise RequestError(
                 "the name of a root or folder is empty, as where a shell's variable is not set; name a folder or URI"
             )

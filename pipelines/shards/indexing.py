@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -31,18 +32,23 @@ def run_index(tars: Tars, out: Storage, split: str, *, checksums: bool, address:
 
     RequestError where `out` holds a dataset that no index made.
     """
-    earlier = _earlier(out, tars)
+    _earlier(out, tars)
     source = Storage(tars.folder)
     items = _items(source, tars.shards, checksums)
+    missing = {shard: "its tar is missing" for shard in set(tars.shards) - {item["label"] for item in items}}
     work = partial(_index_tars, source=source, out=out)
     done = run_pending(items, done_before(out, items, tars=False), work, name="index", address=address)
     receipts = {item["label"]: done.receipts[item["label"]] for item in items if item["label"] in done.receipts}
-    shards = [Shard(**receipt["shard"]) for receipt in receipts.values() if receipt["shard"]["samples"]]
-    splits = _with_split(earlier, split, shards, set(receipts))
+    earlier = _earlier(out, tars)  # now, as another split may have been added meanwhile
+    records = {shard.name: shard for own in earlier.values() for shard in own if shard.name in missing}
+    records |= {name: Shard(**receipt["shard"]) for name, receipt in receipts.items()}
+    shards = [records[name] for name in tars.shards if name in records and records[name].samples]
+    splits = _with_split(earlier, split, shards, set(records))
     every = [shard for of_split in splits.values() for shard in of_split]
     about = {"index": {"checksums": all(shard.sha256 for shard in every)}}
     out.write(SUMMARY, summary_bytes(splits, about, "" if tars.folder == out.root else tars.folder))
-    failed = done.failed | _faults(receipts) | _repeated_ids(out, every)
+    there = [shard for shard in every if shard.name not in missing]
+    failed = done.failed | missing | _faults(receipts) | _repeated_ids(out, there)
     return _counts(done, receipts, shards) | {"failed": failed}
 
 
@@ -81,10 +87,16 @@ def _index_tars(items: Items, reporter: Reporter, *, source: Storage, out: Stora
 
 
 def _items(source: Storage, shards: Sequence[str], checksums: bool) -> list[dict[str, Any]]:
-    """The tars with their sizes, and fingerprints of what an index depends on."""
+    """The tars that are there with their sizes, and fingerprints of what an index depends on."""
     content = content_digest(index_tar, packages=["sharding", __name__])
+
+    def info_of(shard: str) -> dict[str, Any] | None:
+        with suppress(FileNotFoundError):
+            return dict(source.fs.info(source.full(tar_file(shard))))
+        return None
+
     with ThreadPoolExecutor(READERS) as pool:
-        infos = list(pool.map(lambda shard: source.fs.info(source.full(tar_file(shard))), shards))
+        infos = list(pool.map(info_of, shards))
     return [
         {
             "label": shard,
@@ -95,6 +107,7 @@ def _items(source: Storage, shards: Sequence[str], checksums: bool) -> list[dict
             ),
         }
         for shard, info in zip(shards, infos, strict=True)
+        if info
     ]
 
 

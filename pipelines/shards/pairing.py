@@ -113,6 +113,8 @@ def pairing_faults(pairs: Pairs) -> tuple[list[Fault], int]:
     scheme = "" if storage.is_local else storage.root.split("://")[0] + "://"
     files = f"{scheme}{glob.escape(storage.base)}/{pairs.folder}/*.parquet"
     query = QUERY.format(shards=pairs.family)
+    if not storage.glob(f"{pairs.folder}/**"):  # of no shard
+        return [], 0
     rows = [Fault(*row) for row in connect(storage.root).execute(query, {"files": files}).fetchall()]
     storage.remove_folder(pairs.folder)
     return [row for row in rows if row.what], sum(not row.what for row in rows)

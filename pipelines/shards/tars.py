@@ -26,20 +26,32 @@ def named_tars(uri: str) -> Tars:
 
     The folder of a pattern is the one above its first `*`, `?`, `[…]` or `{…}`.
     """
-    uri = absolute(uri.strip()).rstrip("/")
+    uri = _as_its_store_says(absolute(uri.strip()).rstrip("/"))
     files = [absolute(file) for file in expand([uri], _tars)]
-    compressed = next((file for file in files if file.endswith(COMPRESSED)), None)
+    compressed = next((file for file in files if file.lower().endswith(COMPRESSED)), None)
     if compressed:
         raise RequestError(f"{compressed} is compressed, so nothing in it can be read by its place; unpack it to a .tar")
     other = next((file for file in files if not file.endswith(tar_file(""))), None)
     if other:
         raise RequestError(f"{other} is no tar by its name; name files that end in {tar_file('')}")
     folder = _folder_of(uri)
+    outside = next((file for file in files if not file.startswith(f"{folder}/")), None)
+    if outside:
+        raise RequestError(f"{uri} names {outside}, which is not below {folder}; write the URI as the file's is")
     return Tars(folder, tuple(file.removeprefix(f"{folder}/").removesuffix(tar_file("")) for file in files))
 
 
+def _as_its_store_says(uri: str) -> str:
+    """The URI with the first of the schemes that its file system has: `s3://` for `s3a://`."""
+    if "://" not in uri or "::" in uri:
+        return uri
+    fs, path = file_system(uri)
+    return absolute(fs.unstrip_protocol(path))
+
+
 def _tars(files: list[str]) -> list[str]:
-    return [file for file in files if file.endswith(tar_file(""))] or [file for file in files if file.endswith(COMPRESSED)]
+    """The tars of a folder, those too that cannot be indexed: leaving them out would be a silent loss."""
+    return [file for file in files if file.lower().endswith((tar_file(""), *COMPRESSED))]
 
 
 def _folder_of(uri: str) -> str:

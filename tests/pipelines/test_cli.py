@@ -85,6 +85,8 @@ def files(folder: Path) -> None:
         (["status"], "holds no samples"),
         (["status", "--root", ""], "the name of a root or folder is empty"),
         (["ingest", "laion2b-en", "F/good.parquet", "--root", ""], "the name of a root or folder is empty"),
+        (["status", "--root", "s3://"], "the name of a root or folder is empty"),
+        (["status", "--root", " s3:/// "], "the name of a root or folder is empty"),
         (["ingest", "laion2b-en", ""], "a name of a file is empty"),
         (["ingest", "laion2b-en", "--remove", ""], "empty name"),
         (["sql", "select 1"], "holds no manifest"),

@@ -12,7 +12,7 @@ import webdataset
 from infra.compat.errors import RequestError
 from pipelines import index
 from pipelines.manifest.storage import Storage
-from pipelines.shards.indexing import index_tar
+from pipelines.shards.indexing import index_tar, run_index
 from pipelines.shards.tars import Tars, named_tars
 from sharding import ShardReader, read_dataset
 from sharding.index import read_index
@@ -108,6 +108,9 @@ def test_two_samples_with_one_id_are_a_fault(tmp_path: Path, ray_session: None) 
     [
         (["a.tar.gz"], "", "is compressed"),
         (["a.tar.gz"], "a.tar.gz", "is compressed"),
+        (["a.tar", "b.tgz"], "", "b.tgz is compressed"),
+        (["a.tar", "b/c.TAR.GZ"], "", "c.TAR.GZ is compressed"),
+        (["a.tar", "B.TAR"], "", "B.TAR is no tar by its name"),
         (["a.parquet"], "a.parquet", "is no tar by its name"),
         (["a.parquet"], "", "without data files"),
         ([], "{0..3}.tar", "no such file"),
@@ -116,9 +119,33 @@ def test_two_samples_with_one_id_are_a_fault(tmp_path: Path, ray_session: None) 
 )
 def test_what_is_no_tar_is_refused(tmp_path: Path, files: list[str], request_: str, message: str) -> None:
     for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_bytes(b"x")
     with pytest.raises(RequestError, match=message):
         index.main([f"{tmp_path}/{request_}"])
+
+
+@pytest.mark.parametrize("split", ["", " ", ".", "a/b", "../a", "a\nb"])
+def test_a_split_that_names_no_file_is_refused(tmp_path: Path, split: str) -> None:
+    img2dataset_tar(tmp_path / "0.tar", 0, 1)
+    with pytest.raises(RequestError, match="begins names of files"):
+        index.main([str(tmp_path), "--split", split])
+
+
+def test_a_scheme_of_another_name_gives_the_same_shards(tmp_path: Path) -> None:
+    img2dataset_tar(tmp_path / "a/0.tar", 0, 1)
+    assert named_tars(f"local://{tmp_path}") == named_tars(f"file://{tmp_path}/") == Tars(str(tmp_path), ("a/0",))
+
+
+def test_tars_that_are_gone_stay_in_the_summary_and_are_named(tmp_path: Path, ray_session: None) -> None:
+    for number in range(3):
+        img2dataset_tar(tmp_path / f"{number}.tar", 10 * number, 2)
+    indexed(tmp_path)
+    (tmp_path / "0.tar").unlink()
+    (tmp_path / "1.index.parquet").unlink()
+    counts = run_index(Tars(str(tmp_path), ("0", "1", "2")), Storage(str(tmp_path)), "train", checksums=False, address=None)
+    assert counts["failed"] == {"0": "its tar is missing"} and counts["ran"] == 1
+    assert [shard.name for shard in read_dataset(str(tmp_path)).shards("train")] == ["0", "1", "2"]
 
 
 def test_the_folder_of_a_pattern_is_above_its_first_wildcard(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def test_an_export_is_compared_with_its_manifest_and_repaired(tmp_path: Path, ra
     assert {name: stamp for name, stamp in stamps(out).items() if before[name] != stamp}.keys() == {tars[place].name}
 
 
+def test_an_export_of_no_sample_is_sound(tmp_path: Path, ray_session: None) -> None:
+    root, out = pictured(tmp_path / "root").root, str(tmp_path / "out")
+    assert export.main(["--root", root, "--stage", "1", "--out", out, "--where", "false"])["shards"] == 0
+    assert verify.main([out, "--decode", "--root", root])["failed"] == {}
+
+
 @pytest.mark.slow
 def test_the_manifest_may_lie_in_an_object_store(tmp_path: Path, object_store: str, ray_session: None) -> None:
     root, out = pictured(tmp_path / "root", broken=False), tmp_path / "out"
@@ -96,6 +102,11 @@ def test_an_index_and_a_reshard_are_repaired(tmp_path: Path, ray_session: None) 
         counts = verify.main([str(tmp_path / folder), "--repair", "--decode"])
         assert counts["failed"] == {} and counts["repaired"] == 1, counts
     assert {path: path.read_bytes() for path in whole} == whole
+    (tmp_path / "in/0.tar").unlink()
+    (tmp_path / "in/1.index.parquet").write_bytes(b"broken")
+    counts = verify.main([str(tmp_path / "in"), "--repair"])  # one tar that is gone keeps no other from being repaired
+    assert counts["failed"] == {"0": "its tar is missing"} and counts["repaired"] == 1 and counts["samples"] == 12
+    (tmp_path / "in/0.tar").write_bytes(whole[tmp_path / "in/0.tar"])
     data = whole[tmp_path / "in/2.tar"]
     (tmp_path / "in/2.tar").write_bytes(data[:4000])
     counts = verify.main([str(tmp_path / "in"), "--repair"])

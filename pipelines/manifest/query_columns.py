@@ -48,6 +48,14 @@ def used_columns(connection: duckdb.DuckDBPyConnection, query: str) -> frozenset
     return frozenset(names | {name.lower() for node in nodes for name in node.get("using_columns", [])})
 
 
+def compares_rows(connection: duckdb.DuckDBPyConnection, query: str) -> bool:
+    """Whether a query of the view has a window over its rows, or reads the view a second time."""
+    document = json.loads(connection.execute("select json_serialize_sql(?::varchar)", [query]).fetchall()[0][0])
+    nodes = list(_nodes(document))
+    views = [node for node in nodes if node.get("type") == "BASE_TABLE" and node["table_name"].lower() == VIEW]
+    return len(views) > 1 or any(node.get("class") == "WINDOW" for node in nodes)
+
+
 def _nodes(value: Any) -> Iterator[dict[str, Any]]:
     """Every object in the parse tree."""
     if isinstance(value, dict):

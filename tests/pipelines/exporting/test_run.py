@@ -210,6 +210,8 @@ def test_where_chooses_among_the_kept(tmp_path: Path, in_process: None, conditio
         ({"where": "shard is null"}, "no condition on columns of the manifest.*shard"),
         ({"where": "1; drop table x"}, "no condition"),
         ({"where": "caption"}, "it gives VARCHAR, not true or false"),
+        ({"where": "row_number() over (order by url) = 1"}, "it looks at other samples too"),
+        ({"where": "caption in (select caption from manifest where width > 9)"}, "it looks at other samples too"),
         ({"weights": {"coyo": 1, "wukong": 2}}, "export.weights names wukong, of which nothing was ingested; there are coyo"),
     ],
 )
@@ -221,6 +223,19 @@ def test_settings_that_do_not_fit_the_manifest_are_refused(
     with pytest.raises(RequestError, match=error) as refused:
         export(root, parts, tmp_path / "out", **options)
     assert "\n" not in str(refused.value) and not [*(tmp_path / "out").glob("*.tar")]
+
+
+@pytest.mark.parametrize(
+    ("condition", "error"),
+    [("caption::int > 1", "Could not convert string"), ("unnest([true, false])", "it gives 8 answers of 4 samples")],
+)
+def test_a_condition_that_fails_on_samples_is_named_with_the_part(
+    tmp_path: Path, in_process: None, condition: str, error: str
+) -> None:
+    root = str(tmp_path / "root")
+    parts = fill_pictured(Storage(root), 1, 4, PICTURES)
+    (cause,) = export(root, parts, tmp_path / "out", where=condition).failed.values()
+    assert f"export.where {condition!r} is no condition" in cause and error in cause
 
 
 @pytest.mark.parametrize(

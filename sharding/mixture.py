@@ -46,7 +46,9 @@ def whole_weights(weights: Sequence[float]) -> list[int]:
     numbers = [int(share * scale) for share in shares]
     numbers = [number // gcd(*numbers) for number in numbers]
     if sum(numbers) > LONGEST_PERIOD:
-        raise RequestError(f"the weights {', '.join(map(str, weights))} have too many digits; round them to three")
+        raise RequestError(
+            f"the weights {', '.join(map(str, weights))} have too many digits, or lie too far apart; round them to three digits"
+        )
     return numbers
 
 

@@ -50,9 +50,9 @@ class Row(NamedTuple):
 class Loader:
     """Batches of one rank, from any global batch on.
 
-    batch      samples of a global batch, a multiple of `world`; ValueError when it is not
-    transform  (encoded image, random generator of the position) → uint8[3, S, S]; ValueError when it cannot be decoded.
-               Called in several threads.
+    batch      samples of a global batch, a multiple of `world`; ValueError when it is not, or where there is no such rank
+    transform  (encoded image, random generator of the position) → uint8[3, S, S], or another array or tensor, of one shape and
+               type for all samples. Called in several threads. A sample for which it raises is one that cannot be decoded.
     mixed_in   further datasets with their weights, where that of `dataset` is 1
     start      position of the first sample of global batch 0
     """
@@ -71,6 +71,10 @@ class Loader:
         settings: LoaderSettings | None = None,
         start: int = 0,
     ) -> None:
+        if batch < 1 or not 0 <= rank < world:
+            raise ValueError(
+                f"there is no rank {rank} of {world}, or no global batch of {batch}; ranks count from 0, samples from 1"
+            )
         if batch % world:
             raise ValueError(f"the global batch of {batch} does not divide among {world} ranks")
         self.settings = settings or LoaderSettings()
@@ -163,6 +167,11 @@ class Loader:
         rows = []
         for i, (sample, position) in enumerate(zip(samples.result(), positions.tolist(), strict=True)):
             row, decoded = self._decoded(sample, position)
+            if decoded is not None and (decoded.shape, decoded.dtype) != (self._black.shape, self._black.dtype):
+                raise RequestError(
+                    f"the transform gives {_kind(decoded)} for {self.sequence.name_of(position)}, and {_kind(self._black)} for "
+                    "others; give all pictures one shape and type"
+                )
             pixels[i] = self._black if decoded is None else decoded
             rows.append(row)
         return rows
@@ -172,10 +181,13 @@ class Loader:
             return Row(sample.sample_id, fault=str(sample)), None
         draws = np.random.default_rng([self.seed, position])
         try:
-            pixels = self.transform(sample.image, draws)
-        except ValueError as error:
-            where = self.sequence.name_of(position)
-            return Row(sample.sample_id, fault=f"{where}: its image cannot be decoded: {error}"), None
+            pixels = np.asarray(self.transform(sample.image, draws))
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise many kinds
+            kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+            fault = f"{self.sequence.name_of(position)}: its image cannot be decoded: {kind}{error}"
+            return Row(sample.sample_id, fault=" ".join(fault.split())), None
         pairs = sample.pairs()
         pair = pairs[draws.integers(len(pairs)) if len(pairs) > 1 else 0]
         return Row(pair.sample_id, content_key(sample.image), pair.text, pair.json or b"{}"), pixels
@@ -190,6 +202,10 @@ class Loader:
                 f"{self.faults:,} of {self.samples:,} samples could not be loaded, the last of them {faults[-1]}; "
                 "check the shards with `pairmill verify`, or raise data.max_faults"
             )
+
+
+def _kind(pixels: np.ndarray) -> str:
+    return f"{pixels.dtype}[{', '.join(map(str, pixels.shape))}]"
 
 
 class _Slice:

@@ -199,6 +199,42 @@ def test_a_run_from_an_object_store_that_fails_is_that_from_a_folder(tmp_path: P
     assert stored == local and all(row[-1] for row in stored)
 
 
-def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="does not divide among 3 ranks"):
-        Loader(numbered_dataset(tmp_path, [9]), "train", 8, number_and_draw, 0, 0, 3)
+@pytest.mark.parametrize(
+    ("batch", "rank", "world", "fault"),
+    [(8, 0, 3, "does not divide among 3 ranks"), (8, 2, 2, "no rank 2 of 2"), (8, -1, 2, "no rank -1"), (0, 0, 1, "batch of 0")],
+)
+def test_a_batch_without_an_equal_share_for_the_rank_is_refused(
+    tmp_path: Path, batch: int, rank: int, world: int, fault: str
+) -> None:
+    with pytest.raises(ValueError, match=fault):
+        Loader(numbered_dataset(tmp_path, [9]), "train", batch, number_and_draw, 0, rank, world)
+
+
+@pytest.mark.parametrize("error", [OSError("image file is truncated"), SyntaxError("broken PNG"), RuntimeError("two\nlines")])
+def test_whatever_a_transform_raises_costs_one_sample(tmp_path: Path, error: Exception) -> None:
+    def decoded(image: bytes, generator: np.random.Generator) -> np.ndarray:
+        if image.endswith(b" 3"):
+            raise error
+        return number_and_draw(image, generator)
+
+    (batch,) = Loader(numbered_dataset(tmp_path, [9]), "train", 9, decoded, 0).batches(0, 1)
+    (fault,) = batch.faults
+    assert [batch.sample_ids[i] for i in range(9) if not batch.valid[i]] == [3]
+    assert f"sample 3: its image cannot be decoded: {type(error).__name__}: " in fault and "\n" not in fault
+
+
+def test_a_transform_may_give_tensors(tmp_path: Path) -> None:
+    def decoded(image: bytes, generator: np.random.Generator) -> torch.Tensor:
+        return torch.full((3, 2, 2), float(image.split()[-1]))
+
+    batch = Loader(numbered_dataset(tmp_path, [9]), "train", 9, decoded, 0).load(0)
+    assert batch.pixels.dtype == torch.float32 and batch.pixels[:, 0, 0, 0].tolist() == batch.sample_ids
+
+
+@pytest.mark.parametrize("other", [np.zeros((1, 1, 1)), np.zeros((1, 1, 3), int), np.zeros((2, 1, 2), int)])
+def test_pixels_of_another_shape_or_type_than_others_are_refused(tmp_path: Path, other: np.ndarray) -> None:
+    def decoded(image: bytes, generator: np.random.Generator) -> np.ndarray:
+        return other if image.endswith(b" 3") else np.zeros((1, 1, 2), int)
+
+    with pytest.raises(RequestError, match=r"the transform gives .*train-000000.tar.*one shape and type"):
+        [*Loader(numbered_dataset(tmp_path, [9]), "train", 9, decoded, 0).batches(0, 1)]

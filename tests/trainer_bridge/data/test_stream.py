@@ -72,9 +72,32 @@ def test_a_stream_goes_on_where_its_own_state_says(dataset: Dataset) -> None:
     assert taken == expected(dataset, 0, STEPS)
 
 
-def test_a_state_at_which_no_batch_starts_is_refused(dataset: Dataset) -> None:
-    with pytest.raises(ValueError, match="no global batch of 8 starts at"):
-        stream(dataset).load_state_dict({"seed": 0, "epoch": 0, "position": 5})
+@pytest.mark.parametrize(("workers", "kept"), [(0, False), (2, False), (2, True)])
+def test_every_iteration_begins_at_the_state_that_was_loaded_last(dataset: Dataset, workers: int, kept: bool) -> None:
+    own = stream(dataset)
+    loader = DataLoader(own, batch_size=None, num_workers=workers, persistent_workers=kept)
+    for _ in range(2):
+        taken = [*itertools.islice(loader, 3)]
+        assert [keys(batch) for batch in taken] == expected(dataset, 0, 3)
+    if not kept:  # workers that stay keep the dataset that they were given
+        own.load_state_dict(own.state_after(taken[-1]))
+        assert [keys(batch) for batch in itertools.islice(loader, 3)] == expected(dataset, 3, 6)
+
+
+def test_several_datasets_are_mixed_and_resumed(dataset: Dataset, tmp_path: Path) -> None:
+    mixed_in = [(numbered_dataset(tmp_path, [5, 3]), 0.5)]
+    first, second = (ShardStream(dataset, "train", BATCH, number_and_draw, 3, 0, 1, mixed_in=mixed_in) for _ in range(2))
+    taken = [*itertools.islice(first, 4)]
+    second.load_state_dict(first.state_after(taken[-1]))
+    resumed = itertools.islice(DataLoader(second, batch_size=None, num_workers=2), STEPS - 4)
+    undisturbed = Loader(dataset, "train", BATCH, number_and_draw, 3, mixed_in=mixed_in).batches(0, STEPS)
+    assert [keys(batch) for batch in (*taken, *resumed)] == [keys(vars(batch)) for batch in undisturbed]
+
+
+@pytest.mark.parametrize(("position", "fault"), [(5, "no global batch of 8 starts at"), (24, "no state of 20 samples")])
+def test_a_state_that_cannot_be_is_refused(dataset: Dataset, position: int, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        stream(dataset).load_state_dict({"seed": 0, "epoch": 0, "position": position})
 
 
 STATEFUL = """

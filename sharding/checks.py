@@ -116,6 +116,6 @@ def _faulty_samples(
         for row, own in zip(rows, spans, strict=True):
             read = {member: next(data) for member in own}
             members = {member: piece for member, piece in read.items() if isinstance(piece, bytes)}
-            lost = [f"{member} cannot be read: {read[member]}" for member in read.keys() - members.keys()]
+            lost = [f"{member} cannot be read: {piece}" for member, piece in read.items() if isinstance(piece, Exception)]
             for what in filter(None, [*lost, *(check(index, row, members) for check in checks)]):
                 yield Fault(shard, index.key(row), what)

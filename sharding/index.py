@@ -73,8 +73,7 @@ class Index:
         """Whether each sample has a member outside of a tar of `size` bytes, or none at all: bool[N]."""
         offsets, lengths = (np.stack([*columns.values()]) for columns in (self.offsets, self.lengths))
         is_there, beyond = lengths >= 0, (offsets < 0) | (lengths > size) | (offsets > size - lengths)
-        result: np.ndarray = (is_there & beyond).any(axis=0) | ~is_there.any(axis=0)
-        return result
+        return np.asarray((is_there & beyond).any(axis=0) | ~is_there.any(axis=0))
 
     def spans(self, row: int) -> dict[str, tuple[int, int]]:
         """Member → (offset, length) of each that the sample at a row has."""

@@ -16,9 +16,9 @@ class ExportSettings(Section):
     stage              1: what stage 1 keeps; 2: what both stages keep
     out                where the shards go: a folder or any fsspec URI
     name               the export's name, lower-case letters and digits; "": stage1 or stage2
-    where              a SQL condition on columns of the manifest that samples must meet too: "language = 'en' and width >= 512"
-    weights            source → how often each of its training samples is exported: 2.5 means twice, and every second one a third
-                       time; 0.5 every second one; 1 for sources that are not named. Held-out samples are exported once
+    where              a SQL condition on columns of the manifest that samples must meet too, each by itself: "width >= 512"
+    weights            source → how often each of its training samples is exported: 2.5 means twice, and about half of them a third
+                       time; 0.5 about half of them; 1 for sources that are not named. Held-out samples are exported once
     samples_per_shard  at most; all shards of a split have the same number of samples, give or take one
     bytes_per_shard    about so many bytes a shard instead, by the sizes of stored pictures; 0: by samples
     holdout            share of samples that go to the split heldout

@@ -14,6 +14,7 @@ from typing import Any
 
 import xxhash
 
+from sharding.layout import split_of
 from sharding.sample import MEMBERS
 from sharding.tar_headers import TarMember, counted
 
@@ -102,8 +103,12 @@ def members_of(spans: Mapping[str, Span]) -> dict[str, Span]:
 
 
 def sample_id_of(shard: str, key: str) -> int:
-    """A uint64 for a key of a shard: the number that our keys are, of others a hash of both."""
-    return int(key, 16) if OUR_KEY.fullmatch(key) else xxhash.xxh3_64_intdigest(f"{shard}\0{key}".encode())
+    """A uint64 for a key of a shard: the number that our keys are in shards named as ours are, of others a hash of both.
+
+    Others may count in 16 digits from 0 in each tar.
+    """
+    is_ours = OUR_KEY.fullmatch(key) and split_of(shard.rpartition("/")[2]) is not None
+    return int(key, 16) if is_ours else xxhash.xxh3_64_intdigest(f"{shard}\0{key}".encode())
 
 
 def _row(shard: str, key: str, members: Mapping[str, Span]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class ExportSettings(Section):
     out                where the shards go: a folder or any fsspec URI
     name               the export's name, lower-case letters and digits; "": stage1 or stage2
     where              a SQL condition on columns of the manifest that samples must meet too, each by itself: "width >= 512"
-    weights            source → how often each of its training samples is exported: 2.5 means twice, and about half of them a third
+    weights            source → how often each of its training samples is exported: 2.5 means twice, about half of them a third
                        time; 0.5 about half of them; 1 for sources that are not named. Held-out samples are exported once
     samples_per_shard  at most; all shards of a split have the same number of samples, give or take one
     bytes_per_shard    about so many bytes a shard instead, by the sizes of stored pictures; 0: by samples

@@ -98,9 +98,9 @@ def test_every_fault_is_named_and_the_rest_is_indexed(tmp_path: Path, ray_sessio
 
 
 def test_two_samples_with_one_id_are_a_fault(tmp_path: Path, ray_session: None) -> None:
-    for name in ("a", "b"):
+    for name in ("a-000000", "a-000001"):
         (tmp_path / f"{name}.tar").write_bytes(tar_bytes([("00000000000000ff.jpg", jpeg(1))]))
-    assert "255 in a and b" in indexed(tmp_path)["failed"]["sample ids"]
+    assert "255 in a-000000 and a-000001" in indexed(tmp_path)["failed"]["sample ids"]
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def test_scattered_and_ignored_files_are_counted() -> None:
 
 
 def test_our_keys_are_ids_and_others_get_a_stable_hash() -> None:
-    assert sample_id_of("train-000000", "00000000000000ff") == 255
+    assert sample_id_of("train-000000", "00000000000000ff") == sample_id_of("a/train-000001", "00000000000000ff") == 255
+    assert len({sample_id_of(shard, f"{number:016d}") for shard in ("00000", "a/00001") for number in range(9)}) == 18
     # Golden: a change here gives every indexed sample another id.
     assert sample_id_of("00000", "000000012") == 15017936549961384670
     assert sample_id_of("00001", "000000012") != sample_id_of("00000", "000000012")

@@ -93,7 +93,7 @@ class LocalRanges(RangeReader):
 
     def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
         """The bytes of each range, or why they cannot be read."""
-        results = _persistently(self._read_once, ranges)
+        results = _persistently(self._read_once, ranges, before=self._forget)
         size = sum([len(result) for result in results if isinstance(result, bytes)])
         self._count(len(ranges), size, size)
         return results
@@ -104,14 +104,14 @@ class LocalRanges(RangeReader):
         for path, group in groupby(order, lambda i: ranges[i].path):
             file = self._open(path)
             for i in group:
-                results[i] = result = _pread(file, ranges[i].start, ranges[i].end)
-                if isinstance(result, OSError) and not is_lasting(result):
-                    self._forget(path)  # a descriptor may have become stale (NFS)
+                results[i] = _pread(file, ranges[i].start, ranges[i].end)
         return results
 
-    def _forget(self, path: str) -> None:
+    def _forget(self, ranges: Sequence[Range]) -> None:
+        """Opens files anew the next time, as a descriptor may have become stale (NFS)."""
         with self._lock:
-            self._descriptors.pop(path, None)
+            for where in ranges:
+                self._descriptors.pop(where.path, None)
 
     def _open(self, path: str) -> _Descriptor | OSError:
         with self._lock:
@@ -226,15 +226,21 @@ def retried(read: Callable[[], Result]) -> Result:
     return read()
 
 
-def _persistently(read: Callable[[Sequence[Range]], list[bytes | Exception]], ranges: Sequence[Range]) -> list[bytes | Exception]:
-    """What `read` gives for each range; what fails in a way that may pass is read again after pauses."""
+def _persistently(
+    read: Callable[[Sequence[Range]], list[bytes | Exception]],
+    ranges: Sequence[Range],
+    before: Callable[[Sequence[Range]], None] = lambda ranges: None,
+) -> list[bytes | Exception]:
+    """What `read` gives for each range; what fails in a way that may pass is read again after pauses, and after `before`."""
     answers = read(ranges)
     for pause in PAUSES:
         again = [i for i, answer in enumerate(answers) if isinstance(answer, Exception) and not is_lasting(answer)]
         if not again:
             break
         time.sleep(pause * random.uniform(0.5, 1.5))
-        for i, answer in zip(again, read([ranges[i] for i in again]), strict=True):
+        failed = [ranges[i] for i in again]
+        before(failed)
+        for i, answer in zip(again, read(failed), strict=True):
             answers[i] = answer
     return answers
 

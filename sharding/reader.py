@@ -137,10 +137,11 @@ class ShardReader:
         return f"{self.tars}/{tar_file(self.shards[shard].name)}, sample {row}"
 
     def _sample(self, at: tuple[int, int], place: _Place, data: Sequence[bytes | Exception]) -> Sample | ReadError:
-        whole = [own for own in data if isinstance(own, bytes)]
-        error = next((own for own in data if isinstance(own, Exception)), None)
-        if error is not None:
-            return ReadError(f"{self.name_of(*at)} cannot be read: {_cause(error)}", place.sample_id)
+        whole = list[bytes]()
+        for own in data:
+            if isinstance(own, Exception):
+                return ReadError(f"{self.name_of(*at)} cannot be read: {_cause(own)}", place.sample_id)
+            whole.append(own)
         return Sample.of_members(place.sample_id, place.cut(whole))
 
     def _place(self, table: _Table | ReadError, shard: int, row: int) -> _Place | ReadError:

@@ -69,7 +69,8 @@ def index_tar(source: Storage, shard: str, size: int, *, checksums: bool) -> tup
         sha256 = window.sha256()
     samples = samples_of(shard, contents.members)
     faults = [*contents.faults, *samples.faults] + ([] if samples.rows else ["holds no samples"])
-    account = {"faults": faults, "scattered": samples.scattered, "ignored": samples.ignored}
+    without_text = sum("text_offset" not in row for row in samples.rows)
+    account = {"faults": faults, "scattered": samples.scattered, "ignored": samples.ignored, "without_text": without_text}
     return index_bytes(samples.rows), account, Shard(shard, len(samples.rows), size, sha256)
 
 
@@ -133,6 +134,7 @@ def _counts(done: Done, receipts: Mapping[str, Mapping[str, Any]], shards: Seque
         "samples": sum(shard.samples for shard in shards),
         "bytes": sum(shard.bytes for shard in shards),
         "without_checksum": sum(not shard.sha256 for shard in shards),
+        "without_text": sum(receipt["without_text"] for receipt in receipts.values()),
         "scattered_samples": sum(receipt["scattered"] for receipt in receipts.values()),
         "ignored_files": sum(receipt["ignored"] for receipt in receipts.values()),
         "ran": done.ran,

@@ -46,6 +46,7 @@ def test_tars_of_img2dataset_and_webdataset_are_read_in_folders_and_by_others(tm
             writer.write({"__key__": f"k{number}", "jpg": jpeg(number), "cls": number, "txt": f"t{number}"})
     counts = indexed(tmp_path)
     assert counts["samples"] == 12 and counts["shards"] == counts["ran"] == 3 and counts["failed"] == {}
+    assert counts["without_text"] == 0
     samples = samples_in(tmp_path)
     assert samples["part-0/00000/000000003"] == ["caption 3", jpeg(3), b'{"key": "000000003"}', {}]
     assert samples["part-1/b/k2"] == ["t2", jpeg(2), b"", {"cls": b"2"}]
@@ -95,6 +96,14 @@ def test_every_fault_is_named_and_the_rest_is_indexed(tmp_path: Path, ray_sessio
         assert all(text in counts["failed"][shard] for shard, text in words.items())
     assert {shard.name for shard in read_dataset(str(tmp_path)).shards("train")} == {"whole", "cut", "twice", "lacking"}
     assert samples_in(tmp_path)["twice/a"][1] == b"2"
+
+
+def test_samples_without_text_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(
+        tar_bytes([("a.jpg", b"1"), ("a.json", b'{"caption": "c"}'), ("b.jpg", b"1"), ("b.cls", b"1")])
+    )
+    _, account, shard = index_tar(Storage(str(tmp_path)), "a", (tmp_path / "a.tar").stat().st_size, checksums=False)
+    assert account["without_text"] == shard.samples == 2
 
 
 def test_two_samples_with_one_id_are_a_fault(tmp_path: Path, ray_session: None) -> None:

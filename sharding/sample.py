@@ -63,13 +63,19 @@ class Sample:
             return [self]
         metadata = metadata_of(self.json)
         captions = metadata.pop("captions", None)
-        if not isinstance(captions, list) or not all(isinstance(caption, dict) and "caption" in caption for caption in captions):
+        if not isinstance(captions, list) or not all(map(_is_told, captions)):
             return [self]
         return [self._with_caption(metadata | caption) for caption in captions] or [self]
 
     def _with_caption(self, metadata: dict[str, Any]) -> Sample:
-        text, sample_id = str(metadata.pop("caption")), int(metadata.pop("sample_id", self.sample_id))
+        text, own = metadata.pop("caption").encode(errors="replace").decode(), metadata.pop("sample_id", None)
+        sample_id = own if type(own) is int and 0 <= own < 1 << 64 else self.sample_id
         return replace(self, sample_id=sample_id, text=text, json=sample_json(sample_id, metadata), also=())
+
+
+def _is_told(caption: Any) -> bool:
+    """Whether a value in a list `captions` is of ours, or like it: others have what they like there."""
+    return isinstance(caption, dict) and isinstance(caption.get("caption"), str)
 
 
 def key_of(sample_id: int, repeat: int = 0) -> str:
@@ -79,7 +85,7 @@ def key_of(sample_id: int, repeat: int = 0) -> str:
 
 def sample_json(sample_id: int, metadata: Mapping[str, Any]) -> bytes:
     """The json member of a sample: its metadata and id with sorted keys, UTF-8."""
-    return json.dumps({"sample_id": sample_id, **metadata}, sort_keys=True, ensure_ascii=False).encode()
+    return json.dumps({"sample_id": sample_id, **metadata}, sort_keys=True, ensure_ascii=False).encode(errors="replace")
 
 
 def metadata_of(data: bytes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ index.py        the index of a shard; the dataset's summary with checksums
 tar_headers.py  where the files of any tar lie, from its headers
 foreign.py      which files of a tar that others wrote are a sample
 ranges.py       byte ranges of files, many at once, retried
+pread.py        ranges of local files, many in one call
 reader.py       samples by (shard, row), on any fsspec URI
 order.py        which sample comes at which position of which epoch
 mixture.py      which of several weighted datasets comes at which position

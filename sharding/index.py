@@ -18,6 +18,7 @@ from sharding.layout import SUMMARY, index_file
 from sharding.sample import MEMBERS
 
 ALSO = "also"  # ids of samples whose captions another sample holds
+SHUFFLED = "shuffled"  # in what a summary says of its shards
 INDEX = pa.schema(
     [
         ("sample_id", pa.uint64()),
@@ -95,6 +96,11 @@ class Dataset:
     splits: dict[str, list[Shard]]
     tars: str
     about: Mapping[str, Any]
+
+    @property
+    def is_shuffled(self) -> bool:
+        """Whether its shards say that they were written in random order, as those of `export` and `reshard` do."""
+        return self.about.get(SHUFFLED) is True
 
     def every_shard(self) -> list[Shard]:
         """The shards of all splits."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 WINDOW = 16  # shards shuffled together, and so open at a time in a reader
+RUN = 8  # neighbours in a shard that come one after the other, where shards were written in random order
 
 
 def mix(values: np.ndarray, seed: int) -> np.ndarray:
@@ -35,12 +36,15 @@ class Order:
     A reader so needs no more than `window` shards open at a time. Samples that lie side by side in a shard come near each other,
     `neighbour_distance` positions apart: enough where the shards were written in random order, as `export` does. Shards that were
     written in the order of a crawl need a larger window, or `pairmill reshard`. ValueError when there are no samples.
+
+    What is shuffled are runs of `run` neighbours, which one request can fetch; where runs begin is drawn anew in every epoch.
+    More than 1 is for shards in random order, whose neighbours are as random as any other samples.
     """
 
-    def __init__(self, sizes: list[int], seed: int, window: int = WINDOW) -> None:
+    def __init__(self, sizes: list[int], seed: int, window: int = WINDOW, run: int = 1) -> None:
         if not sum(sizes):
             raise ValueError("the split has no samples")
-        self.sizes, self.seed, self.window = np.asarray(sizes, dtype=np.int64), seed, window
+        self.sizes, self.seed, self.window, self.run = np.asarray(sizes, dtype=np.int64), seed, window, run
         self.total = int(self.sizes.sum())
         self._shards = lru_cache(4)(self._shards)  # type: ignore[method-assign]
         self._window = lru_cache(4)(self._window)  # type: ignore[method-assign]
@@ -59,14 +63,15 @@ class Order:
         return shards, rows
 
     def neighbour_distance(self) -> float:
-        """Mean distance in positions of two samples that lie side by side in a shard, over the first window.
+        """Mean distance in positions of two samples of different runs that lie side by side in a shard, over the first window.
 
-        In a full shuffle it is a third of all samples. 0 where no shard has two samples.
+        In a full shuffle it is a third of all samples. 0 where no shard has two runs.
         """
         shards, rows = self._window(0, 0)
         positions = np.lexsort((rows, shards))  # of the samples in the order of shard and row
-        adjacent = np.diff(shards[positions]) == 0
-        return float(np.abs(np.diff(positions))[adjacent].mean()) if adjacent.any() else 0.0
+        distances = np.diff(positions)
+        adjacent = (np.diff(shards[positions]) == 0) & ((distances != 1) | (self.run == 1))
+        return float(np.abs(distances[adjacent]).mean()) if adjacent.any() else 0.0
 
     def _shards(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The epoch's shard order, and the number of samples up to the end of each window."""
@@ -81,7 +86,12 @@ class Order:
         sizes = self.sizes[shards]
         members = np.repeat(shards, sizes)
         rows = np.arange(len(members)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        order = permutation(len(members), self._seed(epoch, group + 1))
+        seed = self._seed(epoch, group + 1)
+        begins = mix(shards.astype(np.uint64), seed) % np.uint64(self.run)
+        runs = (rows + np.repeat(begins.astype(np.int64), sizes)) // self.run
+        firsts = np.append(True, (np.diff(runs) != 0) | (np.diff(members) != 0))[: len(members)]
+        keys = mix(np.arange(firsts.sum(), dtype=np.uint64), seed)
+        order = np.argsort(keys[np.cumsum(firsts) - 1], kind="stable")
         return members[order], rows[order]
 
     def _seed(self, epoch: int, place: int) -> int:

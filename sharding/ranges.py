@@ -21,9 +21,11 @@ from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 import fsspec
+import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
 from infra.compat.errors import RequestError
+from sharding.pread import read_ranges
 
 PAUSES = (0.2, 0.6, 2.0, 6.0)  # seconds before each further try; half to one and a half of it, so that readers do not act in step
 GAP = 4096  # bytes between two ranges that are fetched rather than requested apart
@@ -102,9 +104,9 @@ class LocalRanges(RangeReader):
         results: list[bytes | Exception] = [b""] * len(ranges)
         order = sorted(range(len(ranges)), key=ranges.__getitem__)  # so that no more files are open than may stay so
         for path, group in groupby(order, lambda i: ranges[i].path):
-            file = self._open(path)
-            for i in group:
-                results[i] = _pread(file, ranges[i].start, ranges[i].end)
+            own, file = [*group], self._open(path)
+            for i, result in zip(own, _pread(file, [ranges[i] for i in own]), strict=True):
+                results[i] = result
         return results
 
     def _forget(self, ranges: Sequence[Range]) -> None:
@@ -125,14 +127,16 @@ class LocalRanges(RangeReader):
             return descriptor
 
 
-def _pread(file: _Descriptor | OSError, start: int, end: int) -> bytes | Exception:
+def _pread(file: _Descriptor | OSError, ranges: Sequence[Range]) -> Sequence[bytes | Exception]:
+    """The bytes of ranges of one file, or why they cannot be read."""
     if isinstance(file, OSError):
-        return file
-    try:
-        data = os.pread(file.number, end - start, start)
-    except OSError as error:
-        return error
-    return _whole(data, end - start)
+        return [file] * len(ranges)
+    rows = np.array([(file.number, start, end - start) for _, start, end in ranges], np.int64)
+    results = zip(read_ranges(rows), ranges, strict=True)
+    return [
+        OSError(data, os.strerror(data)) if isinstance(data, int) else _whole(data, end - start)
+        for data, (_, start, end) in results
+    ]
 
 
 class RemoteRanges(RangeReader):

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from itertools import islice
 from typing import NamedTuple
 
 import fsspec
@@ -18,7 +17,7 @@ from infra.compat.failures import failure_line
 from infra.compat.files import file_system
 from sharding.index import Dataset, Index, read_index
 from sharding.layout import tar_file
-from sharding.ranges import GAP, Range, RangeReader, ShortRead, Traffic, range_reader, retried
+from sharding.ranges import Range, RangeReader, ShortRead, Traffic, range_reader, retried
 from sharding.sample import Sample
 
 OPEN_SHARDS = 64
@@ -36,48 +35,23 @@ class ReadError(RequestError):
 class _Table:
     """An index as a row of numbers for each sample, as looking them up one by one in NumPy is slow.
 
-    rows       int64[N, 2 + 2 M]: the bytes from start to end of the sample in the tar, then of each member where it lies from
-               that start on, and its length (-1: the sample has no such member)
-    scattered  bool[N]: other samples lie between its members, as in a tar of all pictures and then all texts
-    outside    bool[N]: it does not lie in the tar
+    rows     int64[N, 2 M]: of each member its offset in the tar and its length, -1 where the sample has no such member
+    outside  bool[N]: it does not lie in the tar
     """
 
     def __init__(self, index: Index, tar_bytes: int) -> None:
         self.members, self.sample_ids = list(index.offsets), index.sample_ids
         self.outside = index.outside(tar_bytes).tolist()
-        offsets, lengths = (np.stack([columns[member] for member in self.members]) for columns in (index.offsets, index.lengths))
-        starts = np.where(lengths < 0, np.iinfo(np.int64).max, offsets).min(axis=0)
-        ends = np.where(lengths < 0, 0, offsets + lengths).max(axis=0)
-        columns = [column for pair in zip(offsets - starts, lengths, strict=True) for column in pair]
-        self.rows = np.stack([starts, ends, *columns], axis=1)
-        self.scattered = (ends - starts - lengths.clip(0).sum(axis=0) > GAP * len(self.members)).tolist()
+        columns = [column for member in self.members for column in (index.offsets[member], index.lengths[member])]
+        self.rows = np.stack(columns, axis=1)
 
 
 class _Place(NamedTuple):
-    """Where a sample lies: its id, the members of its tar, its row of numbers, and whether its members are read one by one."""
+    """Where a sample lies: its id, the members that it has, and the range of each."""
 
     sample_id: int
     members: list[str]
-    row: list[int]
-    scattered: bool
-
-    def spans(self) -> dict[str, tuple[int, int]]:
-        """Member → (start, end) from the start of the sample, of each that it has."""
-        places = zip(self.members, self.row[2::2], self.row[3::2], strict=True)
-        return {member: (start, start + length) for member, start, length in places if length >= 0}
-
-    def ranges(self, path: str) -> list[Range]:
-        """What is read of the tar at a path."""
-        first, end = self.row[:2]
-        if not self.scattered:
-            return [Range(path, first, end)]
-        return [Range(path, first + start, first + end) for start, end in self.spans().values()]
-
-    def cut(self, data: Sequence[bytes]) -> dict[str, bytes]:
-        """Member → its bytes, given those of the ranges."""
-        if not self.scattered:
-            return {member: data[0][start:end] for member, (start, end) in self.spans().items()}
-        return dict(zip(self.spans(), data, strict=True))
+    ranges: list[Range]
 
 
 class ShardReader:
@@ -110,17 +84,14 @@ class ShardReader:
         return self.read_all([(shard, row)])[0]
 
     def read_many(self, places: Sequence[tuple[int, int]]) -> list[Sample | ReadError]:
-        """The sample at each (shard, row), or why it cannot be read; all are read side by side, most by one range each."""
+        """The sample at each (shard, row), or why it cannot be read; all are read side by side."""
         shards = {shard for shard, _ in places}
         tables, paths = self._read_tables(shards), {shard: self._path(shard) for shard in shards}
-        located = [self._place(tables[shard], shard, row) for shard, row in places]
-        ranges = [
-            place.ranges(paths[at[0]]) if isinstance(place, _Place) else [] for at, place in zip(places, located, strict=True)
-        ]
-        data = iter(self._ranges.read([where for own in ranges for where in own]))
+        located = [self._place(tables[shard], paths[shard], shard, row) for shard, row in places]
+        data = iter(self._ranges.read([where for place in located if isinstance(place, _Place) for where in place.ranges]))
         return [
-            self._sample(at, place, [*islice(data, len(own))]) if isinstance(place, _Place) else place
-            for at, place, own in zip(places, located, ranges, strict=True)
+            self._sample(at, place, [next(data) for _ in place.ranges]) if isinstance(place, _Place) else place
+            for at, place in zip(places, located, strict=True)
         ]
 
     def read_all(self, places: Sequence[tuple[int, int]]) -> list[Sample]:
@@ -136,23 +107,28 @@ class ShardReader:
         """Where a sample lies: the tar's URI and the number of the sample in it."""
         return f"{self.tars}/{tar_file(self.shards[shard].name)}, sample {row}"
 
-    def _sample(self, at: tuple[int, int], place: _Place, data: Sequence[bytes | Exception]) -> Sample | ReadError:
-        whole = list[bytes]()
-        for own in data:
-            if isinstance(own, Exception):
-                return ReadError(f"{self.name_of(*at)} cannot be read: {_cause(own)}", place.sample_id)
-            whole.append(own)
-        return Sample.of_members(place.sample_id, place.cut(whole))
+    def _sample(self, at: tuple[int, int], place: _Place, data: list[bytes | Exception]) -> Sample | ReadError:
+        members = dict[str, bytes]()
+        for member, part in zip(place.members, data, strict=True):
+            if isinstance(part, Exception):
+                return ReadError(f"{self.name_of(*at)} cannot be read: {_cause(part)}", place.sample_id)
+            members[member] = part
+        return Sample.of_members(place.sample_id, members)
 
-    def _place(self, table: _Table | ReadError, shard: int, row: int) -> _Place | ReadError:
+    def _place(self, table: _Table | ReadError, path: str, shard: int, row: int) -> _Place | ReadError:
         if isinstance(table, ReadError):
             return table
         if row >= len(table.rows):
             return ReadError(f"{self.name_of(shard, row)}: its index lists {len(table.rows)} samples; index it again")
-        sample_id = int(table.sample_ids[row])
+        sample_id, numbers = int(table.sample_ids[row]), table.rows[row].tolist()
         if table.outside[row]:
             return ReadError(f"{self.name_of(shard, row)}: its index places it outside of the tar; index it again", sample_id)
-        return _Place(sample_id, table.members, table.rows[row].tolist(), table.scattered[row])
+        place = _Place(sample_id, [], [])
+        for member, offset, length in zip(table.members, numbers[0::2], numbers[1::2], strict=True):
+            if length >= 0:
+                place.members.append(member)
+                place.ranges.append(Range(path, offset, offset + length))
+        return place
 
     def _read_tables(self, shards: set[int]) -> dict[int, _Table | ReadError]:
         """The index of each shard. Threads wait for each other here, as they need the same ones."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from sharding.index import Dataset
 from sharding.mixture import Mixture
-from sharding.order import WINDOW, Order
+from sharding.order import RUN, WINDOW, Order
 from sharding.ranges import Traffic
 from sharding.reader import ReadError, ShardReader
 from sharding.sample import Sample
@@ -19,12 +19,19 @@ class SampleSequence:
 
     datasets  with their weights, in proportion to each other
     window    shards shuffled together
+    run       neighbours that come one after the other; None: RUN of datasets whose shards are in random order, 1 of others
     """
 
-    def __init__(self, datasets: Sequence[tuple[Dataset, float]], split: str, seed: int, window: int = WINDOW) -> None:
+    def __init__(
+        self, datasets: Sequence[tuple[Dataset, float]], split: str, seed: int, window: int = WINDOW, run: int | None = None
+    ) -> None:
         self.mixture = Mixture([weight for _, weight in datasets])
         self.readers = [ShardReader(dataset, split, open_shards=4 * window) for dataset, _ in datasets]
-        self.orders = [Order(reader.sizes(), seed + number, window) for number, reader in enumerate(self.readers)]
+        runs = [run or (RUN if dataset.is_shuffled else 1) for dataset, _ in datasets]
+        self.orders = [
+            Order(reader.sizes(), seed + number, window, own)
+            for number, (reader, own) in enumerate(zip(self.readers, runs, strict=True))
+        ]
         self.total = sum(order.total for order in self.orders)
 
     def places(self, positions: np.ndarray) -> list[tuple[int, int, int]]:

@@ -37,6 +37,7 @@ from infra.compat.children import HOME
 from infra.compat.memory import keep_freed_memory
 from sharding import Sample, SampleSequence, ShardReader, read_dataset, sample_json, summary_bytes, write_shard
 from sharding.decode import decode_picture
+from sharding.index import SHUFFLED
 from sharding.layout import SUMMARY, index_file, shard_name, tar_file
 from trainer_bridge.data.loader import CHUNK, Loader
 from trainer_bridge.data.settings import LoaderSettings
@@ -103,7 +104,7 @@ def write_shards(folder: Path, count: int) -> None:
     size = -(-count // SHARDS)
     names = [shard_name("train", number) for number in range(-(-count // size))]
     shards = [write_shard(folder, name, [s for _, s in zip(range(size), samples, strict=False)]) for name in names]
-    (folder / SUMMARY).write_bytes(summary_bytes({"train": shards}, {}))
+    (folder / SUMMARY).write_bytes(summary_bytes({"train": shards}, {SHUFFLED: True}))
 
 
 def crop(image: bytes, rng: np.random.Generator) -> np.ndarray:

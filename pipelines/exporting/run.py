@@ -33,7 +33,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.runtime import external_sort
 from pipelines.runtime.external_sort import ExternalSort, SortFailed, Source, even_lows
 from pipelines.runtime.step import Outcome, Step, run_step
-from sharding.index import summary_bytes
+from sharding.index import SHUFFLED, summary_bytes
 from sharding.layout import SUMMARY
 
 PLAN_SETTINGS = {"holdout", "holdout_by", "seed", "captions", "synthetic_share", "captions_per_sample", "where", "weights"}
@@ -69,7 +69,7 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
             if new.failed:
                 return Outcome(planned.counts, len(parts), len(items), new.failed)
         splits = written.splits(items)
-        about = {"settings": {**settings.model_dump(exclude={"out"}), "name": name}, "plan": inputs}
+        about = {"settings": {**settings.model_dump(exclude={"out"}), "name": name}, "plan": inputs, SHUFFLED: True}
         claim.out.write(SUMMARY, summary_bytes(splits, about))
         claim.remove_beyond(Counter(item["split"] for item in items))
         shards = [shard for shards in splits.values() for shard in shards]

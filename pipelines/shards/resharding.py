@@ -24,7 +24,7 @@ from pipelines.runtime.runner import run_items, start_ray
 from pipelines.shards.descriptions import Describer, is_between, read_described
 from pipelines.shards.plan import Cut, batches_by_root, planned_shards
 from pipelines.shards.receipts import Done, Items, done_before, receipt_of, run_pending
-from sharding.index import Dataset, Shard, index_bytes, summary_bytes
+from sharding.index import SHUFFLED, Dataset, Shard, index_bytes, summary_bytes
 from sharding.layout import SUMMARY, index_file, receipt_file, shard_of, tar_file
 from sharding.ranges import Range, ShortRead, range_reader
 from sharding.writer import ShardWriter
@@ -51,7 +51,7 @@ def run_reshard(dataset: Dataset, out: Storage, cut: Cut, address: str | None) -
     splits = {split: [Shard(**receipt["shard"]) for receipt in one.receipts.values()] for split, one in done.items()}
     splits = {split: kept for split, shards in splits.items() if (kept := [shard for shard in shards if shard.samples])}
     if not failed:
-        out.write(SUMMARY, summary_bytes(splits, {"reshard": request}))
+        out.write(SUMMARY, summary_bytes(splits, {"reshard": request, SHUFFLED: cut.seed is not None or dataset.is_shuffled}))
         out.remove_folder("partial")
     shards = [shard for of_split in splits.values() for shard in of_split]
     return {

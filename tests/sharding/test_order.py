@@ -1,5 +1,7 @@
 """The order of samples is a function of seed and position."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,9 +19,9 @@ def places(order: Order, first: int, last: int) -> list[tuple[int, int]]:
 
 
 @settings(deadline=None)
-@given(SIZES, st.integers(0, 2**63), st.integers(1, 6))
-def test_every_epoch_has_every_sample_once(sizes: list[int], seed: int, window: int) -> None:
-    order = Order(sizes, seed, window)
+@given(SIZES, st.integers(0, 2**63), st.integers(1, 6), st.integers(1, 5))
+def test_every_epoch_has_every_sample_once(sizes: list[int], seed: int, window: int, run: int) -> None:
+    order = Order(sizes, seed, window, run)
     for epoch in range(2):
         assert sorted(places(order, epoch * order.total, (epoch + 1) * order.total)) == [
             (shard, row) for shard, size in enumerate(sizes) for row in range(size)
@@ -44,6 +46,19 @@ def test_epochs_and_seeds_differ_and_the_shuffle_is_the_published_one() -> None:
     # Golden: a change here reorders everybody's running training.
     assert permutation(8, 42).tolist() == [4, 7, 2, 0, 6, 1, 5, 3]
     assert places(Order([5, 0, 3, 4], 7, window=2), 15, 19) == GOLDEN
+
+
+def test_runs_of_neighbours_are_shuffled_and_begin_elsewhere_in_another_epoch() -> None:
+    order = Order([40] * 8, 3, window=4, run=8)
+    begins = []
+    for epoch in range(3):
+        sequence = places(order, epoch * order.total, (epoch + 1) * order.total)
+        follows = [second == (shard, row + 1) for (shard, row), second in itertools.pairwise(sequence)]
+        # A shard's first and last run may be shorter, and one may come behind the other by chance.
+        assert 8 * 32 <= sum(follows) <= 8 * 36
+        begins.append({place for place, goes_on in zip(sequence[1:], follows, strict=True) if not goes_on})
+    assert len(begins[0] & begins[1] & begins[2]) < len(begins[0]) / 2
+    assert order.neighbour_distance() == pytest.approx(160 / 3, rel=0.3)
 
 
 def test_neighbours_of_a_shard_come_as_far_apart_as_the_window_allows() -> None:

@@ -78,7 +78,8 @@ class Loader:
         if batch % world:
             raise ValueError(f"the global batch of {batch} does not divide among {world} ranks")
         self.settings = settings or LoaderSettings()
-        self.sequence = SampleSequence([(dataset, 1.0), *mixed_in], split, seed, self.settings.window)
+        run = None if self.settings.run == "auto" else self.settings.run
+        self.sequence = SampleSequence([(dataset, 1.0), *mixed_in], split, seed, self.settings.window, run)
         self.batch, self.share, self.rank = batch, batch // world, rank
         self.transform, self.seed, self.start = transform, seed, start
         self.samples, self.faults = 0, 0  # delivered, and how many of them were not valid
@@ -131,7 +132,7 @@ class Loader:
         order = min(sequence.orders, key=lambda order: order.neighbour_distance() / order.total)
         return (
             f"{sequence.total:,} samples in {shards:,} shards; {self.settings.threads()} threads load {ahead * self.share:,} "
-            f"ahead (about {ahead * self._batch_bytes / 2**20:,.0f} MiB); neighbours in a shard come "
+            f"ahead (about {ahead * self._batch_bytes / 2**20:,.0f} MiB); {_neighbours(order.run)} in a shard come "
             f"{order.neighbour_distance():,.0f} positions apart ({order.total / 3:,.0f} in a full shuffle)"
         )
 
@@ -233,6 +234,10 @@ class _Slice:
             valid=torch.tensor([not row.fault for row in rows]),
             faults=[row.fault for row in rows if row.fault],
         )
+
+
+def _neighbours(run: int) -> str:
+    return "neighbours" if run == 1 else f"neighbouring runs of {run} samples"
 
 
 @contextmanager

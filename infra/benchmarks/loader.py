@@ -3,12 +3,13 @@
     vs_bare          samples/s of ours over those of a bare loop of scaled decode and crop, one process a core
     vs_<peer>        over webdataset, Streaming, LitData and Energon as their documentation sets them up
     vs_<peer>_ours   over the first three, given our decoder
+    cold_vs_warm     samples/s of files that are not in the page cache over those that are, ours; webdataset_cold_vs_warm: webdataset's
     undecoded        samples/s without decoding over those of reading the same files from start to end
     remote_vs_local  samples/s from an object store with 30 ms added to each request over those from the folder
     fetched_vs_used  bytes fetched from the store over those of the samples
 
 and figures: seconds to the first batch of a resume in the middle of epoch 3 of 10 000 shards; MiB of the process with 8 threads.
-From the first batch on, in turns, medians. Files are in the page cache.
+From the first batch on, in turns, medians. Files are in the page cache, but for the cold rates.
 """
 
 from __future__ import annotations
@@ -75,8 +76,11 @@ def _turn(folder: Path, count: int, port: int) -> dict[str, float]:
     rates["bare"] = sum(_side_by_side("bare", shards, str(count // CORES)))
     for name in loaders.PEERS:
         for decoder in ("theirs", "ours") if name != "energon" else ("theirs",):
-            command = [str(peer("loaders")), "-m", "infra.benchmarks.peers.loaders", name, str(folder), rows, str(CORES), decoder]
-            rates[name if decoder == "theirs" else f"{name}_ours"] = float(_run(command).splitlines()[-1])
+            rates[name if decoder == "theirs" else f"{name}_ours"] = _peer(name, folder, rows, decoder)
+    forget(folder)
+    rates["cold"] = _run_ours("ours", shards, rows)["ours"]
+    forget(folder)
+    rates["webdataset_cold"] = _peer("webdataset", folder, rows, "theirs")
     rates |= _run_ours("sequential", shards, rows) | _run_ours("undecoded", shards, rows)
     remote = _run_ours("ours", "s3://shards", rows, **environment(port))
     rates |= {"remote": remote["ours"], "fetched_vs_used": remote["fetched_vs_used"]}
@@ -84,12 +88,29 @@ def _turn(folder: Path, count: int, port: int) -> dict[str, float]:
     return rates
 
 
+def _peer(name: str, folder: Path, rows: str, decoder: str) -> float:
+    """Samples/s of a peer, given its decoder or ours."""
+    command = [str(peer("loaders")), "-m", "infra.benchmarks.peers.loaders", name, str(folder), rows, str(CORES), decoder]
+    return float(_run(command).splitlines()[-1])
+
+
+def forget(folder: Path) -> None:
+    """Takes the files below a folder out of the page cache."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def _ratios(turns: Sequence[dict[str, float]]) -> dict[str, float]:
     def ratio(over: str, under: str) -> float:
         return statistics.median(turn[over] / turn[under] for turn in turns)
 
-    beside = [name for name in turns[0] if name.partition("_")[0] in (*loaders.PEERS, "bare")]
+    beside = [name for name in turns[0] if name.removesuffix("_ours") in (*loaders.PEERS, "bare")]
     return {f"vs_{name}": ratio("ours", name) for name in beside} | {
+        "cold_vs_warm": ratio("cold", "ours"),
+        "webdataset_cold_vs_warm": ratio("webdataset_cold", "webdataset"),
         "undecoded": ratio("undecoded", "sequential"),
         "remote_vs_local": ratio("remote", "ours"),
         "fetched_vs_used": max(turn["fetched_vs_used"] for turn in turns),

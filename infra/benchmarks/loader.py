@@ -3,7 +3,7 @@
     vs_bare          samples/s of ours over those of a bare loop of scaled decode and crop, one process a core
     vs_<peer>        over webdataset, Streaming, LitData and Energon as their documentation sets them up
     vs_<peer>_ours   over the first three, given our decoder
-    cold_vs_warm     samples/s of files that are not in the page cache over those that are, ours; webdataset_cold_vs_warm: webdataset's
+    cold_vs_warm     samples/s of files that are not in the page cache over those that are; and webdataset's of the same
     undecoded        samples/s without decoding over those of reading the same files from start to end
     remote_vs_local  samples/s from an object store with 30 ms added to each request over those from the folder
     fetched_vs_used  bytes fetched from the store over those of the samples

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharding import ranges as module
+from sharding.pread import read_ranges_python
 from sharding.ranges import GAP, LocalRanges, Range, RemoteRanges, ShortRead, coalesce, covering
 from tests.support.ranged import Behaviour, ranged_server
 
@@ -66,6 +67,7 @@ def test_files_of_any_number_are_read_with_few_open_at_a_time(tmp_path: Path, mo
 
     for number in range(200):
         (tmp_path / str(number)).write_bytes(b"%03d" % number)
+    monkeypatch.setattr(module, "read_ranges", read_ranges_python)
     monkeypatch.setattr(os, "pread", counted)
     ranges = [Range(str(tmp_path / str(number)), 0, 3) for number in range(200)]
     assert LocalRanges(4).read(ranges * 2) == [b"%03d" % number for number in range(200)] * 2
@@ -87,6 +89,7 @@ def test_a_local_file_that_fails_for_a_while_is_read_again_by_another_descriptor
     ranges = [Range(str(folder / "a"), 5, 9), Range(str(folder / "b"), 5, 9), Range(str(folder / "a"), 300_000, 300_002)]
     reader.read(ranges)
     stale.add(reader._descriptors[str(folder / "a")].number)
+    monkeypatch.setattr(module, "read_ranges", read_ranges_python)
     monkeypatch.setattr(os, "pread", failing)
     monkeypatch.setattr(os, "close", lambda descriptor: None)  # so that no number is given twice
     first, second, short = reader.read(ranges)

@@ -3,10 +3,13 @@
 shards → loader (positions → samples, exact resume) → transforms (bytes → tensors) → model → losses → stage → train
 
 train.py             `python -m trainer_bridge.train --stage … --config … --shards URI --out DIR` under torchrun or deepspeed
-evaluate.py          figures of a saved model on the held-out split
+evaluate.py          figures of a saved model on shards, or on a folder as others publish it
 convert.py           weights of others → folders to start from, and back
 export_onnx.py       a stage-1 model → ONNX
 launch.py            the trainer under torchrun, on this machine
+ranks.py             how processes are numbered, by the launchers that there are
+request.py           what is wrong with a request, before a device is taken
+evaluations.py       figures of the model in training, every few steps and at the end
 deepspeed_engine.py  all calls into DeepSpeed
 clock.py             how far a training is
 metrics.py           what it writes while it runs
@@ -18,7 +21,7 @@ phases.py            the batches of each phase of a training
 schedule.py          learning rates, and what a phase is
 configs/             published and tiny experiments
 stages/              what each stage trains, with which losses
-evaluation/          retrieval and captioning on a split
+evaluation/          figures on sets of pictures: retrieval, classification, captions
 checkpoints/         models in folders
 data/                samples → batches
 models/              InternViT, text towers, and how they are joined

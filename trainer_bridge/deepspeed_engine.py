@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,14 @@ from torch import distributed as dist
 from trainer_bridge.data.settings import cores_of_rank
 from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
 from trainer_bridge.optimizer import AVERAGE, AdamW, ClippedAdamW
+from trainer_bridge.ranks import rank_environment
 from trainer_bridge.schedule import cosine
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
-
-SINGLE_PROCESS = {  # the environment that a launcher would set; port 0 is any free one
-    "RANK": "0",
-    "WORLD_SIZE": "1",
-    "LOCAL_RANK": "0",
-    "MASTER_ADDR": "127.0.0.1",
-    "MASTER_PORT": "0",
-}
 
 
 def start() -> torch.device:
     """Joins the process group of the launcher, or one of this process alone; returns the rank's device."""
-    for name, value in SINGLE_PROCESS.items():
-        os.environ.setdefault(name, value)
+    os.environ.update(rank_environment(os.environ))
     cuda = torch.cuda.is_available()
     if not cuda:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
@@ -157,6 +149,30 @@ def _swap_average(engine: Any) -> None:
         if persistent := optimizer.persistent_parameters:  # small ones, that every rank holds whole
             persistent[0].partition(persistent)
             persistent[0].all_gather(persistent)
+
+
+@contextmanager
+def evaluating(engine: Any) -> Iterator[None]:
+    """The model in evaluation mode, and no gradients."""
+    engine.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        engine.train()
+
+
+def run(engine: Any, function: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
+    """`function(inputs …)`, which uses parts of the model, as a forward pass of the engine: every rank must call it.
+
+    ZeRO-3 gathers weights that are used within the model's own `forward`, and autocast is entered there. Figures use its parts in
+    other ways than training does. So the function takes the place of `forward` for one call.
+    """
+    engine.module.forward = function
+    try:
+        return engine(*inputs, **named)
+    finally:
+        del engine.module.forward
 
 
 def total(values: Mapping[str, Tensor]) -> dict[str, float]:

@@ -8,8 +8,9 @@ import resource
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -41,6 +42,7 @@ class Step(NamedTuple):
     faults   samples of its batch that were left out
     waited   seconds that a rank waited for its part of the batch, the mean over ranks
     flops    of the step on one rank, by formula; 0: unknown
+    evaluated  figures by the names of evaluations, where they were computed after this step
     """
 
     step: int
@@ -51,6 +53,7 @@ class Step(NamedTuple):
     faults: int
     waited: float
     flops: float
+    evaluated: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 class Window:
@@ -93,6 +96,8 @@ class MetricsLog:
         row |= {"losses": {name: _finite(value) for name, value in step.losses.items()}, "grad_norm": _finite(step.norm)}
         row |= {"skipped": not math.isfinite(step.norm), "samples": step.samples, "faults": step.faults}
         row |= self.window.add(step, seconds) | {"memory_mib": memory_mib(self.clock.device), "seconds": round(seconds, 2)}
+        if step.evaluated:
+            row["evaluation"] = {name: _numbers(figures) for name, figures in step.evaluated.items()}
         self.file.write(json.dumps(row) + "\n")
         self.file.flush()
         for tracker in self.trackers:
@@ -120,8 +125,13 @@ def describe(row: dict[str, Any]) -> str:
 
 
 def scalars(row: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a row by name, parts of the loss as `losses/itc`; without the step, and without what is not finite."""
+    """The numbers of a row by name, parts of the loss as `losses/itc`, figures as `heldout/recall@1`.
+
+    Without the step, and without what is not finite.
+    """
     flat = row | {f"losses/{name}": value for name, value in row["losses"].items()}
+    for evaluation, figures in row.get("evaluation", {}).items():
+        flat |= {f"{evaluation}/{name}": value for name, value in figures.items()}
     return {name: float(value) for name, value in flat.items() if isinstance(value, int | float) and name != "step"}
 
 
@@ -130,6 +140,11 @@ def memory_mib(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device)) // 2**20
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) // 1024
+
+
+def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:
+    """The figures that are numbers, rounded."""
+    return {name: round(value, 5) for name, value in figures.items() if isinstance(value, int | float)}
 
 
 def write_faults(path: Path, step: int, faults: Sequence[str]) -> None:

@@ -13,24 +13,30 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
 from infra.compat.errors import RequestError
-from sharding.index import Dataset, read_dataset
+from sharding.index import Dataset
 from trainer_bridge import deepspeed_engine
 from trainer_bridge.clock import Clock
 from trainer_bridge.data.batch import Batch, slices
 from trainer_bridge.data.loader import Loader
+from trainer_bridge.evaluation.plan import Evaluation, plan_evaluations
+from trainer_bridge.evaluation.shards import open_shards
+from trainer_bridge.evaluations import Evaluations
 from trainer_bridge.guard import SkippedSteps, TrainingFault, require_finite
 from trainer_bridge.metrics import MetricsLog, Step, counts, timed, write_faults
 from trainer_bridge.phases import batches, require_divisible
+from trainer_bridge.ranks import fail, rank_environment
+from trainer_bridge.request import check_folders, check_request, weighted
 from trainer_bridge.schedule import Phase, samples_before
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
@@ -45,15 +51,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     stage_type = stages[options.stage]
     try:
         experiment = load_experiment(options.config, stage_type.experiment_type)
-        dataset = read_dataset(options.shards)
-        mixed_in = [(read_dataset(uri), weight) for uri, weight in map(_weighted, options.mix)]
-        for each in (dataset, *(other for other, _ in mixed_in)):
-            each.shards("train")
+        dataset = open_shards(options.shards)
+        mixed_in = [(open_shards(uri), weight) for uri, weight in map(weighted, options.mix)]
+        check_folders(options.out, options.start)
+        world = int(rank_environment(os.environ)["WORLD_SIZE"])
+        check_request(stage_type, experiment, [dataset, *(other for other, _ in mixed_in)], world)
+        evaluations = plan_evaluations(experiment.evaluation, stage_type.evaluator_type, dataset)
         require_trackers(experiment.log)
         if options.seconds and len(experiment.phases()) > 1:
             raise RequestError("--seconds fits no experiment with several [[phase]]; set optimizer.steps")
     except (RequestError, ValueError, OSError) as error:
-        _exit(error)
+        fail("trainer_bridge.train", error)
     device = deepspeed_engine.start()
     torch.manual_seed(experiment.data.seed)
     if dist.get_rank() == 0:
@@ -61,11 +69,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     dist.barrier()
     try:
         stage = stage_type(experiment, dataset, options.start, options.out)
-        train(stage, experiment, dataset, options.out, options.seconds, device, mixed_in)
+        train(stage, experiment, dataset, options.out, options.seconds, device, mixed_in, evaluations)
     except (RequestError, ValueError) as error:
-        _exit(error)
+        fail("trainer_bridge.train", error)
     except TrainingFault as fault:
-        _exit(fault, 1)
+        fail("trainer_bridge.train", fault, 1)
     finally:
         deepspeed_engine.stop()
 
@@ -96,22 +104,6 @@ def _parser(stages: Mapping[str, type[Stage]]) -> argparse.ArgumentParser:
     return parser
 
 
-def _weighted(option: str) -> tuple[str, float]:
-    """The URI and the weight in URI=WEIGHT."""
-    uri, _, weight = option.rpartition("=")
-    try:
-        return uri, float(weight) if uri else float("nan")
-    except ValueError:
-        raise RequestError(f"--mix {option} names no weight; write {option}=1 to take as many of its samples") from None
-
-
-def _exit(error: Exception, status: int = 2) -> NoReturn:
-    """Ends with the exit status and the error in one line, written by rank 0."""
-    if not dist.is_initialized() or dist.get_rank() == 0:
-        sys.stderr.write(f"trainer_bridge.train: {error}\n")
-    sys.exit(status)
-
-
 def train(
     stage: Stage,
     experiment: Experiment,
@@ -120,6 +112,7 @@ def train(
     seconds: float,
     device: torch.device,
     mixed_in: Sequence[tuple[Dataset, float]] = (),
+    evaluations: Sequence[Evaluation] = (),
 ) -> None:
     """Trains from the latest saved state (or the start) to the end, saves the model, and evaluates it."""
     rank, world = dist.get_rank(), dist.get_world_size()
@@ -128,6 +121,8 @@ def train(
     sizes = _parameter_counts(stage.model)  # before ZeRO-3 leaves each rank a piece of every parameter
     engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world)
     done, seconds_before = deepspeed_engine.resume(engine, out / "state")
+    evaluator = stage.evaluator(device, experiment.run.micro_batch)
+    figures = Evaluations(engine, evaluator, evaluations, experiment.run.evaluate_every)
     clock = Clock(steps, seconds, seconds_before, device)
     metrics = _open_log(experiment, out, done, clock) if rank == 0 else None
     skipped = SkippedSteps(min(experiment.optimizer.max_bad_steps, steps))
@@ -153,10 +148,11 @@ def train(
         own = {"faults": len(batch.faults), "waited": waited}
         losses |= {name: torch.tensor(value, device=device) for name, value in own.items()}
         totals, norm = deepspeed_engine.total(losses), deepspeed_engine.gradient_norm(engine)
+        evaluated = figures.after(done)
         if metrics is not None:
             faults, waited = round(totals.pop("faults")), totals.pop("waited") / world
             flops = stage.flops() * phase.batch / world
-            metrics.write(Step(step, totals, norm, rate, samples_before(phases, done), faults, waited, flops))
+            metrics.write(Step(step, totals, norm, rate, samples_before(phases, done), faults, waited, flops, evaluated))
         skipped.count(step, not math.isfinite(norm))
         if done % experiment.run.save_every == 0:
             save()
@@ -174,7 +170,9 @@ def train(
             "seconds": round(elapsed, 1),
             **sizes,
         }
-        _summarise(stage, out, dataset, summary)
+    evaluated = figures.summary(done)
+    if rank == 0:
+        _summarise(out, summary | evaluated)
     dist.barrier()
 
 
@@ -204,10 +202,8 @@ def _parameter_counts(model: nn.Module) -> dict[str, int]:
     }
 
 
-def _summarise(stage: Stage, out: Path, dataset: Dataset, summary: dict[str, Any]) -> None:
-    """Writes summary.json: sizes and times, and the figures on the held-out split where there is one."""
-    if "heldout" in dataset.splits:
-        summary |= stage.evaluate(out / "model", dataset, "heldout")
+def _summarise(out: Path, summary: dict[str, Any]) -> None:
+    """Writes summary.json: sizes, times, and the figures of the evaluations."""
     (out / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     sys.stdout.write(json.dumps(summary, sort_keys=True, ensure_ascii=False) + "\n")
 

@@ -1,5 +1,19 @@
-"""What a saved model does on a split of the shards.
+"""What a model does on pictures that it was not trained on: figures by name, computed by all ranks on their devices.
 
-retrieval.py   stages 1 and 2: does a caption find its picture?
-captioning.py  stage 3: loss on captions, and right nouns in descriptions
+evaluator.py       what computes the figures of a model, by kind
+pair_evaluator.py  stages 1 and 2: retrieval and classification
+generative_evaluator.py  stage 2: loss on captions and matching, too
+captioning.py      stage 3: loss on captions, and right nouns in descriptions
+retrieval.py       does a caption find its picture, and a picture one of its captions?
+classification.py  does a picture find the name of its class?
+ranking.py         how many candidates are nearer than the right one, by blocks
+classes.py         names of classes in several languages, and the sentences they are put into
+templates.toml     sentences of our own for that
+pictures.py        pictures decoded ahead, resized as the released evaluation does
+shares.py          which part of the work is a rank's, and how results are gathered
+evaluation_set.py  pictures, their texts and their classes
+shards.py          those of indexed shards
+layouts/           those of folders as others publish them
+settings.py        `[[evaluation]]` in an experiment
+plan.py            the evaluations of an experiment, during training and at its end
 """

@@ -1,90 +1,112 @@
-"""What a saved chat model says of held-out pictures: its loss on their captions, and how often the noun is right."""
+"""Figures of stage 3: the loss on captions, and how often the noun is right in descriptions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
-from infra.compat.torchvision_operators import define_missing_operators
+from infra.compat.errors import RequestError
 from sharding.decode import decode_picture
-from sharding.index import Dataset
-from sharding.sample import Sample, metadata_of
-from trainer_bridge.checkpoints.hugging_face import load_internvl
 from trainer_bridge.data.chat_tokenizer import encode_conversations
 from trainer_bridge.data.conversations import DESCRIBE, Conversation, Turn, language_of, pivot_of, question
 from trainer_bridge.data.transforms import normalise, whole
-from trainer_bridge.evaluation.retrieval import first_samples
+from trainer_bridge.evaluation.evaluation_set import EvaluationSet
+from trainer_bridge.evaluation.evaluator import Evaluator
+from trainer_bridge.evaluation.pictures import Decoded
+from trainer_bridge.evaluation.shares import gather_rows, share_of
 from trainer_bridge.models.internvl import ChatLoss
-from trainer_bridge.models.losses import IGNORED
+from trainer_bridge.models.losses import IGNORED, total, world_size
 
-LIMIT, BATCH, ANSWER_TOKENS = 512, 32, 32
+ANSWER_TOKENS = 32
 ROLES = ("user", "assistant")
 
 
-def evaluate_captioning(folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
-    """Loss per token on the captions of at most 512 samples; of those with a `noun`, the descriptions and how many are right.
+class ChatEvaluator(Evaluator):
+    """Loss per token on captions; of those with a `noun`, the descriptions and how many are right.
 
     A description is greedy, requested in a pivot language and then in the sample's, and right when the latter holds the noun,
-    case aside.
+    case aside. Pictures are resized as in training.
     """
-    define_missing_operators()
-    from transformers import AutoProcessor
 
-    model, processor = load_internvl(folder).eval(), AutoProcessor.from_pretrained(folder)
-    samples = first_samples(dataset, split, LIMIT)
-    result: dict[str, Any] = {"pairs": len(samples), "caption_loss": _loss(model, processor, samples)}
-    prompts = [(sample, metadata) for sample in samples if "noun" in (metadata := metadata_of(sample.json))]
-    if not prompts:
+    kinds, heldout, samples = ("captions",), ("captions",), 512
+    model: ChatLoss
+
+    def __init__(self, model: ChatLoss, processor: Any, device: torch.device, batch: int) -> None:
+        super().__init__(device)
+        self.model, self.processor, self.batch = model, processor, batch
+        self.side = model.chat.config.vision_config.image_size[0]
+
+    def figures(self, kind: str, data: EvaluationSet) -> dict[str, Any]:
+        """The loss over all texts, and the descriptions of pictures whose noun is known."""
+        if not data.texts:
+            raise RequestError("captions need texts about the pictures, and this set has none; choose another set")
+        result = self._losses(data)
+        rows = self._described(data, [row for row, metadata in enumerate(data.metadata) if "noun" in metadata])
+        if rows:
+            result |= {"prompts": len(rows), "right_nouns": sum(row["right"] for row in rows), "descriptions": rows}
         return result
-    images, locales = [sample.image for sample, _ in prompts], [metadata["language"] for _, metadata in prompts]
-    rows = [
-        {
-            "picture": metadata["key"],
-            "language": metadata["language"],
-            "caption": sample.text,
-            "noun": metadata["noun"],
-            "pivot_description": pivot_description,
-            "description": description,
-            "right": metadata["noun"] in description.lower(),
-        }
-        for (sample, metadata), (pivot_description, description) in zip(
-            prompts, describe(model, processor, images, locales), strict=True
-        )
-    ]
-    return result | {"prompts": len(rows), "right_nouns": sum(row["right"] for row in rows), "descriptions": rows}
 
+    def _losses(self, data: EvaluationSet) -> dict[str, Any]:
+        share, sums = share_of(len(data.texts)), torch.zeros(4, device=self.device, dtype=torch.float64)
+        batches, counted = share.batches(self.batch), torch.from_numpy(share.counted).split(self.batch)
+        decoded = Decoded(data, whole, self.side).batches([data.image_index[rows] for rows in batches])
+        for numbers, own, (pixels, readable) in zip(batches, counted, decoded, strict=True):
+            conversations = [_describing(data, number) for number in numbers.tolist()]
+            image_tokens = self.model.chat.config.image_seq_length
+            ids, labels = encode_conversations(self.processor.tokenizer, conversations, image_tokens, 1 << 20)
+            labels[~(own & readable)] = IGNORED
+            inputs = ids.to(self.device), labels.to(self.device), normalise(pixels.to(self.device))
+            loss = self.run(self.model.forward, *inputs)
+            counts = [(labels[:, 1:] != IGNORED).sum(), (own & readable).sum(), (own & ~readable).sum()]
+            sums += torch.stack([loss.double(), *(count.to(self.device).double() for count in counts)])
+        loss, tokens, pairs, unreadable = total(sums).tolist()
+        loss /= max(1.0, tokens)
+        figures = {"caption_loss": loss, "perplexity": math.exp(min(loss, 700.0)), "caption_tokens": int(tokens)}
+        return {"pairs": int(pairs), "unreadable": int(unreadable) + data.unread, **figures}
 
-def describe(model: Any, processor: Any, images: Sequence[bytes], locales: Sequence[str]) -> list[tuple[str, str]]:
-    """Two greedy descriptions of each picture: in a pivot language, and then in the language of its locale."""
-    processor.tokenizer.padding_side = "left"
-    descriptions: list[tuple[str, str]] = []
-    for start in range(0, len(images), BATCH):
-        pictures = [decode_picture(data) for data in images[start : start + BATCH]]
-        languages = [language_of(locale) for locale in locales[start : start + BATCH]]
+    def _described(self, data: EvaluationSet, prompts: Sequence[int]) -> list[dict[str, Any]]:
+        """What the model says of the pictures of some texts, on every rank; a picture that cannot be decoded is left out."""
+        share, rows = share_of(len(prompts)), []
+        for numbers in share.batches(self.batch) if prompts else []:
+            texts = [prompts[number] for number in numbers]
+            contents = [_decoded(content) for content in data.read(data.image_index[texts].tolist())]
+            pictures = [picture or Image.new("RGB", (self.side, self.side)) for picture in contents]
+            answers = self.describe(pictures, [data.metadata[text]["language"] for text in texts])
+            rows += [
+                _row(data, text, answer) if picture else {}
+                for text, picture, answer in zip(texts, contents, answers, strict=True)
+            ]
+        return [row for row in gather_rows(rows, self.device)[: len(prompts)] if row]
+
+    def describe(self, pictures: Sequence[Image.Image], locales: Sequence[str]) -> list[tuple[str, str]]:
+        """Two greedy descriptions of each picture: in a pivot language, and then in the language of its locale."""
+        self.processor.tokenizer.padding_side = "left"
+        languages = [language_of(locale) for locale in locales]
         histories: list[list[Turn]] = [[] for _ in pictures]
         for answer_languages in ([pivot_of(language) for language in languages], languages):
             questions = [question(DESCRIBE, language) for language in answer_languages]
-            answers = _answer(model, processor, pictures, histories, questions)
+            answers = self._answer(pictures, histories, questions)
             for history, turn in zip(histories, zip(questions, answers, strict=True), strict=True):
                 history.append(turn)
-        descriptions += [(first, last) for (_, first), (_, last) in histories]
-    return descriptions
+        return [(first, last) for (_, first), (_, last) in histories]
 
-
-def _answer(
-    model: Any, processor: Any, pictures: list[Image.Image], histories: list[list[Turn]], questions: list[str]
-) -> list[str]:
-    """The greedy answer to each question about its picture, after the turns of its history."""
-    messages = [_messages(history, text) for history, text in zip(histories, questions, strict=True)]
-    prompts = [processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in messages]
-    inputs = processor(images=[[picture] for picture in pictures], text=prompts, padding=True, return_tensors="pt")
-    with torch.inference_mode():
-        ids = model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
-    return [text.strip() for text in processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)]
+    def _answer(self, pictures: Sequence[Image.Image], histories: list[list[Turn]], questions: list[str]) -> list[str]:
+        """The greedy answer to each question about its picture, after the turns of its history."""
+        processor, chat = self.processor, self.model.chat
+        messages = [_messages(history, text) for history, text in zip(histories, questions, strict=True)]
+        prompts = [processor.apply_chat_template(message, add_generation_prompt=True, tokenize=False) for message in messages]
+        images = [[picture] for picture in pictures]
+        inputs = processor(images=images, text=prompts, padding=True, return_tensors="pt").to(self.device)
+        # Under ZeRO-3 a rank that is done must go on for as long as another is not.
+        options = {"max_new_tokens": ANSWER_TOKENS, "do_sample": False, "synced_gpus": world_size() > 1}
+        ids: Tensor = self.run(chat.generate, **inputs, **options)
+        texts = processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [text.strip() for text in texts]
 
 
 def _messages(history: Sequence[Turn], next_question: str) -> list[dict[str, Any]]:
@@ -95,24 +117,31 @@ def _messages(history: Sequence[Turn], next_question: str) -> list[dict[str, Any
     return messages
 
 
-def _loss(model: Any, processor: Any, samples: list[Sample]) -> float:
-    side, chat_loss = model.config.vision_config.image_size[0], ChatLoss(model)
-    total, count = 0.0, 0
-    for start in range(0, len(samples), BATCH):
-        batch = samples[start : start + BATCH]
-        conversations = [_describing(sample) for sample in batch]
-        ids, labels = encode_conversations(processor.tokenizer, conversations, model.config.image_seq_length, 1 << 20)
-        pixels = normalise(torch.stack([torch.from_numpy(whole(decode_picture(sample.image, side), side)) for sample in batch]))
-        with torch.inference_mode():
-            total += chat_loss(ids, labels, pixels).item()
-        count += int((labels[:, 1:] != IGNORED).sum())
-    return total / max(1, count)
-
-
-def _describing(sample: Sample) -> Conversation:
+def _describing(data: EvaluationSet, text: int) -> Conversation:
     """The caption as the last answer: after its translation in the pivot language, given, where there is one."""
-    metadata = metadata_of(sample.json)
+    metadata = data.metadata[text]
     language = language_of(metadata.get("language"))
     pivot = pivot_of(language)
-    given = [(question(DESCRIBE, pivot), text) for locale, text in metadata.get("also", ()) if language_of(locale) == pivot][:1]
-    return Conversation([*given, (question(DESCRIBE, language), sample.text)], given_turns=len(given))
+    given = [(question(DESCRIBE, pivot), also) for locale, also in metadata.get("also", ()) if language_of(locale) == pivot][:1]
+    return Conversation([*given, (question(DESCRIBE, language), data.texts[text])], given_turns=len(given))
+
+
+def _decoded(content: bytes | Exception) -> Image.Image | None:
+    try:
+        return None if isinstance(content, Exception) else decode_picture(content)
+    except ValueError:
+        return None  # it was named when the loss was computed
+
+
+def _row(data: EvaluationSet, text: int, answer: tuple[str, str]) -> dict[str, Any]:
+    """What is told of a description."""
+    metadata, (pivot_description, description) = data.metadata[text], answer
+    return {
+        "picture": metadata["key"],
+        "language": metadata["language"],
+        "caption": data.texts[text],
+        "noun": metadata["noun"],
+        "pivot_description": pivot_description,
+        "description": description,
+        "right": metadata["noun"] in description.lower(),
+    }

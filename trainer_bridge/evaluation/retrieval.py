@@ -1,64 +1,54 @@
-"""Text→image retrieval: does a caption find its picture among all pictures of a split?"""
+"""Retrieval in both directions: does a caption find its picture, and a picture one of its captions?"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
-from sharding.decode import decode_picture
-from sharding.index import Dataset
-from sharding.reader import ShardReader
-from sharding.sample import Sample
-from trainer_bridge.data.tokenizer import encode
-from trainer_bridge.data.transforms import normalise, whole
-from trainer_bridge.models.contrastive import ContrastiveModel
-from trainer_bridge.models.qllama import GenerativeModel
+from trainer_bridge.evaluation.evaluation_set import EvaluationSet
+from trainer_bridge.evaluation.ranking import ranks, share_within
 
-RANKS = (1, 5, 10)
-LIMIT = 4000
-READ_AT_ONCE = 256
+RECALLS = (1, 5, 10)
 
 
-def first_samples(dataset: Dataset, split: str, limit: int = LIMIT) -> list[Sample]:
-    """At most `limit` samples from the start of a split."""
-    reader = ShardReader(dataset, split)
-    places = [(shard, row) for shard, size in enumerate(reader.sizes()) for row in range(size)][:limit]
-    return [
-        sample
-        for start in range(0, len(places), READ_AT_ONCE)
-        for sample in reader.read_all(places[start : start + READ_AT_ONCE])
-    ]
+def retrieval_figures(images: Mapping[str, Tensor], texts: Tensor, valid: Tensor, data: EvaluationSet) -> dict[str, float]:
+    """Recall@1, @5 and @10 (0 … 1), and by chance: k over the pictures.
 
+    images  features float32[P, D] by their name, "" those that the model is judged by
+    texts   features float32[T, D]
+    valid   bool[P], whether a picture could be read; those that could not are no candidates, nor are their texts
 
-def retrieval(
-    model: ContrastiveModel | GenerativeModel, tokenizer: Tokenizer, dataset: Dataset, split: str, limit: int = LIMIT
-) -> dict[str, float]:
-    """Recall@1, @5 and @10 (0 … 1) over at most `limit` pairs of a split, and by chance: k over the distinct pictures.
-
-    A caption is right when its own picture is among the k whose features are nearest; captions may share a picture.
+    `recall@k` is text → image, `image_to_text_recall@k` image → text, where any text of the picture is right. `de/…` are those of
+    the texts in one language, `queries/…` those of other features than "".
     """
-    config = model.config if isinstance(model, ContrastiveModel) else model.stage1.config
-    samples = first_samples(dataset, split, limit)
-    digests = [hashlib.sha256(sample.image).digest() for sample in samples]
-    _, first_rows, image_index = np.unique(np.array(digests, dtype="S32"), return_index=True, return_inverse=True)
-    size = config.image.image_size
-    model.eval()
+    image_index = torch.from_numpy(data.image_index).to(texts.device)
+    rows = torch.arange(len(texts), device=texts.device)[valid[image_index]]
+    result: dict[str, float] = {"unreadable": int((~valid).sum()) + data.unread}
+    for name, features in images.items():
+        prefix = f"{name}/" if name else ""
+        recalls = _recalls(features, texts, image_index, rows)
+        result |= {f"{prefix}{key}": value for key, value in recalls.items() if not name or "recall" in key}
+    if data.by_language:
+        for language, of_language in data.languages().items():
+            chosen = rows[torch.isin(rows, torch.from_numpy(of_language).to(rows.device))]
+            recalls = _recalls(images[""], texts, image_index, chosen)
+            result |= {f"{language}/{key}": value for key, value in recalls.items()}
+    return result
 
-    def features(captions: Sequence[str]) -> Tensor:
-        return model.encode_text(*encode(tokenizer, captions, config.text))
 
-    with torch.inference_mode():
-        pixels = torch.stack([torch.from_numpy(whole(decode_picture(samples[i].image, size), size)) for i in first_rows.tolist()])
-        images = torch.cat([model.encode_image(normalise(piece)) for piece in pixels.split(256)])
-        captions = [sample.text for sample in samples]
-        texts = torch.cat([features(captions[i : i + 256]) for i in range(0, len(captions), 256)])
-        ranking = (texts @ images.T).argsort(dim=1, descending=True)
-        rank = (ranking == torch.from_numpy(image_index)[:, None]).int().argmax(dim=1)
-    recall = {f"recall@{k}": (rank < k).float().mean().item() for k in RANKS}
-    chance = {f"chance@{k}": k / len(first_rows) for k in RANKS}
-    return {"pairs": len(samples), "pictures": len(first_rows), **recall, **chance}
+def _recalls(images: Tensor, texts: Tensor, image_index: Tensor, rows: Tensor) -> dict[str, float]:
+    """The figures of the texts at some rows and the pictures that they are about."""
+    pictures, groups = image_index[rows].unique(return_inverse=True)
+    own_images, own_texts = images[pictures], texts[rows]
+    numbers = torch.arange(len(pictures), device=rows.device)
+    to_image = ranks(own_texts, groups, own_images, numbers)
+    to_text = ranks(own_images, numbers, own_texts, groups)
+    return {
+        "pairs": len(rows),
+        "pictures": len(pictures),
+        **{f"recall@{k}": share_within(to_image, k) for k in RECALLS},
+        **{f"image_to_text_recall@{k}": share_within(to_text, k) for k in RECALLS},
+        **{f"chance@{k}": min(1.0, k / max(1, len(pictures))) for k in RECALLS},
+    }

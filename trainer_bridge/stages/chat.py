@@ -36,7 +36,7 @@ from trainer_bridge.data.conversations import (
     stored_conversation,
 )
 from trainer_bridge.data.transforms import normalise, whole
-from trainer_bridge.evaluation.captioning import evaluate_captioning
+from trainer_bridge.evaluation.captioning import ChatEvaluator
 from trainer_bridge.flops import Transformer, chat_step
 from trainer_bridge.models.internvit import InternViTConfig
 from trainer_bridge.models.internvl import (
@@ -76,7 +76,10 @@ class ChatExperiment(Experiment):
 class ChatStage(Stage):
     """Starts from a stage-1 model, or an InternViT, and a language model, or goes on from a folder in the Hugging Face layout."""
 
-    experiment_type = ChatExperiment
+    model: ChatLoss
+
+    experiment_type, evaluator_type = ChatExperiment, ChatEvaluator
+    trained_members = ("text", "json")  # the json member may have a conversation
 
     def __init__(self, experiment: ChatExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
         if start is None:
@@ -169,10 +172,15 @@ class ChatStage(Stage):
         """Whether the folder holds an InternVL in the Hugging Face layout."""
         return is_internvl(folder)
 
-    @classmethod
-    def evaluate(cls, folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
+    def evaluator(self, device: torch.device, batch: int) -> ChatEvaluator:
         """Loss on captions, and for samples with a known noun in how many descriptions it stands."""
-        return evaluate_captioning(folder, dataset, split)
+        processor = build_processor(self.tokenizer, self.side, self.image_tokens)
+        return ChatEvaluator(self.model, processor, device, batch)
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device, batch: int) -> ChatEvaluator:
+        """The same of a saved model."""
+        return ChatEvaluator(ChatLoss(load_internvl(folder)).to(device), _load_processor(folder), device, batch)
 
 
 def image_rows(conversations: Sequence[Conversation]) -> list[int]:
@@ -201,6 +209,13 @@ def _joined(config: ChatConfig, dataset: Dataset, start: Path, out: Path) -> tup
         language = new_language_model(config.language, config.length, tokenizer.pad_token_id, tokenizer.eos_token_id)
     image_tokens(vision.config, config.downsample)
     return build_internvl(vision, language, tokenizer.convert_tokens_to_ids(IMAGE), config.downsample), tokenizer
+
+
+def _load_processor(folder: Path) -> Any:
+    define_missing_operators()
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(folder)
 
 
 def _load_tokenizer(folder: Path) -> Any:

@@ -21,7 +21,7 @@ from trainer_bridge.checkpoints.starts import ContrastiveSettings, start_contras
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.tokenizer import encode, load_tokenizer, train_tokenizer
 from trainer_bridge.data.transforms import normalise, random_resized_crop
-from trainer_bridge.evaluation.retrieval import retrieval
+from trainer_bridge.evaluation.pair_evaluator import ContrastiveEvaluator
 from trainer_bridge.flops import contrastive_step
 from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.models.pair_loss import Features
@@ -62,7 +62,7 @@ class ContrastiveExperiment(Experiment):
 class ContrastiveStage(Stage):
     """Starts at random, from towers of other models, or from a stage-1 model; positions are resized to the image size."""
 
-    experiment_type = ContrastiveExperiment
+    experiment_type, evaluator_type = ContrastiveExperiment, ContrastiveEvaluator
     model: ContrastiveModel
 
     def __init__(self, experiment: ContrastiveExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
@@ -116,10 +116,15 @@ class ContrastiveStage(Stage):
         """Whether config.json holds the sizes of both towers."""
         return read_config(folder).keys() >= {"image", "text", "embedding"}
 
+    def evaluator(self, device: torch.device, batch: int) -> ContrastiveEvaluator:
+        """Retrieval and zero-shot classification."""
+        return ContrastiveEvaluator(self.model, self.tokenizer, device, batch)
+
     @classmethod
-    def evaluate(cls, folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
-        """Text→image recall."""
-        return retrieval(*load_contrastive(folder), dataset, split)
+    def load(cls, folder: Path, device: torch.device, batch: int) -> ContrastiveEvaluator:
+        """The same of a saved model."""
+        model, tokenizer = load_contrastive(folder)
+        return ContrastiveEvaluator(model.to(device), tokenizer, device, batch)
 
 
 def _tokenizer(configured: str, text: TextConfig, dataset: Dataset, out: Path) -> Tokenizer:

@@ -19,7 +19,7 @@ from trainer_bridge.checkpoints.starts import start_generative
 from trainer_bridge.data.batch import Batch, content_key, copied_ahead, slices
 from trainer_bridge.data.tokenizer import encode
 from trainer_bridge.data.transforms import normalise, random_resized_crop
-from trainer_bridge.evaluation.retrieval import retrieval
+from trainer_bridge.evaluation.generative_evaluator import GenerativeEvaluator
 from trainer_bridge.flops import generative_step
 from trainer_bridge.models.losses import IGNORED, gather, token_loss, total
 from trainer_bridge.models.negatives import append_rows_of_others, draw_pairs
@@ -50,7 +50,7 @@ class GenerativeExperiment(Experiment):
 class GenerativeStage(Stage):
     """Starts from a stage-1 model, or goes on from a stage-2 model."""
 
-    experiment_type = GenerativeExperiment
+    experiment_type, evaluator_type = GenerativeExperiment, GenerativeEvaluator
     model: GenerativeModel
 
     def __init__(self, experiment: GenerativeExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
@@ -122,10 +122,15 @@ class GenerativeStage(Stage):
         """Whether config.json holds the sizes of stage 1 and of QLLaMA."""
         return read_config(folder).keys() >= {"stage1", "generative"}
 
+    def evaluator(self, device: torch.device, batch: int) -> GenerativeEvaluator:
+        """Retrieval and zero-shot classification by both image features, the loss on captions, and matching."""
+        return GenerativeEvaluator(self.model, self.tokenizer, device, batch)
+
     @classmethod
-    def evaluate(cls, folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
-        """Text→image recall of InternVL-G: pooled queries against the text feature."""
-        return retrieval(*load_generative(folder), dataset, split)
+    def load(cls, folder: Path, device: torch.device, batch: int) -> GenerativeEvaluator:
+        """The same of a saved model."""
+        model, tokenizer = load_generative(folder)
+        return GenerativeEvaluator(model.to(device), tokenizer, device, batch)
 
 
 def _words(caption: Tokens) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from infra.compat.errors import RequestError
 from infra.compat.settings import Section, first_fault, read_toml
 from trainer_bridge.data.settings import LoaderSettings
+from trainer_bridge.evaluation.settings import EvaluationSettings
 from trainer_bridge.schedule import Phase
 
 
@@ -62,11 +63,12 @@ class OneRate(OptimizerSettings):
 class RunSettings(Section):
     """How the experiment runs.
 
-    micro_batch  samples per forward on each rank
-    zero         DeepSpeed's ZeRO stage
-    precision    bf16: matrix products in bf16 (torch.autocast); weights, their updates, features and logit scale in float32
-    compile      torch.compile of each transformer block: a minute at the start, and faster steps on a GPU
-    save_every   optimizer steps between two saved states
+    micro_batch     samples per forward on each rank
+    zero            DeepSpeed's ZeRO stage
+    precision       bf16: matrix products in bf16 (torch.autocast); weights, their updates, features and logit scale in float32
+    compile         torch.compile of each transformer block: a minute at the start, and faster steps on a GPU
+    save_every      optimizer steps between two saved states
+    evaluate_every  optimizer steps between two evaluations; 0: only at the end
     """
 
     micro_batch: int = Field(ge=1)
@@ -74,6 +76,7 @@ class RunSettings(Section):
     precision: Literal["bf16", "fp32"] = "bf16"
     compile: bool = False
     save_every: int = Field(1000, ge=1)
+    evaluate_every: int = Field(0, ge=0)
 
 
 class LogSettings(Section):
@@ -97,6 +100,7 @@ class Experiment(Section):
     data: DataSettings
     optimizer: OptimizerSettings
     run: RunSettings
+    evaluation: tuple[EvaluationSettings, ...] = ()
     log: LogSettings = LogSettings()
 
     def phases(self) -> list[Phase]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sharding.index import Dataset
 from sharding.reader import ShardReader
 from trainer_bridge.data.batch import Batch
+from trainer_bridge.evaluation.evaluator import Evaluator
 from trainer_bridge.schedule import Phase
 from trainer_bridge.stages.settings import Experiment
 
@@ -25,10 +26,13 @@ class Stage(ABC):
     """One alignment stage, on one rank.
 
     A subclass in a module of this package is offered as `train --stage <module>`; it sets `experiment_type`, the class of its
-    TOML file, and `model`, which DeepSpeed wraps.
+    TOML file, `evaluator_type`, the class of what computes its figures, and `model`, which DeepSpeed wraps. A sample must have
+    one of `trained_members`.
     """
 
     experiment_type: ClassVar[type[Experiment]]
+    evaluator_type: ClassVar[type[Evaluator]]
+    trained_members: ClassVar[tuple[str, ...]] = ("text",)
     model: nn.Module
 
     @abstractmethod
@@ -71,10 +75,14 @@ class Stage(ABC):
     def wrote(cls, folder: Path) -> bool:
         """Whether the folder holds a model of this stage."""
 
+    @abstractmethod
+    def evaluator(self, device: torch.device, batch: int) -> Evaluator:
+        """What computes figures of `model`, `batch` samples at a time, on the device that it is on."""
+
     @classmethod
     @abstractmethod
-    def evaluate(cls, folder: Path, dataset: Dataset, split: str) -> dict[str, Any]:
-        """Figures of the model in `folder` on a split, by name; ValueError in one line when it does not load."""
+    def load(cls, folder: Path, device: torch.device, batch: int) -> Evaluator:
+        """The same of the model in `folder`, taken to the device; ValueError in one line when it does not load."""
 
 
 def to_device(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:

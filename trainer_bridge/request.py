@@ -1,0 +1,45 @@
+"""Faults of a request that can be told before a device is taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.compat.errors import RequestError
+from sharding.index import Dataset
+from trainer_bridge.evaluation.shards import require_members
+from trainer_bridge.stages import Stage
+from trainer_bridge.stages.settings import Experiment
+
+
+def weighted(option: str) -> tuple[str, float]:
+    """The URI and the weight in URI=WEIGHT; RequestError in one line when there is none, or it is no number above 0."""
+    uri, _, number = option.rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = math.nan
+    if not uri or not 0 < weight < math.inf:
+        raise RequestError(f"--mix {option} names no weight above 0; write URI=1 to take as many of its samples")
+    return uri, weight
+
+
+def check_folders(out: Path, start: Path | None) -> None:
+    """RequestError in one line when a run cannot write to `out`, or the model folder that it starts from is not there."""
+    existing = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise RequestError(f"--out {out}: {existing} is a file; name a folder for the run")
+    if start is not None and not start.exists():
+        raise RequestError(f"--from {start} is not there; name a model's folder")
+
+
+def check_request(stage: type[Stage], experiment: Experiment, datasets: Sequence[Dataset], world: int) -> None:
+    """RequestError in one line when a stage cannot train on these shards, or in this many processes."""
+    for batch in dict.fromkeys(phase.batch for phase in experiment.phases()):
+        if batch % world:
+            lower, upper = batch // world * world, -(-batch // world) * world
+            nearest = f"{lower} or {upper}" if lower else str(upper)
+            raise RequestError(f"data.batch = {batch} does not divide among {world} processes; set it to {nearest}")
+    for dataset in datasets:
+        require_members(dataset, "train", stage.trained_members, "which this stage trains on; index tars that have captions")

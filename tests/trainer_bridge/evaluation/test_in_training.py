@@ -77,7 +77,7 @@ def test_a_training_goes_on_as_if_it_had_not_been_evaluated(
     monkeypatch.setattr(deepspeed, "initialize", divided)
     document = tomllib.loads(CONFIGS[stage])
     document["run"] |= {"zero": zero, "precision": "fp32"}
-    document["optimizer"]["steps"] = 4
+    document["optimizer"] |= {"steps": 4, "ema": 0.5}  # what is saved and evaluated is the moving average
     plain, plain_summary = run(stage, document, shards, tmp_path / "plain", one_process)
     captioned = {"data": str(folders / "flickr")}
     document["evaluation"] = [captioned, {"data": str(folders / "xtd"), "split": "de"}]

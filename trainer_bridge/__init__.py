@@ -11,6 +11,10 @@ ranks.py             how processes are numbered, by the launchers that there are
 request.py           what is wrong with a request, before a device is taken
 evaluations.py       figures of the model in training, every few steps and at the end
 deepspeed_engine.py  all calls into DeepSpeed
+run_folder.py        where a run writes
+run_states.py        the saved states of a run
+zero_shares.py       which numbers DeepSpeed keeps on which rank
+stop_signal.py       SIGTERM
 clock.py             how far a training is
 metrics.py           what it writes while it runs
 trackers.py          TensorBoard, Weights & Biases

@@ -1,4 +1,4 @@
-"""All calls into DeepSpeed: start, wrap, save, resume. On CUDA with NCCL, on CPU with gloo."""
+"""All calls into DeepSpeed: start, wrap, step, gather. On CUDA with NCCL, on CPU with gloo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from trainer_bridge.optimizer import AVERAGE, AdamW, ClippedAdamW
 from trainer_bridge.ranks import rank_environment
 from trainer_bridge.schedule import cosine
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
+from trainer_bridge.zero_shares import own_piece, share_weights
 
 
 def start() -> torch.device:
@@ -113,14 +113,6 @@ def weights_are_finite(engine: Any) -> bool:
     return total({"bad": torch.as_tensor(bad, device=engine.device)})["bad"] == 0
 
 
-def own_piece(parameter: nn.Parameter) -> Tensor:
-    """What a rank holds of a parameter: all of it or, under ZeRO-3, a piece, here without the padding at its end."""
-    if not hasattr(parameter, "ds_tensor"):
-        return parameter.detach()
-    size = parameter.ds_tensor.numel()
-    return parameter.ds_tensor.detach()[: max(0, min(size, parameter.ds_numel - dist.get_rank() * size))]
-
-
 @contextmanager
 def averaged_weights(engine: Any) -> Iterator[None]:
     """The engine's weights are their moving average within, where one is kept; afterwards they are as before."""
@@ -141,14 +133,7 @@ def _swap_average(engine: Any) -> None:
         before = weights.detach().clone()
         weights.data.copy_(state[AVERAGE])
         state[AVERAGE].copy_(before)
-    if zero in (1, 2):
-        optimizer.update_lp_params()
-    elif zero == 3:
-        for piece, trained in zip(optimizer.fp16_partitioned_groups_flat, optimizer.fp32_partitioned_groups_flat, strict=True):
-            piece.data.copy_(trained.data)
-        if persistent := optimizer.persistent_parameters:  # small ones, that every rank holds whole
-            persistent[0].partition(persistent)
-            persistent[0].all_gather(persistent)
+    share_weights(engine)
 
 
 @contextmanager
@@ -180,19 +165,6 @@ def total(values: Mapping[str, Tensor]) -> dict[str, float]:
     summed = torch.stack(list(values.values())).double()
     dist.all_reduce(summed)
     return dict(zip(values, summed.tolist(), strict=True))
-
-
-def save(engine: Any, folder: Path, steps: int, seconds: float) -> None:
-    """Saves the state after `steps` optimizer steps; DeepSpeed marks it as latest last, so a kill leaves the one before."""
-    engine.save_checkpoint(str(folder), tag=f"step{steps:08d}", client_state={"steps": steps, "seconds": seconds})
-
-
-def resume(engine: Any, folder: Path) -> tuple[int, float]:
-    """Loads the latest state, if there is one; returns its steps and seconds of training, else 0 and 0."""
-    if not (folder / "latest").exists():
-        return 0, 0.0
-    _, client = engine.load_checkpoint(str(folder))
-    return int(client["steps"]), float(client["seconds"])
 
 
 def full_state(engine: Any) -> dict[str, Tensor]:

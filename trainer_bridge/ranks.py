@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from infra.compat.errors import RequestError
+from infra.compat.failures import failure_line
 
 SINGLE_PROCESS = {  # port 0 is any free one
     "RANK": "0",
@@ -54,7 +55,7 @@ def fail(program: str, error: Exception, status: int = 2) -> NoReturn:
     """
     if not is_first(os.environ):
         time.sleep(PATIENCE)
-    sys.stderr.write(f"{program}: {error}\n")
+    sys.stderr.write(f"{program}: {failure_line(error) or error}\n")
     sys.exit(status)
 
 

@@ -5,7 +5,7 @@
 Writes DIR/metrics.jsonl (a line per step), DIR/model (to use), DIR/state (to resume from: run the same command again), and
 DIR/summary.json, with figures of the model on the held-out split. Samples that cannot be read or decoded are left out of the
 loss, counted, and named in DIR/faults-<rank>.jsonl. `--from` names the model folder a stage starts from: the generative and the
-chat stage need stage 1's.
+chat stage need stage 1's. On SIGTERM it saves its state and ends with exit status 143: the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from infra.compat.errors import RequestError
+from infra.compat.failures import failure_line
 from sharding.index import Dataset
 from trainer_bridge import deepspeed_engine
 from trainer_bridge.clock import Clock
@@ -37,9 +38,12 @@ from trainer_bridge.metrics import MetricsLog, Step, counts, timed, write_faults
 from trainer_bridge.phases import batches, require_divisible
 from trainer_bridge.ranks import fail, rank_environment
 from trainer_bridge.request import check_folders, check_request, weighted
+from trainer_bridge.run_folder import RunFolder
+from trainer_bridge.run_states import RunStates, what_decides
 from trainer_bridge.schedule import Phase, samples_before
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
+from trainer_bridge.stop_signal import STOPPED, StopSignal
 from trainer_bridge.trackers import open_trackers, require_trackers
 
 
@@ -53,29 +57,36 @@ def main(argv: Sequence[str] | None = None) -> None:
         experiment = load_experiment(options.config, stage_type.experiment_type)
         dataset = open_shards(options.shards)
         mixed_in = [(open_shards(uri), weight) for uri, weight in map(weighted, options.mix)]
-        check_folders(options.out, options.start)
         world = int(rank_environment(os.environ)["WORLD_SIZE"])
         check_request(stage_type, experiment, [dataset, *(other for other, _ in mixed_in)], world)
         evaluations = plan_evaluations(experiment.evaluation, stage_type.evaluator_type, dataset)
         require_trackers(experiment.log)
         if options.seconds and len(experiment.phases()) > 1:
             raise RequestError("--seconds fits no experiment with several [[phase]]; set optimizer.steps")
-    except (RequestError, ValueError, OSError) as error:
+        folder = RunFolder(options.out)
+        check_folders(folder.local, options.start)
+    except (RequestError, ValueError, OSError, ImportError) as error:
         fail("trainer_bridge.train", error)
     device = deepspeed_engine.start()
     torch.manual_seed(experiment.data.seed)
-    if dist.get_rank() == 0:
-        options.out.mkdir(parents=True, exist_ok=True)
-    dist.barrier()
     try:
-        stage = stage_type(experiment, dataset, options.start, options.out)
-        train(stage, experiment, dataset, options.out, options.seconds, device, mixed_in, evaluations)
+        folder.open()
+        dist.barrier()
+        stage = stage_type(experiment, dataset, options.start, folder.local)
+        finished = train(stage, experiment, dataset, folder, options.seconds, device, mixed_in, evaluations)
+        folder.close()
     except (RequestError, ValueError) as error:
         fail("trainer_bridge.train", error)
     except TrainingFault as fault:
         fail("trainer_bridge.train", fault, 1)
+    except Exception as error:
+        if failure_line(error) is None or dist.get_rank() != 0:
+            raise
+        fail("trainer_bridge.train", error, 1)  # of a disk, network or object store
     finally:
         deepspeed_engine.stop()
+    if not finished:
+        sys.exit(STOPPED)
 
 
 def _parser(stages: Mapping[str, type[Stage]]) -> argparse.ArgumentParser:
@@ -98,7 +109,7 @@ def _parser(stages: Mapping[str, type[Stage]]) -> argparse.ArgumentParser:
         metavar="URI=WEIGHT",
         help="more shards; samples of them for one of --shards",
     )
-    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--out", required=True, metavar="URI", help="where the run writes: a folder, s3://…")
     parser.add_argument("--from", dest="start", type=Path, metavar="DIR", help="a model folder to start from")
     parser.add_argument("--seconds", type=float, default=0.0, help="stop after this long, with the schedule fitted to it")
     return parser
@@ -108,54 +119,62 @@ def train(
     stage: Stage,
     experiment: Experiment,
     dataset: Dataset,
-    out: Path,
+    folder: RunFolder,
     seconds: float,
     device: torch.device,
     mixed_in: Sequence[tuple[Dataset, float]] = (),
     evaluations: Sequence[Evaluation] = (),
-) -> None:
-    """Trains from the latest saved state (or the start) to the end, saves the model, and evaluates it."""
-    rank, world = dist.get_rank(), dist.get_world_size()
+) -> bool:
+    """Trains from the newest saved state (or the start) to the end, saves the model, evaluates it; False where SIGTERM came."""
+    rank, world, out = dist.get_rank(), dist.get_world_size(), folder.local
     data, steps, phases = experiment.data, experiment.optimizer.steps, experiment.phases()
     require_divisible(phases, world)
     sizes = _parameter_counts(stage.model)  # before ZeRO-3 leaves each rank a piece of every parameter
+    run = what_decides(stage, experiment, [(dataset, 1.0), *mixed_in])
+    states = RunStates(folder, stage.model, run, experiment.run.keep)
     engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world)
-    done, seconds_before = deepspeed_engine.resume(engine, out / "state")
+    before = states.restore(engine)
+    done, seconds_before = before.get("steps", 0), before.get("seconds", 0.0)
     evaluator = stage.evaluator(device, experiment.run.micro_batch)
     figures = Evaluations(engine, evaluator, evaluations, experiment.run.evaluate_every)
     clock = Clock(steps, seconds, seconds_before, device)
     metrics = _open_log(experiment, out, done, clock) if rank == 0 else None
-    skipped = SkippedSteps(min(experiment.optimizer.max_bad_steps, steps))
+    skipped, stop = SkippedSteps(min(experiment.optimizer.max_bad_steps, steps)), StopSignal()
 
     def save() -> None:
         require_finite(deepspeed_engine.weights_are_finite(engine), done)
-        deepspeed_engine.save(engine, out / "state", done, clock.elapsed())
+        states.save(engine, {"steps": done, "seconds": clock.elapsed()})
 
     def loader_of(phase: Phase) -> Loader:
         where = dataset, "train", phase.batch, stage.transform, data.seed, rank, world
         return Loader(*where, mixed_in=mixed_in, settings=data, start=phase.start)
 
-    for (phase, step, batch), waited in timed(batches(stage, phases, loader_of, done)):
+    for (phase, step, batch), waited in timed(stop.watched(batches(stage, phases, loader_of, done))):
         progress = clock.progress(step)
         if progress >= 1:
             break
         rate = deepspeed_engine.set_learning_rates(engine, experiment.optimizer, progress, phase.rate)
-        # The random numbers of a step (dropped tokens, hard negatives) must not depend on whether the run was resumed before it.
+        # What torch's generator gives in a step must not depend on whether the run was resumed before it.
         torch.manual_seed(data.seed + (step * world + rank) * 1_000_003)
         losses = train_step(stage, engine, batch, phase.micro_batch, device)
         done = step + 1
         write_faults(out / f"faults-{rank:05d}.jsonl", step, batch.faults)
-        own = {"faults": len(batch.faults), "waited": waited}
-        losses |= {name: torch.tensor(value, device=device) for name, value in own.items()}
+        own = {"faults": len(batch.faults), "waited": waited, "stopped": stop.received}
+        losses |= {name: torch.tensor(float(value), device=device) for name, value in own.items()}
         totals, norm = deepspeed_engine.total(losses), deepspeed_engine.gradient_norm(engine)
-        evaluated = figures.after(done)
+        stopped = totals.pop("stopped") > 0  # on any rank: all stop after the same step
+        evaluated = {} if stopped else figures.after(done)
         if metrics is not None:
             faults, waited = round(totals.pop("faults")), totals.pop("waited") / world
             flops = stage.flops() * phase.batch / world
             metrics.write(Step(step, totals, norm, rate, samples_before(phases, done), faults, waited, flops, evaluated))
         skipped.count(step, not math.isfinite(norm))
-        if done % experiment.run.save_every == 0:
+        if stopped or done % experiment.run.save_every == 0:
             save()
+        if stopped:
+            if metrics is not None:
+                metrics.close()
+            return False
     save()
     elapsed = clock.elapsed()
     with deepspeed_engine.averaged_weights(engine):
@@ -174,6 +193,7 @@ def train(
     if rank == 0:
         _summarise(out, summary | evaluated)
     dist.barrier()
+    return True
 
 
 def train_step(stage: Stage, engine: Any, batch: Batch, micro_batch: int, device: torch.device) -> dict[str, Tensor]:

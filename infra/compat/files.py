@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 LAYERS = re.compile("(?:zip|tar|libarchive|simplecache|filecache|blockcache|cached|dir|reference)(?:://.*)?", re.DOTALL)
 
@@ -32,6 +36,24 @@ def open_file(uri: str, mode: str = "rb", **options: Any) -> Iterator[Any]:
     fs, path = file_system(uri)
     with fs.open(path, mode, **options) as handle:
         yield handle
+
+
+def write_whole(fs: fsspec.AbstractFileSystem, path: str, data: bytes) -> None:
+    """Puts `data` at a path of a file system, or nothing: by one rename on a local disk, by one PUT elsewhere."""
+    if not isinstance(fs, LocalFileSystem):
+        fs.pipe_file(path, data)
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _is_chain(uri: str) -> bool:

@@ -14,6 +14,7 @@ def one_process() -> Iterator[torch.device]:
     """The device of the only rank; afterwards environment and threads are as before."""
     environment, threads = dict(os.environ), torch.get_num_threads()
     device = deepspeed_engine.start()
+    torch.set_num_threads(1)  # the models are so small that on a busy machine others would only wait for each other
     yield device
     deepspeed_engine.stop()
     os.environ.clear()

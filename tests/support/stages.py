@@ -72,6 +72,7 @@ CONFIGS = {
     "sigmoid": CONTRASTIVE.replace("embedding", 'loss = "sigmoid"\nembedding'),
     "generative": GENERATIVE,
     "chat": CHAT,
+    "drawn": CHAT,  # with conversations that are drawn, not stored
 }
 CAPTIONS = [
     "a red fox",
@@ -95,7 +96,7 @@ def experiment_of(name: str, **settings: dict[str, Any]) -> Experiment:
 
 def kind_of(name: str) -> type[Stage]:
     """The stage that a configuration is of."""
-    return find_stages()["contrastive" if name in ("softmax", "sigmoid") else name]
+    return find_stages()[{"softmax": "contrastive", "sigmoid": "contrastive", "drawn": "chat"}.get(name, name)]
 
 
 def write_start(folder: Path) -> None:
@@ -122,7 +123,8 @@ def global_batch(drawn: bool = False) -> Batch:
     """
     count = len(CAPTIONS)
     turns = [[{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": caption}] for caption in CAPTIONS]
-    metadata = [b"{}" if drawn else json.dumps({"conversations": chat}).encode() for chat in turns]
+    known = {"language": "en", "also": [["de", "ein Fuchs"], ["sv", "en räv"]]}
+    metadata = [json.dumps(known if drawn else {"conversations": chat}).encode() for chat in turns]
     pixels = torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     numbers, valid = list(range(count)), torch.arange(count) != count - 2
     return Batch(pixels, CAPTIONS, metadata, numbers, [0, 1, 2, 3, 4, 3, 6, 7], numbers, valid, [])

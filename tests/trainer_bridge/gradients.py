@@ -13,6 +13,7 @@ from torch import distributed as dist
 
 from tests.support.stages import global_batch, stage_of
 from trainer_bridge import deepspeed_engine
+from trainer_bridge.models.draws import sample_seeds
 from trainer_bridge.models.negatives import append_rows_of_others, draw_pairs
 from trainer_bridge.train import train_step
 
@@ -26,7 +27,7 @@ def step(
     world = dist.get_world_size()
     stage = stage_of(name, folder, run={"zero": zero, "micro_batch": micro_batch, "precision": precision})
     engine = deepspeed_engine.initialise(stage.model, stage.parameters(), stage.experiment, world)
-    batch = list(global_batch().split(8 // world))[dist.get_rank()]
+    batch = list(global_batch(name == "drawn").split(8 // world))[dist.get_rank()]
     update, results = engine.step, {}
 
     def remember_gradients() -> None:
@@ -53,9 +54,10 @@ def check_negatives(count: int = 6) -> None:
     rows = torch.arange(world * count).to(torch.bfloat16)[:, None]
     torch.manual_seed(rank)
     from_other_ranks = 0
-    for _ in range(10):
+    for step in range(10):
         image, text = (torch.randn(count, 4) for _ in range(2))
-        pairs = draw_pairs(image, text, torch.tensor([1.0]), keys[:, own], valid[own])
+        seeds = sample_seeds(step, range(own.start, own.stop), image.device)
+        pairs = draw_pairs(image, text, torch.tensor([1.0]), keys[:, own], valid[own], seeds)
         for sample, (i, j, match) in enumerate(zip(*(part.tolist() for part in pairs), strict=True), start=own.start):
             other = i if i != sample else j
             assert sample in (i, j) and match == (i == j)

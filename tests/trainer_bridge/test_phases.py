@@ -19,6 +19,7 @@ from trainer_bridge.data.loader import Loader
 from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.models.internvit import resize_positions
 from trainer_bridge.phases import batches, require_divisible
+from trainer_bridge.run_folder import RunFolder
 from trainer_bridge.schedule import Phase, samples_before
 from trainer_bridge.stages.contrastive import ContrastiveExperiment, ContrastiveStage
 from trainer_bridge.stages.settings import load_experiment
@@ -105,7 +106,7 @@ def run_to(step: int, out: Path, shards: Path, device: torch.device, **run: int)
 
     stage.losses = stopped  # type: ignore[method-assign]
     with suppress(Stopped):
-        train(stage, experiment(**run), dataset, out, 0.0, device)
+        train(stage, experiment(**run), dataset, RunFolder(str(out)), 0.0, device)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return rows, stage.model.text_projection.weight.detach()
 

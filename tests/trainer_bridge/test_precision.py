@@ -24,6 +24,7 @@ from trainer_bridge.data.loader import Loader
 from trainer_bridge.evaluate import evaluate_model
 from trainer_bridge.evaluation.plan import plan_evaluations
 from trainer_bridge.models.internvl import LanguageConfig, build_internvl, new_language_model
+from trainer_bridge.run_folder import RunFolder
 from trainer_bridge.stages import find_stages
 from trainer_bridge.train import train
 
@@ -44,7 +45,8 @@ def run_stage(name: str, document: dict[str, Any], shards: Path, out: Path, star
     out.mkdir(exist_ok=True)
     torch.manual_seed(0)
     evaluations = plan_evaluations(experiment.evaluation, kind.evaluator_type, dataset)
-    train(kind(experiment, dataset, start, out), experiment, dataset, out, 0.0, device, evaluations=evaluations)
+    stage = kind(experiment, dataset, start, out)
+    train(stage, experiment, dataset, RunFolder(str(out)), 0.0, device, evaluations=evaluations)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert len(rows) == experiment.optimizer.steps and all(math.isfinite(row["loss"]) for row in rows)
     summary = json.loads((out / "summary.json").read_text())

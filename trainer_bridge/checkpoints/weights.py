@@ -93,18 +93,21 @@ def _no_weights(folder: Path) -> str:
 
 def check_tensors(where: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """ValueError in one line that names missing, unexpected and misshapen tensors."""
-    misfits = {
-        "missing": [name for name in expected if name not in tensors],
-        "unexpected": [name for name in tensors if name not in expected],
+    shapes, expected_shapes = ({name: list(tensor.shape) for name, tensor in each.items()} for each in (tensors, expected))
+    if listed := misfits(shapes, expected_shapes):
+        raise ValueError(f"the weights in {where} do not fit its configuration: {listed}; fetch it again, or mend that")
+
+
+def misfits(shapes: Mapping[str, list[int]], expected: Mapping[str, list[int]]) -> str:
+    """Missing, unexpected and misshapen tensors by name, in one line; "" where all shapes are as expected."""
+    kinds = {
+        "missing": [name for name in expected if name not in shapes],
+        "unexpected": [name for name in shapes if name not in expected],
         "misshapen": [
-            f"{name} is {list(tensors[name].shape)}, not {list(tensor.shape)}"
-            for name, tensor in expected.items()
-            if name in tensors and tensors[name].shape != tensor.shape
+            f"{name} is {shapes[name]}, not {shape}" for name, shape in expected.items() if shapes.get(name, shape) != shape
         ],
     }
-    if any(misfits.values()):
-        listed = "; ".join(f"{kind}: {_first(names)}" for kind, names in misfits.items() if names)
-        raise ValueError(f"the weights in {where} do not fit its configuration: {listed}; fetch it again, or mend that")
+    return "; ".join(f"{kind}: {_first(names)}" for kind, names in kinds.items() if names)
 
 
 def _first(names: list[str]) -> str:

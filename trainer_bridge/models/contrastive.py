@@ -95,9 +95,9 @@ class ContrastiveModel(nn.Module):
         self.logit_scale = nn.Parameter(torch.full((1,), math.log(SIGMOID_SCALE if sigmoid else SOFTMAX_SCALE)))
         self.logit_bias = nn.Parameter(torch.full((1,), SIGMOID_BIAS)) if sigmoid else None
 
-    def encode_image(self, images: Tensor, drop_tokens: float = 0.0) -> Tensor:
-        """Images float[B, 3, H, W] → [B, embedding]."""
-        return unit(self.image_pool(self.image_tower(images, drop_tokens)))
+    def encode_image(self, images: Tensor, drop_tokens: float = 0.0, seeds: Tensor | None = None) -> Tensor:
+        """Images float[B, 3, H, W], and the samples' seeds int64[B] → [B, embedding]."""
+        return unit(self.image_pool(self.image_tower(images, drop_tokens, seeds)))
 
     def encode_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Tokens int64[B, T] padded at the end, lengths int64[B] with [EOS] included → [B, embedding]."""
@@ -112,9 +112,11 @@ class ContrastiveModel(nn.Module):
         weights: Tensor = (self.text_head if self.config.text.output_head else self.text_tower.embed_tokens).weight
         return weights
 
-    def forward(self, images: Tensor, tokens: Tensor, lengths: Tensor, drop_tokens: float = 0.0) -> Features:
+    def forward(
+        self, images: Tensor, tokens: Tensor, lengths: Tensor, drop_tokens: float = 0.0, seeds: Tensor | None = None
+    ) -> Features:
         """Features of pictures and captions, and the scale and bias of their logits."""
-        image, text = self.encode_image(images, drop_tokens), self.encode_text(tokens, lengths)
+        image, text = self.encode_image(images, drop_tokens, seeds), self.encode_text(tokens, lengths)
         if self.logit_bias is None:
             return Features(image, text, self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE), None)
         return Features(image, text, self.logit_scale.exp(), self.logit_bias.clone())  # ZeRO-3 takes a parameter itself away

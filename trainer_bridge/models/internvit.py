@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infra.compat.settings import Section
+from trainer_bridge.models.draws import seeds_of, uniform
 
 
 class InternViTConfig(Section):
@@ -120,18 +121,18 @@ class Block(nn.Module):
         self.mlp_scale = nn.Parameter(torch.full((config.width,), config.layer_scale))
         self.drop_path = drop_path
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens[B, T, width] → [B, T, width]."""
+    def forward(self, tokens: Tensor, seeds: Tensor | None = None) -> Tensor:
+        """tokens[B, T, width] → [B, T, width]; where paths are dropped, by the samples' seeds int64[B]."""
         # Under autocast tokens are bf16; times a float32 scale they would be float32 from here on.
         attention_scale, mlp_scale = self.attention_scale.to(tokens.dtype), self.mlp_scale.to(tokens.dtype)
-        tokens = tokens + self._drop(self.attention(self.attention_norm(tokens)) * attention_scale)
-        return tokens + self._drop(self.mlp(self.mlp_norm(tokens)) * mlp_scale)
+        tokens = tokens + self._drop(self.attention(self.attention_norm(tokens)) * attention_scale, seeds, 0)
+        return tokens + self._drop(self.mlp(self.mlp_norm(tokens)) * mlp_scale, seeds, 1)
 
-    def _drop(self, branch: Tensor) -> Tensor:
+    def _drop(self, branch: Tensor, seeds: Tensor | None, place: int) -> Tensor:
         """Drop path: zeroes the branch of random samples in training, and scales the others to keep its mean."""
-        if not self.training or self.drop_path == 0:
+        if not self.training or self.drop_path == 0 or seeds is None:
             return branch
-        keep = torch.rand(len(branch), 1, 1, device=branch.device) >= self.drop_path
+        keep = uniform(seeds_of(place, seeds), 1)[:, :, None] >= self.drop_path
         return branch * keep / (1 - self.drop_path)
 
 
@@ -167,18 +168,23 @@ class InternViT(nn.Module):
                 block.attention.out.weight.div_(math.sqrt(2 * layer))
                 block.mlp[2].weight.div_(math.sqrt(2 * layer))
 
-    def forward(self, images: Tensor, drop_tokens: float = 0.0) -> Tensor:
-        """[B, 3, H, W] → [B, 1 + N, width]; a random share `drop_tokens` of each image's patch tokens is left out, not zeroed."""
+    def forward(self, images: Tensor, drop_tokens: float = 0.0, seeds: Tensor | None = None) -> Tensor:
+        """[B, 3, H, W] → [B, 1 + N, width]; a random share `drop_tokens` of each image's patch tokens is left out, not zeroed.
+
+        `seeds` int64[B] of the samples decide which tokens, and in training which paths; without them torch's generator does.
+        """
+        if seeds is None and (self.training or drop_tokens > 0):
+            seeds = torch.randint(2**62, (len(images),), device=images.device)
         patches = self.patches(images)
         # Under autocast patches are bf16: what is added to them must be too, or every block reads and writes float32.
         positions = self.positions_for(patches.shape[-2], patches.shape[-1]).to(patches.dtype)
         tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
-        if drop_tokens > 0:
-            tokens = random_subset(tokens, drop_tokens)
+        if drop_tokens > 0 and seeds is not None:
+            tokens = random_subset(tokens, drop_tokens, seeds)
         first = (self.class_token.to(positions.dtype) + positions[:, :1]).expand(tokens.shape[0], -1, -1)
         tokens = self.pre_norm(torch.cat([first, tokens], dim=1))
-        for block in self.blocks:
-            tokens = block(tokens)
+        for number, block in enumerate(self.blocks, start=1):
+            tokens = block(tokens, None if seeds is None else seeds_of(number, seeds))
         return tokens
 
     def positions_for(self, rows: int, columns: int) -> Tensor:
@@ -196,9 +202,9 @@ def resize_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
     return torch.cat([positions[:, :1], resized.to(square.dtype).flatten(2).transpose(1, 2)], dim=1)
 
 
-def random_subset(tokens: Tensor, drop: float) -> Tensor:
+def random_subset(tokens: Tensor, drop: float, seeds: Tensor) -> Tensor:
     """A random subset of each image's tokens, in their order, without a share `drop`: [B, N, width] → [B, M, width]."""
-    batch, count, width = tokens.shape
+    _, count, width = tokens.shape
     kept = max(1, round(count * (1 - drop)))
-    order = torch.rand(batch, count, device=tokens.device).argsort(dim=1)[:, :kept].sort(dim=1).values
+    order = uniform(seeds, count).argsort(dim=1, stable=True)[:, :kept].sort(dim=1).values
     return tokens.gather(1, order[:, :, None].expand(-1, -1, width))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import torch
@@ -30,6 +31,14 @@ def gather(rows: Tensor) -> Tensor:
     gathered = [torch.empty_like(sent) for _ in range(world_size())]
     dist.all_gather(gathered, sent)
     return torch.cat(gathered).to(rows.dtype)
+
+
+def gather_texts(texts: Sequence[str], device: torch.device) -> list[str]:
+    """The texts of all ranks, in the order of the ranks."""
+    data = torch.frombuffer(bytearray(json.dumps(texts).encode()), dtype=torch.uint8).to(device)
+    sizes = gather(torch.tensor([len(data)], device=device)).tolist()
+    rows = gather(F.pad(data, (0, max(sizes) - len(data)))[None]).cpu().numpy()
+    return [text for row, size in zip(rows, sizes, strict=True) for text in json.loads(row[:size].tobytes())]
 
 
 def total(values: Tensor) -> Tensor:

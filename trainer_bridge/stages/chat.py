@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from infra.compat.settings import Section
 from infra.compat.torchvision_operators import define_missing_operators
@@ -48,10 +47,11 @@ from trainer_bridge.models.internvl import (
     is_trained,
     new_language_model,
 )
-from trainer_bridge.models.losses import IGNORED, total
+from trainer_bridge.models.losses import IGNORED, gather_texts, rank, total, world_size
+from trainer_bridge.models.negatives import append_rows_of_others
 from trainer_bridge.stages.parameter_groups import parameter_groups
 from trainer_bridge.stages.settings import Experiment, OneRate
-from trainer_bridge.stages.stage import Stage, first_captions, to_device
+from trainer_bridge.stages.stage import Stage, first_captions, made_once, to_device
 
 
 class TranslationSettings(Section):
@@ -111,8 +111,10 @@ class ChatStage(Stage):
 
     def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
         """Cross-entropy of the next token, on the answers, mean over the tokens of the global batch."""
-        conversations = self._conversations(batch)
-        pictures, rows = image_rows(conversations), slices(len(conversations), micro_batch)
+        conversations = self._conversations(batch, device)
+        index = torch.tensor(image_index(conversations, rank(), world_size()), device=device)
+        pixels, places = append_rows_of_others(batch.pixels.to(device, non_blocking=True), index)
+        rows = slices(len(conversations), micro_batch)
         length = self.experiment.model.length
         tables = [encode_conversations(self.tokenizer, conversations[part], self.image_tokens, length) for part in rows]
         for part, (_, labels) in zip(rows, tables, strict=True):
@@ -121,16 +123,16 @@ class ChatStage(Stage):
         tokens = total(labelled).clamp(min=1)
         self.row_tokens, self.learned = tables[-1][0].shape[1], int((tables[-1][1] != IGNORED).sum()) / len(tables[-1][0])
         for part, table in zip(rows, tables, strict=True):
-            ids, labels, pixels = to_device(device, *table, batch.pixels[pictures[part]])
-            yield {"answers": engine(ids, labels, normalise(pixels)) / tokens}
+            yield {"answers": engine(*to_device(device, *table), normalise(pixels[places[part]])) / tokens}
 
-    def _conversations(self, batch: Batch) -> list[Conversation]:
-        """A conversation per sample: its own, or one drawn from its caption and others of the batch in its language."""
+    def _conversations(self, batch: Batch, device: torch.device) -> list[Conversation]:
+        """A conversation per sample: its own, or one drawn from its caption and others of the global batch in its language."""
         metadata = [metadata_of(data) for data in batch.json]
         locales = [entry.get("language") for entry in metadata]
         by_language: dict[str, list[str]] = {}
-        for caption, locale, valid in zip(batch.captions, locales, batch.valid.tolist(), strict=True):
-            by_language.setdefault(language_of(locale), []).extend([caption] if valid else [])
+        columns = ([language_of(locale) for locale in locales], batch.captions, ["1" * valid for valid in batch.valid.tolist()])
+        for language, caption, valid in zip(*(gather_texts(column, device) for column in columns), strict=True):
+            by_language.setdefault(language, []).extend([caption] if valid else [])
         translation = self.experiment.translation
         return [
             stored_conversation(entry)
@@ -183,12 +185,14 @@ class ChatStage(Stage):
         return ChatEvaluator(ChatLoss(load_internvl(folder)).to(device), _load_processor(folder), device, batch)
 
 
-def image_rows(conversations: Sequence[Conversation]) -> list[int]:
-    """The row of the batch whose picture each conversation is shown: its own, or the next row's where an answer is given.
+def image_index(conversations: Sequence[Conversation], rank: int, world: int) -> list[int]:
+    """The sample of the global batch whose picture each conversation of a rank is shown: its own, or the next one's.
 
-    A translation must be learned from the given text, not from the picture.
+    That is where an answer is given: a translation must be learned from the given text, not from the picture.
     """
-    return [(row + 1) % len(conversations) if chat.given_turns else row for row, chat in enumerate(conversations)]
+    count = len(conversations)
+    own = range(rank * count, (rank + 1) * count)
+    return [(i + 1) % (world * count) if chat.given_turns else i for i, chat in zip(own, conversations, strict=True)]
 
 
 def _joined(config: ChatConfig, dataset: Dataset, start: Path, out: Path) -> tuple[Any, Any]:
@@ -201,11 +205,10 @@ def _joined(config: ChatConfig, dataset: Dataset, start: Path, out: Path) -> tup
         tokenizer = add_chat_tokens(tokenizer)
         language.resize_token_embeddings(max(len(tokenizer), language.config.vocab_size))
     else:
-        folder = out / "tokenizer"
-        if dist.get_rank() == 0 and not folder.exists():
-            new_tokenizer(first_captions(dataset), config.language.vocabulary).save_pretrained(folder)
-        dist.barrier()
-        tokenizer = _load_tokenizer(folder)
+        vocabulary = config.language.vocabulary
+        tokenizer = _load_tokenizer(
+            made_once(out / "tokenizer", lambda path: new_tokenizer(first_captions(dataset), vocabulary).save_pretrained(path))
+        )
         language = new_language_model(config.language, config.length, tokenizer.pad_token_id, tokenizer.eos_token_id)
     image_tokens(vision.config, config.downsample)
     return build_internvl(vision, language, tokenizer.convert_tokens_to_ids(IMAGE), config.downsample), tokenizer

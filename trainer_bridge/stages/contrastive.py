@@ -11,7 +11,6 @@ import torch
 from pydantic import Field, field_validator
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from sharding.decode import decode_picture
 from sharding.index import Dataset
@@ -24,6 +23,7 @@ from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.pair_evaluator import ContrastiveEvaluator
 from trainer_bridge.flops import contrastive_step
 from trainer_bridge.models.contrastive import ContrastiveModel
+from trainer_bridge.models.draws import sample_seeds
 from trainer_bridge.models.pair_loss import Features
 from trainer_bridge.models.text_tower import TextConfig
 from trainer_bridge.schedule import Phase
@@ -31,7 +31,7 @@ from trainer_bridge.stages.feature_cache import loss_parts
 from trainer_bridge.stages.parameter_groups import parameter_groups
 from trainer_bridge.stages.phase_settings import PhaseSettings, phases_of, require_whole
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
-from trainer_bridge.stages.stage import Stage, first_captions, to_device
+from trainer_bridge.stages.stage import Stage, first_captions, made_once, to_device
 
 
 class TwoRates(OptimizerSettings):
@@ -91,13 +91,14 @@ class ContrastiveStage(Stage):
 
     def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
         """The softmax or sigmoid loss of all pairs of the global batch."""
-        text, drop_tokens = self.model.config.text, self.drop_tokens
+        text, drop_tokens, seed = self.model.config.text, self.drop_tokens, self.experiment.data.seed
 
         def features(part: Batch) -> Features:
             tokens = encode(self.tokenizer, part.captions, text)
             self.row_tokens = tokens[0].shape[1]
             pixels, ids, lengths = to_device(device, part.pixels, *tokens)
-            return Features(*engine(normalise(pixels), ids, lengths, drop_tokens))
+            seeds = sample_seeds(seed, part.positions, device)
+            return Features(*engine(normalise(pixels), ids, lengths, drop_tokens, seeds))
 
         for part in loss_parts(features, batch, micro_batch, device):
             yield {"itc": part}
@@ -131,8 +132,5 @@ def _tokenizer(configured: str, text: TextConfig, dataset: Dataset, out: Path) -
     """The configured tokenizer, or one that rank 0 trains on the first captions of the shards and leaves in `out`."""
     if configured:
         return load_tokenizer(Path(configured), text)
-    path = out / TOKENIZER
-    if dist.get_rank() == 0 and not path.exists():
-        train_tokenizer(first_captions(dataset), text.vocabulary).save(str(path))
-    dist.barrier()
-    return load_tokenizer(path, text)
+    trained = made_once(out / TOKENIZER, lambda path: train_tokenizer(first_captions(dataset), text.vocabulary).save(str(path)))
+    return load_tokenizer(trained, text)

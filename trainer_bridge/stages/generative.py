@@ -21,6 +21,7 @@ from trainer_bridge.data.tokenizer import encode
 from trainer_bridge.data.transforms import normalise, random_resized_crop
 from trainer_bridge.evaluation.generative_evaluator import GenerativeEvaluator
 from trainer_bridge.flops import generative_step
+from trainer_bridge.models.draws import sample_seeds
 from trainer_bridge.models.losses import IGNORED, gather, token_loss, total
 from trainer_bridge.models.negatives import append_rows_of_others, draw_pairs
 from trainer_bridge.models.pair_loss import Features, pair_loss
@@ -85,7 +86,8 @@ class GenerativeStage(Stage):
         valid = batch.valid.to(device) & (caption.lengths > 1 + has_begin)
         itc = pair_loss(Features(image, text_features, scale, None), valid)
         keys = torch.tensor([batch.image_keys, [content_key(words) for words in _words(caption)]], device=device)
-        pairs = draw_pairs(image, text_features, scale, keys, valid)
+        seeds = sample_seeds(self.experiment.data.seed, batch.positions, device)
+        pairs = draw_pairs(image, text_features, scale, keys, valid, seeds)
         pictures, places = append_rows_of_others(pictures, pairs.image_index)
         other = Tokens(*(gather(each)[pairs.caption_index] for each in caption))
         is_match = torch.where(valid, pairs.is_match.long(), IGNORED)

@@ -68,6 +68,7 @@ class RunSettings(Section):
     precision       bf16: matrix products in bf16 (torch.autocast); weights, their updates, features and logit scale in float32
     compile         torch.compile of each transformer block: a minute at the start, and faster steps on a GPU
     save_every      optimizer steps between two saved states
+    keep            saved states that are kept, the newest
     evaluate_every  optimizer steps between two evaluations; 0: only at the end
     """
 
@@ -76,6 +77,7 @@ class RunSettings(Section):
     precision: Literal["bf16", "fp32"] = "bf16"
     compile: bool = False
     save_every: int = Field(1000, ge=1)
+    keep: int = Field(2, ge=1)
     evaluate_every: int = Field(0, ge=0)
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from fsspec.implementations.local import LocalFileSystem
 from torch import Tensor, nn
+from torch import distributed as dist
 
+from infra.compat.files import write_whole
 from sharding.index import Dataset
 from sharding.reader import ShardReader
+from trainer_bridge.checkpoints.states.from_rank_0 import from_rank_0
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.evaluation.evaluator import Evaluator
 from trainer_bridge.schedule import Phase
@@ -83,6 +87,26 @@ class Stage(ABC):
     @abstractmethod
     def load(cls, folder: Path, device: torch.device, batch: int) -> Evaluator:
         """The same of the model in `folder`, taken to the device; ValueError in one line when it does not load."""
+
+
+def made_once(path: Path, make: Callable[[Path], object]) -> Path:
+    """A file of text, or folder of such, that rank 0 makes where there is none yet, and every machine then holds; its path.
+
+    Every rank must call it.
+    """
+    if dist.get_rank() == 0 and not path.exists():
+        make(path)
+    for name, text in from_rank_0(lambda: _texts(path)).items():
+        target = path.parent / name
+        if not target.exists():
+            write_whole(LocalFileSystem(), str(target), text.encode())
+    return path
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """The text of a file, or of each file of a folder, by its name beside it."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return {str(file.relative_to(path.parent)): file.read_text(encoding="utf-8") for file in files}
 
 
 def to_device(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ from tests import ROOT
 from trainer_bridge.checkpoints.model_folders import load_contrastive, save_contrastive
 from trainer_bridge.data.tokenizer import encode, train_tokenizer
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
+from trainer_bridge.models.draws import sample_seeds
 from trainer_bridge.models.internvit import InternViT, InternViTConfig, random_subset, resize_positions
 from trainer_bridge.models.text_tower import TextConfig
 from trainer_bridge.schedule import cosine
@@ -44,7 +45,7 @@ def test_tokens_are_the_class_token_and_the_patches() -> None:
 
 def test_dropped_tokens_are_left_out_and_the_rest_keeps_its_order() -> None:
     tokens = torch.arange(20.0).view(1, 20, 1).expand(3, 20, 2)
-    kept = random_subset(tokens, 0.5)[:, :, 0]
+    kept = random_subset(tokens, 0.5, torch.arange(3))[:, :, 0]
     assert kept.shape == (3, 10)
     assert (kept.diff(dim=1) > 0).all()
     assert len({tuple(row) for row in kept.tolist()}) > 1
@@ -76,6 +77,17 @@ def test_drop_path_grows_with_depth_or_is_uniform() -> None:
     assert [block.drop_path for block in linear.blocks] == [0, 0.1, 0.2]
     uniform = InternViT(TINY.model_copy(update={"depth": 3, "drop_path": 0.2, "drop_path_schedule": "uniform"}))
     assert [block.drop_path for block in uniform.blocks] == [0.2, 0.2, 0.2]
+
+
+def test_what_is_dropped_of_a_sample_hangs_on_its_seed_alone() -> None:
+    tower = InternViT(TINY.model_copy(update={"depth": 3, "drop_path": 0.4, "drop_path_schedule": "uniform", "layer_scale": 1.0}))
+    images, seeds = torch.randn(6, 3, 32, 32), sample_seeds(1, range(6), torch.device("cpu"))
+    whole = tower(images, 0.5, seeds)
+    torch.manual_seed(1)
+    parts = torch.cat([tower(images[rows], 0.5, seeds[rows]) for rows in (slice(0, 1), slice(1, 4), slice(4, 6))])
+    assert torch.allclose(whole, parts, atol=1e-6)
+    same = tower(images[:1].expand(6, -1, -1, -1), 0.5, seeds)
+    assert len({tuple(row.flatten().tolist()) for row in same}) == 6
 
 
 def test_features_are_of_length_one_and_padding_does_not_move_them() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from trainer_bridge.models.draws import sample_seeds
 from trainer_bridge.models.negatives import append_rows_of_others, draw_pairs
 
 SMALL = st.lists(st.integers(0, 2), min_size=1, max_size=6)
@@ -21,7 +22,7 @@ def test_a_negative_has_another_picture_and_other_words_and_can_be_used(
     torch.manual_seed(seed)
     image, text = (F.normalize(torch.randn(count, 4), dim=1) for _ in range(2))
     keys, valid = torch.tensor([images, texts]), torch.tensor(mask)
-    pairs = draw_pairs(image, text, torch.tensor([50.0]), keys, valid)
+    pairs = draw_pairs(image, text, torch.tensor([50.0]), keys, valid, sample_seeds(seed, range(count), image.device))
     for row, (i, j, match) in enumerate(zip(*(part.tolist() for part in pairs), strict=True)):
         other = i if i != row else j
         possible = [k for k in range(count) if valid[k] and images[k] != images[row] and texts[k] != texts[row]]
@@ -34,7 +35,8 @@ def test_negatives_are_drawn_in_proportion_to_the_softmax_of_similarity() -> Non
     kinds, copies = 4, 500
     image, text = (F.normalize(torch.randn(kinds, 3), dim=1) for _ in range(2))
     scale, kind = torch.tensor([2.0]), torch.arange(kinds).repeat(copies)
-    pairs = draw_pairs(image[kind], text[kind], scale, kind.repeat(2, 1), torch.ones(len(kind), dtype=torch.bool))
+    valid, seeds = torch.ones(len(kind), dtype=torch.bool), sample_seeds(0, range(len(kind)), kind.device)
+    pairs = draw_pairs(image[kind], text[kind], scale, kind.repeat(2, 1), valid, seeds)
     rows = torch.arange(len(kind))
     similarity = (scale * image @ text.T).fill_diagonal_(-torch.inf)
     for index, logits in ((pairs.caption_index, similarity), (pairs.image_index, similarity.T)):
@@ -47,7 +49,7 @@ def test_negatives_are_drawn_in_proportion_to_the_softmax_of_similarity() -> Non
 
 def test_features_that_are_not_numbers_stop_no_drawing() -> None:
     image, keys = torch.full((4, 3), torch.nan), torch.arange(4).repeat(2, 1)
-    pairs = draw_pairs(image, image, torch.tensor([1.0]), keys, torch.ones(4, dtype=torch.bool))
+    pairs = draw_pairs(image, image, torch.tensor([1.0]), keys, torch.ones(4, dtype=torch.bool), torch.arange(4))
     assert ((pairs.image_index >= 0) & (pairs.image_index < 4)).all()
 
 

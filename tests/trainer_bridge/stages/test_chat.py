@@ -35,7 +35,7 @@ from trainer_bridge.models.internvl import (
     vision_state,
 )
 from trainer_bridge.models.losses import IGNORED
-from trainer_bridge.stages.chat import image_rows
+from trainer_bridge.stages.chat import image_index
 
 define_missing_operators()  # before anything imports transformers' vision code
 SIZES = LanguageConfig(vocabulary=400, width=16, depth=2, heads=2, mlp=32)
@@ -173,7 +173,9 @@ def test_a_given_answer_is_not_learned_and_another_picture_is_shown(tokenizer) -
     assert tokenizer.decode(labels[0][labels[0] != IGNORED].tolist()) == " Ein Fuchs." + END
     assert "A fox." in tokenizer.decode(ids[0].tolist())
     plain = Conversation([("What?", "A fox.")])
-    assert image_rows([plain, translation, plain, translation]) == [0, 2, 2, 0]
+    chats = [plain, translation, plain, translation]
+    assert image_index(chats, 0, 1) == [0, 2, 2, 0]
+    assert [image_index(chats[2 * rank : 2 * rank + 2], rank, 2) for rank in range(2)] == [[0, 2], [2, 0]]
 
 
 def test_a_pretrained_language_model_joins(tmp_path: Path, tokenizer) -> None:

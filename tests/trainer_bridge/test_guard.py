@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainer_bridge.test_train import CONFIG, shards  # noqa: F401
-from trainer_bridge import deepspeed_engine
 from trainer_bridge.checkpoints.hugging_face import load_language_model
 from trainer_bridge.checkpoints.model_folders import load_contrastive
 from trainer_bridge.guard import SkippedSteps, TrainingFault, require_finite
 from trainer_bridge.models.internvl import LanguageConfig, new_language_model
+from trainer_bridge.ranks import SINGLE_PROCESS
 from trainer_bridge.train import main
 
 
@@ -25,7 +25,7 @@ def test_a_training_that_diverges_is_exit_1_and_saves_nothing(
     config, out = tmp_path / "contrastive.toml", tmp_path / "out"
     text = CONFIG.replace("_lr = 1e-3", "_lr = 3e37").replace("save_every = 10", "save_every = 100")
     config.write_text(text.replace("steps = 60", "steps = 60\nmax_bad_steps = 3"))
-    for name, value in (deepspeed_engine.SINGLE_PROCESS | {"DS_ACCELERATOR": "cpu"}).items():
+    for name, value in (SINGLE_PROCESS | {"DS_ACCELERATOR": "cpu"}).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as ended:
         main(["--stage", "contrastive", "--config", str(config), "--shards", str(shards), "--out", str(out)])

@@ -21,6 +21,7 @@ from tests.trainer_bridge.test_train import CONFIGS, LIMIT, shards  # noqa: F401
 from trainer_bridge.evaluate import evaluate_model
 from trainer_bridge.evaluation.plan import plan_evaluations
 from trainer_bridge.evaluation.settings import EvaluationSettings
+from trainer_bridge.run_folder import RunFolder
 from trainer_bridge.stages import find_stages
 from trainer_bridge.train import train
 
@@ -43,7 +44,7 @@ def run(stage: str, document: dict[str, Any], shards: Path, out: Path, device: t
     out.mkdir()
     torch.manual_seed(0)
     evaluations = plan_evaluations(experiment.evaluation, kind.evaluator_type, dataset)
-    train(kind(experiment, dataset, start, out), experiment, dataset, out, 0.0, device, evaluations=evaluations)
+    train(kind(experiment, dataset, start, out), experiment, dataset, RunFolder(str(out)), 0.0, device, evaluations=evaluations)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return rows, json.loads((out / "summary.json").read_text())
 

@@ -23,10 +23,13 @@ optimizer.py         AdamW with an average of the weights
 guard.py             when a training ends that has diverged
 phases.py            the batches of each phase of a training
 schedule.py          learning rates, and what a phase is
+memory_plan.py       how much memory a rank needs, before it starts
+memory_report.py     prints it, and refuses what does not fit
 configs/             published and tiny experiments
 stages/              what each stage trains, with which losses
 evaluation/          figures on sets of pictures: retrieval, classification, captions
 checkpoints/         models in folders
+memory/              bytes of tensors, counted or foreseen
 data/                samples → batches
 models/              InternViT, text towers, and how they are joined
 

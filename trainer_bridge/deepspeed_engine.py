@@ -6,19 +6,24 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.utils._mode_utils import no_dispatch
 
+from trainer_bridge.checkpoints.building import fill
 from trainer_bridge.data.settings import cores_of_rank
-from trainer_bridge.models.blocks import compile_blocks, embed_in_bf16
+from trainer_bridge.models.blocks import checkpoint_blocks, compile_blocks, embed_in_bf16
 from trainer_bridge.optimizer import AVERAGE, AdamW, ClippedAdamW
 from trainer_bridge.ranks import rank_environment
 from trainer_bridge.schedule import cosine
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
 from trainer_bridge.zero_shares import own_piece, share_weights
+
+BUCKET = 500_000_000  # most gradients that are summed over ranks at once
 
 
 def start() -> torch.device:
@@ -35,7 +40,7 @@ def start() -> torch.device:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.utils.logging.logger.setLevel("WARNING")
     deepspeed.init_distributed(dist_backend="nccl" if cuda else "gloo", verbose=False)
-    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    return rank_device()
 
 
 def stop() -> None:
@@ -45,31 +50,24 @@ def stop() -> None:
     deepspeed.comm.destroy_process_group()
 
 
-def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Experiment, world: int) -> Any:
-    """The DeepSpeed engine around the model, with AdamW over the parameter groups."""
+def initialise(
+    model: nn.Module, groups: list[dict[str, Any]], experiment: Experiment, world: int, tensors: dict[str, Tensor] | None = None
+) -> Any:
+    """The DeepSpeed engine around the model, with AdamW over the parameter groups.
+
+    A model on the meta device is filled first, as `fill` says: under ZeRO-3 each rank keeps its share of every module.
+    """
     import deepspeed
 
-    run, optimizer, batch = experiment.run, experiment.optimizer, experiment.data.batch
-    micro_batch = min(run.micro_batch, batch // world)
+    run, optimizer = experiment.run, experiment.optimizer
+    settings = _settings(experiment, world, sum(parameter.numel() for group in groups for parameter in group["params"]))
+    _restore_linear()
+    fill(model, tensors or {}, rank_device(), keep_shares(settings) if run.zero == 3 else len)
     if run.precision == "bf16":
         embed_in_bf16(model)
+    checkpoint_blocks(model, run.activation_checkpointing)
     if run.compile:
         compile_blocks(model)
-    settings = {
-        # Nothing depends on these two: they may change from phase to phase, and `step` is told which micro-batch is the last.
-        "train_micro_batch_size_per_gpu": micro_batch,
-        "gradient_accumulation_steps": math.ceil(batch // world / micro_batch),
-        "gradient_clipping": optimizer.clip_norm if run.zero else 0.0,  # without ZeRO our optimizer does it
-        # ZeRO lays all parameters end to end; a compiled block is shared by blocks whose parameters must lie at multiples of 16
-        # bytes as its own did, or a GPU stops with "misaligned address".
-        "zero_optimization": {"stage": run.zero, "parameter_alignment": True},
-        # Not DeepSpeed's `bf16`, which rounds all weights before they are trained, those that are frozen and the logit scale too.
-        # Gradients are summed over ranks in float32: no module is safe in lower precision.
-        "torch_autocast": {"enabled": run.precision == "bf16", "dtype": "bfloat16", "lower_precision_safe_modules": []},
-        "zero_allow_untested_optimizer": True,
-        "steps_per_print": 1 << 30,
-        "wall_clock_breakdown": False,
-    }
     for group in groups:
         group["peak_lr"] = group["lr"]
     adamw = (
@@ -78,7 +76,71 @@ def initialise(model: nn.Module, groups: list[dict[str, Any]], experiment: Exper
         else ClippedAdamW(groups, optimizer.betas, optimizer.ema, optimizer.clip_norm)
     )
     engine, *_ = deepspeed.initialize(model=model, optimizer=adamw, config=settings)
+    if run.zero == 3 and run.activation_checkpointing == "selective":
+        _hide_gathering(engine)
     return engine
+
+
+def _hide_gathering(engine: Any) -> None:
+    """Keeps ZeRO-3's gathering of parameters from selective checkpointing, which expects a block's operations to repeat."""
+    coordinator = engine.optimizer.parameter_offload.get_param_coordinator()
+    for name in ("fetch_sub_module", "release_sub_module"):
+        setattr(coordinator, name, partial(_unseen, getattr(coordinator, name)))
+
+
+def _unseen(method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    with no_dispatch():
+        return method(*arguments, **options)
+
+
+def _settings(experiment: Experiment, world: int, trained: int) -> dict[str, Any]:
+    """DeepSpeed's configuration; `trained` is the number of trained parameters."""
+    run, batch = experiment.run, experiment.data.batch
+    micro_batch = min(run.micro_batch, batch // world)
+    return {
+        # Nothing depends on these two: they may change from phase to phase, and `step` is told which micro-batch is the last.
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "gradient_accumulation_steps": math.ceil(batch // world / micro_batch),
+        "gradient_clipping": experiment.optimizer.clip_norm if run.zero else 0.0,  # without ZeRO our optimizer does it
+        "zero_optimization": {
+            "stage": run.zero,
+            # ZeRO lays all parameters end to end; a compiled block is shared by blocks whose parameters must lie at multiples of
+            # 16 bytes as its own did, or a GPU stops with "misaligned address".
+            "parameter_alignment": True,
+            "reduce_bucket_size": min(BUCKET, max(1, trained)),  # allocated whole
+            # ZeRO-3's own linear layer adds the bias in place, to a product that selective checkpointing has kept.
+            "memory_efficient_linear": run.activation_checkpointing != "selective",
+        },
+        # Not DeepSpeed's `bf16`, which rounds all weights before they are trained, those that are frozen and the logit scale too.
+        # Gradients are summed over ranks in float32: no module is safe in lower precision.
+        "torch_autocast": {"enabled": run.precision == "bf16", "dtype": "bfloat16", "lower_precision_safe_modules": []},
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 1 << 30,
+        "wall_clock_breakdown": False,
+    }
+
+
+def rank_device() -> torch.device:
+    """The GPU of this rank, or the CPU where there is none."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def keep_shares(settings: dict[str, Any]) -> Callable[[list[nn.Parameter]], None]:
+    """A function that leaves each rank its share of the parameters it is called with; the values are those of rank 0."""
+    import deepspeed
+
+    def keep(parameters: list[nn.Parameter]) -> None:
+        if parameters:
+            deepspeed.zero.Init(module=nn.ParameterList(parameters), config_dict_or_path=settings)
+
+    return keep
+
+
+def _restore_linear() -> None:
+    """Undoes what an engine before in this process did to torch under ZeRO-3: put a linear layer of DeepSpeed's in place."""
+    from deepspeed.runtime.zero.partition_parameters import InsertPostInitMethodToModuleSubClasses
+
+    torch.nn.functional.linear = getattr(InsertPostInitMethodToModuleSubClasses, "linear_bk", torch.nn.functional.linear)
 
 
 def set_learning_rates(engine: Any, optimizer: OptimizerSettings, progress: float, rate: float = 1.0) -> float:

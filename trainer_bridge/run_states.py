@@ -21,14 +21,17 @@ from trainer_bridge.zero_shares import add_moments, frozen_checksum, held_shares
 
 def what_decides(stage: Stage, experiment: Experiment, datasets: Sequence[tuple[Dataset, float]]) -> dict[str, Any]:
     """What decides which samples come when, by name; `datasets` with their weights."""
-    samples = [[sum(shard.samples for shard in dataset.shards("train")), weight] for dataset, weight in datasets]
+    samples = [
+        [sum(shard.samples for shard in dataset.shards("train")), weight, dataset.is_shuffled] for dataset, weight in datasets
+    ]
     phases = experiment.phases()
     return {
         "--stage": type(stage).__module__.rpartition(".")[2],
         "data.batch": experiment.data.batch if len(phases) == 1 else [[phase.start, phase.batch] for phase in phases],
         "data.seed": experiment.data.seed,
         "data.window": experiment.data.window,
-        "[samples, weight] of the shards": samples,
+        "data.run": experiment.data.run,
+        "[samples, weight, in random order] of the shards": samples,
     }
 
 

@@ -34,6 +34,7 @@ from trainer_bridge.evaluation.plan import Evaluation, plan_evaluations
 from trainer_bridge.evaluation.shards import open_shards
 from trainer_bridge.evaluations import Evaluations
 from trainer_bridge.guard import SkippedSteps, TrainingFault, require_finite
+from trainer_bridge.memory_report import add_options, plan_ahead, plan_only
 from trainer_bridge.metrics import MetricsLog, Step, counts, timed, write_faults
 from trainer_bridge.phases import batches, require_divisible
 from trainer_bridge.ranks import fail, rank_environment
@@ -52,9 +53,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     stages = find_stages()
     parser = _parser(stages)
     options = parser.parse_args(argv)
+    if not (options.plan or (options.shards and options.out)):
+        parser.error("--shards and --out are required, but for --plan")
     stage_type = stages[options.stage]
     try:
         experiment = load_experiment(options.config, stage_type.experiment_type)
+        if options.plan:
+            return plan_only(stage_type, experiment, options)
         dataset = open_shards(options.shards)
         mixed_in = [(open_shards(uri), weight) for uri, weight in map(weighted, options.mix)]
         world = int(rank_environment(os.environ)["WORLD_SIZE"])
@@ -65,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise RequestError("--seconds fits no experiment with several [[phase]]; set optimizer.steps")
         folder = RunFolder(options.out)
         check_folders(folder.local, options.start)
+        plan_ahead(stage_type, experiment, options.start)
     except (RequestError, ValueError, OSError, ImportError) as error:
         fail("trainer_bridge.train", error)
     device = deepspeed_engine.start()
@@ -101,7 +107,7 @@ def _parser(stages: Mapping[str, type[Stage]]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--stage", required=True, choices=sorted(stages))
     parser.add_argument("--config", required=True, help="the experiment (TOML)")
-    parser.add_argument("--shards", required=True, metavar="URI", help="shards that `pairmill export` wrote")
+    parser.add_argument("--shards", metavar="URI", help="shards that `pairmill export` wrote")
     parser.add_argument(
         "--mix",
         action="append",
@@ -109,9 +115,10 @@ def _parser(stages: Mapping[str, type[Stage]]) -> argparse.ArgumentParser:
         metavar="URI=WEIGHT",
         help="more shards; samples of them for one of --shards",
     )
-    parser.add_argument("--out", required=True, metavar="URI", help="where the run writes: a folder, s3://…")
+    parser.add_argument("--out", metavar="URI", help="where the run writes: a folder, s3://…")
     parser.add_argument("--from", dest="start", type=Path, metavar="DIR", help="a model folder to start from")
     parser.add_argument("--seconds", type=float, default=0.0, help="stop after this long, with the schedule fitted to it")
+    add_options(parser)
     return parser
 
 
@@ -132,7 +139,7 @@ def train(
     sizes = _parameter_counts(stage.model)  # before ZeRO-3 leaves each rank a piece of every parameter
     run = what_decides(stage, experiment, [(dataset, 1.0), *mixed_in])
     states = RunStates(folder, stage.model, run, experiment.run.keep)
-    engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world)
+    engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world, stage.tensors)
     before = states.restore(engine)
     done, seconds_before = before.get("steps", 0), before.get("seconds", 0.0)
     evaluator = stage.evaluator(device, experiment.run.micro_batch)

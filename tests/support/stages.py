@@ -9,6 +9,7 @@ import torch
 
 from sharding import Sample, read_dataset
 from tests.support.shards import IMAGE, write_dataset
+from trainer_bridge.checkpoints.building import fill
 from trainer_bridge.checkpoints.model_folders import save_contrastive
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.tokenizer import train_tokenizer
@@ -113,7 +114,9 @@ def stage_of(name: str, folder: Path, **settings: dict[str, Any]) -> Stage:
     """A stage with the same weights on every rank; `write_start` has filled the folder."""
     start = folder / (name if name == "sigmoid" else "softmax")
     torch.manual_seed(0)
-    return kind_of(name)(experiment_of(name, **settings), read_dataset(str(folder)), start, folder)
+    stage = kind_of(name)(experiment_of(name, **settings), read_dataset(str(folder)), start, folder)
+    fill(stage.model, stage.tensors or {}, torch.device("cpu"))
+    return stage
 
 
 def global_batch(drawn: bool = False) -> Batch:

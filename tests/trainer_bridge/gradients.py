@@ -5,6 +5,7 @@ Rank 0 writes the gradient and the losses of the global batch to FOLDER/<name>-<
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -19,13 +20,13 @@ from trainer_bridge.train import train_step
 
 
 def step(
-    name: str, folder: Path, zero: int, micro_batch: int, device: torch.device, precision: str = "fp32"
+    name: str, folder: Path, zero: int, micro_batch: int, device: torch.device, precision: str = "fp32", **run: Any
 ) -> dict[str, Tensor]:
     """The gradient by each trained parameter, and each loss, of a step of the trainer with all ranks."""
     from deepspeed.utils import safe_get_full_grad
 
     world = dist.get_world_size()
-    stage = stage_of(name, folder, run={"zero": zero, "micro_batch": micro_batch, "precision": precision})
+    stage = stage_of(name, folder, run={"zero": zero, "micro_batch": micro_batch, "precision": precision, **run})
     engine = deepspeed_engine.initialise(stage.model, stage.parameters(), stage.experiment, world)
     batch = list(global_batch(name == "drawn").split(8 // world))[dist.get_rank()]
     update, results = engine.step, {}

@@ -93,7 +93,7 @@ def test_dropped_tokens_and_paths_are_the_same_in_both_passes(start: Path, one_p
 
 
 def test_the_sigmoid_loss_starts_with_siglips_scale_and_bias_and_is_not_mixed_with_the_softmax_loss(start: Path) -> None:
-    model, _ = start_contrastive(experiment_of("sigmoid").model, None)
+    model = start_contrastive(experiment_of("sigmoid").model, None)[0].filled()
     assert model.logit_scale.exp().item() == pytest.approx(10) and model.logit_bias.item() == -10
     with pytest.raises(ValueError, match=r"another model\.loss \(softmax, not sigmoid\)"):
         start_contrastive(experiment_of("sigmoid").model, start / "softmax")

@@ -148,7 +148,7 @@ def test_zero_leaves_parameters_where_compiled_blocks_may_read_them(
     kind = find_stages()["contrastive"]
     experiment = kind.experiment_type.model_validate(document)
     stage = kind(experiment, read_dataset(str(shards)), shards / "stage1", shards)
-    engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, 1)
+    engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, 1, stage.tensors)
     assert {parameter.data_ptr() % 16 for parameter in engine.module.parameters()} == {0}
     engine.destroy()
 
@@ -161,7 +161,7 @@ def test_features_and_logit_scale_are_float32_in_bf16(one_process: torch.device,
         document["run"]["precision"] = precision
         experiment = kind.experiment_type.model_validate(document)
         stage = kind(experiment, read_dataset(str(shards)), shards / "stage1", shards)
-        engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, 1)
+        engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, 1, stage.tensors)
         batch = Loader(read_dataset(str(shards)), "train", 8, stage.transform, 0).load(0)
         seen: list[tuple[torch.Tensor, ...]] = []
         engine.module.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output))

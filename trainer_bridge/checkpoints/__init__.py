@@ -6,5 +6,6 @@ layouts/          folders of others and ours, read and written
 states/           what a training goes on from
 hugging_face.py   stage 3 and pretrained language models, in the Hugging Face layout
 checkpoint.py     what a folder holds of a model, in our names
+building.py       models built without data, and filled piece by piece
 weights.py        tensors renamed, and checked by name and shape
 """

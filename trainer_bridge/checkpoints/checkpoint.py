@@ -25,7 +25,7 @@ SIDES = {"image": (IMAGE, ("image_",)), "text": (TEXT, ("text_tower.", "text_hea
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Settings and tensors of a model, or of one side of it.
+    """Settings and tensors of a model, or of one side of it; the tensors in the precision they are stored in.
 
     settings    those of ContrastiveConfig that are known, by name
     state       tensors by their names in ContrastiveModel

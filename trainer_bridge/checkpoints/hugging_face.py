@@ -21,6 +21,19 @@ def is_internvl(folder: Path) -> bool:
     return config.get("model_type") == "internvl" and "qllama_config" not in config
 
 
+def outline_internvl(folder: Path) -> Any:
+    """The InternVLForConditionalGeneration of a Hugging Face folder, without data, on the meta device."""
+    define_missing_operators()
+    import torch
+    from transformers import AutoConfig, InternVLForConditionalGeneration
+
+    try:
+        with torch.device("meta"):
+            return InternVLForConditionalGeneration(AutoConfig.from_pretrained(folder))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} holds no InternVL that loads ({str(error).splitlines()[0]})") from None
+
+
 def load_internvl(folder: Path) -> Any:
     """The InternVLForConditionalGeneration in a Hugging Face folder, float32; ValueError in one line when it does not load."""
     define_missing_operators()
@@ -51,6 +64,26 @@ def save_internvl(
     (folder / "training.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
 
+def language_config(checkpoint: str, what: str = "model.language_checkpoint") -> Any:
+    """The configuration alone of a causal language model in a Hugging Face folder or a .gguf file; ValueError in one line."""
+    define_missing_operators()
+    from transformers import AutoConfig
+
+    folder, options = _located(checkpoint, what)
+    try:
+        return AutoConfig.from_pretrained(folder, **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise ValueError(f"{what} = {checkpoint!r} cannot be loaded ({str(error).splitlines()[0]})") from None
+
+
+def _located(checkpoint: str, what: str) -> tuple[Path, dict[str, str]]:
+    """Where transformers finds a checkpoint: a folder, and the name of a .gguf file in it."""
+    path = Path(checkpoint)
+    if not path.exists():
+        raise ValueError(f"{what} = {checkpoint!r} is not there; name a Hugging Face folder or a .gguf file")
+    return (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (path, {})
+
+
 def load_language_model(checkpoint: str, what: str = "model.language_checkpoint") -> tuple[Any, Any]:
     """(causal language model float32, tokenizer) of a Hugging Face folder or a .gguf file.
 
@@ -63,14 +96,11 @@ def load_language_model(checkpoint: str, what: str = "model.language_checkpoint"
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    path = Path(checkpoint)
-    folder, options = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (path, {})
-    if not path.exists():
-        raise ValueError(f"{what} = {checkpoint!r} is not there; name a Hugging Face folder or a .gguf file")
+    folder, options = _located(checkpoint, what)
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=not options, dtype=torch.float32, **options)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, ValueError, ImportError) as error:
         raise ValueError(f"{what} = {checkpoint!r} cannot be loaded ({str(error).splitlines()[0]})") from None
-    require_finite(path, model.state_dict())
+    require_finite(Path(checkpoint), model.state_dict())
     return model, tokenizer

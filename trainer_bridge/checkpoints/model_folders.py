@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from trainer_bridge.checkpoints.building import Start
 from trainer_bridge.checkpoints.checkpoint import Checkpoint
 from trainer_bridge.checkpoints.layouts import read_checkpoint
 from trainer_bridge.checkpoints.layouts.pairmill import STAGE1, write
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
 from trainer_bridge.models.internvit import InternViT
-from trainer_bridge.models.qllama import GenerativeModel
+from trainer_bridge.models.qllama import GenerativeConfig, GenerativeModel
+
+META = torch.device("meta")
 
 
 def save_contrastive(folder: Path, config: ContrastiveConfig, state: dict[str, Tensor], tokenizer: Tokenizer) -> None:
@@ -30,7 +34,9 @@ def save_generative(folder: Path, model: GenerativeModel, state: dict[str, Tenso
 
 def load_contrastive(folder: Path) -> tuple[ContrastiveModel, Tokenizer]:
     """The stage-1 model and tokenizer in `folder`, those inside a stage-2 model too; ValueError in one line."""
-    return contrastive_of(read_checkpoint(folder), folder)
+    checkpoint = read_checkpoint(folder)
+    tokenizer = require_whole(checkpoint, folder)
+    return contrastive_start(ContrastiveConfig(**checkpoint.settings), checkpoint.state).filled(), tokenizer
 
 
 def load_generative(folder: Path) -> tuple[GenerativeModel, Tokenizer]:
@@ -38,30 +44,38 @@ def load_generative(folder: Path) -> tuple[GenerativeModel, Tokenizer]:
     checkpoint = read_checkpoint(folder)
     if checkpoint.generative is None:
         raise ValueError(f"{folder} holds no stage-2 model; name a folder that the generative stage wrote")
-    stage1, tokenizer = contrastive_of(checkpoint, folder)
-    model = GenerativeModel(stage1, checkpoint.generative)
-    model.load_state_dict(checkpoint.added, strict=False)  # its names were checked, and stage 1 is there
-    return model, tokenizer
+    tokenizer = require_whole(checkpoint, folder)
+    return generative_start(checkpoint, checkpoint.generative).filled(), tokenizer
 
 
 def load_image_tower(folder: Path) -> InternViT:
     """The image tower in `folder`, whatever else it holds; ValueError in one line when there is none."""
+    return image_tower_start(folder).filled()
+
+
+def image_tower_start(folder: Path) -> Start[InternViT]:
+    """The same, not yet filled."""
     checkpoint = read_checkpoint(folder)
     if "image" not in checkpoint.settings:
         raise ValueError(f"{folder} holds no image tower; name a stage-1 model, or an InternViT")
-    tower = InternViT(checkpoint.settings["image"])
     prefix = "image_tower."
     state = {name.removeprefix(prefix): value for name, value in checkpoint.state.items() if name.startswith(prefix)}
-    tower.load_state_dict(state)
-    return tower
+    with META:
+        return Start(InternViT(checkpoint.settings["image"]), state)
 
 
-def contrastive_of(checkpoint: Checkpoint, folder: Path) -> tuple[ContrastiveModel, Tokenizer]:
-    """The stage-1 model and tokenizer of what `folder` holds; ValueError in one line when it is but a part of one."""
-    tokenizer = require_whole(checkpoint, folder)
-    model = ContrastiveModel(ContrastiveConfig(**checkpoint.settings))
-    model.load_state_dict(checkpoint.state)
-    return model, tokenizer
+def contrastive_start(config: ContrastiveConfig, state: dict[str, Tensor]) -> Start[ContrastiveModel]:
+    """A stage-1 model of these settings, and the tensors that are known of it."""
+    with META:
+        return Start(ContrastiveModel(config), dict(state))
+
+
+def generative_start(checkpoint: Checkpoint, config: GenerativeConfig) -> Start[GenerativeModel]:
+    """A stage-2 model around a stage-1 model, with the tensors of both that are known."""
+    state = {STAGE1 + name: tensor for name, tensor in checkpoint.state.items()}
+    state |= {"logit_scale": checkpoint.state["logit_scale"]} | checkpoint.added
+    with META:
+        return Start(GenerativeModel(ContrastiveModel(ContrastiveConfig(**checkpoint.settings)), config), state)
 
 
 def require_whole(checkpoint: Checkpoint, folder: Path) -> Tokenizer:

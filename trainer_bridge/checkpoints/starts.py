@@ -9,9 +9,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from infra.compat.settings import Section
+from trainer_bridge.checkpoints.building import Start
 from trainer_bridge.checkpoints.checkpoint import IMAGE, TEXT, Checkpoint
 from trainer_bridge.checkpoints.layouts import read_checkpoint
-from trainer_bridge.checkpoints.model_folders import contrastive_of, require_whole
+from trainer_bridge.checkpoints.model_folders import contrastive_start, generative_start, require_whole
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
 from trainer_bridge.models.internvit import InternViTConfig, resize_positions
 from trainer_bridge.models.qllama import GenerativeConfig, GenerativeModel
@@ -37,7 +38,7 @@ class ContrastiveSettings(ContrastiveConfig):
     text_checkpoint: str = ""
 
 
-def start_contrastive(settings: ContrastiveSettings, start: Path | None) -> tuple[ContrastiveModel, Tokenizer | None]:
+def start_contrastive(settings: ContrastiveSettings, start: Path | None) -> tuple[Start[ContrastiveModel], Tokenizer | None]:
     """The model that stage 1 starts with, at random where nothing is named, and its tokenizer, if one came with it.
 
     `start` is a whole stage-1 model. ValueError in one line when what is named does not load or fit.
@@ -50,11 +51,11 @@ def start_contrastive(settings: ContrastiveSettings, start: Path | None) -> tupl
         checkpoint = read_checkpoint(start)
         tokenizer = require_whole(checkpoint, start)
         given = {"loss": "softmax"} | checkpoint.settings  # other layouts know no other
-        return _loaded(_agreed(settings, given, f"--from {start}"), checkpoint.state), tokenizer
+        return _start(_agreed(settings, given, f"--from {start}"), checkpoint.state), tokenizer
     image, text = _side(settings, "image"), _side(settings, "text")
     given = _agreed(settings, image.settings, f"model.image_checkpoint = {settings.image_checkpoint!r}")
     given |= _agreed(settings, text.settings, f"model.text_checkpoint = {settings.text_checkpoint!r}")
-    return _loaded(given | {"loss": settings.loss}, image.state | text.state), text.tokenizer
+    return _start(given | {"loss": settings.loss}, image.state | text.state), text.tokenizer
 
 
 def _side(settings: ContrastiveSettings, name: str) -> Checkpoint:
@@ -93,22 +94,19 @@ def agree(chosen: AnySection, given: AnySection, where: str, prefix: str = "") -
     return given.model_copy(update=explicit)
 
 
-def _loaded(settings: dict[str, Any], state: dict[str, Tensor]) -> ContrastiveModel:
+def _start(settings: dict[str, Any], state: dict[str, Tensor]) -> Start[ContrastiveModel]:
     """The model of these settings with these tensors, positions resized to its pictures, and the rest at random."""
-    model = ContrastiveModel(ContrastiveConfig(**settings))
+    config = ContrastiveConfig(**settings)
     if POSITIONS in state:
-        grid = model.config.image.image_size // model.config.image.patch
-        state = state | {POSITIONS: resize_positions(state[POSITIONS], grid, grid)}
-    model.load_state_dict(state, strict=False)  # names and shapes were checked where they were read
-    return model
+        grid = config.image.image_size // config.image.patch
+        state = state | {POSITIONS: resize_positions(state[POSITIONS].float(), grid, grid)}
+    return contrastive_start(config, state)
 
 
-def start_generative(config: GenerativeConfig, start: Path) -> tuple[GenerativeModel, Tokenizer]:
+def start_generative(config: GenerativeConfig, start: Path) -> tuple[Start[GenerativeModel], Tokenizer]:
     """The model that stage 2 starts with: around a stage-1 model, or as a stage-2 model left it; and its tokenizer."""
     checkpoint = read_checkpoint(start)
-    stage1, tokenizer = contrastive_of(checkpoint, start)
+    tokenizer = require_whole(checkpoint, start)
     if checkpoint.generative is not None:
         config = agree(config, checkpoint.generative, f"--from {start}")
-    model = GenerativeModel(stage1, config)
-    model.load_state_dict(checkpoint.added, strict=False)
-    return model, tokenizer
+    return generative_start(checkpoint, config), tokenizer

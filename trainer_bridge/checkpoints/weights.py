@@ -44,13 +44,16 @@ def module_place(name: str, modules: Mapping[str, str], blocks: str = "") -> Pla
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder, float32; ValueError in one line when it holds none, only pickles, or a NaN."""
+    """All tensors of a folder, in the precision they are stored in; ValueError in one line: none, only pickles, or a NaN.
+
+    They are mapped from the files, and read when they are used.
+    """
     tensors: dict[str, Tensor] = {}
     for path in _files(folder):
         try:
             with safe_open(path, "pt") as file:
                 for name in file.keys():  # noqa: SIM118
-                    tensors[name] = file.get_tensor(name).float()
+                    tensors[name] = file.get_tensor(name)
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is no safetensors file that can be read ({error}); fetch it again") from None
     require_finite(folder, tensors)

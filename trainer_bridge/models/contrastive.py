@@ -91,9 +91,15 @@ class ContrastiveModel(nn.Module):
         if config.text.output_head:  # no loss of this stage reaches it; it is kept for the next
             self.text_head = nn.Linear(config.text.width, config.text.vocabulary, bias=False).requires_grad_(False)
         self.text_projection = nn.Linear(config.text.width, config.embedding, bias=False)
-        sigmoid = config.loss == "sigmoid"
-        self.logit_scale = nn.Parameter(torch.full((1,), math.log(SIGMOID_SCALE if sigmoid else SOFTMAX_SCALE)))
-        self.logit_bias = nn.Parameter(torch.full((1,), SIGMOID_BIAS)) if sigmoid else None
+        self.logit_scale = nn.Parameter(torch.empty(1))
+        self.logit_bias = nn.Parameter(torch.empty(1)) if config.loss == "sigmoid" else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The scale and bias of the logits at the start."""
+        nn.init.constant_(self.logit_scale, math.log(SOFTMAX_SCALE if self.logit_bias is None else SIGMOID_SCALE))
+        if self.logit_bias is not None:
+            nn.init.constant_(self.logit_bias, SIGMOID_BIAS)
 
     def encode_image(self, images: Tensor, drop_tokens: float = 0.0, seeds: Tensor | None = None) -> Tensor:
         """Images float[B, 3, H, W], and the samples' seeds int64[B] → [B, embedding]."""

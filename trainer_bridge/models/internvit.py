@@ -83,17 +83,41 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
+class Linear(nn.Linear):
+    """torch's, initialised as BEiT does: weights from a truncated normal of deviation `std`, biases 0."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True, std: float = 0.02) -> None:
+        self.std = std  # torch initialises in the next line
+        super().__init__(inputs, outputs, bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Random weights."""
+        nn.init.trunc_normal_(self.weight, std=self.std)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+class Patches(nn.Conv2d):
+    """The patch embedding, initialised as BEiT does."""
+
+    def reset_parameters(self) -> None:
+        """Random weights."""
+        nn.init.trunc_normal_(self.weight, std=0.02)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
 class Attention(nn.Module):
     """Self-attention; with `qk_norm` queries and keys are RMS-normalised over the full width, before the heads."""
 
-    def __init__(self, config: InternViTConfig) -> None:
+    def __init__(self, config: InternViTConfig, out_std: float) -> None:
         super().__init__()
         self.heads = config.heads
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.qkv_bias)
+        self.qkv = Linear(config.width, 3 * config.width, bias=config.qkv_bias)
         self.q_norm, self.k_norm = (
             RMSNorm(config.width, eps=config.norm_eps) if config.qk_norm else nn.Identity() for _ in range(2)
         )
-        self.out = nn.Linear(config.width, config.width)
+        self.out = Linear(config.width, config.width, std=out_std)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens[B, T, width] → [B, T, width]."""
@@ -108,18 +132,25 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """Attention and MLP, each behind a norm, layer scale and drop path."""
+    """Attention and MLP, each behind a norm, layer scale and drop path; `layer` is its number, from 1."""
 
-    def __init__(self, config: InternViTConfig, drop_path: float) -> None:
+    def __init__(self, config: InternViTConfig, layer: int, drop_path: float) -> None:
         super().__init__()
+        width, out_std = config.width, 0.02 / math.sqrt(2 * layer)  # BEiT's
+        self.layer_scale, self.drop_path = config.layer_scale, drop_path
         self.attention_norm = new_norm(config)
-        self.attention = Attention(config)
-        self.attention_scale = nn.Parameter(torch.full((config.width,), config.layer_scale))
+        self.attention = Attention(config, out_std)
+        self.attention_scale = nn.Parameter(torch.empty(width))
         self.mlp_norm = new_norm(config)
         activation = nn.GELU() if config.activation == "gelu" else QuickGELU()
-        self.mlp = nn.Sequential(nn.Linear(config.width, config.mlp), activation, nn.Linear(config.mlp, config.width))
-        self.mlp_scale = nn.Parameter(torch.full((config.width,), config.layer_scale))
-        self.drop_path = drop_path
+        self.mlp = nn.Sequential(Linear(width, config.mlp), activation, Linear(config.mlp, width, std=out_std))
+        self.mlp_scale = nn.Parameter(torch.empty(width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The scales at the start."""
+        nn.init.constant_(self.attention_scale, self.layer_scale)
+        nn.init.constant_(self.mlp_scale, self.layer_scale)
 
     def forward(self, tokens: Tensor, seeds: Tensor | None = None) -> Tensor:
         """tokens[B, T, width] → [B, T, width]; where paths are dropped, by the samples' seeds int64[B]."""
@@ -143,30 +174,21 @@ class InternViT(nn.Module):
         super().__init__()
         self.config = config
         grid = config.image_size // config.patch
-        self.patches = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
-        self.class_token = nn.Parameter(torch.zeros(1, 1, config.width))
-        self.positions = nn.Parameter(torch.zeros(1, 1 + grid * grid, config.width))
+        self.patches = Patches(3, config.width, config.patch, stride=config.patch)
+        self.class_token = nn.Parameter(torch.empty(1, 1, config.width))
+        self.positions = nn.Parameter(torch.empty(1, 1 + grid * grid, config.width))
         self.pre_norm = new_norm(config) if config.pre_norm else nn.Identity()
         rates = [
             config.drop_path * (i / max(1, config.depth - 1) if config.drop_path_schedule == "linear" else 1)
             for i in range(config.depth)
         ]
-        self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
-        self._initialise()
+        self.blocks = nn.ModuleList(Block(config, layer, rate) for layer, rate in enumerate(rates, start=1))
+        self.reset_parameters()
 
-    def _initialise(self) -> None:
-        """BEiT's initialisation: truncated normal 0.02, the output projections of layer i (from 1) divided by sqrt(2 i)."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+    def reset_parameters(self) -> None:
+        """Random class token and positions, as in BEiT."""
         nn.init.trunc_normal_(self.class_token, std=0.02)
         nn.init.trunc_normal_(self.positions, std=0.02)
-        with torch.no_grad():
-            for layer, block in enumerate(self.blocks, start=1):
-                block.attention.out.weight.div_(math.sqrt(2 * layer))
-                block.mlp[2].weight.div_(math.sqrt(2 * layer))
 
     def forward(self, images: Tensor, drop_tokens: float = 0.0, seeds: Tensor | None = None) -> Tensor:
         """[B, 3, H, W] → [B, 1 + N, width]; a random share `drop_tokens` of each image's patch tokens is left out, not zeroed.

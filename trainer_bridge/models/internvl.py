@@ -7,6 +7,7 @@ A model is built from a stage-1 InternViT and a language model; `checkpoints/hug
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -83,9 +84,8 @@ def vision_config(config: InternViTConfig) -> Any:
     )
 
 
-def vision_state(model: InternViT) -> dict[str, Tensor]:
+def vision_state(config: InternViTConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our InternViT's weights under the names of transformers' InternVLVisionModel."""
-    state = model.state_dict()
     renamed = {
         "embeddings.cls_token": state["class_token"],
         "embeddings.position_embeddings": state["positions"],
@@ -108,12 +108,12 @@ def vision_state(model: InternViT) -> dict[str, Tensor]:
         "mlp.2.weight": "mlp.fc2.weight",
         "mlp.2.bias": "mlp.fc2.bias",
     }
-    for i in range(model.config.depth):
+    for i in range(config.depth):
         ours, theirs = f"blocks.{i}.", f"encoder.layer.{i}."
         renamed |= {theirs + name: state[ours + source] for source, name in block_names.items() if ours + source in state}
-        for kind in ("weight", "bias") if model.config.qkv_bias else ("weight",):
+        for kind in ("weight", "bias") if config.qkv_bias else ("weight",):
             for name, piece in zip("qkv", state[f"{ours}attention.qkv.{kind}"].chunk(3), strict=True):
-                renamed[f"{theirs}attention.{name}_proj.{kind}"] = piece.clone()
+                renamed[f"{theirs}attention.{name}_proj.{kind}"] = piece
     return renamed
 
 
@@ -125,48 +125,64 @@ def image_tokens(config: InternViTConfig, downsample: float) -> int:
     return int(grid * downsample) ** 2
 
 
-def build_internvl(vision: InternViT, language: Any, image_token: int, downsample: float) -> Any:
-    """InternVLForConditionalGeneration of `vision`, a new MLP, and `language`, a causal language model of transformers."""
+def join_internvl(vision: InternViTConfig, language: Any, image_token: int, downsample: float) -> Any:
+    """A new InternVLForConditionalGeneration; `language` is the configuration of a causal language model of transformers."""
     define_missing_operators()
     from transformers import InternVLConfig, InternVLForConditionalGeneration
 
-    config = InternVLConfig(
-        vision_config=vision_config(vision.config),
-        text_config=language.config,
-        image_token_id=image_token,
-        image_seq_length=image_tokens(vision.config, downsample),
-        downsample_ratio=downsample,
-        tie_word_embeddings=language.config.tie_word_embeddings,
+    return InternVLForConditionalGeneration(
+        InternVLConfig(
+            vision_config=vision_config(vision),
+            text_config=language,
+            image_token_id=image_token,
+            image_seq_length=image_tokens(vision, downsample),
+            downsample_ratio=downsample,
+            tie_word_embeddings=language.tie_word_embeddings,
+        )
     )
-    model = InternVLForConditionalGeneration(config)
-    model.model.vision_tower.load_state_dict(vision_state(vision))
-    model.model.language_model.load_state_dict(language.model.state_dict())
-    model.lm_head.load_state_dict(language.lm_head.state_dict())
-    if config.tie_word_embeddings:
-        model.tie_weights()
+
+
+def joined_state(config: InternViTConfig, vision: Mapping[str, Tensor], language: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of our InternViT and of a causal language model, under their names in an InternVL of both."""
+    state = {f"model.vision_tower.{name}": tensor for name, tensor in vision_state(config, vision).items()}
+    for name, tensor in language.items():
+        state[name if name.startswith("lm_head.") else f"model.language_model.{name.removeprefix('model.')}"] = tensor
+    return state
+
+
+def build_internvl(vision: InternViT, language: Any, image_token: int, downsample: float) -> Any:
+    """InternVLForConditionalGeneration of `vision`, a new MLP, and `language`, a causal language model of transformers."""
+    model = join_internvl(vision.config, language.config, image_token, downsample)
+    model.load_state_dict(model.state_dict() | joined_state(vision.config, vision.state_dict(), language.state_dict()))
     return model
 
 
-def new_language_model(config: LanguageConfig, length: int, pad: int, end: int) -> Any:
-    """A LlamaForCausalLM of these sizes, randomly initialised, its output tied to its input embeddings."""
+def language_settings(config: LanguageConfig, length: int, pad: int, end: int) -> Any:
+    """The LlamaConfig of a new language model of these sizes, its output tied to its input embeddings."""
     define_missing_operators()
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig
 
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=config.vocabulary,
-            hidden_size=config.width,
-            intermediate_size=config.mlp,
-            num_hidden_layers=config.depth,
-            num_attention_heads=config.heads,
-            max_position_embeddings=length,
-            pad_token_id=pad,
-            bos_token_id=None,
-            eos_token_id=end,
-            tie_word_embeddings=True,
-            initializer_range=1 / math.sqrt(config.width),
-        )
+    return LlamaConfig(
+        vocab_size=config.vocabulary,
+        hidden_size=config.width,
+        intermediate_size=config.mlp,
+        num_hidden_layers=config.depth,
+        num_attention_heads=config.heads,
+        max_position_embeddings=length,
+        pad_token_id=pad,
+        bos_token_id=None,
+        eos_token_id=end,
+        tie_word_embeddings=True,
+        initializer_range=1 / math.sqrt(config.width),
     )
+
+
+def new_language_model(config: LanguageConfig, length: int, pad: int, end: int) -> Any:
+    """A LlamaForCausalLM of these sizes, randomly initialised."""
+    settings = language_settings(config, length, pad, end)
+    from transformers import LlamaForCausalLM
+
+    return LlamaForCausalLM(settings)
 
 
 def add_dropout(language: Any, share: float) -> None:

@@ -86,6 +86,12 @@ class _Logits:
         return torch.cat([columns for columns, _ in chunks]), torch.cat([sums for _, sums in chunks])
 
 
+def pair_loss_bytes(samples: int, ranks: int, width: int) -> int:
+    """About the peak bytes of `pair_loss` with so many samples on each rank: features, their gradients, and a chunk of logits."""
+    everywhere = samples * ranks
+    return 4 * (4 * samples * width + 4 * everywhere * width + 4 * min(max(CHUNK, everywhere), samples * everywhere))
+
+
 def pair_loss(features: Features, valid: Tensor) -> PairLoss:
     """The mean over the pairs of the global batch. Where `valid` bool[B] is false, they are neither positives nor negatives.
 

@@ -144,7 +144,7 @@ class GenerativeModel(nn.Module):
         super().__init__()
         width, image_width = stage1.config.text.width, stage1.config.image.width
         self.config, self.stage1 = config, stage1.requires_grad_(False)
-        self.queries = nn.Parameter(torch.randn(1, config.queries, width) * 0.02)
+        self.queries = nn.Parameter(torch.empty(1, config.queries, width))
         layers = range(0, stage1.config.text.depth, config.cross_every)
         eps = stage1.config.text.norm_eps
         cross = {i: CrossAttention(width, image_width, config.cross_heads, eps) for i in layers}
@@ -155,6 +155,11 @@ class GenerativeModel(nn.Module):
         self.query_pool = AttentionPool(width, config.pool_heads, stage1.config.embedding)
         self.itm_head = nn.Linear(width, 2)
         self.logit_scale = nn.Parameter(stage1.logit_scale.detach().clone())
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Random queries."""
+        nn.init.normal_(self.queries, std=0.02)
 
     def train(self, mode: bool = True) -> GenerativeModel:
         """As nn.Module's, but the frozen stage 1 stays in evaluation mode, without drop path."""

@@ -16,8 +16,16 @@ from infra.compat.torchvision_operators import define_missing_operators
 from sharding.decode import decode_picture
 from sharding.index import Dataset
 from sharding.sample import metadata_of
-from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, load_language_model, save_internvl
-from trainer_bridge.checkpoints.model_folders import load_image_tower
+from trainer_bridge.checkpoints.building import Start
+from trainer_bridge.checkpoints.hugging_face import (
+    is_internvl,
+    language_config,
+    load_internvl,
+    load_language_model,
+    outline_internvl,
+    save_internvl,
+)
+from trainer_bridge.checkpoints.model_folders import META, image_tower_start
 from trainer_bridge.data.batch import Batch, slices
 from trainer_bridge.data.chat_tokenizer import (
     IMAGE,
@@ -42,13 +50,15 @@ from trainer_bridge.models.internvl import (
     ChatConfig,
     ChatLoss,
     add_dropout,
-    build_internvl,
-    image_tokens,
     is_trained,
-    new_language_model,
+    join_internvl,
+    joined_state,
+    language_settings,
 )
-from trainer_bridge.models.losses import IGNORED, gather_texts, rank, total, world_size
+from trainer_bridge.models.losses import IGNORED, gather_texts, rank, token_loss, total, world_size
 from trainer_bridge.models.negatives import append_rows_of_others
+from trainer_bridge.schedule import Phase
+from trainer_bridge.stages.outline import Outline
 from trainer_bridge.stages.parameter_groups import parameter_groups
 from trainer_bridge.stages.settings import Experiment, OneRate
 from trainer_bridge.stages.stage import Stage, first_captions, made_once, to_device
@@ -82,20 +92,14 @@ class ChatStage(Stage):
     trained_members = ("text", "json")  # the json member may have a conversation
 
     def __init__(self, experiment: ChatExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
-        if start is None:
-            raise ValueError(
-                "the chat stage starts from a stage-1 model, an InternViT or an InternVL; name its folder with --from"
-            )
+        start, config = _require(start), experiment.model
         self.experiment = experiment
-        config = experiment.model
         if is_internvl(start):
             self.chat, self.tokenizer = load_internvl(start), _load_tokenizer(start)
         else:
-            self.chat, self.tokenizer = _joined(config, dataset, start, out)
-        for name, parameter in self.chat.named_parameters():
-            parameter.requires_grad_(is_trained(name, config.train))
-        if config.dropout:
-            add_dropout(self.chat.model.language_model, config.dropout)
+            begun, self.tokenizer = _joined(config, dataset, start, out)
+            self.chat, self.tensors = begun.model, {f"chat.{name}": tensor for name, tensor in begun.tensors.items()}
+        _prepare(self.chat, config)
         self.model = ChatLoss(self.chat)
         self.side = self.chat.config.vision_config.image_size[0]
         self.image_tokens = self.chat.config.image_seq_length
@@ -163,6 +167,24 @@ class ChatStage(Stage):
         sizes = (language.vocab_size, self.row_tokens, self.learned, self.image_tokens)
         return chat_step(image, tower, *sizes, self.experiment.model.train)
 
+    @classmethod
+    def outline(cls, experiment: ChatExperiment, start: Path | None) -> Outline:
+        """The model of the settings around what it starts from; a picture and a text of the greatest length in each sample."""
+        start, config = _require(start), experiment.model
+        chat = outline_internvl(start) if is_internvl(start) else _outlined(config, start)
+        _prepare(chat, config)
+        side, text = chat.config.vision_config.image_size[0], max(1, config.length - chat.config.image_seq_length)
+
+        def loss(model: nn.Module, phase: Phase) -> Tensor:
+            samples = phase.micro_batch
+            parts, ids = model.chat.model, torch.zeros(samples, text, dtype=torch.int64)
+            pictures = parts.get_image_features(pixel_values=torch.zeros(samples, 3, side, side)).pooler_output
+            words = parts.get_input_embeddings()(ids)
+            states = parts.language_model(inputs_embeds=torch.cat([pictures, words], dim=1), use_cache=False).last_hidden_state
+            return token_loss(model.chat.lm_head(states[:, -text:]), ids)
+
+        return Outline(ChatLoss(chat), side, loss, lambda samples, ranks: 0)
+
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """The native Hugging Face layout: config, safetensors, tokenizer, processors, chat template."""
         processor = build_processor(self.tokenizer, self.side, self.image_tokens)
@@ -195,23 +217,58 @@ def image_index(conversations: Sequence[Conversation], rank: int, world: int) ->
     return [(i + 1) % (world * count) if chat.given_turns else i for i, chat in zip(own, conversations, strict=True)]
 
 
-def _joined(config: ChatConfig, dataset: Dataset, start: Path, out: Path) -> tuple[Any, Any]:
-    """(model, tokenizer): the image tower of a model with a language model, and a new MLP between them."""
-    vision = load_image_tower(start)
+def _require(start: Path | None) -> Path:
+    if start is None:
+        raise ValueError("the chat stage starts from a stage-1 model, an InternViT or an InternVL; name its folder with --from")
+    return start
+
+
+def _prepare(chat: Any, config: ChatConfig) -> None:
+    """Settles which parameters are trained, and adds dropout."""
+    for name, parameter in chat.named_parameters():
+        parameter.requires_grad_(is_trained(name, config.train))
+    if config.dropout:
+        add_dropout(chat.model.language_model, config.dropout)
+
+
+def _outlined(config: ChatConfig, start: Path) -> Any:
+    """As `_joined`, without a tokenizer and without data."""
+    _require_one_language_model(config)
+    sizes = image_tower_start(start).model.config
+    language = (
+        language_config(config.language_checkpoint)
+        if config.language is None
+        else language_settings(config.language, config.length, 0, 1)
+    )
+    with META:
+        return join_internvl(sizes, language, 0, config.downsample)
+
+
+def _require_one_language_model(config: ChatConfig) -> None:
     if bool(config.language) == bool(config.language_checkpoint):
         raise ValueError("set one of model.language and model.language_checkpoint, or --from from an InternVL folder")
+
+
+def _joined(config: ChatConfig, dataset: Dataset, start: Path, out: Path) -> tuple[Start[Any], Any]:
+    """(model, tokenizer): the image tower of a model with a language model, and a new MLP between them."""
+    vision = image_tower_start(start)
+    tensors: dict[str, Tensor] = {}
+    _require_one_language_model(config)
     if config.language is None:
         language, tokenizer = load_language_model(config.language_checkpoint)
         tokenizer = add_chat_tokens(tokenizer)
         language.resize_token_embeddings(max(len(tokenizer), language.config.vocab_size))
+        settings, tensors = language.config, language.state_dict()
     else:
         vocabulary = config.language.vocabulary
         tokenizer = _load_tokenizer(
             made_once(out / "tokenizer", lambda path: new_tokenizer(first_captions(dataset), vocabulary).save_pretrained(path))
         )
-        language = new_language_model(config.language, config.length, tokenizer.pad_token_id, tokenizer.eos_token_id)
-    image_tokens(vision.config, config.downsample)
-    return build_internvl(vision, language, tokenizer.convert_tokens_to_ids(IMAGE), config.downsample), tokenizer
+        settings = language_settings(config.language, config.length, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    sizes = vision.model.config
+    with META:
+        model = join_internvl(sizes, settings, tokenizer.convert_tokens_to_ids(IMAGE), config.downsample)
+    return Start(model, joined_state(sizes, vision.tensors, tensors)), tokenizer
 
 
 def _load_processor(folder: Path) -> Any:

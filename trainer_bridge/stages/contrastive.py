@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from trainer_bridge.evaluation.pair_evaluator import ContrastiveEvaluator
 from trainer_bridge.flops import contrastive_step
 from trainer_bridge.models.contrastive import ContrastiveModel
 from trainer_bridge.models.draws import sample_seeds
-from trainer_bridge.models.pair_loss import Features
+from trainer_bridge.models.pair_loss import Features, pair_loss_bytes
 from trainer_bridge.models.text_tower import TextConfig
 from trainer_bridge.schedule import Phase
 from trainer_bridge.stages.feature_cache import loss_parts
+from trainer_bridge.stages.outline import Outline
 from trainer_bridge.stages.parameter_groups import parameter_groups
 from trainer_bridge.stages.phase_settings import PhaseSettings, phases_of, require_whole
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
@@ -67,7 +69,8 @@ class ContrastiveStage(Stage):
 
     def __init__(self, experiment: ContrastiveExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
         self.experiment = experiment
-        self.model, tokenizer = start_contrastive(experiment.model, start)
+        begun, tokenizer = start_contrastive(experiment.model, start)
+        self.model, self.tensors = begun.model, begun.tensors
         self.tokenizer = tokenizer or _tokenizer(experiment.data.tokenizer, self.model.config.text, dataset, out)
         tokens, vocabulary = self.tokenizer.get_vocab_size(), self.model.config.text.vocabulary
         if tokens > vocabulary:
@@ -107,6 +110,21 @@ class ContrastiveStage(Stage):
         """With pictures of the phase, and captions as long as in the last micro-batch."""
         image = self.model.config.image.model_copy(update={"image_size": self.side})
         return contrastive_step(self.model.config.model_copy(update={"image": image}), self.row_tokens, self.drop_tokens)
+
+    @classmethod
+    def outline(cls, experiment: ContrastiveExperiment, start: Path | None) -> Outline:
+        """The model of the settings and of what they start from."""
+        model = start_contrastive(experiment.model, start)[0].model
+        config, whole = model.config, model.config.image.image_size
+
+        def loss(model: nn.Module, phase: Phase) -> Tensor:
+            samples, side = phase.micro_batch, phase.image_size or whole
+            ids = torch.zeros(samples, config.text.length, dtype=torch.int64)
+            lengths = torch.full((samples,), config.text.length)
+            features = Features(*model(torch.zeros(samples, 3, side, side), ids, lengths, phase.drop_tokens))
+            return features.image.sum() + features.text.sum()
+
+        return Outline(model, whole, loss, partial(pair_loss_bytes, width=config.embedding))
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """config.json, model.safetensors, tokenizer.json."""

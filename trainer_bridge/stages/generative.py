@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharding.decode import decode_picture
 from sharding.index import Dataset
+from trainer_bridge.checkpoints.building import Start
 from trainer_bridge.checkpoints.layouts.layout import read_config
-from trainer_bridge.checkpoints.model_folders import load_generative, save_generative
-from trainer_bridge.checkpoints.starts import start_generative
+from trainer_bridge.checkpoints.model_folders import META, load_generative, save_generative
+from trainer_bridge.checkpoints.starts import start_contrastive, start_generative
 from trainer_bridge.data.batch import Batch, content_key, copied_ahead, slices
 from trainer_bridge.data.tokenizer import encode
 from trainer_bridge.data.transforms import normalise, random_resized_crop
@@ -24,7 +26,7 @@ from trainer_bridge.flops import generative_step
 from trainer_bridge.models.draws import sample_seeds
 from trainer_bridge.models.losses import IGNORED, gather, token_loss, total
 from trainer_bridge.models.negatives import append_rows_of_others, draw_pairs
-from trainer_bridge.models.pair_loss import Features, pair_loss
+from trainer_bridge.models.pair_loss import Features, pair_loss, pair_loss_bytes
 from trainer_bridge.models.qllama import (
     Encoded,
     Examples,
@@ -36,8 +38,11 @@ from trainer_bridge.models.qllama import (
     joined,
     next_tokens,
 )
+from trainer_bridge.schedule import Phase
+from trainer_bridge.stages.contrastive import ContrastiveExperiment
+from trainer_bridge.stages.outline import Outline
 from trainer_bridge.stages.parameter_groups import parameter_groups
-from trainer_bridge.stages.settings import Experiment, OneRate
+from trainer_bridge.stages.settings import Experiment, OneRate, load_experiment
 from trainer_bridge.stages.stage import Stage, to_device
 
 
@@ -55,10 +60,9 @@ class GenerativeStage(Stage):
     model: GenerativeModel
 
     def __init__(self, experiment: GenerativeExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
-        if start is None:
-            raise ValueError("the generative stage starts from a stage-1 model; name its folder with --from")
+        begun, self.tokenizer = _start(experiment, start)
         self.experiment = experiment
-        self.model, self.tokenizer = start_generative(experiment.model, start)
+        self.model, self.tensors = begun.model, begun.tensors
 
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""
@@ -115,6 +119,30 @@ class GenerativeStage(Stage):
         """With captions as long as in the last micro-batch."""
         return generative_step(self.model.stage1.config, self.model.config, self.row_tokens)
 
+    @classmethod
+    def outline(cls, experiment: GenerativeExperiment, start: Path | None) -> Outline:
+        """The model around what it starts from, a folder or the experiment of stage 1."""
+        model = _outlined(experiment, start)
+        stage1 = model.stage1.config
+        side, dtype = stage1.image.image_size, torch.bfloat16 if experiment.run.precision == "bf16" else torch.float32
+        tokens, width = 1 + (side // stage1.image.patch) ** 2, stage1.image.width
+
+        def loss(model: nn.Module, phase: Phase) -> Tensor:
+            samples = phase.micro_batch
+            picture = torch.zeros(samples, tokens, width, dtype=dtype)
+            ids = torch.zeros(samples, stage1.text.length, dtype=torch.int64)
+            caption = Tokens(ids, torch.full((samples,), stage1.text.length))
+            outputs = Outputs(*model(Examples(picture, caption, picture.clone(), caption, 0)))
+            matched = token_loss(outputs.match_logits, torch.zeros(samples, dtype=torch.int64))
+            words = next_tokens(caption, torch.ones(samples, dtype=torch.bool), bool(stage1.text.begin))
+            return outputs.image.sum() + matched + token_loss(outputs.token_logits, words)
+
+        def features(samples: int, ranks: int) -> int:
+            pictures: int = samples * tokens * width * dtype.itemsize
+            return pictures * 4 // 3 + pair_loss_bytes(samples, ranks, stage1.embedding)  # ITM fetches a third from others
+
+        return Outline(model, side, loss, features)
+
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """config.json, model.safetensors (stage 1 included), tokenizer.json."""
         save_generative(folder, self.model, state, self.tokenizer)
@@ -133,6 +161,20 @@ class GenerativeStage(Stage):
         """The same of a saved model."""
         model, tokenizer = load_generative(folder)
         return GenerativeEvaluator(model.to(device), tokenizer, device, batch)
+
+
+def _start(experiment: GenerativeExperiment, start: Path | None) -> tuple[Start[GenerativeModel], Tokenizer]:
+    if start is None:
+        raise ValueError("the generative stage starts from a stage-1 model; name its folder with --from")
+    return start_generative(experiment.model, start)
+
+
+def _outlined(experiment: GenerativeExperiment, start: Path | None) -> GenerativeModel:
+    if start is None or start.suffix != ".toml":
+        return _start(experiment, start)[0].model
+    before = load_experiment(str(start), ContrastiveExperiment)
+    with META:
+        return GenerativeModel(start_contrastive(before.model, None)[0].model, experiment.model)
 
 
 def _words(caption: Tokens) -> Iterator[bytes]:

@@ -63,18 +63,22 @@ class OneRate(OptimizerSettings):
 class RunSettings(Section):
     """How the experiment runs.
 
-    micro_batch     samples per forward on each rank
-    zero            DeepSpeed's ZeRO stage
-    precision       bf16: matrix products in bf16 (torch.autocast); weights, their updates, features and logit scale in float32
-    compile         torch.compile of each transformer block: a minute at the start, and faster steps on a GPU
-    save_every      optimizer steps between two saved states
-    keep            saved states that are kept, the newest
-    evaluate_every  optimizer steps between two evaluations; 0: only at the end
+    micro_batch               samples per forward on each rank
+    zero                      DeepSpeed's ZeRO stage
+    precision                 bf16: matrix products in bf16 (torch.autocast); weights, their updates, features and logit scale in
+                              float32
+    activation_checkpointing  what each transformer block keeps for its backward pass. none: all that it needs; selective: results
+                              of matrix products and attention, the rest is computed again; blocks: its input alone
+    compile                   torch.compile of each transformer block: a minute at the start, and faster steps on a GPU
+    save_every                optimizer steps between two saved states
+    keep                      saved states that are kept, the newest
+    evaluate_every            optimizer steps between two evaluations; 0: only at the end
     """
 
     micro_batch: int = Field(ge=1)
     zero: Literal[0, 1, 2, 3] = 1
     precision: Literal["bf16", "fp32"] = "bf16"
+    activation_checkpointing: Literal["none", "selective", "blocks"] = "none"
     compile: bool = False
     save_every: int = Field(1000, ge=1)
     keep: int = Field(2, ge=1)

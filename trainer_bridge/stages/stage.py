@@ -20,6 +20,7 @@ from trainer_bridge.checkpoints.states.from_rank_0 import from_rank_0
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.evaluation.evaluator import Evaluator
 from trainer_bridge.schedule import Phase
+from trainer_bridge.stages.outline import Outline
 from trainer_bridge.stages.settings import Experiment
 
 TOKENIZER_CAPTIONS = 200_000
@@ -31,13 +32,15 @@ class Stage(ABC):
 
     A subclass in a module of this package is offered as `train --stage <module>`; it sets `experiment_type`, the class of its
     TOML file, `evaluator_type`, the class of what computes its figures, and `model`, which DeepSpeed wraps. A sample must have
-    one of `trained_members`.
+    one of `trained_members`. A model that is built on the meta device is filled piece by piece: with `tensors`,
+    those that it starts with by name, and else at random.
     """
 
     experiment_type: ClassVar[type[Experiment]]
     evaluator_type: ClassVar[type[Evaluator]]
     trained_members: ClassVar[tuple[str, ...]] = ("text",)
     model: nn.Module
+    tensors: dict[str, Tensor] | None = None
 
     @abstractmethod
     def __init__(self, experiment: Any, dataset: Dataset, start: Path | None, out: Path) -> None:
@@ -73,6 +76,14 @@ class Stage(ABC):
     @abstractmethod
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """Writes the model folder; `state` is the whole state dict of `model`."""
+
+    @classmethod
+    def outline(cls, experiment: Any, start: Path | None) -> Outline | None:
+        """What the memory plan needs, without shards and process group; None: the stage's memory is not planned.
+
+        Raises ValueError, in one line, when `start` is missing or does not fit.
+        """
+        return None
 
     @classmethod
     @abstractmethod

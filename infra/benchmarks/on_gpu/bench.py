@@ -38,8 +38,7 @@ class Bench:
         """(experiment, stage) with drawn weights, an optimizer step being so many micro-batches."""
         experiment = self.workload.experiment(name, pieces, compiled=compiled, zero=zero)
         start = None if name == "contrastive" else self.stage1_folder()
-        with self.device:  # weights are drawn where they are used
-            return experiment, find_stages()[name](experiment, self.dataset, start, self.folder)
+        return experiment, find_stages()[name](experiment, self.dataset, start, self.folder)
 
     def stage1_folder(self) -> Path:
         """A stage-1 model that the other stages start from; a section of stage 1 has left its tokenizer."""

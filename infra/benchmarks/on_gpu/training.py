@@ -10,6 +10,7 @@ import torch
 
 from infra.benchmarks.on_gpu.bench import Bench, Figures
 from trainer_bridge import deepspeed_engine
+from trainer_bridge.checkpoints.building import fill
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.loader import Loader
 from trainer_bridge.flops import contrastive_step
@@ -25,7 +26,7 @@ class StageRun:
     def __init__(self, bench: Bench, name: str, pieces: int, *, compiled: bool, zero: int = 1) -> None:
         self.bench = bench
         experiment, self.stage = bench.stage(name, pieces, compiled=compiled, zero=zero)
-        self.engine = deepspeed_engine.initialise(self.stage.model, self.stage.parameters(), experiment, 1)
+        self.engine = deepspeed_engine.initialise(self.stage.model, self.stage.parameters(), experiment, 1, self.stage.tensors)
         self.batch = repeated(self.loader(bench.workload.micro_batch).load(0), pieces)
 
     def loader(self, batch: int) -> Loader:
@@ -76,6 +77,7 @@ def measure_bare(bench: Bench, pieces: int, figures: Figures, *, compiled: bool)
     workload, device, rows = bench.workload, bench.device, bench.workload.micro_batch
     with bench.measured_memory(figures):
         _, stage = bench.stage("contrastive", pieces, compiled=False)
+        fill(stage.model, stage.tensors or {}, device)
         model, side = stage.model, workload.image.image_size
         embed_in_bf16(model)
         if compiled:

@@ -57,9 +57,9 @@ def started(folders: dict[str, Path], towers: tuple[str, str], **settings: Any) 
     checkpoints = {f"{side}_checkpoint": str(folders[name]) for side, name in zip(("image", "text"), towers, strict=True)}
     heads = {} if towers[0] in ("internvl", "pairmill") else {"pool_heads": 3}
     values = heads | {"embedding": 12} | checkpoints | settings
-    model, made = start_contrastive(ContrastiveSettings.model_validate(values), None)
+    begun, made = start_contrastive(ContrastiveSettings.model_validate(values), None)
     assert made is not None
-    return model
+    return begun.filled()
 
 
 @pytest.mark.parametrize("image, text", PAIRS.items())
@@ -107,7 +107,8 @@ def test_a_start_that_does_not_agree_is_one_line(folders: dict[str, Path], setti
 
 def test_a_whole_model_starts_stage_1_with_nothing_but_its_name(folders: dict[str, Path]) -> None:
     for name in ("internvl", "pairmill"):
-        model, made = start_contrastive(ContrastiveSettings(), folders[name])
+        begun, made = start_contrastive(ContrastiveSettings(), folders[name])
+        model = begun.filled()
         loaded, _ = load_contrastive(folders[name])
         assert made is not None and model.config == loaded.config
         assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in loaded.state_dict().items())
@@ -119,7 +120,7 @@ def test_a_whole_model_starts_stage_1_with_nothing_but_its_name(folders: dict[st
 
 def test_stage_2_goes_on_from_a_stage_2_model(folders: dict[str, Path]) -> None:
     for name in ("internvl", "pairmill"):
-        model, _ = start_generative(GenerativeConfig(queries=5), folders[name])
+        model = start_generative(GenerativeConfig(queries=5), folders[name])[0].filled()
         loaded, _ = load_generative(folders[name])
         assert model.config.cross_heads == 4  # as it has; only the queries were set
         assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in loaded.state_dict().items())

@@ -16,7 +16,7 @@ def test_a_second_copy_of_the_weights_is_not_read(tmp_path: Path) -> None:
     save_file(HERE, tmp_path / "model.safetensors")
     save_file(OTHER, tmp_path / "consolidated.safetensors")
     tensors = read_tensors(tmp_path)
-    assert list(tensors) == ["here"] and tensors["here"].dtype == torch.float32
+    assert list(tensors) == ["here"] and tensors["here"].dtype == torch.bfloat16
     save_file(OTHER, tmp_path / "model-00001-of-00001.safetensors")
     index = {"weight_map": {"other": "../model-00001-of-00001.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))

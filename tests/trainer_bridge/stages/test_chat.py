@@ -62,7 +62,7 @@ def test_internvit_and_transformers_internvl_give_the_same_tokens() -> None:
         if "norm" in name or "scale" in name:
             torch.nn.init.uniform_(parameter, 0.5, 1.5)
     theirs = InternVLVisionModel(vision_config(ours.config)).eval()
-    theirs.load_state_dict(vision_state(ours))
+    theirs.load_state_dict(vision_state(ours.config, ours.state_dict()))
     images = torch.randn(2, 3, 32, 32)
     assert torch.allclose(ours(images), theirs(images).last_hidden_state, atol=1e-5)
 

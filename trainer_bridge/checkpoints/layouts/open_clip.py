@@ -117,7 +117,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
     """The image tower and its projection; open_clip has no text tower that reads a feature at [EOS] of a LLaMA."""
     _require_vit(checkpoint)
     settings = checkpoint.settings
-    state = {name: tensor for name, tensor in checkpoint.state.items() if name.startswith(SIDE)}
+    state = {name: tensor.float() for name, tensor in checkpoint.state.items() if name.startswith(SIDE)}
     kernel = (state[KERNEL].double() * _channels(CLIP_STD) / _channels(STD)).float()
     bias = (state.pop(BIAS).double() - _prepared_as_ours(kernel, CLIP_MEAN, CLIP_STD)[1].double()).float()
     state |= {KERNEL: kernel, POSITIONS: torch.cat([state[POSITIONS][:, :1], state[POSITIONS][:, 1:] + bias], dim=1)}

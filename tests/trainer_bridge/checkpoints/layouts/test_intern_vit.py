@@ -53,7 +53,7 @@ def test_tokens_are_those_of_transformers_internvl(config: InternViTConfig) -> N
 
     ours = tower(config)
     theirs = InternVLVisionModel(vision_config(config)).eval()
-    theirs.load_state_dict(vision_state(ours))
+    theirs.load_state_dict(vision_state(ours.config, ours.state_dict()))
     images = torch.randn(2, 3, 32, 32)
     assert torch.allclose(ours(images), theirs(images).last_hidden_state, atol=1e-4)
 

@@ -26,7 +26,7 @@ from trainer_bridge.models.contrastive import ContrastiveModel
 def started(checkpoint: Path, **text: object) -> ContrastiveModel:
     values = {"image": SMALL.model_dump(), "text": text, "embedding": 12, "pool_heads": 4, "text_checkpoint": str(checkpoint)}
     torch.manual_seed(1)
-    return start_contrastive(ContrastiveSettings.model_validate(values), None)[0].eval()
+    return start_contrastive(ContrastiveSettings.model_validate(values), None)[0].filled().eval()
 
 
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)

@@ -34,7 +34,7 @@ def their_features(model: Any, images: Tensor) -> Tensor:
 
 def started(folder: Path) -> ContrastiveModel:
     settings = ContrastiveSettings.model_validate({"text": TEXT, "image_checkpoint": str(folder)})
-    return start_contrastive(settings, None)[0].eval()
+    return start_contrastive(settings, None)[0].filled().eval()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -13,6 +13,7 @@ from torch import distributed as dist
 from sharding import Sample, read_dataset
 from tests.support.shards import write_dataset
 from tests.trainer_bridge.test_train import CONFIGS
+from trainer_bridge.checkpoints.building import fill
 from trainer_bridge.checkpoints.model_folders import save_contrastive
 from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.tokenizer import train_tokenizer
@@ -40,6 +41,7 @@ def stage_of(name: str, folder: Path) -> Stage:
     save_contrastive(folder / "stage1", sizes, ContrastiveModel(sizes).state_dict(), train_tokenizer(CAPTIONS, 300))
     start = None if name == "contrastive" else folder / "stage1"
     stage = kinds[name](experiments[name], read_dataset(str(folder)), start, folder)
+    fill(stage.model, stage.tensors, torch.device("cpu"))
     stage.model.eval()
     return stage
 

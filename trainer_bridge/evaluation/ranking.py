@@ -12,14 +12,15 @@ from torch import Tensor
 from trainer_bridge.evaluation.shares import share_of
 
 CHUNK = 1 << 24  # most similarities that are held at once
+ROUNDING = 2e-6  # by which equal pictures may differ in similarity, as other batches add up in another order
 
 
 def ranks(queries: Tensor, query_groups: Tensor, candidates: Tensor, candidate_groups: Tensor) -> Tensor:
     """The rank of the nearest right candidate of each query, 0 first: int64[Q], the same on every rank.
 
     queries float32[Q, D], candidates float32[C, D]; a candidate is right where its group, int64, is that of the query. A wrong
-    candidate that is as near counts as nearer, and so does one whose similarity is NaN: a model that has collapsed or diverged
-    finds nothing.
+    candidate that is as near, but for rounding, counts as nearer, and so does one whose similarity is NaN: a model that has
+    collapsed or diverged finds nothing.
     """
     share = share_of(len(queries))
     size = max(1, CHUNK // max(1, len(candidates)))
@@ -30,7 +31,7 @@ def ranks(queries: Tensor, query_groups: Tensor, candidates: Tensor, candidate_g
             similarity = queries[rows] @ candidates.T
             right = query_groups[rows, None] == candidate_groups
             nearest = similarity.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
-            wrong_before.append((~(similarity < nearest) & ~right).sum(dim=1))
+            wrong_before.append((~(similarity < nearest - ROUNDING) & ~right).sum(dim=1))
     return share.gathered(torch.cat(wrong_before))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._inductor import config as inductor
 
 from tests.support.processes import one_process  # noqa: F401
 from tests.support.stages import global_batch, stage_of, write_start
@@ -103,7 +104,9 @@ def test_blocks_keep_less(name: str, start: Path) -> None:
 @pytest.mark.parametrize("name, kind", product(["softmax", "chat"], KINDS))
 def test_compiled_blocks_have_the_same_gradients(name: str, kind: Checkpointing, start: Path) -> None:
     expected = gradients(name, start, "none")
-    for key, tensor in gradients(name, start, kind, compiled=True).items():
+    with inductor.patch(fallback_random=True):  # compiled code draws what it drops by other numbers
+        compiled = gradients(name, start, kind, compiled=True)
+    for key, tensor in compiled.items():
         assert torch.allclose(tensor, expected[key], rtol=1e-4, atol=1e-6), key
 
 

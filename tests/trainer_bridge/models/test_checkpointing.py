@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._inductor import config as inductor
 
 from tests.support.processes import one_process  # noqa: F401
 from tests.support.stages import global_batch, stage_of, write_start
@@ -103,10 +102,9 @@ def test_blocks_keep_less(name: str, start: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name, kind", product(["softmax", "chat"], KINDS))
 def test_compiled_blocks_have_the_same_gradients(name: str, kind: Checkpointing, start: Path) -> None:
+    torch._dynamo.reset()  # what was compiled for another model in this process may draw its random numbers in another order
     expected = gradients(name, start, "none")
-    with inductor.patch(fallback_random=True):  # compiled code draws what it drops by other numbers
-        compiled = gradients(name, start, kind, compiled=True)
-    for key, tensor in compiled.items():
+    for key, tensor in gradients(name, start, kind, compiled=True).items():
         assert torch.allclose(tensor, expected[key], rtol=1e-4, atol=1e-6), key
 
 

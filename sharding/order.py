@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 WINDOW = 16  # shards shuffled together, and so open at a time in a reader
-RUN = 8  # neighbours in a shard that come one after the other, where shards were written in random order
+RUN_LENGTH = 8  # neighbours in a shard that come one after the other, where shards were written in random order
 
 
 def mix(values: np.ndarray, seed: int) -> np.ndarray:
@@ -37,14 +37,15 @@ class Order:
     `neighbour_distance` positions apart: enough where the shards were written in random order, as `export` does. Shards that were
     written in the order of a crawl need a larger window, or `pairmill reshard`. ValueError when there are no samples.
 
-    What is shuffled are runs of `run` neighbours, which one request can fetch; where runs begin is drawn anew in every epoch.
+    What is shuffled are runs of `run_length` neighbours, which one request can fetch; each epoch draws anew where runs begin.
     More than 1 is for shards in random order, whose neighbours are as random as any other samples.
     """
 
-    def __init__(self, sizes: list[int], seed: int, window: int = WINDOW, run: int = 1) -> None:
+    def __init__(self, sizes: list[int], seed: int, window: int = WINDOW, run_length: int = 1) -> None:
         if not sum(sizes):
             raise ValueError("the split has no samples")
-        self.sizes, self.seed, self.window, self.run = np.asarray(sizes, dtype=np.int64), seed, window, run
+        self.sizes, self.seed, self.window = np.asarray(sizes, dtype=np.int64), seed, window
+        self.run_length = run_length
         self.total = int(self.sizes.sum())
         self._shards = lru_cache(4)(self._shards)  # type: ignore[method-assign]
         self._window = lru_cache(4)(self._window)  # type: ignore[method-assign]
@@ -70,7 +71,7 @@ class Order:
         shards, rows = self._window(0, 0)
         positions = np.lexsort((rows, shards))  # of the samples in the order of shard and row
         distances = np.diff(positions)
-        adjacent = (np.diff(shards[positions]) == 0) & ((distances != 1) | (self.run == 1))
+        adjacent = (np.diff(shards[positions]) == 0) & ((distances != 1) | (self.run_length == 1))
         return float(np.abs(distances[adjacent]).mean()) if adjacent.any() else 0.0
 
     def _shards(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,8 +88,8 @@ class Order:
         members = np.repeat(shards, sizes)
         rows = np.arange(len(members)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         seed = self._seed(epoch, group + 1)
-        begins = mix(shards.astype(np.uint64), seed) % np.uint64(self.run)
-        runs = (rows + np.repeat(begins.astype(np.int64), sizes)) // self.run
+        begins = mix(shards.astype(np.uint64), seed) % np.uint64(self.run_length)
+        runs = (rows + np.repeat(begins.astype(np.int64), sizes)) // self.run_length
         firsts = np.append(True, (np.diff(runs) != 0) | (np.diff(members) != 0))[: len(members)]
         keys = mix(np.arange(firsts.sum(), dtype=np.uint64), seed)
         order = np.argsort(keys[np.cumsum(firsts) - 1], kind="stable")

@@ -8,7 +8,7 @@ import numpy as np
 
 from sharding.index import Dataset
 from sharding.mixture import Mixture
-from sharding.order import RUN, WINDOW, Order
+from sharding.order import RUN_LENGTH, WINDOW, Order
 from sharding.ranges import Traffic
 from sharding.reader import ReadError, ShardReader
 from sharding.sample import Sample
@@ -17,20 +17,25 @@ from sharding.sample import Sample
 class SampleSequence:
     """Which samples come at which positions, and the samples themselves; each dataset goes through epochs of its own.
 
-    datasets  with their weights, in proportion to each other
-    window    shards shuffled together
-    run       neighbours that come one after the other; None: RUN of datasets whose shards are in random order, 1 of others
+    datasets    with their weights, in proportion to each other
+    window      shards shuffled together
+    run_length  neighbours that come one after the other; None: RUN_LENGTH where shards are in random order, else 1
     """
 
     def __init__(
-        self, datasets: Sequence[tuple[Dataset, float]], split: str, seed: int, window: int = WINDOW, run: int | None = None
+        self,
+        datasets: Sequence[tuple[Dataset, float]],
+        split: str,
+        seed: int,
+        window: int = WINDOW,
+        run_length: int | None = None,
     ) -> None:
         self.mixture = Mixture([weight for _, weight in datasets])
         self.readers = [ShardReader(dataset, split, open_shards=4 * window) for dataset, _ in datasets]
-        runs = [run or (RUN if dataset.is_shuffled else 1) for dataset, _ in datasets]
+        lengths = [run_length or (RUN_LENGTH if dataset.is_shuffled else 1) for dataset, _ in datasets]
         self.orders = [
             Order(reader.sizes(), seed + number, window, own)
-            for number, (reader, own) in enumerate(zip(self.readers, runs, strict=True))
+            for number, (reader, own) in enumerate(zip(self.readers, lengths, strict=True))
         ]
         self.total = sum(order.total for order in self.orders)
 

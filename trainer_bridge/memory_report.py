@@ -11,6 +11,7 @@ from typing import Any
 from trainer_bridge.deepspeed_engine import rank_device
 from trainer_bridge.memory.devices import device_bytes, parse_size
 from trainer_bridge.memory_plan import describe, memory_plan, require_fit
+from trainer_bridge.ranks import rank_environment
 from trainer_bridge.stages import Stage
 from trainer_bridge.stages.settings import Experiment
 
@@ -31,10 +32,11 @@ def plan_only(stage: type[Stage], experiment: Experiment, options: argparse.Name
 
 def plan_ahead(stage: type[Stage], experiment: Experiment, start: Path | None) -> None:
     """The plan of the training that this process begins; rank 0 makes it for all, as they are alike. Errors as above."""
-    if int(os.environ.get("RANK", "0")) == 0:
-        device = rank_device()
-        ranks = int(os.environ.get("WORLD_SIZE", "1"))
-        _report(stage, experiment, start, ranks, device_bytes(device), on_gpu=device.type == "cuda")
+    environment = rank_environment(os.environ)
+    if environment["RANK"] == "0":
+        device, ranks = rank_device(), int(environment["WORLD_SIZE"])
+        available = device_bytes(device, int(environment["LOCAL_WORLD_SIZE"]))
+        _report(stage, experiment, start, ranks, available, on_gpu=device.type == "cuda")
 
 
 def _report(stage: type[Stage], experiment: Any, start: Path | None, ranks: int, available: int | None, *, on_gpu: bool) -> None:

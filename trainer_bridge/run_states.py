@@ -30,7 +30,7 @@ def what_decides(stage: Stage, experiment: Experiment, datasets: Sequence[tuple[
         "data.batch": experiment.data.batch if len(phases) == 1 else [[phase.start, phase.batch] for phase in phases],
         "data.seed": experiment.data.seed,
         "data.window": experiment.data.window,
-        "data.run": experiment.data.run,
+        "data.run_length": experiment.data.run_length,
         "[samples, weight, in random order] of the shards": samples,
     }
 

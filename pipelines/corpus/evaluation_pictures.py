@@ -45,9 +45,10 @@ def chunks_of(name: str, uri: str) -> list[dict[str, Any]]:
     require_name(name)
     fs, path = file_system(uri)
     if fs.exists(f"{path}/{SUMMARY}"):
+        dataset = read_dataset(uri)
         return [
-            {"kind": "shard", "uri": uri, "shard": each.name, "pictures": each.samples}
-            for each in read_dataset(uri).every_shard()
+            {"kind": "shard", "uri": uri, "tars": dataset.tars, "shard": each.name, "pictures": each.samples}
+            for each in dataset.every_shard()
         ]
     names = matching(fs, path)
     for kind, endings in KINDS.items():
@@ -80,7 +81,7 @@ def _parquet_chunks(file: str) -> list[dict[str, Any]]:
 
 def stamps_of(chunk: Chunk) -> list[list[str]]:
     """What changes when a picture of a chunk does: size and date of its file or tar, as reading all would cost too much."""
-    files = chunk.get("files") or [f"{read_dataset(chunk['uri']).tars}/{tar_file(chunk['shard'])}"]
+    files = chunk.get("files") or [f"{chunk['tars']}/{tar_file(chunk['shard'])}"]
     stamps = []
     for file in files:
         fs, path = file_system(file)
@@ -114,7 +115,7 @@ def _of_files(chunk: Chunk) -> Iterator[EvalPicture]:
 def _of_shard(chunk: Chunk) -> Iterator[EvalPicture]:
     shard = chunk["shard"]
     index = read_index(chunk["uri"], shard)
-    with open_file(f"{read_dataset(chunk['uri']).tars}/{tar_file(shard)}", block_size=READ_AHEAD) as handle:
+    with open_file(f"{chunk['tars']}/{tar_file(shard)}", block_size=READ_AHEAD) as handle:
         for row in range(len(index)):
             if "image" in (spans := index.spans(row)):
                 handle.seek(spans["image"][0])

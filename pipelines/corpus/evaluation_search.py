@@ -167,7 +167,7 @@ def _file_of(one: EvalSet) -> EvalFile:
 
 
 @lru_cache(16)
-def _opened(path: Path, stamp: str) -> EvalFile:
+def _opened(path: Path, stamp: str) -> EvalFile:  # `stamp` is that of another file once the path has one
     return open_evalset(path)
 
 

@@ -38,8 +38,12 @@ def scatter(
     shards: Sequence[Shard],
     lost: Mapping[str, Sequence[Mapping[str, Any]]],
     out: Storage,
+    captions_per_sample: int = 1,
 ) -> Outcome:
-    """Writes to each part which of its samples lie in which shard, at which row, or why in none; SortFailed names tasks."""
+    """Writes to each part which of its samples lie in which shard, at which row, or why in none; SortFailed names tasks.
+
+    An exported sample holds at most `captions_per_sample` of the parts' samples.
+    """
     common = {"shards": fingerprint_of({shard.name: shard.sha256 for shard in shards}), "lost": fingerprint_of(lost)}
     step = Step(f"shards_{name}", ("samples",), lambda part: common, _rows_of_part)
     done = completed(storage, step.family, parts)
@@ -58,11 +62,14 @@ def scatter(
         common,
     )
     samples = {shard.name: shard.samples for shard in shards}
-    found = [
-        Source({"shard": label, "is_there": label in samples, "lost": [*lost.get(label, ())]}, samples.get(label, 0) + 1)
+    sources_of_rows = [
+        Source(
+            {"shard": label, "is_there": label in samples, "lost": [*lost.get(label, ())]},
+            samples.get(label, 0) * captions_per_sample + len(lost.get(label, ())),
+        )
         for label in sorted({*samples, *lost})
     ]
-    files = places.run(found) if found else []
+    files = places.run(sources_of_rows) if sources_of_rows else []
     work = partial(_rows_of_part, lows=lows, files=files, ordinals=ordinals)
     outcome = run_step(storage, Step(step.family, step.inputs, step.settings, work), parts)
     if not outcome.failed:

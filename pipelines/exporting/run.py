@@ -73,7 +73,7 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
         claim.out.write(SUMMARY, summary_bytes(splits, about))
         claim.remove_beyond(Counter(item["split"] for item in items))
         shards = [shard for shards in splits.values() for shard in shards]
-        outcome = scatter(storage, parts, name, shards, written.lost, claim.out)
+        outcome = scatter(storage, parts, name, shards, written.lost, claim.out, settings.captions_per_sample)
     except SortFailed as error:
         return Outcome(planned.counts, len(parts), len(items), error.causes)
     rows.remove()

@@ -20,8 +20,8 @@ def places(order: Order, first: int, last: int) -> list[tuple[int, int]]:
 
 @settings(deadline=None)
 @given(SIZES, st.integers(0, 2**63), st.integers(1, 6), st.integers(1, 5))
-def test_every_epoch_has_every_sample_once(sizes: list[int], seed: int, window: int, run: int) -> None:
-    order = Order(sizes, seed, window, run)
+def test_every_epoch_has_every_sample_once(sizes: list[int], seed: int, window: int, run_length: int) -> None:
+    order = Order(sizes, seed, window, run_length)
     for epoch in range(2):
         assert sorted(places(order, epoch * order.total, (epoch + 1) * order.total)) == [
             (shard, row) for shard, size in enumerate(sizes) for row in range(size)
@@ -49,7 +49,7 @@ def test_epochs_and_seeds_differ_and_the_shuffle_is_the_published_one() -> None:
 
 
 def test_runs_of_neighbours_are_shuffled_and_begin_elsewhere_in_another_epoch() -> None:
-    order = Order([40] * 8, 3, window=4, run=8)
+    order = Order([40] * 8, 3, window=4, run_length=8)
     begins = []
     for epoch in range(3):
         sequence = places(order, epoch * order.total, (epoch + 1) * order.total)

@@ -5,12 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from infra.compat.errors import RequestError
 from tests import ROOT
 from tests.support.stages import CONFIGS
 from trainer_bridge.memory.devices import device_bytes, parse_size
 from trainer_bridge.memory_plan import Part, require_fit
+from trainer_bridge.memory_report import plan_ahead
+from trainer_bridge.stages import find_stages
+from trainer_bridge.stages.settings import load_experiment
 from trainer_bridge.train import main
 
 GIB = 2**30
@@ -72,17 +76,30 @@ def test_a_refusal_names_the_largest_part_and_what_makes_it_smaller() -> None:
         require_fit([*parts, loader], 100 * GIB, on_gpu=False)
 
 
-def test_sizes_are_read_as_people_write_them_and_this_machine_has_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
+def test_sizes_are_read_as_people_write_them_and_this_machine_has_memory() -> None:
     assert parse_size("80GiB") == 80 * GIB and parse_size("1.5 MB") == 1_500_000
     for wrong in ("", "GiB", "80G", "-1GiB", "1.2.3GiB", "."):
         with pytest.raises(RequestError):
             parse_size(wrong)
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    whole = device_bytes(torch.device("cpu"))
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert whole > 2**28 and device_bytes(torch.device("cpu")) == whole // 4
+    whole = device_bytes(torch.device("cpu"), 1)
+    assert whole > 2**28 and device_bytes(torch.device("cpu"), 4) == whole // 4
+
+
+def test_a_training_that_srun_starts_is_planned_for_its_tasks(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    step = {"STEP_NUM_TASKS": "4", "STEP_NUM_NODES": "1", "STEP_TASKS_PER_NODE": "4", "PROCID": "0", "LOCALID": "0"}
+    for name, value in step.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    stage = find_stages()["contrastive"]
+    experiment = load_experiment(str(config), stage.experiment_type)
+    plan_ahead(stage, experiment, None)
+    assert "a rank of 4" in capsys.readouterr().err
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    plan_ahead(stage, experiment, None)
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.slow

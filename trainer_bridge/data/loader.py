@@ -78,8 +78,8 @@ class Loader:
         if batch % world:
             raise ValueError(f"the global batch of {batch} does not divide among {world} ranks")
         self.settings = settings or LoaderSettings()
-        run = None if self.settings.run == "auto" else self.settings.run
-        self.sequence = SampleSequence([(dataset, 1.0), *mixed_in], split, seed, self.settings.window, run)
+        run_length = None if self.settings.run_length == "auto" else self.settings.run_length
+        self.sequence = SampleSequence([(dataset, 1.0), *mixed_in], split, seed, self.settings.window, run_length)
         self.batch, self.share, self.rank = batch, batch // world, rank
         self.transform, self.seed, self.start = transform, seed, start
         self.samples, self.faults = 0, 0  # delivered, and how many of them were not valid
@@ -132,7 +132,7 @@ class Loader:
         order = min(sequence.orders, key=lambda order: order.neighbour_distance() / order.total)
         return (
             f"{sequence.total:,} samples in {shards:,} shards; {self.settings.threads()} threads load {ahead * self.share:,} "
-            f"ahead (about {ahead * self._batch_bytes / 2**20:,.0f} MiB); {_neighbours(order.run)} in a shard come "
+            f"ahead (about {ahead * self._batch_bytes / 2**20:,.0f} MiB); {_neighbours(order.run_length)} in a shard come "
             f"{order.neighbour_distance():,.0f} positions apart ({order.total / 3:,.0f} in a full shuffle)"
         )
 
@@ -236,8 +236,8 @@ class _Slice:
         )
 
 
-def _neighbours(run: int) -> str:
-    return "neighbours" if run == 1 else f"neighbouring runs of {run} samples"
+def _neighbours(run_length: int) -> str:
+    return "neighbours" if run_length == 1 else f"neighbouring runs of {run_length} samples"
 
 
 @contextmanager

@@ -17,12 +17,12 @@ def cores_of_rank() -> int:
 
 
 class LoaderSettings(Section):
-    """How samples are read and decoded ahead of the trainer. Only `window` and `run` change which samples come.
+    """How samples are read and decoded ahead of the trainer. Only `window` and `run_length` change which samples come.
 
     workers     threads that decode; "auto": one for each core of the rank, as simplejpeg and Pillow leave the interpreter free
     ahead_mib   memory for samples that are read and decoded ahead
     window      shards shuffled together; more for shards that were not written in random order
-    run         neighbours in a shard that come one after the other, for one request to fetch them; "auto": 8 of shards in random
+    run_length  neighbours in a shard that come one after the other, for one request to fetch them; "auto": 8 of shards in random
                 order, as `export` writes them, else 1
     max_faults  share of samples that cannot be read or decoded at which training ends
     """
@@ -30,7 +30,7 @@ class LoaderSettings(Section):
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     ahead_mib: int = Field(512, ge=1)
     window: int = Field(WINDOW, ge=1)
-    run: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    run_length: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     max_faults: float = Field(0.05, ge=0, le=1)
 
     def threads(self) -> int:

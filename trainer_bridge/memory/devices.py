@@ -22,12 +22,12 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * UNITS[match[2]])
 
 
-def device_bytes(device: torch.device) -> int:
-    """Memory of a GPU, or a rank's part of the memory that this machine, or the control group, has."""
+def device_bytes(device: torch.device, local_ranks: int) -> int:
+    """Memory of a GPU, or what each of so many ranks on this machine has of its memory, or of the control group's."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in CGROUP_LIMITS:
         text = path.read_text().strip() if path.exists() else "max"
         limits += [int(text)] if text.isdecimal() else []
-    return min(limits) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(limits) // local_ranks

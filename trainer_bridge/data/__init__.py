@@ -9,4 +9,5 @@ tokenizer.py       captions → token ids, stages 1 and 2
 conversations.py   captions → questions and answers
 noun_phrases.py    the noun phrase in a caption
 chat_tokenizer.py  conversations → token ids and labels, stage 3
+instructions/      conversations as others publish them → examples for stage 3
 """

@@ -1,0 +1,72 @@
+"""What a training gets of a published conversation: an example, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+# kind of fault → what it means, as `check_conversations` tells it
+FAULTS = {
+    "json": "the entry is no JSON object",
+    "turns": "it has no list of turns under `conversations` or `messages`, or an empty one",
+    "role": "a turn is from nobody known",
+    "text": "a turn has no text",
+    "order": "turns do not alternate between question and answer",
+    "answer": "no turn is an answer",
+    "video": "it has a video",
+    "reference": "a picture is named by something else than a path",
+    "tags": "there are not as many <image> as pictures",
+    "missing": "a picture cannot be read",
+    "picture": "a picture cannot be decoded",
+    "template": "the chat template refuses it",
+    "tiles": "its pictures alone are longer than `length`",
+    "learned": "no token of an answer stands within `length`",
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation as tokens.
+
+    ids     int32[T]
+    labels  int32[T]: ids where an answer is learned, elsewhere `IGNORED`; labels[t] is predicted from ids before t
+    tiles   uint8[K, 3, S, S] RGB, in the order of their runs of <IMG_CONTEXT> in `ids`
+    name    where it lies, for messages: file and line
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    tiles: np.ndarray
+    name: str
+
+
+class SampleFault(ValueError):
+    """Why an entry gives no example: `kind` is a key of `FAULTS`."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+class Examples(Protocol):
+    """Examples of an endless training by position; each is a function of (seed, position) alone.
+
+    total  positions of an epoch
+    """
+
+    total: int
+
+    def load_many(self, positions: np.ndarray) -> Sequence[Example | SampleFault]:
+        """The example at each of the positions int64[N], with its tiles. The text of a fault names the entry."""
+
+    def sizes(self, positions: np.ndarray) -> np.ndarray:
+        """int64[N, 2]: tokens and tiles of the example at each position, as `load_many` gives them; 0, 0 for one that is faulty.
+
+        Reads annotations and the beginnings of pictures, so that a packing can be planned before pictures are decoded.
+        """
+
+    def describe(self) -> str:
+        """In one line: what is loaded."""

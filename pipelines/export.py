@@ -13,6 +13,7 @@ from typing import Any
 from infra.compat.errors import RequestError
 from pipelines.exporting.claim import claim
 from pipelines.exporting.estimate import estimate
+from pipelines.exporting.products import PRODUCTS
 from pipelines.exporting.run import run_export
 from pipelines.exporting.settings import ExportSettings
 from pipelines.manifest.storage import Storage
@@ -25,7 +26,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Exports the samples that the named stage keeps."""
     parser = command_line.parser("export", __doc__ or "")
     parser.add_argument(
-        "--stage", type=int, choices=(1, 2), help="1: what stage 1 keeps; 2: what both keep (default: the recipe's)"
+        "--stage",
+        type=lambda value: int(value) if value.isdigit() else value,
+        choices=(1, 2, *PRODUCTS),
+        help="1: what stage 1 keeps; 2: what both keep; or what a stage of Mono-InternVL is trained on (default: the recipe's)",
     )
     parser.add_argument("--out", metavar="URI", help="where the shards go: a folder or any fsspec URI (default: the recipe's)")
     parser.add_argument("--name", help="the export's name, letters and digits (default: the recipe's, else stage1 or stage2)")
@@ -34,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--dry-run", action="store_true", help="say how many shards, bytes and requests it takes; write nothing")
     options = parser.parse_args(argv)
     chosen = {name: value for name in ("stage", "out", "name", "where") if (value := getattr(options, name)) is not None}
-    settings = recipe_of(options).export.model_copy(update=chosen)
+    settings = recipe_of(options).export.model_copy(update=chosen).of_product()
     name, storage = _name(settings), Storage(options.root)
     if options.dry_run:
         parts = command_line.require_parts(storage)
@@ -54,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 def check(recipe: Recipe) -> None:
     """RequestError where the recipe's export has settings or a name that cannot be, or a place that cannot be written."""
-    _name(recipe.export)
-    recipe.export.require_consistent()
+    settings = recipe.export.of_product()
+    _name(settings)
+    settings.require_consistent()
     Storage(recipe.export.out).require_writable()
 
 

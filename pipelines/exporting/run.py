@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
+from pipelines.exporting.card import CARD, data_card
 from pipelines.exporting.claim import Claim, forget
 from pipelines.exporting.grouping import SORTED_BY, grouped
 from pipelines.exporting.places import scatter
@@ -71,6 +72,8 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
         splits = written.splits(items)
         about = {"settings": {**settings.model_dump(exclude={"out"}), "name": name}, "plan": inputs, SHUFFLED: True}
         claim.out.write(SUMMARY, summary_bytes(splits, about))
+        if not isinstance(settings.stage, int):
+            claim.out.write(CARD, data_card(settings, receipts))
         claim.remove_beyond(Counter(item["split"] for item in items))
         shards = [shard for shards in splits.values() for shard in shards]
         outcome = scatter(storage, parts, name, shards, written.lost, claim.out, settings.captions_per_sample)
@@ -86,7 +89,7 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
 def plan_step(storage: Storage, parts: Sequence[Part], settings: ExportSettings, name: str) -> Step:
     """The step that plans parts; RequestError while a filter has not judged every part, or for settings that don't fit."""
     settings.require_consistent()
-    _require_verdicts(storage, parts, ("stage1",) if settings.stage == 1 else ("stage1", "stage2"))
+    _require_verdicts(storage, parts, ("stage1",) if settings.filter == 1 else ("stage1", "stage2"))
     unknown = sorted(set(settings.weights) - {part.source for part in parts})
     if unknown:
         known = ", ".join(sorted({part.source for part in parts}))
@@ -96,8 +99,8 @@ def plan_step(storage: Storage, parts: Sequence[Part], settings: ExportSettings,
     return Step(
         family=f"export_{name}",
         inputs=tuple(dict.fromkeys(families)),
-        settings=lambda part: {"stage": settings.stage, **settings.model_dump(include=PLAN_SETTINGS)},
-        work=partial(plan_part, settings=settings, stage=settings.stage, where_columns=columns),
+        settings=lambda part: {"stage": settings.filter, **settings.model_dump(include=PLAN_SETTINGS)},
+        work=partial(plan_part, settings=settings, stage=settings.filter, where_columns=columns),
         content=(meets,),
     )
 

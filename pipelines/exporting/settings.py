@@ -8,14 +8,16 @@ from pydantic import Field
 
 from infra.compat.errors import RequestError
 from infra.compat.settings import Location, Section
+from pipelines.exporting.products import PRODUCTS, ProductName
 
 
 class ExportSettings(Section):
     """How kept samples become shards.
 
-    stage              1: what stage 1 keeps; 2: what both stages keep
+    stage              1: what stage 1 keeps; 2: what both stages keep; or what a stage of Mono-InternVL is trained on: concept,
+                       semantic, alignment. These set captions and prompts, where the recipe does not
     out                where the shards go: a folder or any fsspec URI
-    name               the export's name, lower-case letters and digits; "": stage1 or stage2
+    name               the export's name, lower-case letters and digits; "": stage1 or stage2, or the training stage's
     where              a SQL condition on columns of the manifest that samples must meet too, each by itself: "width >= 512"
     weights            source → how often each of its training samples is exported: 2.5 means twice, about half of them a third
                        time; 0.5 about half of them; 1 for sources that are not named. Held-out samples are exported once
@@ -31,10 +33,12 @@ class ExportSettings(Section):
     synthetic_share    of a mixture's captions are synthetic
     captions_per_sample  at most: samples of one stored picture and split become one, with all captions in its json, of which the
                        loader draws one; a picture with more captions is exported several times. 1: each caption is a sample
+    prompts            language → question, "" for all other languages: each sample's json gets a conversation of this question
+                       and its caption, as stage 3 and Mono-InternVL's stages are trained on
     read_memory        bytes of pictures that a worker holds at a time
     """
 
-    stage: Literal[1, 2] = 2
+    stage: Literal[1, 2] | ProductName = 2
     out: Location = ""
     name: str = ""
     where: str = ""
@@ -48,7 +52,21 @@ class ExportSettings(Section):
     captions: Literal["original", "synthetic", "mixture", "both"] = "original"
     synthetic_share: float = Field(0.5, ge=0, le=1)
     captions_per_sample: int = Field(1, ge=1, le=1000)
+    prompts: dict[str, str] = Field(default_factory=dict)
     read_memory: int = Field(256 << 20, ge=1 << 20)
+
+    @property
+    def filter(self) -> int:
+        """The last filter that must keep a sample: 1 or 2."""
+        return self.stage if isinstance(self.stage, int) else PRODUCTS[self.stage].filter
+
+    def of_product(self) -> ExportSettings:
+        """The settings with what the training stage sets that `stage` names; themselves where it names a filter."""
+        if isinstance(self.stage, int):
+            return self
+        product = PRODUCTS[self.stage]
+        of_it = {"name": self.stage, "captions": product.captions, "prompts": dict(product.prompts)}
+        return self.model_copy(update={name: value for name, value in of_it.items() if name not in self.model_fields_set})
 
     def require_consistent(self) -> None:
         """RequestError where two settings contradict each other."""

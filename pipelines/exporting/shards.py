@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from infra.compat.content import content_digest
 from pipelines.exporting.pictures import LostPicture, exported_picture
+from pipelines.exporting.products import conversation
 from pipelines.exporting.reading import pictures_of, read_pictures
 from pipelines.exporting.settings import ExportSettings
 from pipelines.manifest.receipts import fingerprint_of
@@ -59,7 +60,7 @@ class Written:
 def fingerprinted(items: Sequence[dict[str, Any]], settings: ExportSettings, common: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The shards to write, each with the fingerprint of all that decides its bytes; an edit of what writes shards changes it."""
     content = content_digest(write_one, packages=["sharding", "pipelines.exporting"])
-    common = {"content": content, "seed": settings.seed, "pictures": settings.pictures, **common}
+    common = {"content": content, **settings.model_dump(include={"seed", "pictures", "prompts"}), **common}
     return [
         {**item, "fingerprint": fingerprint_of({**common, **{name: value for name, value in item.items() if name != "label"}})}
         for item in items
@@ -141,20 +142,28 @@ def _samples(
         except LostPicture as reason:
             lost += [{"sample_id": sample_id, "tar": row["tar"], "reason": str(reason)} for sample_id in _ids(row)]
         else:
-            yield _sample(row, image)
+            yield _sample(row, image, settings.prompts)
         if number % REPORT_EVERY == 0:
             reporter(REPORT_EVERY)
     reporter(len(rows) % REPORT_EVERY)
 
 
-def _sample(row: Mapping[str, Any], image: bytes) -> Sample:
-    metadata = {name: _known(name, row[name]) for name in METADATA}
+def _sample(row: Mapping[str, Any], image: bytes, prompts: Mapping[str, str]) -> Sample:
+    metadata = {name: _known(name, row[name]) for name in METADATA} | _conversation(row, prompts)
     if row["repeat"]:
         metadata["repeat"] = row["repeat"]
     if "captions" in row:
-        metadata["captions"] = [{name: _known(name, value) for name, value in caption.items()} for caption in row["captions"]]
+        metadata["captions"] = [
+            {name: _known(name, value) for name, value in caption.items()} | _conversation(caption, prompts)
+            for caption in row["captions"]
+        ]
     own, *also = _ids(row)
     return Sample(own, image, row["caption"], sample_json(own, metadata), repeat=row["repeat"], also=also)
+
+
+def _conversation(caption: Mapping[str, Any], prompts: Mapping[str, str]) -> dict[str, Any]:
+    """The conversation of a caption as a member of the json, where questions are given."""
+    return {"conversations": conversation(caption["caption"], caption["language"], prompts)} if prompts else {}
 
 
 def _known(name: str, value: Any) -> Any:

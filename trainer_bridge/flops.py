@@ -7,6 +7,7 @@ in the backward pass. Norms, activations, softmax, embeddings, what is computed 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -35,16 +36,16 @@ class Transformer:
     gated: bool
     shared: float = 1.0
 
-    def weights(self, tokens: int) -> float:
+    def weights(self, tokens: float) -> float:
         """FLOPs of the forward pass in the weights of all layers, for a row of `tokens`."""
         attention = (2 + 2 / self.shared) * self.width**2
         return self.depth * 2.0 * tokens * (attention + (3 if self.gated else 2) * self.width * self.mlp)
 
-    def attention(self, tokens: int) -> float:
+    def attention(self, tokens: float) -> float:
         """FLOPs of the forward pass in the attention of all layers, for a row of `tokens`."""
         return self.depth * 4.0 * tokens**2 * self.width
 
-    def forward(self, tokens: int) -> float:
+    def forward(self, tokens: float) -> float:
         """FLOPs of the forward pass for a row of `tokens`."""
         return self.weights(tokens) + self.attention(tokens)
 
@@ -111,18 +112,26 @@ def generative_step(stage1: ContrastiveConfig, config: GenerativeConfig, tokens:
 
 
 def chat_step(
-    image: InternViTConfig, language: Transformer, vocabulary: int, tokens: int, learned: float, visual: int, train: str
+    image: InternViTConfig,
+    language: Transformer,
+    vocabulary: int,
+    tokens: float,
+    learned: float,
+    visual: int,
+    train: Collection[str],
+    tiles: float = 1,
 ) -> float:
     """FLOPs of one conversation in stage 3.
 
-    tokens, learned, visual  tokens of the conversation, those with a label, and those of its picture
+    tokens, learned, visual  tokens of the conversation, those with a label, and those of a tile
     train                    the setting `model.train`
+    tiles                    those of its pictures
     """
     merged = (image_tokens(image) - 1) / visual  # patches that the pixel unshuffle makes one token of
     projector = 2.0 * visual * (merged * image.width * language.width + language.width**2)
     logits = 2.0 * learned * vocabulary * language.width
-    passes = FROZEN if train == "projector" else TRAINED
+    passes = TRAINED if "language" in train else FROZEN
     spoken = passes * (language.weights(tokens) + logits) + TRAINED * language.attention(tokens)
-    if train == "everything":
-        return FROZEN * patches(image) + TRAINED * (blocks(image) + projector) + spoken
-    return FORWARD * (patches(image) + blocks(image)) + TRAINED * projector + spoken
+    if "vision" in train:
+        return tiles * (FROZEN * patches(image) + TRAINED * (blocks(image) + projector)) + spoken
+    return tiles * (FORWARD * (patches(image) + blocks(image)) + TRAINED * projector) + spoken

@@ -43,6 +43,7 @@ class Step(NamedTuple):
     waited   seconds that a rank waited for its part of the batch, the mean over ranks
     flops    of the step on one rank, by formula; 0: unknown
     evaluated  figures by the names of evaluations, where they were computed after this step
+    measures   numbers of the stage that are no losses: `padding` is a share
     """
 
     step: int
@@ -54,6 +55,7 @@ class Step(NamedTuple):
     waited: float
     flops: float
     evaluated: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    measures: Mapping[str, float] = MappingProxyType({})
 
 
 class Window:
@@ -95,6 +97,7 @@ class MetricsLog:
         row: dict[str, Any] = {"step": step.step, "loss": _finite(sum(step.losses.values())), "lr": step.rate}
         row |= {"losses": {name: _finite(value) for name, value in step.losses.items()}, "grad_norm": _finite(step.norm)}
         row |= {"skipped": not math.isfinite(step.norm), "samples": step.samples, "faults": step.faults}
+        row |= {name: round(value, 4) for name, value in step.measures.items()}
         row |= self.window.add(step, seconds) | {"memory_mib": memory_mib(self.clock.device), "seconds": round(seconds, 2)}
         if step.evaluated:
             row["evaluation"] = {name: _numbers(figures) for name, figures in step.evaluated.items()}
@@ -120,8 +123,9 @@ def describe(row: dict[str, Any]) -> str:
     parts = ", ".join(f"{name} {value:.3f}" for name, value in row["losses"].items())
     loss = f"loss {row['loss']:.3f}" + (f" ({parts})" if len(row["losses"]) > 1 else "")
     mfu = f"  MFU {row['mfu']:.1%}" if "mfu" in row else ""
+    padding = f"  {row['padding']:.1%} padding" if "padding" in row else ""
     rates = f"{row['samples_per_s']:,.0f} samples/s{mfu}  {row['data_wait']:.0%} waiting for data"
-    return f"{loss}  gradient {row['grad_norm']:.3g}  {rates}  {row['memory_mib']:,} MiB"
+    return f"{loss}  gradient {row['grad_norm']:.3g}  {rates}{padding}  {row['memory_mib']:,} MiB"
 
 
 def scalars(row: dict[str, Any]) -> dict[str, float]:

@@ -28,7 +28,7 @@ from infra.compat.failures import failure_line
 from sharding.index import Dataset
 from trainer_bridge import deepspeed_engine
 from trainer_bridge.clock import Clock
-from trainer_bridge.data.batch import Batch, slices
+from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.loader import Loader
 from trainer_bridge.evaluation.plan import Evaluation, plan_evaluations
 from trainer_bridge.evaluation.shards import open_shards
@@ -174,7 +174,9 @@ def train(
         if metrics is not None:
             faults, waited = round(totals.pop("faults")), totals.pop("waited") / world
             flops = stage.flops() * phase.batch / world
-            metrics.write(Step(step, totals, norm, rate, samples_before(phases, done), faults, waited, flops, evaluated))
+            metrics.write(
+                Step(step, totals, norm, rate, samples_before(phases, done), faults, waited, flops, evaluated, stage.measures)
+            )
         skipped.count(step, not math.isfinite(norm))
         if stopped or done % experiment.run.save_every == 0:
             save()
@@ -206,9 +208,9 @@ def train(
 def train_step(stage: Stage, engine: Any, batch: Batch, micro_batch: int, device: torch.device) -> dict[str, Tensor]:
     """One optimizer step on a rank's batch, in micro-batches; the rank's part of each loss by name, scalars on the device."""
     losses: dict[str, Tensor] = {}
-    last = len(slices(len(batch.captions), micro_batch)) - 1
-    for i, parts in enumerate(stage.losses(engine, batch, micro_batch, device)):
-        deepspeed_engine.step(engine, sum(parts.values(), torch.zeros((), device=device)), i == last)
+    for i, parts in enumerate(stage.losses(engine, batch, micro_batch, device), start=1):
+        last = i == stage.parts(batch, micro_batch)
+        deepspeed_engine.step(engine, sum(parts.values(), torch.zeros((), device=device)), last)
         # Not as numbers yet: each would make the processor wait for the device.
         losses = {name: value.detach() + losses.get(name, 0) for name, value in parts.items()}
     return losses

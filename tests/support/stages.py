@@ -74,6 +74,7 @@ CONFIGS = {
     "generative": GENERATIVE,
     "chat": CHAT,
     "drawn": CHAT,  # with conversations that are drawn, not stored
+    "packed": f"{CHAT}[packing]\ntokens = 128\ntiles = 3\n",
 }
 CAPTIONS = [
     "a red fox",
@@ -91,13 +92,13 @@ def experiment_of(name: str, **settings: dict[str, Any]) -> Experiment:
     """The experiment of a configuration, with settings of its sections changed."""
     document = tomllib.loads(CONFIGS[name])
     for section, changes in settings.items():
-        document[section] |= changes
+        document[section] = document.get(section, {}) | changes
     return kind_of(name).experiment_type.model_validate(document)
 
 
 def kind_of(name: str) -> type[Stage]:
     """The stage that a configuration is of."""
-    return find_stages()[{"softmax": "contrastive", "sigmoid": "contrastive", "drawn": "chat"}.get(name, name)]
+    return find_stages()[{"softmax": "contrastive", "sigmoid": "contrastive", "drawn": "chat", "packed": "chat"}.get(name, name)]
 
 
 def write_start(folder: Path) -> None:

@@ -65,6 +65,10 @@ def test_the_trainers_gradient_is_that_of_the_whole_batch(
     assert_same(step(name, start, zero, 3, one_process), plain_gradients(name, start, 8))
 
 
+def test_packed_conversations_have_the_gradient_of_padded_ones(start: Path, one_process: torch.device) -> None:  # noqa: F811
+    assert_same(plain_gradients("packed", start, 8), plain_gradients("chat", start, 3))
+
+
 @pytest.mark.parametrize("name", ["softmax", "generative"])
 def test_the_gradient_in_bf16_differs_by_rounding(name: str, start: Path, one_process: torch.device) -> None:  # noqa: F811
     whole, parts = (step(name, start, 1, micro_batch, one_process, "bf16") for micro_batch in (8, 3))
@@ -118,7 +122,7 @@ def test_two_ranks_draw_negatives_from_both_and_compute_the_gradient_of_the_whol
     start: Path,
     one_process: torch.device,  # noqa: F811
 ) -> None:
-    assert_ranks_agree(2, start, ["softmax:1:3", "sigmoid:2:4", "generative:3:3", "drawn:1:1"])
+    assert_ranks_agree(2, start, ["softmax:1:3", "sigmoid:2:4", "generative:3:3", "drawn:1:1", "packed:3:1"])
 
 
 @pytest.mark.slow

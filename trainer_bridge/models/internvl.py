@@ -7,10 +7,11 @@ A model is built from a stage-1 InternViT and a language model; `checkpoints/hug
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+import torch
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,9 +31,18 @@ class LanguageConfig(Section):
     mlp: int = Field(ge=1)
 
 
+Module = Literal["projector", "language", "vision"]
+MODULES: dict[str, tuple[str, ...]] = {  # name of a module → what its parameters have in their names
+    "projector": ("multi_modal_projector",),
+    "language": ("language_model", "lm_head"),
+    "vision": ("vision_tower",),
+}
+
+
 class ChatConfig(Section):
     """Which language model stage 3 starts from, and what it trains.
 
+    train                modules, as ["projector", "language"], or "projector+language"; "everything": all that there are
     language             a new LLaMA, with a tokenizer trained on the captions; or
     language_checkpoint  a pretrained model: a Hugging Face folder of safetensors, or a .gguf file
     length               most tokens of a conversation, those of the picture included
@@ -40,24 +50,23 @@ class ChatConfig(Section):
     dropout              dropout of the residual branches of the language model
     """
 
-    train: Literal["projector", "projector+language", "everything"]
+    train: tuple[Module, ...] = Field(min_length=1)
     language: LanguageConfig | None = None
     language_checkpoint: str = ""
     length: int = Field(2048, ge=8)
     downsample: float = Field(0.5, gt=0, le=1)
     dropout: float = Field(0.0, ge=0, lt=1)
 
+    @field_validator("train", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """Both ways to write it."""
+        return list(MODULES) if value == "everything" else value.split("+") if isinstance(value, str) else value
 
-TRAINED = {
-    "projector": ("multi_modal_projector",),
-    "projector+language": ("multi_modal_projector", "language_model", "lm_head"),
-    "everything": ("",),
-}
 
-
-def is_trained(parameter: str, train: str) -> bool:
-    """Whether the `train` setting includes the parameter of that name."""
-    return any(part in parameter for part in TRAINED[train])
+def is_trained(parameter: str, train: Iterable[str]) -> bool:
+    """Whether the modules of the `train` setting have the parameter of that name."""
+    return any(part in parameter for module in train for part in MODULES[module])
 
 
 def vision_config(config: InternViTConfig) -> Any:
@@ -203,9 +212,35 @@ class ChatLoss(nn.Module):
         super().__init__()
         self.chat = chat
 
-    def forward(self, ids: Tensor, labels: Tensor, pixels: Tensor) -> Tensor:
-        """ids, labels int64[B, T], padded at the end; pixels float32[B, 3, S, S] → summed cross-entropy of labelled tokens."""
+    def forward(
+        self,
+        ids: Tensor,
+        labels: Tensor,
+        pixels: Tensor,
+        weights: Tensor | None = None,
+        positions: Tensor | None = None,
+        ends: Tensor | None = None,
+        longest: int = 0,
+    ) -> Tensor:
+        """Sum of the cross-entropy of labelled tokens, each times its weight; what is not said here is as in `Sequences`.
+
+        ids, labels int64[B, T]; pixels float32[K, 3, S, S]
+        """
         # Attention is causal and padding comes last, so no label needs a mask, and without one attention has faster kernels.
-        states = self.chat.model(input_ids=ids, pixel_values=pixels, use_cache=False).last_hidden_state
+        options: dict[str, Any] = {"use_cache": False}
+        if ends is not None:  # attention goes by the ends alone; a mask of four dimensions keeps transformers from making one
+            mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device)
+            options |= {"position_ids": positions, "cu_seq_lens_q": ends, "max_length_q": longest, "attention_mask": mask}
+        unused: Tensor | float = 0.0
+        if len(pixels):
+            options["pixel_values"] = pixels
+        else:  # ranks gather weights, and sum gradients, of the same modules: a black picture that nothing is learned from
+            black = pixels.new_zeros(1, *pixels.shape[1:])
+            unused = 0 * self.chat.model.get_image_features(pixel_values=black, return_dict=True).pooler_output.sum()
+        states = self.chat.model(input_ids=ids, **options).last_hidden_state
         labelled = labels[:, 1:] != IGNORED
-        return token_loss(self.chat.lm_head(states[:, :-1][labelled]), labels[:, 1:][labelled])
+        logits, targets = self.chat.lm_head(states[:, :-1][labelled]), labels[:, 1:][labelled]
+        if weights is None:
+            return token_loss(logits, targets) + unused
+        losses = F.cross_entropy(logits.float(), targets, reduction="none")
+        return (losses * weights[:, 1:][labelled]).sum() + unused

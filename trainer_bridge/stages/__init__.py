@@ -4,6 +4,9 @@ stage.py          what a stage is, and what several share
 settings.py       the settings of every experiment
 phase_settings.py    the settings of phases
 parameter_groups.py  learning rate and weight decay of each parameter
+captioned.py      a batch of captioned pictures as conversations
+chat_settings.py  the settings of stage 3
+chat_start.py     what stage 3 starts from
 feature_cache.py  the loss of a batch of which a forward pass holds only a part
 *.py              a stage, as its first line says
 """

@@ -8,79 +8,42 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from infra.compat.settings import Section
-from infra.compat.torchvision_operators import define_missing_operators
+from infra.compat.errors import RequestError
 from sharding.decode import decode_picture
 from sharding.index import Dataset
-from sharding.sample import metadata_of
-from trainer_bridge.checkpoints.building import Start
-from trainer_bridge.checkpoints.hugging_face import (
-    is_internvl,
-    language_config,
-    load_internvl,
-    load_language_model,
-    outline_internvl,
-    save_internvl,
-)
-from trainer_bridge.checkpoints.model_folders import META, image_tower_start
+from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, save_internvl
 from trainer_bridge.data.batch import Batch, slices
-from trainer_bridge.data.chat_tokenizer import (
-    IMAGE,
-    add_chat_tokens,
-    build_processor,
-    encode_conversations,
-    new_tokenizer,
-)
-from trainer_bridge.data.conversations import (
-    TARGET_LANGUAGES,
-    TRANSLATED,
-    Conversation,
-    draw_conversation,
-    language_of,
-    stored_conversation,
+from trainer_bridge.data.chat_tokenizer import build_processor
+from trainer_bridge.data.packing import pack
+from trainer_bridge.data.sequences import (
+    Encoded,
+    Sequences,
+    exchange,
+    learned_tokens,
+    nothing,
+    packed,
+    padded,
+    padding_share,
+    weights_of,
 )
 from trainer_bridge.data.transforms import normalise, whole
 from trainer_bridge.evaluation.captioning import ChatEvaluator
 from trainer_bridge.flops import Transformer, chat_step
 from trainer_bridge.models.internvit import InternViTConfig
-from trainer_bridge.models.internvl import (
-    ChatConfig,
-    ChatLoss,
-    add_dropout,
-    is_trained,
-    join_internvl,
-    joined_state,
-    language_settings,
-)
-from trainer_bridge.models.losses import IGNORED, gather_texts, rank, token_loss, total, world_size
-from trainer_bridge.models.negatives import append_rows_of_others
+from trainer_bridge.models.internvl import ChatLoss
+from trainer_bridge.models.losses import gather, rank, token_loss, world_size
+from trainer_bridge.models.packed_attention import use_packed_attention
 from trainer_bridge.schedule import Phase
+from trainer_bridge.stages import captioned
+from trainer_bridge.stages.chat_settings import ChatExperiment
+from trainer_bridge.stages.chat_start import joined, load_processor, load_tokenizer, outlined, prepare, require_start
 from trainer_bridge.stages.outline import Outline
 from trainer_bridge.stages.parameter_groups import parameter_groups
-from trainer_bridge.stages.settings import Experiment, OneRate
-from trainer_bridge.stages.stage import Stage, first_captions, made_once, to_device
+from trainer_bridge.stages.stage import Stage, to_device
 
-
-class TranslationSettings(Section):
-    """Conversations about captions that are known in several languages.
-
-    share             of them that translate instead of describing the picture
-    target_languages  most languages that one translates into
-    """
-
-    share: float = Field(TRANSLATED, ge=0, le=1)
-    target_languages: int = Field(TARGET_LANGUAGES, ge=1)
-
-
-class ChatExperiment(Experiment):
-    """The settings of stage 3; the sizes of the image tower come from the stage-1 model it starts from."""
-
-    model: ChatConfig
-    translation: TranslationSettings = TranslationSettings()
-    optimizer: OneRate
+BARREN = 3  # global batches in a row of which nothing is learned, after which training ends
 
 
 class ChatStage(Stage):
@@ -92,14 +55,16 @@ class ChatStage(Stage):
     trained_members = ("text", "json")  # the json member may have a conversation
 
     def __init__(self, experiment: ChatExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
-        start, config = _require(start), experiment.model
-        self.experiment = experiment
+        start, config = require_start(start), experiment.model
+        self.experiment, self.barren, self.count = experiment, 0, 1
         if is_internvl(start):
-            self.chat, self.tokenizer = load_internvl(start), _load_tokenizer(start)
+            self.chat, self.tokenizer = load_internvl(start), load_tokenizer(start)
         else:
-            begun, self.tokenizer = _joined(config, dataset, start, out)
+            begun, self.tokenizer = joined(config, dataset, start, out)
             self.chat, self.tensors = begun.model, {f"chat.{name}": tensor for name, tensor in begun.tensors.items()}
-        _prepare(self.chat, config)
+        prepare(self.chat, config)
+        if experiment.packing:
+            use_packed_attention(self.chat.model.language_model, config.length)
         self.model = ChatLoss(self.chat)
         self.side = self.chat.config.vision_config.image_size[0]
         self.image_tokens = self.chat.config.image_seq_length
@@ -114,46 +79,80 @@ class ChatStage(Stage):
         return parameter_groups(self.model, {"": optimizer.lr}, optimizer)
 
     def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
-        """Cross-entropy of the next token, on the answers, mean over the tokens of the global batch."""
+        """Cross-entropy of the next token, on the answers: the weighted mean over all tokens of the global batch."""
         conversations = self._conversations(batch, device)
-        index = torch.tensor(image_index(conversations, rank(), world_size()), device=device)
-        pixels, places = append_rows_of_others(batch.pixels.to(device, non_blocking=True), index)
-        rows = slices(len(conversations), micro_batch)
-        length = self.experiment.model.length
-        tables = [encode_conversations(self.tokenizer, conversations[part], self.image_tokens, length) for part in rows]
-        for part, (_, labels) in zip(rows, tables, strict=True):
-            labels[~batch.valid[part]] = IGNORED
-        labelled = torch.tensor(sum(int((labels[:, 1:] != IGNORED).sum()) for _, labels in tables), device=device)
-        tokens = total(labelled).clamp(min=1)
-        self.row_tokens, self.learned = tables[-1][0].shape[1], int((tables[-1][1] != IGNORED).sum()) / len(tables[-1][0])
-        for part, table in zip(rows, tables, strict=True):
-            yield {"answers": engine(*to_device(device, *table), normalise(pixels[places[part]])) / tokens}
-
-    def _conversations(self, batch: Batch, device: torch.device) -> list[Conversation]:
-        """A conversation per sample: its own, or one drawn from its caption and others of the global batch in its language."""
-        metadata = [metadata_of(data) for data in batch.json]
-        locales = [entry.get("language") for entry in metadata]
-        by_language: dict[str, list[str]] = {}
-        columns = ([language_of(locale) for locale in locales], batch.captions, ["1" * valid for valid in batch.valid.tolist()])
-        for language, caption, valid in zip(*(gather_texts(column, device) for column in columns), strict=True):
-            by_language.setdefault(language, []).extend([caption] if valid else [])
-        translation = self.experiment.translation
-        return [
-            stored_conversation(entry)
-            or draw_conversation(
-                caption,
-                locale,
-                by_language[language_of(locale)],
-                np.random.default_rng([self.experiment.data.seed, position, 1]),
-                entry.get("also", ()),
-                translated=translation.share,
-                target_languages=translation.target_languages,
-            )
-            for caption, locale, entry, position in zip(batch.captions, locales, metadata, batch.positions, strict=True)
+        sizes = [
+            [len(each.ids), len(each.tiles), learned_tokens(each), valid]
+            for each, valid in zip(conversations, batch.valid, strict=True)
         ]
+        table = gather(torch.tensor(sizes, dtype=torch.int64, device=device)).cpu()
+        learned = table[:, 2]
+        weights = weights_of(learned, self.experiment.loss.weight)
+        total = max(float((weights * learned).sum()), 1e-9)
+        self._require_learned(table)
+        sequences = self._packs if self.experiment.packing else self._rows
+        for part in sequences(conversations, table, weights.tolist(), micro_batch, device):
+            self.last = part
+            yield {"answers": engine(*_on_device(part, device)) / total}
+
+    def _conversations(self, batch: Batch, device: torch.device) -> list[Encoded]:
+        """The conversations of a rank's batch; those of which nothing is learned are named in its faults and emptied."""
+        length, empty = self.experiment.model.length, nothing(self.side, device)
+        conversations = captioned.encoded(batch, self.tokenizer, self.image_tokens, self.experiment, device)
+        for i, each in enumerate(conversations):
+            if not batch.valid[i]:
+                conversations[i] = empty
+            elif not learned_tokens(each):
+                batch.faults.append(f"sample {batch.sample_ids[i]}: no token of an answer stands within model.length = {length}")
+                conversations[i] = empty
+        return conversations
+
+    def _require_learned(self, table: Tensor) -> None:
+        """RequestError when nothing of several global batches in a row is learned."""
+        learned, valid = table[:, 2:].sum(dim=0).tolist()
+        self.barren = self.barren + 1 if valid and not learned else 0
+        if self.barren >= min(BARREN, self.experiment.optimizer.steps):
+            raise RequestError(
+                f"{self.barren} global batches in a row have no token to learn; raise model.length = "
+                f"{self.experiment.model.length}, or give conversations with answers"
+            )
+
+    def _rows(
+        self, conversations: Sequence[Encoded], table: Tensor, weights: Sequence[float], micro_batch: int, device: torch.device
+    ) -> Iterator[Sequences]:
+        """The micro-batches of a rank, each padded to its longest conversation."""
+        parts, first = slices(len(conversations), micro_batch), rank() * len(conversations)
+        self.count, own = len(parts), weights[first : first + len(conversations)]
+        self.measures = {
+            "tokens": float(table[:, 0].sum()),
+            "padding": padding_share(table[:, 0], len(conversations), micro_batch),
+        }
+        for part in parts:
+            yield padded(conversations[part], own[part], self.tokenizer.pad_token_id)
+
+    def _packs(
+        self, conversations: Sequence[Encoded], table: Tensor, weights: Sequence[float], micro_batch: int, device: torch.device
+    ) -> Iterator[Sequences]:
+        """The packs of a rank, after conversations have gone to the ranks that compute them."""
+        packing = self.experiment.packing
+        assert packing is not None
+        sizes = torch.where(table[:, 2:3] > 0, table[:, :2], 0)
+        packs = pack(sizes[:, 0].numpy(), sizes[:, 1].numpy(), packing.tokens, packing.tiles, world_size())
+        self.count, self.measures = packs.per_rank, {"tokens": float(packs.tokens.sum()), "padding": packs.waste}
+        own = exchange(conversations, sizes, torch.from_numpy(packs.owner), device)
+        for number in range(rank(), len(packs.tokens), world_size()):
+            members = [sample for sample in own if packs.of[sample] == number]
+            if members:
+                yield packed([own[sample] for sample in members], [weights[sample] for sample in members])
+            else:
+                yield packed([nothing(self.side, device)], [0.0])
+
+    def parts(self, batch: Batch, micro_batch: int) -> int:
+        """As many as `losses` has made, once it has given the first."""
+        return self.count
 
     def flops(self) -> float:
-        """With conversations as long, and as many answers, as in the last micro-batch."""
+        """With conversations as long, with as many tiles and answers, as in the last micro-batch."""
         vision, language = self.chat.config.vision_config, self.chat.config.text_config
         shared = language.num_attention_heads / language.num_key_value_heads
         image = InternViTConfig(
@@ -164,15 +163,16 @@ class ChatStage(Stage):
             mlp=vision.intermediate_size,
         )
         tower = Transformer(language.hidden_size, language.num_hidden_layers, language.intermediate_size, True, shared)
-        sizes = (language.vocab_size, self.row_tokens, self.learned, self.image_tokens)
-        return chat_step(image, tower, *sizes, self.experiment.model.train)
+        tokens, tiles, learned = self.last.means()
+        sizes = (language.vocab_size, tokens, learned, self.image_tokens)
+        return chat_step(image, tower, *sizes, self.experiment.model.train, tiles)
 
     @classmethod
     def outline(cls, experiment: ChatExperiment, start: Path | None) -> Outline:
         """The model of the settings around what it starts from; a picture and a text of the greatest length in each sample."""
-        start, config = _require(start), experiment.model
-        chat = outline_internvl(start) if is_internvl(start) else _outlined(config, start)
-        _prepare(chat, config)
+        config = experiment.model
+        chat = outlined(config, require_start(start))
+        prepare(chat, config)
         side, text = chat.config.vision_config.image_size[0], max(1, config.length - chat.config.image_seq_length)
 
         def loss(model: nn.Module, phase: Phase) -> Tensor:
@@ -204,82 +204,11 @@ class ChatStage(Stage):
     @classmethod
     def load(cls, folder: Path, device: torch.device, batch: int) -> ChatEvaluator:
         """The same of a saved model."""
-        return ChatEvaluator(ChatLoss(load_internvl(folder)).to(device), _load_processor(folder), device, batch)
+        return ChatEvaluator(ChatLoss(load_internvl(folder)).to(device), load_processor(folder), device, batch)
 
 
-def image_index(conversations: Sequence[Conversation], rank: int, world: int) -> list[int]:
-    """The sample of the global batch whose picture each conversation of a rank is shown: its own, or the next one's.
-
-    That is where an answer is given: a translation must be learned from the given text, not from the picture.
-    """
-    count = len(conversations)
-    own = range(rank * count, (rank + 1) * count)
-    return [(i + 1) % (world * count) if chat.given_turns else i for i, chat in zip(own, conversations, strict=True)]
-
-
-def _require(start: Path | None) -> Path:
-    if start is None:
-        raise ValueError("the chat stage starts from a stage-1 model, an InternViT or an InternVL; name its folder with --from")
-    return start
-
-
-def _prepare(chat: Any, config: ChatConfig) -> None:
-    """Settles which parameters are trained, and adds dropout."""
-    for name, parameter in chat.named_parameters():
-        parameter.requires_grad_(is_trained(name, config.train))
-    if config.dropout:
-        add_dropout(chat.model.language_model, config.dropout)
-
-
-def _outlined(config: ChatConfig, start: Path) -> Any:
-    """As `_joined`, without a tokenizer and without data."""
-    _require_one_language_model(config)
-    sizes = image_tower_start(start).model.config
-    language = (
-        language_config(config.language_checkpoint)
-        if config.language is None
-        else language_settings(config.language, config.length, 0, 1)
-    )
-    with META:
-        return join_internvl(sizes, language, 0, config.downsample)
-
-
-def _require_one_language_model(config: ChatConfig) -> None:
-    if bool(config.language) == bool(config.language_checkpoint):
-        raise ValueError("set one of model.language and model.language_checkpoint, or --from from an InternVL folder")
-
-
-def _joined(config: ChatConfig, dataset: Dataset, start: Path, out: Path) -> tuple[Start[Any], Any]:
-    """(model, tokenizer): the image tower of a model with a language model, and a new MLP between them."""
-    vision = image_tower_start(start)
-    tensors: dict[str, Tensor] = {}
-    _require_one_language_model(config)
-    if config.language is None:
-        language, tokenizer = load_language_model(config.language_checkpoint)
-        tokenizer = add_chat_tokens(tokenizer)
-        language.resize_token_embeddings(max(len(tokenizer), language.config.vocab_size))
-        settings, tensors = language.config, language.state_dict()
-    else:
-        vocabulary = config.language.vocabulary
-        tokenizer = _load_tokenizer(
-            made_once(out / "tokenizer", lambda path: new_tokenizer(first_captions(dataset), vocabulary).save_pretrained(path))
-        )
-        settings = language_settings(config.language, config.length, tokenizer.pad_token_id, tokenizer.eos_token_id)
-    sizes = vision.model.config
-    with META:
-        model = join_internvl(sizes, settings, tokenizer.convert_tokens_to_ids(IMAGE), config.downsample)
-    return Start(model, joined_state(sizes, vision.tensors, tensors)), tokenizer
-
-
-def _load_processor(folder: Path) -> Any:
-    define_missing_operators()
-    from transformers import AutoProcessor
-
-    return AutoProcessor.from_pretrained(folder)
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    define_missing_operators()
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder)
+def _on_device(sequences: Sequences, device: torch.device) -> Sequences:
+    """On the device, the tiles as the image tower takes them."""
+    tensors = {name: value for name, value in sequences._asdict().items() if isinstance(value, Tensor)}
+    moved = dict(zip(tensors, to_device(device, *tensors.values()), strict=True))
+    return sequences._replace(**moved | {"tiles": normalise(moved["tiles"])})

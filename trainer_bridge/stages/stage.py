@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from infra.compat.files import write_whole
 from sharding.index import Dataset
 from sharding.reader import ShardReader
 from trainer_bridge.checkpoints.states.from_rank_0 import from_rank_0
-from trainer_bridge.data.batch import Batch
+from trainer_bridge.data.batch import Batch, slices
 from trainer_bridge.evaluation.evaluator import Evaluator
 from trainer_bridge.schedule import Phase
 from trainer_bridge.stages.outline import Outline
@@ -41,6 +42,7 @@ class Stage(ABC):
     trained_members: ClassVar[tuple[str, ...]] = ("text",)
     model: nn.Module
     tensors: dict[str, Tensor] | None = None
+    measures: Mapping[str, float] = MappingProxyType({})  # numbers of the last step that are no loss, the same on every rank
 
     @abstractmethod
     def __init__(self, experiment: Any, dataset: Dataset, start: Path | None, out: Path) -> None:
@@ -68,6 +70,10 @@ class Stage(ABC):
         before the next is computed, so that activations of `micro_batch` samples at most are held. Samples that are not `valid`
         have no part in them, neither as positives nor as negatives.
         """
+
+    def parts(self, batch: Batch, micro_batch: int) -> int:
+        """How many parts `losses` gives of a rank's batch; asked after the first of them."""
+        return len(slices(len(batch.captions), micro_batch))
 
     def flops(self) -> float:
         """FLOPs of a sample as in the last batch, by a formula of `trainer_bridge.flops`; 0: none is known."""

@@ -1,0 +1,64 @@
+"""A batch of captioned pictures → conversations: each sample's own, or one drawn from its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sharding.sample import metadata_of
+from trainer_bridge.data.batch import Batch
+from trainer_bridge.data.chat_tokenizer import encode_conversations
+from trainer_bridge.data.conversations import Conversation, draw_conversation, language_of, stored_conversation
+from trainer_bridge.data.sequences import Encoded
+from trainer_bridge.models.losses import gather_texts, rank, world_size
+from trainer_bridge.models.negatives import append_rows_of_others
+from trainer_bridge.stages.chat_settings import ChatExperiment
+
+
+def encoded(batch: Batch, tokenizer: Any, image_tokens: int, experiment: ChatExperiment, device: torch.device) -> list[Encoded]:
+    """The conversation of each sample, with one picture; of a sample that is not valid too."""
+    drawn = conversations(batch, experiment, device)
+    index = torch.tensor(image_index(drawn, rank(), world_size()), device=device)
+    pixels, places = append_rows_of_others(batch.pixels.to(device, non_blocking=True), index)
+    result = []
+    for conversation, place in zip(drawn, places.tolist(), strict=True):
+        ids, labels = encode_conversations(tokenizer, [conversation], image_tokens, experiment.model.length)
+        result.append(Encoded(ids[0], labels[0], pixels[place][None]))
+    return result
+
+
+def conversations(batch: Batch, experiment: ChatExperiment, device: torch.device) -> list[Conversation]:
+    """A conversation per sample: its own, or one drawn from its caption and others of the global batch in its language."""
+    metadata = [metadata_of(data) for data in batch.json]
+    locales = [entry.get("language") for entry in metadata]
+    by_language: dict[str, list[str]] = {}
+    columns = ([language_of(locale) for locale in locales], batch.captions, ["1" * valid for valid in batch.valid.tolist()])
+    for language, caption, valid in zip(*(gather_texts(column, device) for column in columns), strict=True):
+        by_language.setdefault(language, []).extend([caption] if valid else [])
+    translation = experiment.translation
+    return [
+        stored_conversation(entry)
+        or draw_conversation(
+            caption,
+            locale,
+            by_language[language_of(locale)],
+            np.random.default_rng([experiment.data.seed, position, 1]),
+            entry.get("also", ()),
+            translated=translation.share,
+            target_languages=translation.target_languages,
+        )
+        for caption, locale, entry, position in zip(batch.captions, locales, metadata, batch.positions, strict=True)
+    ]
+
+
+def image_index(conversations: Sequence[Conversation], rank: int, world: int) -> list[int]:
+    """The sample of the global batch whose picture each conversation of a rank is shown: its own, or the next one's.
+
+    That is where an answer is given: a translation must be learned from the given text, not from the picture.
+    """
+    count = len(conversations)
+    own = range(rank * count, (rank + 1) * count)
+    return [(i + 1) % (world * count) if chat.given_turns else i for i, chat in zip(own, conversations, strict=True)]

@@ -1,0 +1,62 @@
+"""The settings of stage 3."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from infra.compat.settings import Section
+from trainer_bridge.data.conversations import TARGET_LANGUAGES, TRANSLATED
+from trainer_bridge.data.sequences import Weighting
+from trainer_bridge.models.internvl import ChatConfig
+from trainer_bridge.stages.settings import Experiment, OneRate
+
+
+class TranslationSettings(Section):
+    """Conversations about captions that are known in several languages.
+
+    share             of them that translate instead of describing the picture
+    target_languages  most languages that one translates into
+    """
+
+    share: float = Field(TRANSLATED, ge=0, le=1)
+    target_languages: int = Field(TARGET_LANGUAGES, ge=1)
+
+
+class PackingSettings(Section):
+    """Several conversations in one sequence, none of which sees another. A pack is a micro-batch; `run.micro_batch` is not used.
+
+    tokens  most tokens of a pack
+    tiles   most tiles of a pack, which the image tower sees at once
+    """
+
+    tokens: int = Field(ge=8)
+    tiles: int = Field(ge=1)
+
+
+class LossSettings(Section):
+    """How much each conversation counts in the loss.
+
+    weight  token: each learned token as much as any other; sample: each conversation as much as any other; square: in between,
+            by the square root of its learned tokens, as InternVL 2.5
+    """
+
+    weight: Weighting = "token"
+
+
+class ChatExperiment(Experiment):
+    """The settings of stage 3; the sizes of the image tower come from the stage-1 model it starts from."""
+
+    model: ChatConfig
+    translation: TranslationSettings = TranslationSettings()
+    packing: PackingSettings | None = None
+    loss: LossSettings = LossSettings()
+    optimizer: OneRate
+
+    @model_validator(mode="after")
+    def _fitting(self) -> ChatExperiment:
+        if self.packing and self.packing.tokens < self.model.length:
+            raise ValueError(
+                f"packing.tokens = {self.packing.tokens} is less than model.length = {self.model.length}, the longest "
+                "conversation; raise it"
+            )
+        return self

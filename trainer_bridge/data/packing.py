@@ -78,7 +78,7 @@ def _balanced(sizes: np.ndarray, limits: np.ndarray, count: int) -> np.ndarray |
     loads, places = np.zeros((count, 2), np.int64), np.empty(len(sizes), np.int64)
     relative = sizes / scale
     for sample in np.lexsort((np.arange(len(sizes)), -relative.sum(axis=1))):
-        fits = ((loads + sizes[sample] <= limits) | (sizes[sample] == 0)).all(axis=1) | (loads[:, 0] == 0)
+        fits = (loads + sizes[sample] <= limits).all(axis=1) | (loads[:, 0] == 0)
         if not fits.any():
             return None
         cost = np.where(fits, (loads / scale) @ relative[sample], np.inf)

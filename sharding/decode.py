@@ -8,6 +8,7 @@ in this room because fetching and training both stand on it.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -38,10 +39,14 @@ PROFILES = 32  # transforms that a process keeps
 UNSEEN_DIFFERENCE = 2  # levels: a profile that moves no colour further is sRGB by another name
 
 
-def decode_picture(data: bytes, at_least: int = 0) -> Image.Image:
+Sides = Callable[[tuple[int, int]], tuple[int, int]]
+
+
+def decode_picture(data: bytes, at_least: int | Sides = 0) -> Image.Image:
     """The picture, RGB and upright; a JPEG at the smallest DCT scale with both sides ≥ `at_least` (0: whole).
 
-    ValueError when it cannot be decoded.
+    `at_least` may be a function of (width, height) of the upright picture that gives a least width and height. ValueError when
+    the picture cannot be decoded.
     """
     try:
         opened = Image.open(io.BytesIO(data))
@@ -49,7 +54,8 @@ def decode_picture(data: bytes, at_least: int = 0) -> Image.Image:
             raise ValueError("its size is not that of the coded picture")
         profile = opened.info.get("icc_profile")
         if at_least and data[:2] == b"\xff\xd8" and (opened.mode == "RGB" or (opened.mode == "L" and not profile)):
-            pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least)
+            width, height = (at_least, at_least) if isinstance(at_least, int) else _coded(opened, at_least)
+            pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
             image = to_srgb_pixels(Image.fromarray(pixels), profile)
         else:
             load(opened)
@@ -62,6 +68,28 @@ def decode_picture(data: bytes, at_least: int = 0) -> Image.Image:
         raise ValueError("not a picture: its format is unknown") from None
     except Exception as error:  # Pillow's parsers raise many kinds
         raise ValueError(f"not a picture: {error}") from None
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of the upright picture, by its header; ValueError when that cannot be read."""
+    try:
+        opened = Image.open(io.BytesIO(data))
+    except MemoryError:
+        raise
+    except UnidentifiedImageError:
+        raise ValueError("not a picture: its format is unknown") from None
+    except Exception as error:  # Pillow's parsers raise many kinds
+        raise ValueError(f"not a picture: {error}") from None
+    return _swapped(opened, opened.size)
+
+
+def _coded(image: Image.Image, at_least: Sides) -> tuple[int, int]:
+    """The least sides of a picture as it lies in its file."""
+    return _swapped(image, at_least(_swapped(image, image.size)))
+
+
+def _swapped(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+    return size[::-1] if upright_transpose(image) in SIDEWAYS else size
 
 
 def upright_transpose(image: Image.Image | None) -> Image.Transpose | None:

@@ -3,6 +3,7 @@
 settings.py        how samples are read and decoded ahead
 loader.py          positions → samples → batches, with exact resume
 batch.py           a batch, and its way to the device
+fault_limit.py     samples that cannot be trained on, counted
 stream.py          the loader as a torch dataset, for trainers of one's own
 transforms.py      encoded images → pixels
 tokenizer.py       captions → token ids, stages 1 and 2

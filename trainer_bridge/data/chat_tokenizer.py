@@ -23,6 +23,7 @@ from trainer_bridge.models.losses import IGNORED
 
 PAD, START, END = "<pad>", "<|im_start|>", "<|im_end|>"
 IMAGE_START, IMAGE_END, IMAGE, VIDEO = "<img>", "</img>", "<IMG_CONTEXT>", "<video>"
+BILINEAR, BICUBIC = 2, 3  # as Pillow numbers them
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 SPECIAL = (PAD, START, END, IMAGE_START, IMAGE_END, IMAGE, VIDEO)
 EXTRA_TOKENS = {  # as InternVLProcessor calls them
@@ -99,19 +100,25 @@ def add_chat_tokens(tokenizer: Any) -> Any:
     return extended
 
 
-def build_processor(tokenizer: Any, side: int, image_tokens: int) -> Any:
-    """InternVLProcessor: pictures resized to one tile of side x side, ratio not kept, as in training; and the tokenizer."""
+def build_processor(
+    tokenizer: Any, side: int, image_tokens: int, tiles: tuple[int, int] | None = None, template: str = TEMPLATE
+) -> Any:
+    """InternVLProcessor: the tokenizer, and pictures as (least, most) tiles of side x side and a thumbnail, bicubic.
+
+    Without `tiles` the whole picture is resized bilinearly, as captioned shards are trained on.
+    """
     define_missing_operators()
     from transformers import GotOcr2ImageProcessor, InternVLProcessor, InternVLVideoProcessor
 
-    size = {"height": side, "width": side}
-    settings = {"size": size, "image_mean": list(MEAN), "image_std": list(STD), "resample": 2}
+    size, (least, most) = {"height": side, "width": side}, tiles or (1, 1)
+    resample = BICUBIC if tiles else BILINEAR
+    settings = {"size": size, "image_mean": list(MEAN), "image_std": list(STD), "resample": resample}
     return InternVLProcessor(
-        image_processor=GotOcr2ImageProcessor(min_patches=1, max_patches=1, **settings),
+        image_processor=GotOcr2ImageProcessor(min_patches=least, max_patches=most, crop_to_patches=most > 1, **settings),
         tokenizer=tokenizer,
         video_processor=InternVLVideoProcessor(**settings),
         image_seq_length=image_tokens,
-        chat_template=TEMPLATE,
+        chat_template=template,
     )
 
 

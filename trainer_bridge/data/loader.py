@@ -7,7 +7,6 @@ sample has its place before it is read, so the order does not depend on them.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,14 +24,13 @@ from sharding.reader import ReadError
 from sharding.sample import Sample
 from sharding.sequence import SampleSequence
 from trainer_bridge.data.batch import Batch, content_key
+from trainer_bridge.data.fault_limit import FaultLimit
 from trainer_bridge.data.settings import LoaderSettings
 
 CHUNK = 32  # samples that are read, and then decoded, as one piece of work
 READERS = 8  # chunks that are read side by side
 MOST_AHEAD = 2048  # samples, however small they are: more would keep no thread busier
 TRIED = 64  # samples that are tried to learn the size of what the transform returns
-NAMED = 20  # faults that are written to stderr
-FEW_FAULTS = 100  # that end no training, whatever their share
 
 Transform = Callable[[bytes, np.random.Generator], np.ndarray]
 
@@ -82,7 +80,7 @@ class Loader:
         self.sequence = SampleSequence([(dataset, 1.0), *mixed_in], split, seed, self.settings.window, run_length)
         self.batch, self.share, self.rank = batch, batch // world, rank
         self.transform, self.seed, self.start = transform, seed, start
-        self.samples, self.faults = 0, 0  # delivered, and how many of them were not valid
+        self.limit = FaultLimit(self.settings.max_faults, "check the shards with `pairmill verify`, or raise data.max_faults")
 
     def positions(self, step: int) -> np.ndarray:
         """The rank's positions in global batch `step`: int64[B]."""
@@ -116,7 +114,7 @@ class Loader:
             while waiting:
                 batch = waiting.popleft().batch()
                 fill()
-                self._count(batch.faults)
+                self.limit.count(self.share, batch.faults)
                 yield batch
 
     @property
@@ -192,17 +190,6 @@ class Loader:
         pairs = sample.pairs()
         pair = pairs[draws.integers(len(pairs)) if len(pairs) > 1 else 0]
         return Row(pair.sample_id, content_key(sample.image), pair.text, pair.json or b"{}"), pixels
-
-    def _count(self, faults: Sequence[str]) -> None:
-        """Counts a batch and names its faults."""
-        for fault in faults[: max(0, NAMED - self.faults)]:
-            sys.stderr.write(f"loader     skipped {fault}\n")
-        self.samples, self.faults = self.samples + self.share, self.faults + len(faults)
-        if self.faults > FEW_FAULTS + self.settings.max_faults * self.samples:
-            raise RequestError(
-                f"{self.faults:,} of {self.samples:,} samples could not be loaded, the last of them {faults[-1]}; "
-                "check the shards with `pairmill verify`, or raise data.max_faults"
-            )
 
 
 def _kind(pixels: np.ndarray) -> str:

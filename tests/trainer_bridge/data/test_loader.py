@@ -19,7 +19,7 @@ from sharding import Dataset, Sample, read_dataset, summary_bytes
 from sharding.layout import SUMMARY, index_file, shard_name, tar_file
 from sharding.ranges import retried
 from tests.support.shards import IMAGE, numbered_dataset, write_dataset
-from trainer_bridge.data import loader as module
+from trainer_bridge.data import fault_limit
 from trainer_bridge.data.batch import Batch, copied_ahead
 from trainer_bridge.data.loader import Loader
 from trainer_bridge.data.settings import LoaderSettings
@@ -115,11 +115,11 @@ def test_faults_are_named_and_too_many_end_the_run(
     dataset = broken_dataset(tmp_path, [6, 6], {2, 3})
     loader = Loader(dataset, "train", 4, number_and_draw, 0)
     faults = [fault for batch in loader.batches(0, 3) for fault in batch.faults]
-    assert len(faults) == loader.faults == 3 and loader.samples == 12
+    assert len(faults) == loader.limit.faults == 3 and loader.limit.samples == 12
     assert any("train-000000.tar, sample 2: its image cannot be decoded: not a picture" in fault for fault in faults)
     assert any("train-000001.tar, sample 5 cannot be read" in fault and "ends before it" in fault for fault in faults)
     assert capsys.readouterr().err.count("loader     skipped ") == 3
-    monkeypatch.setattr(module, "FEW_FAULTS", 0)
+    monkeypatch.setattr(fault_limit, "FEW_FAULTS", 0)
     with pytest.raises(RequestError, match=r"of \d+ samples could not be loaded, the last .*data.max_faults"):
         list(Loader(dataset, "train", 4, number_and_draw, 0, settings=LoaderSettings(max_faults=0.1)).batches(0, 9))
 

@@ -62,11 +62,5 @@ class Examples(Protocol):
     def load_many(self, positions: np.ndarray) -> Sequence[Example | SampleFault]:
         """The example at each of the positions int64[N], with its tiles. The text of a fault names the entry."""
 
-    def sizes(self, positions: np.ndarray) -> np.ndarray:
-        """int64[N, 2]: tokens and tiles of the example at each position, as `load_many` gives them; 0, 0 for one that is faulty.
-
-        Reads annotations and the beginnings of pictures, so that a packing can be planned before pictures are decoded.
-        """
-
     def describe(self) -> str:
         """In one line: what is loaded."""

@@ -64,35 +64,36 @@ class ChatTemplate:
         self.tokenizer, self.jinja = tokenizer, jinja
         special = sorted(special_tokens(tokenizer), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, special)) or "(?!)")
-        question = [{"role": "user", "content": " x "}]
-        self._generation = self._render(question, True).removeprefix(self._render(question, False))
-        self.trims = " x " not in self._render([*question, {"role": "assistant", "content": "y"}], False)
+        self.trims = "\tx\t" not in self._render(("user", "assistant"), mark="\tx\t")
         self.around = lru_cache(4096)(self._around)
 
     def _around(self, roles: tuple[Role, ...]) -> tuple[tuple[Part, ...], ...]:
         """The parts before the first message, between each two, and after the last; SampleFault when it takes no such roles."""
-        try:
-            text = self._render([{"role": role, "content": f"\ue000{i}\ue001"} for i, role in enumerate(roles)], False)
-        except Exception as error:  # templates raise what they like
-            raise SampleFault("template", f"the chat template refuses turns of {', '.join(roles[:8])}: {error}") from None
-        texts = _MARK.split(text)
+        texts = _MARK.split(self._rendered(roles))
         if texts[1::2] != [str(i) for i in range(len(roles))]:
             raise SampleFault("template", f"the chat template leaves out turns of {', '.join(roles[:8])}")
-        return tuple(
-            self._parts(text, after=number > 0 and roles[number - 1] == "assistant", before=roles[number:][:1] == ("assistant",))
-            for number, text in enumerate(texts[0::2])
-        )
+        around = []
+        for number, text in enumerate(texts[0::2]):
+            end = self._special.search(text) if number and roles[number - 1] == "assistant" else None
+            first = end.end() if end else 0
+            last = self._prompt(roles[:number], text) if roles[number:][:1] == ("assistant",) else len(text)
+            pieces = ((text[:first], True), (text[first:last], False), (text[max(first, last) :], True))
+            around.append(tuple(part for piece, learned in pieces for part in self._split(piece, learned)))
+        return tuple(around)
 
-    def _parts(self, text: str, after: bool, before: bool) -> tuple[Part, ...]:
-        """The parts of a text that stands after an answer, or before one.
+    def _prompt(self, roles: tuple[Role, ...], text: str) -> int:
+        """How much of the text before an answer is given to the model: what it is prompted with after these messages.
 
-        Of the answer are the first special token after it, and what stands between the prompt for an answer and the answer.
+        The rest, a space in some templates, it has to write itself.
         """
-        end = self._special.search(text) if after else None
-        first = end.end() if end else 0
-        last = max(first, text.rfind(self._generation) + len(self._generation)) if before else len(text)
-        pieces = ((text[:first], True), (text[first:last], False), (text[last:], True))
-        return tuple(part for piece, learned in pieces for part in self._split(piece, learned))
+        prompt = _MARK.split(self._rendered(roles, prompt=True))[-1]
+        return len(prompt) if text.startswith(prompt) else len(text)
+
+    def _rendered(self, roles: tuple[Role, ...], prompt: bool = False) -> str:
+        try:
+            return self._render(roles, prompt)
+        except Exception as error:  # templates raise what they like
+            raise SampleFault("template", f"the chat template refuses turns of {', '.join(roles[:8])}: {error}") from None
 
     def _split(self, text: str, learned: bool) -> list[Part]:
         """A text as special tokens and the texts between them."""
@@ -102,7 +103,8 @@ class ChatTemplate:
             start = match.end()
         return [part for part in (*parts, Part(text[start:], False, learned)) if part.text]
 
-    def _render(self, messages: list[dict[str, str]], prompt: bool) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(messages, chat_template=self.jinja, tokenize=False, add_generation_prompt=prompt)
-        )
+    def _render(self, roles: tuple[Role, ...], prompt: bool = False, mark: str = "") -> str:
+        """The conversation of these roles, with a mark in place of each message."""
+        messages = [{"role": role, "content": mark or f"\ue000{i}\ue001"} for i, role in enumerate(roles)]
+        render = self.tokenizer.apply_chat_template
+        return str(render(messages, chat_template=self.jinja, tokenize=False, add_generation_prompt=prompt))

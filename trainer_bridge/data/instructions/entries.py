@@ -1,0 +1,87 @@
+"""The published entries of a set by row, wherever they lie: in an annotation file, or in indexed shards."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from infra.compat.errors import RequestError
+from sharding.index import Dataset, read_dataset
+from sharding.reader import ReadError, ShardReader
+from trainer_bridge.data.instructions.lines import Lines
+from trainer_bridge.data.instructions.meta import ConversationSet
+
+
+class Entry(NamedTuple):
+    """A published entry: its JSON, and the picture that lies beside it in shards."""
+
+    data: bytes
+    picture: bytes | None = None
+
+
+class Entries(Protocol):
+    """The entries of a set by row."""
+
+    def __len__(self) -> int: ...
+
+    def read_many(self, rows: Sequence[int]) -> Sequence[Entry | Exception]:
+        """The entry at each row, or why it cannot be read."""
+
+    def name_of(self, row: int) -> str:
+        """Where an entry lies, for messages."""
+
+
+class FileEntries:
+    """The entries of an annotation file."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.lines, self.name_of = lines, lines.name_of
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def read_many(self, rows: Sequence[int]) -> list[Entry | Exception]:
+        """The entry at each row, or why it cannot be read."""
+        return [data if isinstance(data, Exception) else Entry(data) for data in self.lines.read_many(rows)]
+
+
+class ShardEntries:
+    """The json members of samples in indexed shards, with their pictures."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.reader = ShardReader(dataset, "train")
+        self.ends = np.cumsum(self.reader.sizes())
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def read_many(self, rows: Sequence[int]) -> list[Entry | Exception]:
+        """The entry at each row, or why it cannot be read."""
+        samples = self.reader.read_many([self._place(row) for row in rows])
+        return [sample if isinstance(sample, ReadError) else Entry(sample.json, sample.image) for sample in samples]
+
+    def name_of(self, row: int) -> str:
+        """Where a sample lies."""
+        return self.reader.name_of(*self._place(row))
+
+    def _place(self, row: int) -> tuple[int, int]:
+        shard = int(np.searchsorted(self.ends, row, side="right"))
+        return shard, row - (int(self.ends[shard - 1]) if shard else 0)
+
+
+def open_entries(each: ConversationSet) -> Entries:
+    """The entries of a set; RequestError in one line when they are not there."""
+    entries = ShardEntries(_dataset(each.shards)) if each.shards else FileEntries(Lines(each.annotation))
+    if each.length not in (0, len(entries)):
+        sys.stderr.write(f"set {each.name!r} has {len(entries):,} entries, not {each.length:,} as its meta file says\n")
+    return entries
+
+
+def _dataset(uri: str) -> Dataset:
+    try:
+        return read_dataset(uri)
+    except FileNotFoundError:
+        raise RequestError(f"{uri} holds no indexed shards; index them with `pairmill index`") from None

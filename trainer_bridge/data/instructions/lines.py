@@ -1,0 +1,153 @@
+"""Where each entry of a file lies, JSON lines or one JSON list, so that any can be read without reading the file into memory.
+
+The places are found in one pass and kept in the cache folder, as numbers that are mapped into memory and not read: a file of 50 M
+lines costs each rank nothing. They are found again when the file has another size or time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+import numpy as np
+
+from infra.compat.errors import RequestError
+from infra.compat.files import file_system
+from infra.compat.paths import absolute, cache_folder
+from sharding.ranges import Range, RangeReader, range_reader
+from sharding.tar_headers import COMPRESSED
+
+CHUNK = 16 << 20  # bytes that are read at once
+LARGEST = 256 << 20  # bytes of an entry of a list; what ends no entry before is no JSON
+SPACE = re.compile(r"[\s,]*")
+VERSION = 1
+
+
+class Lines:
+    """The entries of a file at a path or URI; RequestError in one line when it is neither JSON lines nor a JSON list.
+
+    Called in several threads.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = absolute(uri)
+        kept = cache_folder() / "lines" / hashlib.sha256(self.uri.encode()).hexdigest()[:32]
+        stamp = self._stamp()
+        if not kept.exists() or kept.stat().st_size < stamp.nbytes or (np.fromfile(kept, np.int64, len(stamp)) != stamp).any():
+            self._index(kept, stamp)
+        count = (kept.stat().st_size - stamp.nbytes) // 16
+        self.spans = np.memmap(kept, np.int64, "r", stamp.nbytes, (count, 2)) if count else np.empty((0, 2), np.int64)
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def read_many(self, rows: Sequence[int]) -> list[bytes | Exception]:
+        """The bytes of each entry, or why they cannot be read."""
+        path = self._fs[1]
+        return self._ranges.read([Range(path, *self.spans[row].tolist()) for row in rows])
+
+    def name_of(self, row: int) -> str:
+        """Where an entry lies, for messages: entries count from 1, as lines do."""
+        return f"{self.uri}, entry {row + 1}"
+
+    @cached_property
+    def _fs(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        """At the first read, as a connection does not outlive a fork."""
+        return file_system(self.uri)
+
+    @cached_property
+    def _ranges(self) -> RangeReader:
+        return range_reader(self._fs[0], 1)
+
+    def _stamp(self) -> np.ndarray:
+        """What changes with the file: int64[3]."""
+        fs, path = file_system(self.uri)
+        try:
+            info: dict[str, Any] = fs.info(path)
+        except FileNotFoundError:
+            raise RequestError(f"{self.uri} is not there; check the path") from None
+        if info["type"] != "file":
+            raise RequestError(f"{self.uri} is a folder; name a file of conversations, JSON lines or a list")
+        changed = str([info.get(key) for key in ("mtime", "ETag", "LastModified", "last_modified")])
+        digest = int.from_bytes(hashlib.sha256(changed.encode()).digest()[:8], "little", signed=True)
+        return np.array([VERSION, int(info["size"]), digest], np.int64)
+
+    def _index(self, kept: Path, stamp: np.ndarray) -> None:
+        fs, path = file_system(self.uri)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary = kept.with_name(f".{kept.name}.{uuid.uuid4().hex}")
+        try:
+            with fs.open(path, "rb") as handle, temporary.open("wb") as file:
+                file.write(stamp.tobytes())
+                for spans in _spans(handle, self.uri):
+                    file.write(spans.tobytes())
+            temporary.replace(kept)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _spans(handle: BinaryIO, uri: str) -> Iterator[np.ndarray]:
+    """int64[n, 2]: start and end of the entries of a file, some at a time."""
+    first = handle.read(CHUNK)
+    if kind := next((kind for magic, kind in COMPRESSED.items() if first.startswith(magic)), None):
+        raise RequestError(f"{uri} is compressed with {kind}, so that no entry can be read by its place; unpack it")
+    mark = 3 if first.startswith(b"\xef\xbb\xbf") else 0  # a byte order mark
+    if first[mark:].lstrip()[:1] == b"[":
+        return _list_spans(handle, first, mark, uri)
+    return _line_spans(handle, first, mark)
+
+
+def _line_spans(handle: BinaryIO, first: bytes, start: int) -> Iterator[np.ndarray]:
+    """The lines of a file, without those that are empty."""
+    place, data = start, first[start:]
+    while data:
+        chunk = handle.read(CHUNK)
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+        if not chunk:  # the last line may have no end
+            ends = np.append(ends, len(data))
+        starts = np.append(0, ends[:-1] + 1) if len(ends) else ends
+        short = np.flatnonzero(ends - starts < 8).tolist()
+        empty = [i for i in short if not data[starts[i] : ends[i]].strip()]
+        yield np.delete(np.stack([starts, ends], axis=1).astype(np.int64) + place, empty, axis=0)
+        used = int(ends[-1]) + 1 if len(ends) else 0
+        place, data = place + used, data[used:] + chunk
+
+
+def _list_spans(handle: BinaryIO, first: bytes, start: int, uri: str) -> Iterator[np.ndarray]:
+    """The entries of a JSON list. As Latin-1 a character is a byte, and what is outside of strings is ASCII in any case."""
+    text, place = first.decode("latin-1"), text_start(first, start)
+    before, decoder = 0, json.JSONDecoder(strict=False)  # bytes of the file before `text`
+    spans: list[tuple[int, int]] = []
+    while True:
+        found = SPACE.match(text, place)
+        place = found.end() if found else place
+        if text[place : place + 1] == "]":
+            break
+        try:
+            end = decoder.raw_decode(text, place)[1] if place < len(text) else -1
+        except (ValueError, RecursionError):
+            end = -1
+        if end < 0 or end == len(text):  # it may go on behind what was read
+            chunk = handle.read(CHUNK)
+            if not chunk or len(text) - place > LARGEST:
+                raise RequestError(
+                    f"{uri} is no JSON list: at byte {before + place:,} an entry is broken, or the list has no end"
+                )
+            yield np.array(spans, np.int64).reshape(-1, 2)
+            before, text, place, spans = before + place, text[place:] + chunk.decode("latin-1"), 0, []
+            continue
+        spans.append((before + place, before + end))
+        place = end
+    yield np.array(spans, np.int64).reshape(-1, 2)
+
+
+def text_start(first: bytes, start: int) -> int:
+    """The place behind the bracket that opens a list."""
+    return first.index(b"[", start) + 1

@@ -1,0 +1,115 @@
+"""Which sets of conversations a training reads: InternVL's meta file, or one file of conversations."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from infra.compat.errors import RequestError, nearest
+from infra.compat.failures import failure_line
+from infra.compat.files import file_system, open_file
+from infra.compat.paths import absolute
+
+LARGEST = 16 << 20  # bytes of a meta file; what is larger is a file of conversations
+KEYS = ("root", "annotation", "shards", "repeat_time", "data_augment", "min_dynamic_patch", "max_dynamic_patch", "length")
+ENTRY_KEYS = ("conversations", "messages")
+
+
+@dataclass(frozen=True)
+class ConversationSet:
+    """A set of conversations.
+
+    name        for messages
+    annotation  its file, JSON lines or a list; or
+    shards      the URI of indexed shards whose json members have conversations
+    root        the folder, tar or URI that paths of pictures are relative to
+    share       below 1 the first share of entries, else how often each comes in an epoch
+    augment     pictures go through JPEG once, at a random quality
+    least, most tiles of a picture; 0: the experiment's
+    length      how many entries it says it has; 0: it does not say
+    """
+
+    name: str
+    annotation: str = ""
+    shards: str = ""
+    root: str = ""
+    share: float = 1.0
+    augment: bool = False
+    least: int = 0
+    most: int = 0
+    length: int = 0
+
+
+def read_sets(uri: str) -> list[ConversationSet]:
+    """The sets that a file names, or the file itself as one; RequestError in one line when it is neither."""
+    place = absolute(uri)
+    document = _document(place)
+    if document is None:
+        return [ConversationSet(PurePath(place).stem, place, root=place.rpartition("/")[0])]
+    return [_set(place, name, entry) for name, entry in document.items()]
+
+
+def _document(uri: str) -> dict[str, Any] | None:
+    """The object in a meta file; None where the file holds conversations."""
+    try:
+        fs, path = file_system(uri)
+        if fs.isdir(path) or fs.size(path) > LARGEST:
+            return None
+        with open_file(uri) as handle:
+            data = handle.read()
+    except Exception as error:  # file systems raise many kinds
+        line = failure_line(error)
+        if line is None:
+            raise
+        raise RequestError(f"{uri} cannot be read: {line}") from None
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    sets = isinstance(document, dict) and document and all(isinstance(entry, dict) for entry in document.values())
+    return document if sets and not any(key in document for key in ENTRY_KEYS) else None
+
+
+def _set(uri: str, name: str, entry: Mapping[str, Any]) -> ConversationSet:
+    where = f"{uri}, set {name!r}"
+    ignored = [key for key in entry if key not in KEYS]
+    if ignored:
+        sys.stderr.write(f"{where}: {', '.join(ignored)} is not read; {nearest(ignored[0], KEYS)}\n")
+    if bool(entry.get("annotation")) == bool(entry.get("shards")):
+        raise RequestError(f"{where} must name one of annotation (a file) and shards (a URI)")
+    share = _number(where, entry, "repeat_time", 1.0)
+    if share <= 0 or (share > 1 and share % 1):
+        raise RequestError(f"{where}: repeat_time = {share:g} is neither a share below 1 nor a whole number")
+    numbers = {key: int(_number(where, entry, key, 0)) for key in ("min_dynamic_patch", "max_dynamic_patch", "length")}
+    least, most, length = numbers.values()
+    if most and least > most:
+        raise RequestError(f"{where}: min_dynamic_patch = {least} is more than max_dynamic_patch = {most}")
+    paths = {key: entry.get(key) or "" for key in ("annotation", "shards", "root")}
+    if not all(isinstance(path, str) for path in paths.values()):
+        raise RequestError(f"{where}: annotation, shards and root are paths or URIs")
+    places = {key: _located(uri, path) for key, path in paths.items()}
+    return ConversationSet(
+        name, **places, share=share, augment=entry.get("data_augment") is True, least=least, most=most, length=length
+    )
+
+
+def _number(where: str, entry: Mapping[str, Any], key: str, default: float) -> float:
+    value = entry.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise RequestError(f"{where}: {key} = {json.dumps(value)} is no number from 0 on")
+    return float(value)
+
+
+def _located(uri: str, path: str) -> str:
+    """A path of a meta file: from the file's folder if it is there, else from the working folder, as the released code has it."""
+    if not path or "://" in path or path.startswith(("/", "~")):
+        return absolute(path)
+    beside = f"{uri.rpartition('/')[0]}/{path}"
+    fs, local = file_system(beside)
+    return absolute(beside if fs.exists(local) else path)

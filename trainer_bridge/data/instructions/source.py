@@ -1,0 +1,152 @@
+"""The conversations of all sets by position: which entry comes when, and the example that it gives.
+
+An epoch has each set's entries as often as its `share` says, all shuffled together in windows. The order and each example are
+functions of (seed, position), so a training goes on from any position at any number of ranks.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from infra.compat.errors import RequestError
+from sharding.decode import decode_picture, upright_size
+from sharding.order import Order
+from trainer_bridge.data.instructions.dialogue import Dialogue, read_dialogue
+from trainer_bridge.data.instructions.encoding import Encoder
+from trainer_bridge.data.instructions.entries import Entries, Entry, open_entries
+from trainer_bridge.data.instructions.example import Example, SampleFault
+from trainer_bridge.data.instructions.meta import ConversationSet, read_sets
+from trainer_bridge.data.instructions.pictures import Pictures, picture_uri
+from trainer_bridge.data.instructions.tiles import TileRule, cut_tiles, decode_tiles
+
+BLOCK = 1 << 16  # entries of a set that are a unit of the shuffle
+WINDOW = 64  # blocks that are shuffled together: four million entries
+QUALITIES = 75, 101  # of JPEG, for pictures that are augmented. Source: the released code of Mono-InternVL
+OWN = "the image member"  # of a sample in shards, which its json member does not name
+
+
+class InstructionSource:
+    """Examples of all sets by position; see `Examples`.
+
+    sets  with their entries
+    rule  tiles of pictures whose set says nothing else
+    """
+
+    def __init__(self, sets: Sequence[tuple[ConversationSet, Entries]], encoder: Encoder, rule: TileRule, seed: int) -> None:
+        self.sets, self.encoder, self.rule, self.seed = list(sets), encoder, rule, seed
+        self.pictures = Pictures()
+        counts = [comes(each, len(entries)) for each, entries in self.sets]
+        self.blocks = [(number, start) for number, count in enumerate(counts) for start in range(0, count, BLOCK)]
+        if not self.blocks:
+            raise RequestError("no set has conversations; check their annotation files")
+        sizes = [min(BLOCK, counts[number] - start) for number, start in self.blocks]
+        self.order = Order(sizes, seed, WINDOW)
+        self.total = self.order.total
+
+    def load_many(self, positions: np.ndarray) -> list[Example | SampleFault]:
+        """The example at each of the positions int64[N], or the fault, which names its entry."""
+        places = self._places(positions)
+        results: dict[int, Example | SampleFault] = {}
+        for number in sorted({number for number, _ in places}):
+            entries, chosen = self.sets[number][1], [i for i, place in enumerate(places) if place[0] == number]
+            for i, entry in zip(chosen, entries.read_many([places[i][1] for i in chosen]), strict=True):
+                draws = np.random.default_rng([self.seed, int(positions[i])])
+                results[i] = self._example(number, places[i][1], entry, draws)
+        return [results[i] for i in range(len(places))]
+
+    def describe(self) -> str:
+        """In one line: what is loaded."""
+        sets = f"{len(self.sets):,} set{'s' if len(self.sets) > 1 else ''}"
+        return f"{self.total:,} conversations of {sets}, of which {min(self.total, WINDOW * BLOCK):,} are shuffled together"
+
+    def _places(self, positions: np.ndarray) -> list[tuple[int, int]]:
+        """(set, row in it) at each position."""
+        places = []
+        for block, row in zip(*(column.tolist() for column in self.order.at_many(positions)), strict=True):
+            number, start = self.blocks[block]
+            places.append((number, (start + row) % len(self.sets[number][1])))
+        return places
+
+    def _example(self, number: int, row: int, entry: Entry | Exception, draws: np.random.Generator) -> Example | SampleFault:
+        each, entries = self.sets[number]
+        name = entries.name_of(row)
+        try:
+            if isinstance(entry, Exception):
+                raise SampleFault("missing", str(entry))
+            dialogue, pictures = self.read(each, entry)
+            return self.encode(each, dialogue, pictures, name, draws)
+        except SampleFault as fault:
+            return SampleFault(fault.kind, f"{name}: {fault}")
+
+    def read(self, each: ConversationSet, entry: Entry) -> tuple[Dialogue, list[bytes]]:
+        """The dialogue of an entry, and its pictures as they are encoded."""
+        dialogue = read_dialogue(parsed(entry.data), None if entry.picture is None else [OWN] * bool(entry.picture))
+        if entry.picture is not None:
+            return dialogue, [entry.picture] * len(dialogue.pictures)
+        return dialogue, [self.pictures.read(picture_uri(each.root, path)) for path in dialogue.pictures]
+
+    def encode(
+        self, each: ConversationSet, dialogue: Dialogue, pictures: Sequence[bytes], name: str, draws: np.random.Generator
+    ) -> Example:
+        """The example of a dialogue. Its tokens are counted before pictures are decoded, which takes longer."""
+        rule = rule_of(each, self.rule).shared(len(pictures))
+        counts = [rule.count(*_decoded(upright_size, picture, i)) for i, picture in enumerate(pictures)]
+        ids, labels = self.encoder.encode(dialogue, counts)
+        cut = _augmented(rule, draws) if each.augment else lambda data: decode_tiles(data, rule)
+        tiles = [_decoded(cut, picture, i) for i, picture in enumerate(pictures)]
+        if [len(part) for part in tiles] != counts:
+            raise SampleFault("picture", "a picture has another size than its header says")
+        side = rule.side
+        return Example(ids, labels, np.concatenate(tiles) if tiles else np.zeros((0, 3, side, side), np.uint8), name)
+
+
+def open_source(uri: str, encoder: Encoder, rule: TileRule, seed: int) -> InstructionSource:
+    """The conversations of a meta file, or of a file of them; RequestError in one line when there are none."""
+    return InstructionSource([(each, open_entries(each)) for each in read_sets(uri)], encoder, rule, seed)
+
+
+def comes(each: ConversationSet, entries: int) -> int:
+    """How many entries of a set come in an epoch. Source: the released loader, which takes the first share of a file."""
+    return int(entries * each.share)
+
+
+def rule_of(each: ConversationSet, default: TileRule) -> TileRule:
+    """The tile rule of a set."""
+    most = each.most or default.most
+    return TileRule(default.side, min(each.least or default.least, most), most)
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """The JSON object of an entry; SampleFault when it is none."""
+    try:
+        entry = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SampleFault("json", f"it is no JSON ({error})") from None
+    if not isinstance(entry, dict):
+        raise SampleFault("json", "it is no JSON object")
+    return entry
+
+
+def _augmented(rule: TileRule, draws: np.random.Generator) -> Callable[[bytes], np.ndarray]:
+    """Cuts a picture once it has gone through JPEG."""
+
+    def cut(data: bytes) -> np.ndarray:
+        buffer = io.BytesIO()
+        decode_picture(data).save(buffer, "JPEG", quality=int(draws.integers(*QUALITIES)))
+        picture = Image.open(buffer)
+        return cut_tiles(picture, rule.grid(*picture.size), rule.side)
+
+    return cut
+
+
+def _decoded(decode: Callable[[bytes], Any], picture: bytes, number: int) -> Any:
+    try:
+        return decode(picture)
+    except ValueError as error:
+        raise SampleFault("picture", f"picture {number + 1}: {error}") from None

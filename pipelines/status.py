@@ -16,13 +16,14 @@ from functools import partial
 from typing import Any
 
 from pipelines.fetching.part import samples_without_result
+from pipelines.manifest import embeddings
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import Receipt, completed, read_receipts
 from pipelines.manifest.selection import DISTINCT, WITH_PICTURE
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.cache import missing_results
+from pipelines.runtime.cache import missing_embeddings, missing_results
 from pipelines.runtime.progress import duration
 from pipelines.runtime.step import Step, fingerprints, input_digests
 from pipelines.stage1 import stage1_step
@@ -80,6 +81,7 @@ def steps_of(recipe: Recipe) -> Steps:
     missing: dict[str, Missing] = {
         "fetch": samples_without_result,
         "scores": partial(missing_results, family="scores", conditions=WITH_PICTURE),
+        embeddings.FAMILY: missing_embeddings,
         "captions": without_caption,
     }
     return Steps({"stage1": stage1_step(recipe), "stage2": stage2_step(recipe)}, missing)

@@ -8,6 +8,7 @@
 `connect(root)` gives a DuckDB connection with the view `manifest` and one view per family.
 
 storage.py        whole-file reads and atomic writes, on a folder or any fsspec URI
+parquet.py        tables as bytes, always the same
 tables.py         families and their columns
 ids.py            sample ids
 registry.py       records of registered files, safe where several jobs register at once
@@ -15,6 +16,7 @@ parts.py          the files of a source, and the parts they are cut into
 removal.py        parts that are no longer registered
 receipts.py       what a step did to a part
 score_columns.py  the columns of `scores` beyond those that every manifest has
+embeddings.py     embeddings of pictures: one memory map a part
 precedence.py     which value wins where several families know it
 selection.py      which samples are still in
 pictures.py       where a picture's bytes lie, and that they are still those that were fetched
@@ -24,8 +26,9 @@ query_columns.py  which columns of the view a query uses
 layout.py         manifests of earlier versions
 """
 
+from pipelines.manifest.embeddings import read_embeddings
 from pipelines.manifest.join import read_columns
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.view import connect
 
-__all__ = ["Storage", "connect", "read_columns"]
+__all__ = ["Storage", "connect", "read_columns", "read_embeddings"]

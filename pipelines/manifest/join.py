@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipelines.manifest.parts import Part
 from pipelines.manifest.precedence import places_of
 from pipelines.manifest.storage import Storage
-from pipelines.manifest.tables import OPEN, field_of, schema_of
+from pipelines.manifest.tables import OPEN, as_type, field_of, schema_of
 
 
 def read_columns(storage: Storage, part: Part, columns: Iterable[str]) -> pa.Table:
@@ -65,7 +65,7 @@ def read_family(storage: Storage, part: Part, family: str, columns: Sequence[str
     written = set(table.column_names)
     fields = [field_of(family, name) for name in names]
     return pa.table(
-        [table[f.name].cast(f.type) if f.name in written else pa.nulls(len(table), f.type) for f in fields], names=names
+        [as_type(table[f.name], f.type) if f.name in written else pa.nulls(len(table), f.type) for f in fields], names=names
     )
 
 

@@ -34,6 +34,7 @@ PRECEDENCE: dict[str, tuple[Place, ...]] = {
     **_own("fetch", "http_status", "bytes", "mime", "sha256", "phash", "pdq", "pdq_quality", "tar"),
     **_own("fetch", "offset", "length", prefix="tar_"),
     **_own("fetch", "stored_checksum", "tar_stamp"),
+    **_own("scores", "error", prefix="score_"),
     **_own("stage1", "keep", "reasons", prefix="stage1_"),
     **_own("stage2", "keep", "reasons", prefix="stage2_"),
     **_own("stage2", "language", prefix="caption_"),

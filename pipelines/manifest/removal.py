@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.manifest.parquet import parquet_bytes
 from pipelines.manifest.parts import Part, read_parts
 from pipelines.manifest.receipts import digest_of, read_receipts, write_receipt
-from pipelines.manifest.storage import Storage, parquet_bytes
+from pipelines.manifest.storage import Storage
 
 # The costly families, and the columns of a sample that their results depend on, besides each other.
-MADE_FROM = {"fetch": ("url",), "scores": ("url", "caption"), "captions": ("url",)}
+MADE_FROM = {"fetch": ("url",), "scores": ("url", "caption"), "embeddings": ("url",), "captions": ("url",)}
 IMG2DATASET = "img2dataset"
 
 

@@ -23,24 +23,7 @@ import pyarrow.parquet as pq
 from infra.compat.errors import RequestError
 from infra.compat.files import file_system
 from infra.compat.paths import absolute
-
-# Columns whose values repeat; a dictionary on the others (URLs, captions, hashes) only costs time.
-REPEATING = [
-    "source",
-    "language",
-    "license",
-    "status",
-    "error",
-    "mime",
-    "tar",
-    "tar_stamp",
-    "shard",
-    "split",
-    "eval_match",
-    "tier",
-    "reason",
-]
-REPEATING += ["reasons.list.element", "model", "prompt", "finish_reason"]
+from pipelines.manifest.parquet import parquet_bytes, write_parquet
 
 NAMELESS = re.compile(r"\s*(?:(?!file:)[\w+.-]+:/+)?\s*")  # nothing, or nothing behind a scheme
 STALE_SECONDS = 3600  # since the last byte was written to a temporary file: its process was killed
@@ -253,7 +236,7 @@ class Storage:
             self.write(path, data)
             return data
         with self._landing(path) as temporary:
-            _write_parquet(table, str(temporary))
+            write_parquet(table, str(temporary))
             with pa.memory_map(str(temporary)) as written:
                 data = written.read_buffer()
         return data
@@ -268,25 +251,3 @@ def require_kind(name: str, value: object, *kinds: type) -> None:
 def json_bytes(document: Any) -> bytes:
     """`document` as readable JSON with sorted keys."""
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def parquet_bytes(table: pa.Table) -> pa.Buffer:
-    """`table` as Parquet: zstd, a function of its contents alone (not of how its chunks lie in memory)."""
-    sink = pa.BufferOutputStream()
-    _write_parquet(table, sink)
-    return sink.getvalue()
-
-
-def _write_parquet(table: pa.Table, where: Any) -> None:
-    leaves = {f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name: field.type for field in table.schema}
-    # Ids and places count up, and sizes are small: as differences they are next to nothing. Other unsigned numbers are hashes:
-    # nothing makes them smaller.
-    small = [name for name, kind in leaves.items() if name == "sample_id" or pa.types.is_signed_integer(kind)]
-    pq.write_table(
-        table.combine_chunks(),
-        where,
-        compression={name: "none" if pa.types.is_integer(kind) else "zstd" for name, kind in leaves.items()},
-        use_dictionary=[name for name in REPEATING if name in leaves],
-        row_group_size=1 << 17,
-        column_encoding=dict.fromkeys(small, "DELTA_BINARY_PACKED") or None,
-    )

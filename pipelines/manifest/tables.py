@@ -67,6 +67,14 @@ FAMILIES: dict[str, pa.Schema] = {
             ("watermark", pa.float32()),
             ("unsafe", pa.float32()),
             ("aesthetic", pa.float32()),
+            ("error", pa.string()),  # why the picture has no scores: undecodable, changed or missing
+        ]
+    ),
+    "embeddings": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("embedding", pa.binary()),  # of one length in a manifest: see `pipelines.manifest.embeddings`
+            ("scale", pa.float32()),  # of int8: its numbers are multiplied by it; NULL of float16
         ]
     ),
     "stage1": pa.schema([("sample_id", pa.uint64()), ("keep", pa.bool_()), ("reasons", pa.list_(pa.string()))]),
@@ -179,8 +187,11 @@ def conform(table: pa.Table, family: str) -> pa.Table:
     """
     more = sorted(set(table.column_names) - set(schema_of(family).names)) if family in OPEN else []
     fields = [field_of(family, name) for name in (*schema_of(family).names, *more)]
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in fields
-    ]
-    return pa.table(columns, schema=pa.schema(fields).with_metadata(table.schema.metadata))
+    written = set(table.column_names)
+    columns = [as_type(table[f.name], f.type) if f.name in written else pa.nulls(len(table), f.type) for f in fields]
+    return pa.table(columns, names=[field.name for field in fields]).replace_schema_metadata(table.schema.metadata)
+
+
+def as_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column in a family's type; binary of a fixed length stays so."""
+    return column if pa.types.is_binary(kind) and pa.types.is_fixed_size_binary(column.type) else column.cast(kind)

@@ -35,6 +35,7 @@ TYPES = {
     "int64": "BIGINT",
     "float": "FLOAT",
     "bool": "BOOLEAN",
+    "binary": "BLOB",
 }
 # SQL reserves the word: as a table it would have to be quoted.
 SECOND_NAMES = {"fetch": ("fetched",)}

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from infra.compat.errors import RequestError
+from pipelines.manifest import embeddings
 from pipelines.manifest.join import read_columns, read_family
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import digest_of, read_receipts
@@ -32,6 +34,14 @@ def missing_results(storage: Storage, part: Part, family: str, conditions: Seque
     cached = read_family(storage, part, family, [])["sample_id"].to_numpy()
     selected = table["sample_id"].filter(mask_of(table, conditions)).to_numpy()
     return int(np.isin(selected, cached, invert=True).sum())
+
+
+def missing_embeddings(storage: Storage, part: Part) -> int:
+    """How many scored samples of a part have no embedding, though their pictures could be looked at."""
+    scored = read_family(storage, part, "scores", ["error"])
+    embedded = read_family(storage, part, embeddings.FAMILY, [])["sample_id"].to_numpy()
+    samples = scored.filter(pc.is_null(scored["error"]))["sample_id"].to_numpy()
+    return int(np.isin(samples, embedded, invert=True).sum())
 
 
 def commit_once(storage: Storage, part: Part, family: str, request: Any, compute: Callable[[str], pa.Table]) -> tuple[str, bool]:

@@ -35,6 +35,7 @@ class PartResult:
     table            the step's own family
     counts           add up over parts
     other_families   further families by name (rejects of ingest)
+    beside           results of further families, made in the same pass, each with a receipt of its own (embeddings of score)
     settings         those that a costly step's results depend on; kept in the receipt
     temporary_files  files whose content is in the tables, removed once the receipt is written, with all in their folders
     """
@@ -42,6 +43,7 @@ class PartResult:
     table: pa.Table
     counts: Mapping[str, int] = field(default_factory=dict)
     other_families: Mapping[str, pa.Table] = field(default_factory=dict)
+    beside: Mapping[str, PartResult] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     temporary_files: Sequence[str] = ()
 
@@ -173,26 +175,33 @@ def _do_part(
     storage: Storage, step: Step, part: Part, fingerprint: str, inputs: Mapping[str, str | None], reporter: Reporter
 ) -> Receipt:
     started = time.monotonic()
-    earlier = read_receipts(storage, step.family, [part]).get(part) if step.missing else None
     result = step.work(storage, part, reporter)
     for family, table in result.other_families.items():
         storage.write_parquet(part.path(family), conform(table, family))
-    data = storage.write_parquet(part.path(step.family), conform(result.table, step.family))
-    receipt = Receipt(
-        family=step.family,
-        source=part.source,
-        part=part.name,
-        fingerprint=fingerprint,
-        digest=digest_of(data),
-        rows_in=part.rows,
-        rows_out=len(result.table),
-        counts=dict(result.counts),
-        settings=dict(result.settings),
-        inputs=dict(inputs),
-        seconds=round(time.monotonic() - started + (earlier.seconds if earlier else 0.0), 3),
-        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    write_receipt(storage, part, receipt)
+
+    def written(family: str, result: PartResult) -> Receipt:
+        earlier = read_receipts(storage, family, [part]).get(part) if step.missing else None
+        data = storage.write_parquet(part.path(family), conform(result.table, family))
+        receipt = Receipt(
+            family=family,
+            source=part.source,
+            part=part.name,
+            fingerprint=fingerprint,
+            digest=digest_of(data),
+            rows_in=part.rows,
+            rows_out=len(result.table),
+            counts=dict(result.counts),
+            settings=dict(result.settings),
+            inputs=dict(inputs),
+            seconds=round(time.monotonic() - started + (earlier.seconds if earlier else 0.0), 3),
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        write_receipt(storage, part, receipt)
+        return receipt
+
+    for family, more in result.beside.items():
+        written(family, more)
+    receipt = written(step.family, result)  # last: it vouches for the families beside it too
     # Beside them lie those of runs that were killed and had other settings: nothing would remove these later.
     folders = {path.rpartition("/")[0] for path in result.temporary_files}
     storage.remove(path for folder in folders for path in storage.glob(f"{folder}/*"))

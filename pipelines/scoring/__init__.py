@@ -16,6 +16,7 @@ from typing import Any
 
 from infra.compat.errors import RequestError, nearest
 from pipelines.runtime.plugins import defined_in, with_plugins
+from pipelines.scoring import clip
 from pipelines.scoring.score import Score
 from pipelines.scoring.settings import ScoreSettings
 
@@ -24,6 +25,16 @@ def scores() -> dict[str, Score]:
     """All scores by name: those of the modules here, and of plugins; RequestError when a plugin's repeats a name."""
     ours: list[Score] = defined_in(__name__, "SCORES")
     return {score.name: score for score in with_plugins(ours, "SCORES", Score, "name")}
+
+
+def embedding_provenance(settings: ScoreSettings) -> dict[str, Any] | None:
+    """What kept embeddings depend on: the CLIP and their type; None where none are kept, RequestError without a CLIP."""
+    if not settings.embeddings:
+        return None
+    made_by = clip.provenance(settings)
+    if made_by is None:
+        raise RequestError("score.embeddings keeps CLIP's embeddings of pictures; set score.clip_model and its checkpoint too")
+    return {"clip": made_by, "dtype": settings.embeddings}
 
 
 def provenance(settings: ScoreSettings) -> dict[str, Any]:

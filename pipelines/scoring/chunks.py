@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from pipelines.manifest.embeddings import encoded
 from pipelines.manifest.pictures import StoredPicture
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.picture_chunks import Finished, decode_ahead, read_pictures
@@ -32,6 +33,10 @@ class LoadedScores:
     embed: Callable[[Sequence[Image.Image]], np.ndarray] | None
     of_pictures: Mapping[str, Scorer]
     of_captions: Mapping[str, Scorer]
+
+    def embedding_alone(self) -> LoadedScores:
+        """The same, that computes no score."""
+        return LoadedScores(self.embed, {}, {})
 
 
 @lru_cache(1)
@@ -54,14 +59,16 @@ def score_chunk(
     picture_of: Sequence[int],
     captions: Sequence[str],
     loaded: LoadedScores,
-    batch_size: int,
+    settings: ScoreSettings,
     finished: Finished,
 ) -> pa.Table:
     """Scores of samples, float32: sample i shows `pictures[picture_of[i]]` and has `captions[i]`; a row per sample, in order.
 
-    A picture that cannot be decoded has no scores; a blank caption none that read captions. NaN and infinity are NULL.
-    `finished(first, last)` is called as pictures first … last - 1 end.
+    A picture that cannot be decoded has no scores, but an `error`; a blank caption none that read captions. NaN and infinity are
+    NULL. Where embeddings are kept they are in `embedding` and `scale`. `finished(first, last)` is called as pictures first …
+    last - 1 end.
     """
+    batch_size = settings.batch
     by_picture, embeddings, decodable = _score_pictures(storage, pictures, loaded, batch_size, finished)
     columns = {name: values[np.asarray(picture_of, dtype=np.int64)] for name, values in by_picture.items()}
     rows = [i for i, caption in enumerate(captions) if picture_of[i] in decodable and caption.strip()]
@@ -77,7 +84,19 @@ def score_chunk(
                     [captions[i] for i in batch_rows],
                 )
             )
-    return pa.table({name: pa.array(values, pa.float32(), mask=~np.isfinite(values)) for name, values in columns.items()})
+    table = {name: pa.array(values, pa.float32(), mask=~np.isfinite(values)) for name, values in columns.items()}
+    table["error"] = pa.array([None if index in decodable else "undecodable" for index in picture_of], pa.string())
+    return pa.table(table | _kept_embeddings(embeddings, picture_of, settings.embeddings))
+
+
+def _kept_embeddings(of_picture: Mapping[int, np.ndarray], picture_of: Sequence[int], dtype: str) -> dict[str, pa.Array]:
+    """The columns `embedding` and `scale` of samples, NULL for a picture that has none; no columns where none are kept."""
+    if not dtype or not of_picture:
+        return {}
+    rows = {index: row for row, index in enumerate(of_picture)}
+    shown = pa.array([rows.get(index) for index in picture_of], pa.int64())
+    embedding, scale = encoded(np.stack(list(of_picture.values())), dtype)
+    return {"embedding": embedding.take(shown), "scale": scale.take(shown)}
 
 
 def _score_pictures(

@@ -61,5 +61,6 @@ class Score:
     settings: type[Section] = Section
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier() or (self.name in PRECEDENCE and self.name not in FAMILIES["scores"].names):
+        is_taken = self.name == "error" or (self.name in PRECEDENCE and self.name not in FAMILIES["scores"].names)
+        if is_taken or not self.name.isidentifier():
             raise ValueError(f"score {self.name!r} cannot be a new column of the manifest; choose another name")

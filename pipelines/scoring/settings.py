@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -19,6 +19,7 @@ class ScoreSettings(Section):
 
     clip_model  an open_clip model, the .json of one (by a path from the working folder), or "onnx": then the checkpoint is a
                 folder of trainer_bridge.export_onnx
+    embeddings  keeps CLIP's embeddings of pictures as this type, in the family `embeddings`; "" keeps none
     by_score    settings of scores that have a class of their own for them, as a plugin's: by_score.<score>.<setting>
     gpus        of a worker; 0 runs on a core
     workers     how many hold the models; 0: as many as the cluster's GPUs (or cores) allow
@@ -32,6 +33,7 @@ class ScoreSettings(Section):
     watermark_class: int = Field(0, ge=0)
     unsafe: bool = True
     by_score: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    embeddings: Literal["", "float16", "int8"] = ""
     batch: int = Field(64, ge=1)
     chunk: int = Field(10_000, ge=1, le=10_000)
     gpus: float = Field(0.0, ge=0)

@@ -14,10 +14,11 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 
 from infra.compat.errors import RequestError
-from pipelines import score, stage1
-from pipelines.manifest import connect
+from pipelines import score, stage1, status
+from pipelines.manifest import connect, read_embeddings
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.receipts import Receipt, write_receipt
+from pipelines.manifest.removal import remove_outdated_results
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from pipelines.runtime.cache import commit_once
@@ -98,7 +99,7 @@ def test_scores_are_those_of_the_libraries_themselves(manifest: Storage, weights
     silent, broken = table.slice(4, 2).to_pylist()
     assert silent["clip_similarity"] is None and silent["unsafe"] is not None
     assert [broken[name] for name in ("clip_similarity", "aesthetic", "watermark", "unsafe")] == [None] * 4
-    assert counts["reasons"] == {"no_clip_similarity": 2, "no_aesthetic": 1, "no_watermark": 1, "no_unsafe": 1}
+    assert counts["reasons"] == {"undecodable": 1, "no_clip_similarity": 2, "no_aesthetic": 1, "no_watermark": 1, "no_unsafe": 1}
 
 
 def test_stage1_judges_by_our_scores_and_the_footer_names_the_models(
@@ -218,3 +219,59 @@ def test_a_clip_in_onnx_scores_as_the_model_it_was_made_from(manifest: Storage, 
     assert again["clip_similarity"]["model"] == "onnx"
     with pytest.raises(RequestError, match=r"holds no readable text\.onnx"):
         provenance(ScoreSettings.model_validate(chosen))
+
+
+def test_embeddings_are_kept_of_what_is_scored_now_and_of_what_was_scored_before(
+    manifest: Storage, weights: dict[str, str], ray_session: None
+) -> None:
+    run(manifest, weights, "--set", "score.chunk=2")
+    scored = manifest.read(PART.path("scores"))
+    assert read_embeddings(manifest, PART) is None and embeddings_to_do(manifest) == []
+    keep = ("--set", "score.embeddings=float16", "--set", "score.chunk=2")
+    counts = run(manifest, weights, *keep)
+    assert counts["ran"] == 1 and counts["scored"] == 6 and manifest.read(PART.path("scores")) == scored
+    found = read_embeddings(manifest, PART)
+    assert found is not None and found.sample_ids.tolist() == sample_ids(4, 0, 0, 5).tolist()  # the broken picture has none
+    clip = load_clip(ScoreSettings(**weights), "cpu")
+    colours = ["red", "red", "green", "blue", "white"]
+    expected = clip.embed_pictures([Image.open(io.BytesIO(jpeg(colour))).convert("RGB") for colour in colours])
+    assert found.floats() == pytest.approx(expected, abs=3e-3) and found.about["dtype"] == "float16"
+    assert found.about["clip"] == provenance(ScoreSettings(**weights))["clip_similarity"]
+    assert embeddings_to_do(manifest) == [0] and run(manifest, weights, *keep)["ran"] == 0
+    kept = manifest.read(PART.path("embeddings"))
+    manifest.remove([PART.path("scores"), PART.receipt_path("scores"), PART.path("embeddings"), PART.receipt_path("embeddings")])
+    run(manifest, weights, *keep)  # both in one pass
+    assert manifest.read(PART.path("embeddings")) == kept and manifest.read(PART.path("scores")) == scored
+    assert not manifest.glob("partial/*/*/*/*")
+    with pytest.raises(RequestError, match=r"results of embeddings made with .*--redo"):
+        run(manifest, weights, "--set", "score.embeddings=int8")
+
+
+def embeddings_to_do(storage: Storage) -> list[int]:
+    """What `status` says of the family, where it shows it."""
+    rows = status.main(["--root", storage.root])["status"]
+    return [row["to_do"] for row in rows if row["family"] == "embeddings"]
+
+
+def test_errors_of_pictures_scored_by_an_earlier_version_are_found_once(
+    manifest: Storage, weights: dict[str, str], ray_session: None
+) -> None:
+    run(manifest, weights)
+    table = manifest.read_parquet(PART.path("scores")).drop_columns("error")
+    manifest.write_parquet(PART.path("scores"), table)
+    counts = run(manifest, weights, "--set", "score.embeddings=float16")
+    errors = connect(manifest.root).sql("select score_error from manifest order by sample_id").fetchall()
+    assert counts["reasons"]["undecodable"] == 1 and [error for (error,) in errors] == [None] * 5 + ["undecodable"] + [None] * 2
+    assert embeddings_to_do(manifest) == [0]
+
+
+def test_a_replaced_row_loses_its_embedding(manifest: Storage, weights: dict[str, str], ray_session: None) -> None:
+    run(manifest, weights, "--set", "score.embeddings=float16")
+    before = read_embeddings(manifest, PART)
+    samples = manifest.read_parquet(PART.path("samples"))
+    urls = samples["url"].to_pylist()
+    other = samples.set_column(samples.column_names.index("url"), "url", pa.array(["http://b/", *urls[1:]]))
+    remove_outdated_results(manifest, PART, other)
+    after = read_embeddings(manifest, PART)
+    assert before is not None and after is not None and after.about == before.about
+    assert (after.vectors == before.vectors[1:]).all() and (after.sample_ids == before.sample_ids[1:]).all()

@@ -56,7 +56,7 @@ def measure_score(bench: Bench, figures: Figures, count: int) -> None:
 
         def score(first: int) -> None:
             part = slice(first)
-            table = score_chunk(storage, pictures[part], range(count)[part], captions[part], loaded, settings.batch, _ignore)
+            table = score_chunk(storage, pictures[part], range(count)[part], captions[part], loaded, settings, _ignore)
             if table["clip_similarity"].null_count:
                 raise RuntimeError("a picture was not scored")
 

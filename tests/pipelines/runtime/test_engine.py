@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
 from pipelines.manifest import connect
+from pipelines.manifest.parquet import parquet_bytes
 from pipelines.manifest.parts import Part, SourceFile, all_parts, parts_of, read_files, register_files
-from pipelines.manifest.storage import Storage, parquet_bytes
+from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES, conform
 from pipelines.recipe import load_recipe
 from pipelines.runtime.progress import duration, progress_line

@@ -19,6 +19,7 @@ index_evalset.py   an evaluation set → one file of hashes
 index.py           tars of others → an index beside them
 reshard.py         shards → shards of another size or order
 verify.py          what is wrong with shards, and its repair
+conversations.py   boxes and texts that others annotated → conversations
 status.py          what is done and what is pending
 sql.py             DuckDB over the manifest
 explain.py         everything known about one sample
@@ -36,6 +37,7 @@ captioning/        one file per kind of captioner
 corpus/            what is asked of the whole corpus
 exporting/         kept samples → shards
 shards/            finished shards: indexed, checked, cut anew
+annotations/       boxes and texts of others, and the words of conversations about them
 calibration/       retention → thresholds
 reporting/         numbers, figures, the page
 demo_corpus/       the demo's small web

@@ -9,13 +9,14 @@ from importlib.metadata import version
 from types import ModuleType
 
 from infra.compat.errors import RequestError, nearest
-from pipelines.runtime.flow import CHAIN, JOBS, QUESTIONS, SETS, SHARDS, WHOLE
+from pipelines.runtime.flow import ANNOTATIONS, CHAIN, JOBS, QUESTIONS, SETS, SHARDS, WHOLE
 
 SECTIONS = {
     "The chain, in its order:": CHAIN,
     "The whole chain:": WHOLE,
     "Evaluation sets:": SETS,
     "Finished shards, ours or others':": SHARDS,
+    "Annotations of others:": ANNOTATIONS,
     "Questions about a manifest or captions:": QUESTIONS,
 }
 

@@ -60,6 +60,14 @@ SHARDS = {
         mend="--repair writes faulty shards again, and no others",
     ),
 }
+ANNOTATIONS = {
+    "conversations": Job(
+        "turn boxes and texts that others annotated into conversations",
+        "look at the boxes on --page; then train a chat or Mono-InternVL stage on them",
+        "annotations",
+        mend="check the kind and the file",
+    ),
+}
 QUESTIONS = {
     "status": Job("show what is done and what is pending, by step and source", "run the first job that has rows to do"),
     "sql": Job("query the manifest with DuckDB", ""),
@@ -70,4 +78,4 @@ QUESTIONS = {
     ),
     "captions-check": Job("show which caption rules drop your captions", "pairmill stage2 applies these rules to a manifest"),
 }
-JOBS = CHAIN | WHOLE | SETS | SHARDS | QUESTIONS
+JOBS = CHAIN | WHOLE | SETS | SHARDS | ANNOTATIONS | QUESTIONS

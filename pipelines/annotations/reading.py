@@ -1,0 +1,125 @@
+"""What the readers of annotations have in common: an entry for the output, faults that are counted, lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from infra.compat.errors import RequestError
+from infra.compat.files import open_file
+from pipelines.annotations.boxes import Box, BoxFault, scaled_box
+
+# reason → what it means, beside those of boxes
+REASONS = {
+    "not_json": "a line is no JSON object",
+    "no_image": "an entry names no picture",
+    "no_size": "an entry has no width and height, by which its boxes are scaled",
+    "no_text": "an entry has no text",
+    "no_boxes": "nothing of an entry is left",
+    "crowd": "a region of many objects (iscrowd) is no object's box",
+    "no_category": "an object is of a category that the file does not have",
+}
+NAMED = 20  # rejects that are named
+
+
+@dataclass
+class Tally:
+    """What was read, written, and refused; the first refusals by name."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    named: list[str] = field(default_factory=list)
+
+    def refuse(self, reason: str, where: str) -> None:
+        """Counts what is left out, and names it if few were before."""
+        self.reasons[reason] += 1
+        if len(self.named) < NAMED:
+            self.named.append(f"{where}: {reason}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture and a conversation about it, as a line of InternVL's annotations; sides in pixels."""
+
+    id: str
+    image: str
+    width: int
+    height: int
+    conversations: list[dict[str, str]]
+
+    def line(self) -> str:
+        """The entry as JSON in one line."""
+        return json.dumps(vars(self), ensure_ascii=False)
+
+
+def boxes_of(corners: Sequence[Sequence[Any]], size: tuple[float, float], tally: Tally, where: str) -> list[Box]:
+    """The boxes of corners in the unit of `size`; those that are none are counted."""
+    boxes = []
+    for each in corners:
+        try:
+            boxes.append(scaled_box(each, *size))
+        except (BoxFault, TypeError) as fault:
+            tally.refuse(str(fault) if isinstance(fault, BoxFault) else "box_not_numbers", where)
+    return boxes
+
+
+def json_lines(uri: str, tally: Tally) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(where, object) of each line of a file; a JSON list of objects is read too, as a whole. Others are counted."""
+    with open_file(uri) as handle:
+        first = handle.read(1)
+        while first.isspace():
+            first = handle.read(1)
+        if first == b"[":
+            yield from _listed(uri, first + handle.read(), tally)
+            return
+        lines: Iterator[bytes] = iter(handle.readline, b"")
+        for number, line in enumerate(lines, start=1):
+            text = (first if number == 1 else b"") + line
+            if text.strip():
+                tally.counts["read"] += 1
+                yield from _object(text, f"{uri}, line {number}", tally)
+
+
+def _listed(uri: str, data: bytes, tally: Tally) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        entries = json.loads(data)
+    except ValueError as error:
+        raise RequestError(f"{uri} is no JSON that can be read ({error}); fetch it again") from None
+    for number, entry in enumerate(entries):
+        tally.counts["read"] += 1
+        where = f"{uri}, entry {number}"
+        if isinstance(entry, dict):
+            yield where, entry
+        else:
+            tally.refuse("not_json", where)
+
+
+def _object(text: bytes, where: str, tally: Tally) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError):
+        entry = None
+    if isinstance(entry, dict):
+        yield where, entry
+    else:
+        tally.refuse("not_json", where)
+
+
+def picture_of(entry: Mapping[str, Any], tally: Tally, where: str) -> tuple[str, int, int] | None:
+    """(path, width, height) of an entry's picture; None where it does not say, which is counted."""
+    image = entry.get("image") or entry.get("img_path") or entry.get("file_name")
+    if not isinstance(image, str):
+        tally.refuse("no_image", where)
+        return None
+    width, height = entry.get("width"), entry.get("height")
+    if not (isinstance(width, (int, float)) and isinstance(height, (int, float)) and width >= 1 and height >= 1):
+        tally.refuse("no_size", where)
+        return None
+    return str(PurePosixPath(image)), int(width), int(height)
+
+
+Reader = Callable[[str, str, Tally], Iterator[Entry]]  # (file, language, tally) → entries

@@ -94,13 +94,18 @@ def contrastive_step(config: ContrastiveConfig, tokens: int, drop_tokens: float 
     return FROZEN * patches(config.image) + TRAINED * (image + text(config, tokens))  # pixels need no gradient
 
 
+def crossed(image: InternViTConfig, text: TextConfig, config: GenerativeConfig) -> float:
+    """FLOPs of QLLaMA's cross-attention in the forward pass for one picture."""
+    layers = len(range(0, text.depth, config.cross_every))
+    projections = 2 * 2.0 * config.queries * text.width**2 + 2 * 2.0 * image_tokens(image) * image.width * text.width
+    return layers * (projections + 4.0 * config.queries * image_tokens(image) * text.width)
+
+
 def generative_step(stage1: ContrastiveConfig, config: GenerativeConfig, tokens: int) -> float:
     """FLOPs of one pair in stage 2: the frozen towers, then queries alone, and twice queries and captions, through the LLaMA."""
-    width, image_width, queries = stage1.text.width, stage1.image.width, config.queries
+    width, queries = stage1.text.width, config.queries
     tower = text_tower(stage1.text)
-    crossed = len(range(0, stage1.text.depth, config.cross_every))
-    projections = 2 * 2.0 * queries * width**2 + 2 * 2.0 * image_tokens(stage1.image) * image_width * width
-    cross_attention = crossed * (projections + 4.0 * queries * image_tokens(stage1.image) * width)
+    cross_attention = crossed(stage1.image, stage1.text, config)
     pooled = pooling(width, queries, stage1.embedding)
     # Features for the negatives need no gradient.
     features = (
@@ -120,18 +125,26 @@ def chat_step(
     visual: int,
     train: Collection[str],
     tiles: float = 1,
+    qllama: tuple[TextConfig, GenerativeConfig] | None = None,
 ) -> float:
     """FLOPs of one conversation in stage 3.
 
-    tokens, learned, visual  tokens of the conversation, those with a label, and those of a tile
+    tokens, learned, visual  tokens of the conversation, those with a label, and those that a tile's patches become
     train                    the setting `model.train`
     tiles                    those of its pictures
+    qllama                   the sizes of what gives queries, where a tile has these too
     """
-    merged = (image_tokens(image) - 1) / visual  # patches that the pixel unshuffle makes one token of
+    merged = (image_tokens(image) - 1) / max(1, visual)  # patches that the pixel unshuffle makes one token of
     projector = 2.0 * visual * (merged * image.width * language.width + language.width**2)
+    queried = 0.0
+    if qllama is not None:
+        text, config = qllama
+        projector += 2.0 * config.queries * (text.width * language.width + language.width**2)
+        queried = text_tower(text).forward(config.queries) + crossed(image, *qllama)
+        queried *= TRAINED if "queries" in train else FROZEN if "vision" in train else FORWARD
     logits = 2.0 * learned * vocabulary * language.width
     passes = TRAINED if "language" in train else FROZEN
     spoken = passes * (language.weights(tokens) + logits) + TRAINED * language.attention(tokens)
     if "vision" in train:
-        return tiles * (FROZEN * patches(image) + TRAINED * (blocks(image) + projector)) + spoken
-    return tiles * (FORWARD * (patches(image) + blocks(image)) + TRAINED * projector) + spoken
+        return tiles * (FROZEN * patches(image) + TRAINED * (blocks(image) + projector) + queried) + spoken
+    return tiles * (FORWARD * (patches(image) + blocks(image)) + TRAINED * projector + queried) + spoken

@@ -16,34 +16,46 @@ if TYPE_CHECKING:
 
 
 def is_internvl(folder: Path) -> bool:
-    """Whether the folder holds an InternVL in the Hugging Face layout; InternVL-14B-224px has the same type, but a QLLaMA."""
+    """Whether the folder holds a model of stage 3, an InternVL in the Hugging Face layout or with QLLaMA's queries.
+
+    InternVL-14B-224px has the type of the former, but a QLLaMA.
+    """
     config = read_config(folder)
-    return config.get("model_type") == "internvl" and "qllama_config" not in config
+    return config.get("model_type") in ("internvl", "internvl_queries") and "qllama_config" not in config
+
+
+def _internvl_class(folder: Path) -> Any:
+    define_missing_operators()
+    if read_config(folder).get("model_type") == "internvl_queries":
+        from trainer_bridge.models.query_internvl import QueryInternVL
+
+        return QueryInternVL
+    from transformers import InternVLForConditionalGeneration
+
+    return InternVLForConditionalGeneration
 
 
 def outline_internvl(folder: Path) -> Any:
-    """The InternVLForConditionalGeneration of a Hugging Face folder, without data, on the meta device."""
-    define_missing_operators()
+    """The model of stage 3 in a folder, without data, on the meta device."""
+    kind = _internvl_class(folder)
     import torch
-    from transformers import AutoConfig, InternVLForConditionalGeneration
 
     try:
         with torch.device("meta"):
-            return InternVLForConditionalGeneration(AutoConfig.from_pretrained(folder))
+            return kind(kind.config_class.from_pretrained(folder))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no InternVL that loads ({str(error).splitlines()[0]})") from None
 
 
 def load_internvl(folder: Path) -> Any:
-    """The InternVLForConditionalGeneration in a Hugging Face folder, float32; ValueError in one line when it does not load."""
-    define_missing_operators()
+    """The model of stage 3 in a folder, float32; ValueError in one line when it does not load."""
+    kind = _internvl_class(folder)
     import torch
-    from transformers import InternVLForConditionalGeneration
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     try:
-        model = InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        model = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"{folder} holds no InternVL that loads ({str(error).splitlines()[0]})") from None
     require_finite(folder, model.state_dict())

@@ -7,7 +7,7 @@ A model is built from a stage-1 InternViT and a language model; `checkpoints/hug
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -19,6 +19,8 @@ from infra.compat.settings import Section
 from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.models.internvit import InternViT, InternViTConfig
 from trainer_bridge.models.losses import IGNORED, token_loss
+from trainer_bridge.models.qllama import GenerativeConfig
+from trainer_bridge.models.text_tower import TextConfig
 
 
 class LanguageConfig(Section):
@@ -31,11 +33,12 @@ class LanguageConfig(Section):
     mlp: int = Field(ge=1)
 
 
-Module = Literal["projector", "language", "vision"]
+Module = Literal["projector", "language", "vision", "queries"]
 MODULES: dict[str, tuple[str, ...]] = {  # name of a module → what its parameters have in their names
-    "projector": ("multi_modal_projector",),
+    "projector": ("multi_modal_projector", "query_projector"),
     "language": ("language_model", "lm_head"),
     "vision": ("vision_tower",),
+    "queries": ("query_tower",),
 }
 
 
@@ -46,6 +49,8 @@ class ChatConfig(Section):
     language             a new LLaMA, with a tokenizer trained on the captions; or
     language_checkpoint  a pretrained model: a Hugging Face folder of safetensors, or a .gguf file
     length               most tokens of a conversation, those of the picture included
+    visual               what the language model sees of a picture: "patches", those of the image tower (InternVL-Chat without
+                         QLLaMA), "queries", those of a stage-2 model, or both
     downsample           scale of the token grid's side by the pixel unshuffle: 0.5 makes one token of four
     dropout              dropout of the residual branches of the language model
     """
@@ -54,6 +59,7 @@ class ChatConfig(Section):
     language: LanguageConfig | None = None
     language_checkpoint: str = ""
     length: int = Field(2048, ge=8)
+    visual: tuple[Literal["patches", "queries"], ...] = Field(("patches",), min_length=1)
     downsample: float = Field(0.5, gt=0, le=1)
     dropout: float = Field(0.0, ge=0, lt=1)
 
@@ -134,36 +140,72 @@ def image_tokens(config: InternViTConfig, downsample: float) -> int:
     return int(grid * downsample) ** 2
 
 
-def join_internvl(vision: InternViTConfig, language: Any, image_token: int, downsample: float) -> Any:
-    """A new InternVLForConditionalGeneration; `language` is the configuration of a causal language model of transformers."""
+def join_internvl(
+    vision: InternViTConfig,
+    language: Any,
+    image_token: int,
+    downsample: float,
+    qllama: tuple[TextConfig, GenerativeConfig] | None = None,
+    visual: Sequence[str] = ("patches",),
+) -> Any:
+    """A new InternVLForConditionalGeneration; `language` is the configuration of a causal language model of transformers.
+
+    qllama  the text tower and the queries of stage 2, where `visual` names "queries"
+    """
     define_missing_operators()
     from transformers import InternVLConfig, InternVLForConditionalGeneration
 
-    return InternVLForConditionalGeneration(
-        InternVLConfig(
-            vision_config=vision_config(vision),
-            text_config=language,
-            image_token_id=image_token,
-            image_seq_length=image_tokens(vision, downsample),
-            downsample_ratio=downsample,
-            tie_word_embeddings=language.tie_word_embeddings,
-        )
-    )
+    settings: dict[str, Any] = {
+        "vision_config": vision_config(vision),
+        "text_config": language,
+        "image_token_id": image_token,
+        "image_seq_length": image_tokens(vision, downsample) if "patches" in visual else 0,
+        "downsample_ratio": downsample,
+        "tie_word_embeddings": language.tie_word_embeddings,
+    }
+    if qllama is None:
+        return InternVLForConditionalGeneration(InternVLConfig(**settings))
+    from trainer_bridge.models.query_internvl import QueryInternVL, QueryInternVLConfig
+
+    text, queries = qllama
+    settings["image_seq_length"] += queries.queries
+    settings |= {"visual": list(visual), "qllama_text": text.model_dump(mode="json"), "qllama": queries.model_dump(mode="json")}
+    return QueryInternVL(QueryInternVLConfig(**settings))
 
 
-def joined_state(config: InternViTConfig, vision: Mapping[str, Tensor], language: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of our InternViT and of a causal language model, under their names in an InternVL of both."""
-    state = {f"model.vision_tower.{name}": tensor for name, tensor in vision_state(config, vision).items()}
-    for name, tensor in language.items():
-        state[name if name.startswith("lm_head.") else f"model.language_model.{name.removeprefix('model.')}"] = tensor
-    return state
+def tower_state(config: InternViTConfig, vision: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of our InternViT under their names in an InternVL."""
+    return {f"model.vision_tower.{name}": tensor for name, tensor in vision_state(config, vision).items()}
+
+
+def language_state(language: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a causal language model under their names in an InternVL."""
+    names = {
+        name: name if name.startswith("lm_head.") else f"model.language_model.{name.removeprefix('model.')}" for name in language
+    }
+    return {names[name]: tensor for name, tensor in language.items()}
+
+
+def query_state(stage1: Mapping[str, Tensor], added: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a stage-2 model, those of its stage 1 and those that it added, under their names in a QueryInternVL."""
+    tower = {name: tensor for name, tensor in stage1.items() if name.startswith(("text_tower.layers.", "text_tower.norm."))}
+    tower |= {name: tensor for name, tensor in added.items() if name == "queries" or name.startswith("cross.")}
+    return {f"model.query_tower.{name}": tensor for name, tensor in tower.items()}
 
 
 def build_internvl(vision: InternViT, language: Any, image_token: int, downsample: float) -> Any:
     """InternVLForConditionalGeneration of `vision`, a new MLP, and `language`, a causal language model of transformers."""
     model = join_internvl(vision.config, language.config, image_token, downsample)
-    model.load_state_dict(model.state_dict() | joined_state(vision.config, vision.state_dict(), language.state_dict()))
+    own = tower_state(vision.config, vision.state_dict()) | language_state(language.state_dict())
+    model.load_state_dict(model.state_dict() | own)
     return model
+
+
+def qllama_of(config: Any) -> tuple[TextConfig, GenerativeConfig] | None:
+    """The sizes of the QLLaMA of a model of stage 3, None without one."""
+    if not hasattr(config, "qllama"):
+        return None
+    return TextConfig(**config.qllama_text), GenerativeConfig(**config.qllama)
 
 
 def language_settings(config: LanguageConfig, length: int, pad: int, end: int) -> Any:

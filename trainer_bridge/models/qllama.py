@@ -13,7 +13,7 @@ Only queries, cross-attention, the second pooling head, the ITM head and the log
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -208,13 +208,7 @@ class GenerativeModel(nn.Module):
         states = self.queries.to(picture.dtype).repeat(len(picture), 1, 1)
         if ids is not None:
             states = torch.cat([states, llama.embed_tokens(ids).to(states.dtype)], dim=1)
-        positions = torch.arange(states.shape[1], device=states.device)[None]
-        rotary = llama.rotary_emb(states, position_ids=positions)
-        if mask is None:
-            mask = torch.ones(1, 1, states.shape[1], states.shape[1], dtype=torch.bool, device=states.device)
-        for layer in self.layers:
-            states = layer(states, picture, mask, rotary)
-        return llama.norm(states)
+        return through_layers(llama, self.layers, states, picture, mask)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Images float[B, 3, H, W] → [B, embedding], L2-normalised: InternVL-G's image side."""
@@ -223,6 +217,18 @@ class GenerativeModel(nn.Module):
     def encode_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Stage 1's text feature [B, embedding]: text alone passes no cross-attention."""
         return self.stage1.encode_text(tokens, lengths)
+
+
+def through_layers(llama: Any, layers: Iterable[nn.Module], states: Tensor, picture: Tensor, mask: Tensor | None) -> Tensor:
+    """States [R, T, width] after QLLaMA's layers and its last norm; without a mask bool[R, 1, T, T] all see all."""
+    positions = torch.arange(states.shape[1], device=states.device)[None]
+    rotary = llama.rotary_emb(states, position_ids=positions)
+    if mask is None:
+        mask = torch.ones(1, 1, states.shape[1], states.shape[1], dtype=torch.bool, device=states.device)
+    for layer in layers:
+        states = layer(states, picture, mask, rotary)
+    normed: Tensor = llama.norm(states)
+    return normed
 
 
 def attention_masks(queries: int, lengths: Tensor, text: int) -> Tensor:

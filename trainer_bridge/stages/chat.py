@@ -32,13 +32,13 @@ from trainer_bridge.data.transforms import normalise, whole
 from trainer_bridge.evaluation.captioning import ChatEvaluator
 from trainer_bridge.flops import Transformer, chat_step
 from trainer_bridge.models.internvit import InternViTConfig
-from trainer_bridge.models.internvl import ChatLoss
+from trainer_bridge.models.internvl import ChatLoss, qllama_of
 from trainer_bridge.models.losses import gather, rank, token_loss, world_size
 from trainer_bridge.models.packed_attention import use_packed_attention
 from trainer_bridge.schedule import Phase
 from trainer_bridge.stages import captioned
 from trainer_bridge.stages.chat_settings import ChatExperiment
-from trainer_bridge.stages.chat_start import joined, load_processor, load_tokenizer, outlined, prepare, require_start
+from trainer_bridge.stages.chat_start import joined, load_processor, outlined, prepare, require_start, resumed
 from trainer_bridge.stages.outline import Outline
 from trainer_bridge.stages.parameter_groups import parameter_groups
 from trainer_bridge.stages.stage import Stage, to_device
@@ -58,7 +58,7 @@ class ChatStage(Stage):
         start, config = require_start(start), experiment.model
         self.experiment, self.barren, self.count = experiment, 0, 1
         if is_internvl(start):
-            self.chat, self.tokenizer = load_internvl(start), load_tokenizer(start)
+            self.chat, self.tokenizer = resumed(config, start)
         else:
             begun, self.tokenizer = joined(config, dataset, start, out)
             self.chat, self.tensors = begun.model, {f"chat.{name}": tensor for name, tensor in begun.tensors.items()}
@@ -164,8 +164,10 @@ class ChatStage(Stage):
         )
         tower = Transformer(language.hidden_size, language.num_hidden_layers, language.intermediate_size, True, shared)
         tokens, tiles, learned = self.last.means()
-        sizes = (language.vocab_size, tokens, learned, self.image_tokens)
-        return chat_step(image, tower, *sizes, self.experiment.model.train, tiles)
+        qllama = qllama_of(self.chat.config)
+        patches = self.image_tokens - (qllama[1].queries if qllama else 0)
+        sizes = (language.vocab_size, tokens, learned, patches)
+        return chat_step(image, tower, *sizes, self.experiment.model.train, tiles, qllama)
 
     @classmethod
     def outline(cls, experiment: ChatExperiment, start: Path | None) -> Outline:

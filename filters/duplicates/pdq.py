@@ -2,7 +2,11 @@
 
 The luminance is smoothed by two passes of a box along each axis (a tent), sampled at 64 × 64 points, and of its cosine transform
 the 16 × 16 lowest frequencies without the constant ones are compared with their median. The trick: all up to the median is
-linear and separable, so that two small matrices, made once for each length of an axis, do it.
+linear and separable, so that a sample is a weighted sum of the few pixels around it, and the weights are made once for each
+length of an axis.
+
+`_pdq.c` does it where it was compiled; NumPy gives the same, slower. Both add in one order, so that every processor gives the
+same bits; a library of linear algebra does not, and starts threads for matrices so small.
 
 Two pictures within 31 bits are copies of each other, its authors say; a quality below 50 means that a picture is too flat for its
 hash to tell it from others. Source: Facebook, The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm (2019),
@@ -12,8 +16,14 @@ and the reference implementation, github.com/facebook/ThreatExchange/tree/main/p
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+
+try:
+    import _pairmill_pdq as compiled
+except ImportError:  # installed where there is no C compiler
+    compiled = None
 
 BYTES = 32
 SAMPLES, LOW = 64, 16  # points along an axis, and frequencies
@@ -23,18 +33,47 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (IT
 QUALITY_SCALE = 90  # gradients, in hundredths of the range, for a quality of 1
 
 
-def pdq(luma: np.ndarray, side: int = 0) -> tuple[bytes, int]:
-    """The hash, 32 bytes whose hex is as published, and quality 0 … 100 of luma[H, W] in 0 … 255 (any real dtype).
+class Axis(NamedTuple):
+    """For each of N new rows the first old one that it covers, int32[N], and the weights of T old ones, float32[N, T]."""
+
+    first: np.ndarray
+    weights: np.ndarray
+
+
+def pdq(pixels: np.ndarray, side: int = 0) -> tuple[bytes, int]:
+    """The hash, 32 bytes whose hex is as published, and quality 0 … 100 of RGB uint8[H, W, 3].
 
     `side` pixels: as if each axis had so many, by repeating pixels; 0 for as many as it has.
     """
-    if min(luma.shape) < LEAST_SIDE:
+    if compiled is None:
+        return pdq_by_numpy(pixels, side)
+    height, width, _ = pixels.shape
+    if min(height, width) < LEAST_SIDE:
         return bytes(BYTES), 0
-    down, across = (_samples(length, side or length) for length in luma.shape)
-    samples = down @ luma.astype(np.float32, copy=False) @ across.T
-    frequencies = (COSINES @ samples @ COSINES.T).ravel()
+    axes = _axis(height, side or height), _axis(width, side or width)
+    digest: tuple[bytes, int] = compiled.pdq(np.ascontiguousarray(pixels), height, width, *axes, COSINES)
+    return digest
+
+
+def pdq_by_numpy(pixels: np.ndarray, side: int = 0) -> tuple[bytes, int]:
+    """The same as `pdq`, in NumPy."""
+    height, width, _ = pixels.shape
+    if min(height, width) < LEAST_SIDE:
+        return bytes(BYTES), 0
+    red, green, blue = (weight * pixels[..., colour].astype(np.float32) for colour, weight in enumerate(LUMA))
+    rows = _weighted_rows(_axis(height, side or height), red + green + blue)
+    samples = _weighted_rows(_axis(width, side or width), rows.T)
+    frequencies = _weighted_rows(COSINES, _weighted_rows(COSINES, samples).T).ravel()
     bits = frequencies > np.partition(frequencies, LOW * LOW // 2 - 1)[LOW * LOW // 2 - 1]
     return np.packbits(bits[::-1]).tobytes(), _quality(samples)
+
+
+def _weighted_rows(axis: Axis, values: np.ndarray) -> np.ndarray:
+    """float32[M, X] → float32[N, X]."""
+    sums = np.zeros((len(axis.first), values.shape[1]), np.float32)
+    for tap, weights in enumerate(axis.weights.T):
+        sums += weights[:, None] * values[axis.first + tap]
+    return sums
 
 
 def _quality(samples: np.ndarray) -> int:
@@ -46,12 +85,23 @@ def _quality(samples: np.ndarray) -> int:
 
 
 @lru_cache(1024)
-def _samples(length: int, side: int) -> np.ndarray:
-    """What smoothing and sampling does along an axis of `length` pixels, repeated to `side`: float32[64, length]."""
+def _axis(length: int, side: int) -> Axis:
+    """What smoothing and sampling does along an axis of `length` pixels, repeated to `side`: N = 64."""
+    repeated = np.arange(side)[:, None] * length // side == np.arange(length)
+    samples = np.asarray(_smoothed(side) @ repeated, np.float32)
+    covered = samples != 0
+    first, last = covered.argmax(axis=1), length - covered[:, ::-1].argmax(axis=1)
+    taps = int((last - first).max())
+    first = np.minimum(first, length - taps)
+    return Axis(first.astype(np.int32), np.take_along_axis(samples, first[:, None] + np.arange(taps), axis=1))
+
+
+@lru_cache(8)
+def _smoothed(side: int) -> np.ndarray:
+    """The same along an axis of `side` pixels, as a matrix: float64[64, side]."""
     smooth = np.linalg.matrix_power(_box(side), PASSES)
     samples: np.ndarray = smooth[((np.arange(SAMPLES) + 0.5) * side / SAMPLES).astype(int)]
-    repeated = np.arange(side)[:, None] * length // side == np.arange(length)
-    return np.asarray(samples @ repeated, np.float32)
+    return samples
 
 
 def _box(length: int) -> np.ndarray:
@@ -64,10 +114,10 @@ def _box(length: int) -> np.ndarray:
     return box
 
 
-def _cosines() -> np.ndarray:
+def _cosines() -> Axis:
     k, n = np.arange(1, LOW + 1)[:, None], np.arange(SAMPLES)[None]
-    cosines: np.ndarray = np.sqrt(2 / SAMPLES) * np.cos(np.pi * k * (2 * n + 1) / (2 * SAMPLES))
-    return cosines.astype(np.float32)
+    cosines = np.sqrt(2 / SAMPLES) * np.cos(np.pi * k * (2 * n + 1) / (2 * SAMPLES))
+    return Axis(np.zeros(LOW, np.int32), cosines.astype(np.float32))
 
 
 COSINES = _cosines()

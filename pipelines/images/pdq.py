@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from filters.duplicates.pdq import LUMA, pdq
+from filters.duplicates.pdq import pdq
 from pipelines.images.resize import resized
 
 REFERENCE_SIDE = 512
@@ -22,7 +22,7 @@ def pdq_of_pixels(pixels: np.ndarray) -> tuple[bytes, int]:
     height, width, _ = pixels.shape
     size = (_averaged(width), _averaged(height))
     small = pixels if size == (width, height) else resized(pixels, size, cubic=False)
-    return pdq(small @ LUMA, REFERENCE_SIDE)
+    return pdq(small, REFERENCE_SIDE)
 
 
 def _averaged(length: int) -> int:

@@ -1,9 +1,11 @@
-"""PDQ is that of the reference implementation, and of no size."""
+"""PDQ is that of the reference implementation, of no size, and of no processor."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from filters.duplicates.pdq import LUMA, pdq
+from filters.duplicates.pdq import COSINES, compiled, pdq, pdq_by_numpy
 
 # (seed, height, width, levels, quality, hash) of `blocks`, by pdqhash 0.2.8, the Python binding of the reference implementation.
 VECTORS = [
@@ -27,20 +29,42 @@ def blocks(seed: int, height: int, width: int, levels: int) -> np.ndarray:
 def test_the_reference_vectors_are_reproduced(
     seed: int, height: int, width: int, levels: int, quality: int, expected: str
 ) -> None:
-    digest, own_quality = pdq(blocks(seed, height, width, levels) @ LUMA)
+    digest, own_quality = pdq(blocks(seed, height, width, levels))
     assert (digest.hex(), own_quality) == (expected, quality)
 
 
 def test_half_of_the_bits_are_set_and_a_flat_or_tiny_picture_has_no_quality() -> None:
-    digest, _ = pdq(blocks(8, 200, 300, 256) @ LUMA)
+    digest, _ = pdq(blocks(8, 200, 300, 256))
     assert int.from_bytes(digest).bit_count() == 128
-    assert pdq(np.full((100, 80), 7.0))[1] == 0
-    assert pdq(np.zeros((4, 600))) == (bytes(32), 0)
+    assert pdq(np.full((100, 80, 3), 7, np.uint8))[1] == 0
+    assert pdq(np.zeros((4, 600, 3), np.uint8)) == (bytes(32), 0)
 
 
 @pytest.mark.parametrize("times", [2, 3, 4])
 def test_at_one_side_a_picture_and_its_copy_of_another_size_have_the_same_hash(times: int) -> None:
-    small = blocks(9, 128, 128, 256) @ LUMA
-    large = np.kron(small, np.ones((times, times), np.float32))
-    hashes = [int.from_bytes(pdq(luma, 512)[0]) for luma in (small, large)]
+    small = blocks(9, 128, 128, 256)
+    large = small.repeat(times, axis=0).repeat(times, axis=1)
+    hashes = [int.from_bytes(pdq(pixels, 512)[0]) for pixels in (small, large)]
     assert (hashes[0] ^ hashes[1]).bit_count() <= (0 if 512 % (128 * times) == 0 else 8)
+
+
+@pytest.mark.skipif(compiled is None, reason="installed without a C compiler")
+@given(st.integers(0, 99), st.integers(1, 200), st.integers(1, 200), st.sampled_from([1, 4, 256]), st.sampled_from([0, 64, 300]))
+def test_compiled_and_numpy_give_the_same_bits(seed: int, height: int, width: int, levels: int, side: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, levels, (height, width, 3), np.uint8)
+    assert pdq(pixels, side) == pdq_by_numpy(pixels, side)
+    assert pdq(pixels[::-1, ::-1], side) == pdq_by_numpy(pixels[::-1, ::-1], side)
+
+
+@pytest.mark.skipif(compiled is None, reason="installed without a C compiler")
+def test_the_compiled_hash_reads_nothing_outside_the_picture() -> None:
+    axis, tall = (np.zeros(64, np.int32), np.ones((64, 8), np.float32)), (np.full(64, -1, np.int32), np.ones((64, 8), np.float32))
+    for arguments in (
+        (bytes(11), 2, 2, axis, axis, COSINES),  # not 3 bytes a pixel
+        (bytes(3 * 7 * 8), 7, 8, axis, axis, COSINES),  # 8 taps of 7 rows
+        (bytes(3 * 8 * 8), 8, 8, tall, axis, COSINES),  # begins before the first row
+        (bytes(3 * 8 * 8), 8, 8, axis, (axis[0][:63], axis[1]), COSINES),
+        (bytes(3 * 8 * 8), 8, 8, axis, axis, axis),  # 64 frequencies instead of 16
+    ):
+        with pytest.raises(ValueError, match="picture"):
+            compiled.pdq(*arguments)

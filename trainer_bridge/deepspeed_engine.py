@@ -19,7 +19,7 @@ from trainer_bridge.data.settings import cores_of_rank
 from trainer_bridge.models.blocks import checkpoint_blocks, compile_blocks, embed_in_bf16
 from trainer_bridge.optimizer import AVERAGE, AdamW, ClippedAdamW
 from trainer_bridge.ranks import rank_environment
-from trainer_bridge.schedule import cosine
+from trainer_bridge.schedule import SCHEDULES
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
 from trainer_bridge.zero_shares import own_piece, share_weights
 
@@ -145,7 +145,7 @@ def _restore_linear() -> None:
 
 def set_learning_rates(engine: Any, optimizer: OptimizerSettings, progress: float, rate: float = 1.0) -> float:
     """Sets every group's learning rate for a progress of 0 … 1, times `rate`; returns the first group's."""
-    factor = rate * cosine(int(progress * optimizer.steps), optimizer.warmup, optimizer.steps)
+    factor = rate * SCHEDULES[optimizer.schedule](int(progress * optimizer.steps), optimizer.warmup, optimizer.steps)
     groups = engine.optimizer.param_groups
     for group in groups:
         group["lr"] = group["peak_lr"] * factor

@@ -14,6 +14,14 @@ def cosine(step: int, warmup: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
 
+def constant(step: int, warmup: int, steps: int) -> float:
+    """Linear from 0 to 1 over `warmup` steps, then 1."""
+    return min(1.0, (step + 1) / warmup) if warmup else 1.0
+
+
+SCHEDULES = {"cosine": cosine, "constant": constant}
+
+
 class Phase(NamedTuple):
     """A range of optimizer steps with one batch, one size of pictures, and one masking.
 

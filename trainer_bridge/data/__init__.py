@@ -10,6 +10,7 @@ tokenizer.py       captions → token ids, stages 1 and 2
 conversations.py   captions → questions and answers
 noun_phrases.py    the noun phrase in a caption
 chat_tokenizer.py  conversations → token ids and labels, stage 3
+mono_tokenizer.py  InternVL's nine tokens in any tokenizer
 instructions/      conversations as others publish them → examples for stage 3
 packing.py         which conversations share a sequence, and on which rank
 sequences.py       encoded conversations → padded or packed sequences

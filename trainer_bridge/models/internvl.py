@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +17,8 @@ from torch.nn import functional as F
 from infra.compat.settings import Section
 from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.models.internvit import InternViT, InternViTConfig
-from trainer_bridge.models.losses import IGNORED, token_loss
+from trainer_bridge.models.losses import answer_loss
+from trainer_bridge.models.packed_attention import packed_options
 from trainer_bridge.models.qllama import GenerativeConfig
 from trainer_bridge.models.text_tower import TextConfig
 
@@ -269,10 +269,7 @@ class ChatLoss(nn.Module):
         ids, labels int64[B, T]; pixels float32[K, 3, S, S]
         """
         # Attention is causal and padding comes last, so no label needs a mask, and without one attention has faster kernels.
-        options: dict[str, Any] = {"use_cache": False}
-        if ends is not None:  # attention goes by the ends alone; a mask of four dimensions keeps transformers from making one
-            mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device)
-            options |= {"position_ids": positions, "cu_seq_lens_q": ends, "max_length_q": longest, "attention_mask": mask}
+        options: dict[str, Any] = {"use_cache": False} | packed_options(positions, ends, longest)
         unused: Tensor | float = 0.0
         if len(pixels):
             options["pixel_values"] = pixels
@@ -280,9 +277,4 @@ class ChatLoss(nn.Module):
             black = pixels.new_zeros(1, *pixels.shape[1:])
             unused = 0 * self.chat.model.get_image_features(pixel_values=black, return_dict=True).pooler_output.sum()
         states = self.chat.model(input_ids=ids, **options).last_hidden_state
-        labelled = labels[:, 1:] != IGNORED
-        logits, targets = self.chat.lm_head(states[:, :-1][labelled]), labels[:, 1:][labelled]
-        if weights is None:
-            return token_loss(logits, targets) + unused
-        losses = F.cross_entropy(logits.float(), targets, reduction="none")
-        return (losses * weights[:, 1:][labelled]).sum() + unused
+        return answer_loss(self.chat.lm_head, states, labels, weights) + unused

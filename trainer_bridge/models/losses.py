@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -52,6 +52,18 @@ def total(values: Tensor) -> Tensor:
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy over logits[…, C] and labels int64[…] with sum reduction; 0 without a label that is not IGNORED."""
     return F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+def answer_loss(head: Callable[[Tensor], Tensor], states: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Sum of the cross-entropy of labelled tokens, each times its weight; logits are computed for these alone.
+
+    states[B, T, D] before labels int64[B, T] and weights float32[B, T] of them; `head` gives logits[N, C] of states[N, D].
+    """
+    labelled = labels[:, 1:] != IGNORED
+    logits, targets = head(states[:, :-1][labelled]), labels[:, 1:][labelled]
+    if weights is None:
+        return token_loss(logits, targets)
+    return (F.cross_entropy(logits.float(), targets, reduction="none") * weights[:, 1:][labelled]).sum()
 
 
 def known_gradient(value: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from infra.compat.settings import Section
 from trainer_bridge.models.internvit import Patches, resize_positions
-from trainer_bridge.models.losses import IGNORED, token_loss
+from trainer_bridge.models.losses import answer_loss
+from trainer_bridge.models.packed_attention import packed_options
 
 MERGED = 2  # patches a side that become one token
 VISUAL = "visual"  # in the names of parameters that only image tokens pass
@@ -155,7 +156,9 @@ class MonoModel(nn.Module):
         options  for the language model: position_ids, attention_mask, past_key_values
         """
         embedded = self.embed(ids, pixels)
-        return self._states(embedded, ids == self.image_token if len(pixels) else None, **options)
+        # In training text alone is routed too, so that all parameters have a gradient on every rank.
+        routed = ids == self.image_token if len(pixels) or self.training else None
+        return self._states(embedded, routed, **options)
 
     def _states(self, embedded: Tensor, is_visual: Tensor | None, **options: Any) -> Tensor:
         self.routing.route(is_visual if self.config.experts else None)
@@ -192,8 +195,22 @@ class MonoLoss(nn.Module):
         super().__init__()
         self.mono = model
 
-    def forward(self, ids: Tensor, labels: Tensor, pixels: Tensor, **options: Any) -> Tensor:
-        """ids, labels int64[B, T]; pixels float32[N, 3, S, S] → summed cross-entropy of labelled tokens."""
-        states = self.mono(ids, pixels, **options)
-        labelled = labels[:, 1:] != IGNORED
-        return token_loss(self.mono.language.lm_head(states[:, :-1][labelled]), labels[:, 1:][labelled])
+    def forward(
+        self,
+        ids: Tensor,
+        labels: Tensor,
+        pixels: Tensor,
+        weights: Tensor | None = None,
+        positions: Tensor | None = None,
+        ends: Tensor | None = None,
+        longest: int = 0,
+    ) -> Tensor:
+        """Sum of the cross-entropy of labelled tokens, each times its weight; what is not said here is as in `Sequences`.
+
+        ids, labels int64[B, T]; pixels float32[K, 3, S, S]
+        """
+        unused: Tensor | float = 0.0
+        if not len(pixels):  # ranks sum gradients of the same modules: a black picture that nothing is learned from
+            unused = 0 * self.mono.pictures(pixels.new_zeros(1, *pixels.shape[1:])).sum()
+        states = self.mono(ids, pixels, **packed_options(positions, ends, longest))
+        return answer_loss(self.mono.language.lm_head, states, labels, weights) + unused

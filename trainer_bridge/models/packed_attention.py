@@ -44,6 +44,15 @@ def use_packed_attention(language: Any, length: int) -> None:
     language.set_attn_implementation(NAME)
 
 
+def packed_options(positions: Tensor | None, ends: Tensor | None, longest: int) -> dict[str, Any]:
+    """The options of a language model's forward pass over a packed sequence, as `Sequences` has it; none over others."""
+    if ends is None:
+        return {}
+    # Attention goes by the ends alone; a mask of four dimensions keeps transformers from making one.
+    mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ends.device)
+    return {"position_ids": positions, "cu_seq_lens_q": ends, "max_length_q": longest, "attention_mask": mask}
+
+
 def packed_attention(
     module: nn.Module,
     query: Tensor,

@@ -33,8 +33,9 @@ class DataSettings(LoaderSettings):
 
 
 class OptimizerSettings(Section):
-    """AdamW with a cosine schedule after a linear warm-up; `warmup` and `steps` count optimizer updates.
+    """AdamW with a schedule after a linear warm-up; `warmup` and `steps` count optimizer updates.
 
+    schedule       cosine: half a cosine down to 0; constant: the peak rate to the end
     weight_decay   of matrices and kernels; not of biases, norms, scales, tokens and position embeddings
     clip_norm      the norm that the gradient of all parameters is clipped to
     rates          peak learning rates of parts of the model, by the names of their modules: {image_pool = 1e-3}
@@ -43,6 +44,7 @@ class OptimizerSettings(Section):
     max_bad_steps  steps in a row that are skipped, as their loss or gradient is not finite, before training ends
     """
 
+    schedule: Literal["cosine", "constant"] = "cosine"
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(0.1, ge=0)
     warmup: int = Field(ge=0)

@@ -1,0 +1,122 @@
+"""What a stage of Mono-InternVL starts from: a language model, or the model of the stage before; and what of it is trained."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sharding.index import Dataset
+from trainer_bridge.checkpoints.building import Start
+from trainer_bridge.checkpoints.hugging_face import language_config, load_language_model
+from trainer_bridge.checkpoints.mono_internvl import begun_from, is_mono, new_mono, read_mono
+from trainer_bridge.data.chat_tokenizer import IMAGE, new_tokenizer
+from trainer_bridge.data.mono_tokenizer import add_mono_tokens
+from trainer_bridge.models.internvl import language_settings
+from trainer_bridge.models.mono import MonoModel
+from trainer_bridge.stages.chat_start import load_tokenizer
+from trainer_bridge.stages.mono_settings import MonoConfig, part_of
+from trainer_bridge.stages.stage import first_captions, made_once
+
+BLOCK = ("self_attn.o_proj", "mlp")  # the modules of a decoder layer that end its residual branches
+
+
+def start_mono(config: MonoConfig, dataset: Dataset | None, start: Path | None, out: Path) -> tuple[Start[MonoModel], Any]:
+    """(model, tokenizer) that a stage starts with; ValueError in one line when what is named does not load or fit."""
+    if start is not None:
+        if not is_mono(start):
+            raise ValueError(f"--from {start} holds no Mono-InternVL; leave it out, and name a model.language_checkpoint")
+        tokenizer = load_tokenizer(start)
+        begun = read_mono(start, tokenizer.convert_tokens_to_ids(IMAGE))
+        if begun.model.config.experts != config.picture.experts:
+            raise ValueError(f"--from {start} has another model.picture.experts; set it to {begun.model.config.experts}")
+        return begun, tokenizer
+    _require_one_language_model(config)
+    if config.language is None:
+        language, tokenizer = load_language_model(config.language_checkpoint)
+        tokenizer = add_mono_tokens(tokenizer)
+        with_rows(language, len(tokenizer))
+        settings, tensors = language.config, language.state_dict()
+    else:
+        if dataset is None:
+            raise ValueError("the tokenizer of a new language model is trained on captions; set model.language_checkpoint")
+        vocabulary = config.language.vocabulary
+        plain = made_once(
+            out / "tokenizer", lambda path: new_tokenizer(first_captions(dataset), vocabulary).save_pretrained(path)
+        )
+        tokenizer = add_mono_tokens(load_tokenizer(plain))
+        sizes = config.language.model_copy(update={"vocabulary": max(len(tokenizer), vocabulary)})
+        settings = language_settings(sizes, config.length, tokenizer.pad_token_id, tokenizer.eos_token_id)
+        tensors = {}
+    image_token = tokenizer.convert_tokens_to_ids(IMAGE)
+    return Start(new_mono(config.picture, settings, image_token), begun_from(tensors, config.picture.experts)), tokenizer
+
+
+def with_rows(language: Any, rows: int) -> None:
+    """Gives a language model at least so many rows: at the input as it draws them, at an output of its own the mean of the old.
+
+    Source: the released code.
+    """
+    before = language.config.vocab_size
+    if rows <= before:
+        return
+    language.resize_token_embeddings(rows, mean_resizing=False)
+    if not language.config.tie_word_embeddings:
+        with torch.no_grad():
+            head = language.lm_head.weight
+            head[before:] = head[:before].mean(dim=0)
+
+
+def outlined_mono(config: MonoConfig, start: Path | None) -> MonoModel:
+    """The same model without a tokenizer and without data."""
+    if start is not None and is_mono(start):
+        return read_mono(start, 0).model
+    _require_one_language_model(config)
+    if config.language is None:
+        language = language_config(config.language_checkpoint)
+    else:
+        language = language_settings(config.language, config.length, 0, 1)
+    return new_mono(config.picture, language, 0)
+
+
+def prepare_mono(model: MonoModel, config: MonoConfig, new_tokens: list[int]) -> None:
+    """Settles which parameters are trained, of the embeddings perhaps some rows alone, and adds drop path."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(part_of(name) in config.train)
+    if config.new_tokens and "language" not in config.train:
+        for module in {model.language.get_input_embeddings(), model.language.get_output_embeddings()}:
+            module.weight.requires_grad_(True)
+            module.weight.register_hook(partial(only_rows, rows=new_tokens))
+    if config.drop_path:
+        add_drop_path(model.language, config.drop_path)
+
+
+def only_rows(gradient: Tensor, rows: list[int]) -> Tensor:
+    """The gradient of these rows, and zero for all others."""
+    kept = torch.zeros_like(gradient)
+    kept[rows] = gradient[rows]
+    return kept
+
+
+def add_drop_path(language: Any, share: float) -> None:
+    """Leaves out residual branches of a LLaMA in training, of whole sequences, and scales the others to keep their mean."""
+    depth = len(language.model.layers)
+    for number, layer in enumerate(language.model.layers):
+        rate = share * number / max(1, depth - 1)
+        for name in BLOCK:
+            layer.get_submodule(name).register_forward_hook(partial(_dropped, rate=rate))
+
+
+def _dropped(module: nn.Module, inputs: Any, output: Tensor, rate: float) -> Tensor:
+    if not module.training or rate == 0:
+        return output
+    kept = torch.rand(len(output), *[1] * (output.dim() - 1), device=output.device) >= rate
+    return output * kept / (1 - rate)
+
+
+def _require_one_language_model(config: MonoConfig) -> None:
+    if bool(config.language) == bool(config.language_checkpoint):
+        raise ValueError("set one of model.language and model.language_checkpoint, or --from a Mono-InternVL")

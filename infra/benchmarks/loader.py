@@ -117,11 +117,11 @@ def _ratios(turns: Sequence[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def write_shards(folder: Path, count: int) -> None:
-    """Writes the dataset; its pictures come again and again, in different shards."""
+def write_shards(folder: Path, count: int, words: str = "") -> None:
+    """Writes the dataset; its pictures come again and again, in different shards. Captions end with the `words`."""
     folder.mkdir()
     pictures = [photograph(seed) for seed in range(min(PICTURES, count))]
-    samples = (Sample(n, pictures[n % len(pictures)], f"a picture, number {n}", sample_json(n, {})) for n in range(count))
+    samples = (Sample(n, pictures[n % len(pictures)], f"a picture, number {n}{words}", sample_json(n, {})) for n in range(count))
     size = -(-count // SHARDS)
     names = [shard_name("train", number) for number in range(-(-count // size))]
     shards = [write_shard(folder, name, [s for _, s in zip(range(size), samples, strict=False)]) for name in names]

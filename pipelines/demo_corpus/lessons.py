@@ -1,8 +1,9 @@
 """The sound pairs of the demo's corpus as shards: what the small models in `infra/models` are taught and examined on.
 
 `python -m pipelines.demo_corpus.lessons --out DIR` writes the splits `train` and `heldout`. Held out are a hundred prompts
-(picture, language) whose noun is known: the sentences of that picture in that language, and its regional variants, are in no
-training shard. Nothing is planted or scored here: these are the pairs before the demo spoils some of them.
+(picture, language) whose noun is known, or with --pairs so many pictures, a language each: the sentences of that picture in that
+language, and its regional variants, are in no training shard. Nothing is planted or scored here: these are the pairs before the
+demo spoils some of them.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ Lesson = tuple[bytes, str, dict[str, object]]  # image, text, json
 
 @dataclass(frozen=True)
 class Prompt:
-    """A picture to be described in a language, and the noun that a right description holds, in lower case."""
+    """A picture to be described in a language, and the noun that a right description holds, in lower case; "": any."""
 
     key: str
     language: str
-    noun: str
+    noun: str = ""
 
 
 def base(locale: str) -> str:
@@ -101,6 +102,23 @@ def sentences(picture: Picture, languages: Sequence[str], *, names_only: bool) -
             yield locale, text
 
 
+def pairs(pictures: Sequence[Picture], rendered: Container[str], languages: Sequence[str], count: int) -> list[Prompt]:
+    """So many pictures, a language each: one in which the picture's words are its words in no other language."""
+    drawn = list[Prompt]()
+    for picture in rng("pairs", SEED).sample(pictures, len(pictures)):
+        words: dict[str, set[str]] = {}
+        for locale, sentence in sentences(picture, languages, names_only=False):
+            words.setdefault(base(locale), set()).add(sentence.casefold().strip(" .!"))
+        new = [language for language in sorted(words) if not _elsewhere(words, language)]
+        if picture.key in rendered and len(words) > 1 and new:
+            drawn.append(Prompt(picture.key, rng("language", SEED, picture.key).choice(new)))
+    return sorted(drawn[:count], key=lambda prompt: prompt.key)
+
+
+def _elsewhere(words: Mapping[str, set[str]], language: str) -> bool:
+    return any(words[language] & words[other] for other in words if other != language)
+
+
 def lessons(
     pictures: Sequence[Picture],
     images: Mapping[str, bytes],
@@ -130,7 +148,8 @@ def lessons(
             if prompt not in held:
                 splits["train"].append((images[picture.key], text, about))
             elif held[prompt] in text.lower():
-                examined.setdefault(prompt, (images[picture.key], text, about | {"noun": held[prompt]}))
+                noun = {"noun": held[prompt]} if held[prompt] else {}
+                examined.setdefault(prompt, (images[picture.key], text, about | noun))
     splits["heldout"] = list(examined.values())
     return splits
 
@@ -168,16 +187,17 @@ def main(argv: Iterable[str] | None = None) -> None:
     parser.add_argument(
         "--talks", action="store_true", help="with each sample the sentences of its picture in other languages that may be taught"
     )
+    parser.add_argument("--pairs", type=int, default=0, help="stamps alone, and so many of them held out in a language each")
     options = parser.parse_args(list(argv) if argv is not None else None)
     tree = debian_packages(cache_folder())
     stamps = load_folder(tree / STAMPS, "stamps")
     emoji = load_emoji(tree / FONT, [tree / folder for folder in ANNOTATIONS])
     # Sequences are people in five skin tones, and flags: many nearly equal pictures.
     shown = [picture for picture in emoji if not options.names_only or len(picture.text.replace("\ufe0f", "")) == 1]
-    pictures = [*stamps, *shown]
+    pictures = stamps if options.pairs else [*stamps, *shown]
     images = _images(pictures)
-    held_out = prompts(stamps, emoji, images)
     languages = [language for language in options.languages.split(",") if language]
+    held_out = pairs(stamps, images, languages, options.pairs) if options.pairs else prompts(stamps, emoji, images)
     splits = lessons(pictures, images, held_out, languages, names_only=options.names_only, talks=options.talks)
     options.out.mkdir(parents=True, exist_ok=True)
     ids = {"train": 0, "heldout": len(splits["train"])}

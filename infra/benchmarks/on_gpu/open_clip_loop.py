@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from infra.benchmarks.on_gpu.bench import Bench, Figures
-from infra.benchmarks.on_gpu.workload import Workload
 from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.flops import contrastive_step
 from trainer_bridge.models.blocks import compile_blocks
+from trainer_bridge.models.contrastive import ContrastiveConfig
 
 
 def measure_open_clip(bench: Bench, figures: Figures, *, compiled: bool) -> None:
@@ -26,7 +26,7 @@ def measure_open_clip(bench: Bench, figures: Figures, *, compiled: bool) -> None
 
     workload, device, rows = bench.workload, bench.device, bench.workload.micro_batch
     config = bench.folder / "as-stage1.json"
-    config.write_text(json.dumps(open_clip_sizes(workload)))
+    config.write_text(json.dumps(clip_sizes(workload.stage1)))
     open_clip.add_model_config(config)
     with bench.measured_memory(figures):
         model = open_clip.create_model(config.stem, pretrained=None, device=device, output_dict=True)
@@ -47,9 +47,9 @@ def measure_open_clip(bench: Bench, figures: Figures, *, compiled: bool) -> None
         figures |= bench.speed(step, rows, lambda: contrastive_step(workload.stage1, workload.text.length))
 
 
-def open_clip_sizes(workload: Workload) -> dict[str, Any]:
+def clip_sizes(config: ContrastiveConfig) -> dict[str, Any]:
     """open_clip's configuration of stage 1's sizes; its text MLP has two matrices, not three, so they are half as wide again."""
-    image, text = workload.image, workload.text
+    image, text = config.image, config.text
     vision: dict[str, float] = {
         "image_size": image.image_size,
         "patch_size": image.patch,
@@ -64,7 +64,7 @@ def open_clip_sizes(workload: Workload) -> dict[str, Any]:
         "layers": text.depth,
     }
     words |= {"heads": text.heads, "mlp_ratio": 1.5 * text.mlp / text.width}
-    return {"embed_dim": workload.stage1.embedding, "vision_cfg": vision, "text_cfg": words}
+    return {"embed_dim": config.embedding, "vision_cfg": vision, "text_cfg": words}
 
 
 class InMemory:

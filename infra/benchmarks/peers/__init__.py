@@ -3,6 +3,7 @@
 data_juicer.py  runs Data-Juicer's operators on a Parquet file
 faiss_binary.py faiss's binary indexes on hashes in files
 loaders.py      WebDataset, Streaming, LitData and Energon as they are documented
+open_clip_training.py  open_clip's training command
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ PEERS = {
         "mosaicml-streaming==0.13.0",
         "webdataset==1.0.2",
     ],
+    "open_clip": ["open_clip_torch==3.3.0", "webdataset==0.2.86"],  # the newest webdataset that its reader knows
     "readers": ["datasets==5.2.0", "megatron-energon==7.4.1", "webdataset==1.0.2"],  # of WebDataset shards
     "torchdata": ["torchdata==0.11.0"],
 }
 # Environments that see our own packages too, of which they need the large ones (torch, ray).
-ON_TOP_OF_OURS = {"loaders", "readers", "torchdata"}
+ON_TOP_OF_OURS = {"loaders", "open_clip", "readers", "torchdata"}
 
 
 def peer(name: str) -> Path:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from pipelines.demo_corpus.corpus import Picture
-from pipelines.demo_corpus.lessons import Prompt, base, lessons, prompts, sentences, write_shards
+from pipelines.demo_corpus.lessons import Prompt, base, lessons, pairs, prompts, sentences, write_shards
 from sharding.checks import faults
 from sharding.index import read_dataset, summary_bytes
 from sharding.layout import SUMMARY
@@ -69,3 +69,18 @@ def test_lessons_are_shards_like_any(tmp_path: Path) -> None:
     reader = ShardReader(read_dataset(str(tmp_path)), "train")
     sample = reader.read(0, 7)
     assert (sample.text, sample.sample_id, json.loads(sample.json)["language"]) == ("text 7", 7, "en")
+
+
+def test_a_pair_is_held_out_in_words_that_no_other_language_has() -> None:
+    cat = Picture("stamps/cat", "c", "", (("en", "A cat."), ("nl", "a cat"), ("de", "Eine Katze.")))
+    pictures = [*STAMPS, cat]
+    rendered = {picture.key: b"x" for picture in pictures}
+    drawn = pairs(pictures, rendered, (), 600)
+    assert {prompt.key for prompt in drawn} == {"stamps/fox", "stamps/dog", "stamps/cat"}  # one has no second language
+    assert Prompt("stamps/cat", "de") in drawn
+    assert len(pairs(pictures, rendered, (), 1)) == 1 and not pairs(pictures, {}, (), 1)
+    splits = lessons(pictures, rendered, drawn)
+    held = {(prompt.key, prompt.language) for prompt in drawn}
+    assert {(about["key"], base(str(about["language"]))) for _, _, about in splits["heldout"]} == held
+    assert not any((about["key"], base(str(about["language"]))) in held for _, _, about in splits["train"])
+    assert not any("noun" in about for _, _, about in splits["heldout"])

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def _require_usable(settings: FetchSettings, engine: str) -> None:
     """RequestError where a blocklist cannot be read or the engine is not installed; warns of a slow resizer."""
     from pipelines.fetching.policy import blocklist
-    from pipelines.images import resize
+    from sharding import resize
 
     blocklist(settings.blocked_domains, settings.blocked_urls)
     if engine == IMG2DATASET:

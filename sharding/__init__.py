@@ -15,6 +15,7 @@ mixture.py      which of several weighted datasets comes at which position
 sequence.py     samples of one or several datasets by position
 checks.py       what is wrong with a shard and its samples
 decode.py       the bytes of a picture → upright 8-bit sRGB, the same for everything that looks at pictures
+resize.py       pixels → pixels of another size, by _resize.c where that is compiled
 coded_size.py   whether a picture is as large as its file says
 avif_sizes.py   the sizes of an AVIF, by its container and by its coded picture
 

@@ -48,6 +48,16 @@ def decode_picture(data: bytes, at_least: int | Sides = 0) -> Image.Image:
     `at_least` may be a function of (width, height) of the upright picture that gives a least width and height. ValueError when
     the picture cannot be decoded.
     """
+    picture = _decoded(data, at_least)
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+
+
+def decode_pixels(data: bytes, at_least: int | Sides = 0) -> np.ndarray:
+    """The pixels of `decode_picture`, uint8[H, W, 3], not to be written to; of most JPEGs without a detour through Pillow."""
+    return np.asarray(_decoded(data, at_least))
+
+
+def _decoded(data: bytes, at_least: int | Sides) -> Image.Image | np.ndarray:
     try:
         opened = Image.open(io.BytesIO(data))
         if not has_coded_size(data, opened):
@@ -55,12 +65,15 @@ def decode_picture(data: bytes, at_least: int | Sides = 0) -> Image.Image:
         profile = opened.info.get("icc_profile")
         if at_least and data[:2] == b"\xff\xd8" and (opened.mode == "RGB" or (opened.mode == "L" and not profile)):
             width, height = (at_least, at_least) if isinstance(at_least, int) else _coded(opened, at_least)
-            pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+            pixels: np.ndarray = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+            transpose = upright_transpose(opened)
+            if is_srgb(profile) and transpose is None:
+                return pixels
             image = to_srgb_pixels(Image.fromarray(pixels), profile)
         else:
             load(opened)
             image = to_srgb(opened)
-        transpose = upright_transpose(opened)  # after load, which turns TIFFs itself
+            transpose = upright_transpose(opened)  # after load, which turns TIFFs itself
         return image if transpose is None else image.transpose(transpose)
     except MemoryError:
         raise

@@ -17,8 +17,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar, overload
 
 import fsspec
 import numpy as np
@@ -30,6 +29,7 @@ from sharding.pread import read_ranges
 PAUSES = (0.2, 0.6, 2.0, 6.0)  # seconds before each further try; half to one and a half of it, so that readers do not act in step
 GAP = 4096  # bytes between two ranges that are fetched rather than requested apart
 WASTE = 0.15  # share of a request's bytes that may lie in larger gaps
+NO_FILE = -1  # a descriptor that no file has
 LONGEST = 8 << 20  # bytes of a request for several ranges
 # Of errors that another try does not cure.
 LASTING = {errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
@@ -43,6 +43,43 @@ class Range(NamedTuple):
     path: str
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class RangeColumns(Sequence[Range]):
+    """Ranges as columns, as an object for each takes longer than to read it from memory.
+
+    paths   of the files
+    files   int64[R], the number of each range's path
+    starts  int64[R]
+    ends    int64[R]
+    """
+
+    paths: Sequence[str]
+    files: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, ranges: Sequence[Range]) -> RangeColumns:
+        """The columns of ranges."""
+        if isinstance(ranges, RangeColumns):
+            return ranges
+        numbers = {path: number for number, path in enumerate(dict.fromkeys(path for path, _, _ in ranges))}
+        files, starts, ends = np.array([(numbers[path], start, end) for path, start, end in ranges], np.int64).reshape(-1, 3).T
+        return cls([*numbers], files, starts, ends)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, at: int) -> Range: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Range]: ...
+    def __getitem__(self, at: int | slice) -> Range | Sequence[Range]:
+        if isinstance(at, slice):
+            return RangeColumns(self.paths, self.files[at], self.starts[at], self.ends[at])
+        return Range(self.paths[self.files[at]], int(self.starts[at]), int(self.ends[at]))
 
 
 class ShortRead(OSError):
@@ -101,13 +138,32 @@ class LocalRanges(RangeReader):
         return results
 
     def _read_once(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
-        results: list[bytes | Exception] = [b""] * len(ranges)
-        order = sorted(range(len(ranges)), key=ranges.__getitem__)  # so that no more files are open than may stay so
-        for path, group in groupby(order, lambda i: ranges[i].path):
-            own, file = [*group], self._open(path)
-            for i, result in zip(own, _pread(file, [ranges[i] for i in own]), strict=True):
+        columns = RangeColumns.of(ranges)
+        if len(columns.paths) <= self._open_files:
+            return self._read_of(columns)
+        results: list[bytes | Exception] = [b""] * len(columns)
+        for first in range(0, len(columns.paths), self._open_files):  # so that no more files are open than may stay so
+            own = np.flatnonzero((first <= columns.files) & (columns.files < first + self._open_files))
+            part = RangeColumns(columns.paths, columns.files[own], columns.starts[own], columns.ends[own])
+            for i, result in zip(own.tolist(), self._read_of(part), strict=True):
                 results[i] = result
         return results
+
+    def _read_of(self, ranges: RangeColumns) -> list[bytes | Exception]:
+        """The bytes of ranges of a few files, by one call."""
+        opened = {file: self._open(ranges.paths[file]) for file in np.unique(ranges.files).tolist()}
+        numbers = np.full(len(ranges.paths), NO_FILE)
+        for file, descriptor in opened.items():
+            numbers[file] = descriptor.number if isinstance(descriptor, _Descriptor) else NO_FILE
+        lengths = ranges.ends - ranges.starts
+        data = read_ranges(np.stack([numbers[ranges.files], ranges.starts, lengths], axis=1))
+        if _are_whole(data, int(lengths.sum())):
+            return data
+        files = ranges.files.tolist()
+        return [
+            error if isinstance(error := opened[file], OSError) else _whole_or_error(part, length)
+            for part, length, file in zip(data, lengths.tolist(), files, strict=True)
+        ]
 
     def _forget(self, ranges: Sequence[Range]) -> None:
         """Opens files anew the next time, as a descriptor may have become stale (NFS)."""
@@ -127,16 +183,16 @@ class LocalRanges(RangeReader):
             return descriptor
 
 
-def _pread(file: _Descriptor | OSError, ranges: Sequence[Range]) -> Sequence[bytes | Exception]:
-    """The bytes of ranges of one file, or why they cannot be read."""
-    if isinstance(file, OSError):
-        return [file] * len(ranges)
-    rows = np.array([(file.number, start, end - start) for _, start, end in ranges], np.int64)
-    results = zip(read_ranges(rows), ranges, strict=True)
-    return [
-        OSError(data, os.strerror(data)) if isinstance(data, int) else _whole(data, end - start)
-        for data, (_, start, end) in results
-    ]
+def _are_whole(data: Sequence[bytes | int], size: int) -> TypeGuard[list[bytes | Exception]]:
+    """Whether no range is an errno or short: each has at most what was asked of it, so the sum tells."""
+    try:
+        return sum(map(len, data)) == size  # type: ignore[arg-type]
+    except TypeError:
+        return False
+
+
+def _whole_or_error(data: bytes | int, size: int) -> bytes | OSError:
+    return OSError(data, os.strerror(data)) if isinstance(data, int) else _whole(data, size)
 
 
 class RemoteRanges(RangeReader):
@@ -148,6 +204,7 @@ class RemoteRanges(RangeReader):
 
     def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
         """The bytes of each range, or why they cannot be read."""
+        ranges = [*ranges]
         results: list[bytes | Exception] = [b""] * len(ranges)  # what a range without bytes has, which no server takes
         groups = [group for group in coalesce(ranges, self.waste) if any(ranges[i].end > ranges[i].start for i in group)]
         requests = [covering(ranges, group) for group in groups]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import NamedTuple
+from itertools import compress
+from typing import NamedTuple, cast
 
 import fsspec
 import numpy as np
@@ -17,7 +18,7 @@ from infra.compat.failures import failure_line
 from infra.compat.files import file_system
 from sharding.index import Dataset, Index, read_index
 from sharding.layout import tar_file
-from sharding.ranges import Range, RangeReader, ShortRead, Traffic, range_reader, retried
+from sharding.ranges import RangeColumns, RangeReader, ShortRead, Traffic, range_reader, retried
 from sharding.sample import Sample
 
 OPEN_SHARDS = 64
@@ -33,25 +34,29 @@ class ReadError(RequestError):
 
 
 class _Table:
-    """An index as a row of numbers for each sample, as looking them up one by one in NumPy is slow.
+    """An index as a row of numbers for each sample, so that those of many samples are looked up at once.
 
-    rows     int64[N, 2 M]: of each member its offset in the tar and its length, -1 where the sample has no such member
-    outside  bool[N]: it does not lie in the tar
+    members  names of the M members that samples may have
+    numbers  int64[N + 1, 2 + 2 M]: the bits of the sample's id, whether it lies outside of the tar, and of each member its offset
+             and its length, -1 where the sample has no such member; the last row is for samples that the index lacks
     """
 
     def __init__(self, index: Index, tar_bytes: int) -> None:
-        self.members, self.sample_ids = list(index.offsets), index.sample_ids
-        self.outside = index.outside(tar_bytes).tolist()
-        columns = [column for member in self.members for column in (index.offsets[member], index.lengths[member])]
-        self.rows = np.stack(columns, axis=1)
+        self.members = tuple(index.offsets)
+        places = [column for member in self.members for column in (index.offsets[member], index.lengths[member])]
+        own = [index.sample_ids.view(np.int64), index.outside(tar_bytes), *places]
+        self.numbers = np.vstack([np.stack(own, axis=1), np.ones((1, len(own)), np.int64)])
+
+    def __len__(self) -> int:
+        return len(self.numbers) - 1
 
 
-class _Place(NamedTuple):
-    """Where a sample lies: its id, the members that it has, and the range of each."""
+class _Part(NamedTuple):
+    """Samples of one tar: its path, their numbers among those that are read, and their rows of the table."""
 
-    sample_id: int
-    members: list[str]
-    ranges: list[Range]
+    path: str
+    at: np.ndarray
+    numbers: np.ndarray
 
 
 class ShardReader:
@@ -83,16 +88,44 @@ class ShardReader:
         """The sample at a row of a shard; ReadError when it cannot be read."""
         return self.read_all([(shard, row)])[0]
 
-    def read_many(self, places: Sequence[tuple[int, int]]) -> list[Sample | ReadError]:
-        """The sample at each (shard, row), or why it cannot be read; all are read side by side."""
-        shards = {shard for shard, _ in places}
-        tables, paths = self._read_tables(shards), {shard: self._path(shard) for shard in shards}
-        located = [self._place(tables[shard], paths[shard], shard, row) for shard, row in places]
-        data = iter(self._ranges.read([where for place in located if isinstance(place, _Place) for where in place.ranges]))
-        return [
-            self._sample(at, place, [next(data) for _ in place.ranges]) if isinstance(place, _Place) else place
-            for at, place in zip(places, located, strict=True)
-        ]
+    def read_many(self, places: Sequence[tuple[int, int]] | np.ndarray) -> list[Sample | ReadError]:
+        """The sample at each (shard, row), int64[N, 2], or why it cannot be read; all are read side by side."""
+        places = np.asarray(places, np.int64).reshape(-1, 2)
+        shards, rows = places.T
+        samples: dict[int, Sample | ReadError] = {}
+        kinds: dict[tuple[str, ...], list[_Part]] = {}  # tars that others wrote may differ in what members they have
+        for shard, table in self._read_tables({*shards.tolist()}).items():
+            at = np.flatnonzero(shards == shard)
+            if isinstance(table, ReadError):
+                samples |= dict.fromkeys(at.tolist(), table)
+            else:
+                numbers = table.numbers[np.minimum(rows[at], len(table))]
+                kinds.setdefault(table.members, []).append(_Part(self._path(shard), at, numbers))
+        for members, parts in kinds.items():
+            samples |= self._read_parts(members, parts, places)
+        return [samples[i] for i in range(len(places))]
+
+    def _read_parts(
+        self, names: tuple[str, ...], parts: Sequence[_Part], places: np.ndarray
+    ) -> Iterator[tuple[int, Sample | ReadError]]:
+        """Each sample of the parts, or why it cannot be read, with its number among the places."""
+        paths, at, numbers = zip(*parts, strict=True)
+        at, numbers, files = np.concatenate(at), np.concatenate(numbers), np.repeat(range(len(parts)), [*map(len, at)])
+        if (is_outside := numbers[:, 1] != 0).any():
+            yield from ((i, self._misplaced(*places[i].tolist())) for i in at[is_outside].tolist())
+            at, numbers, files = at[~is_outside], numbers[~is_outside], files[~is_outside]
+        starts, lengths = numbers[:, 2::2], numbers[:, 3::2]
+        is_there = lengths >= 0
+        ends = (starts + lengths)[is_there]
+        data = self._ranges.read(RangeColumns(paths, np.repeat(files, is_there.sum(axis=1)), starts[is_there], ends))
+        are_read, contents = {*map(type, data)} <= {bytes}, iter(data)
+        for i, sample_id, has in zip(at.tolist(), numbers[:, 0].astype(np.uint64).tolist(), is_there.tolist(), strict=True):
+            members = dict(zip(compress(names, has), contents, strict=False))  # as many as there are names
+            fault = None if are_read else next((part for part in members.values() if isinstance(part, Exception)), None)
+            if fault is None:
+                yield i, Sample.of_members(sample_id, cast(dict[str, bytes], members))
+            else:
+                yield i, ReadError(f"{self.name_of(*places[i].tolist())} cannot be read: {_cause(fault)}", sample_id)
 
     def read_all(self, places: Sequence[tuple[int, int]]) -> list[Sample]:
         """The sample at each (shard, row); ReadError when one cannot be read."""
@@ -107,28 +140,15 @@ class ShardReader:
         """Where a sample lies: the tar's URI and the number of the sample in it."""
         return f"{self.tars}/{tar_file(self.shards[shard].name)}, sample {row}"
 
-    def _sample(self, at: tuple[int, int], place: _Place, data: list[bytes | Exception]) -> Sample | ReadError:
-        members = dict[str, bytes]()
-        for member, part in zip(place.members, data, strict=True):
-            if isinstance(part, Exception):
-                return ReadError(f"{self.name_of(*at)} cannot be read: {_cause(part)}", place.sample_id)
-            members[member] = part
-        return Sample.of_members(place.sample_id, members)
-
-    def _place(self, table: _Table | ReadError, path: str, shard: int, row: int) -> _Place | ReadError:
+    def _misplaced(self, shard: int, row: int) -> ReadError:
+        table, name = self._read_tables({shard})[shard], self.name_of(shard, row)
         if isinstance(table, ReadError):
             return table
-        if row >= len(table.rows):
-            return ReadError(f"{self.name_of(shard, row)}: its index lists {len(table.rows)} samples; index it again")
-        sample_id, numbers = int(table.sample_ids[row]), table.rows[row].tolist()
-        if table.outside[row]:
-            return ReadError(f"{self.name_of(shard, row)}: its index places it outside of the tar; index it again", sample_id)
-        place = _Place(sample_id, [], [])
-        for member, offset, length in zip(table.members, numbers[0::2], numbers[1::2], strict=True):
-            if length >= 0:
-                place.members.append(member)
-                place.ranges.append(Range(path, offset, offset + length))
-        return place
+        if row >= len(table):
+            return ReadError(f"{name}: its index lists {len(table)} samples; index it again")
+        return ReadError(
+            f"{name}: its index places it outside of the tar; index it again", int(table.numbers[row, 0].astype(np.uint64))
+        )
 
     def _read_tables(self, shards: set[int]) -> dict[int, _Table | ReadError]:
         """The index of each shard. Threads wait for each other here, as they need the same ones."""

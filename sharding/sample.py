@@ -48,9 +48,9 @@ class Sample:
     @classmethod
     def of_members(cls, sample_id: int, members: Mapping[str, bytes]) -> Sample:
         """The sample of these members; one that is missing is empty, a text that is not UTF-8 gets U+FFFD where it is not."""
-        image, text, json = (members.get(member, b"") for member in ("image", "text", "json"))
-        others = {member: data for member, data in members.items() if member not in MEMBERS}
-        return cls(sample_id, image, text.decode(errors="replace"), json, others)
+        others = {member: members[member] for member in members.keys() - MEMBERS}
+        text = members.get("text", b"").decode(errors="replace")
+        return cls(sample_id, members.get("image", b""), text, members.get("json", b""), others)
 
     def members(self) -> dict[str, bytes]:
         """The bytes of each member, in the order of `MEMBERS`."""

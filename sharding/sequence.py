@@ -39,28 +39,30 @@ class SampleSequence:
         ]
         self.total = sum(order.total for order in self.orders)
 
-    def places(self, positions: np.ndarray) -> list[tuple[int, int, int]]:
-        """(number of the dataset, shard, row) at each of the positions int64[N]."""
+    def places(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """At each of the positions int64[N] the number of the dataset, int64[N], and the shard and row in it, int64[N, 2]."""
         numbers, own = self.mixture.at_many(positions)
-        shards, rows = np.empty_like(own), np.empty_like(own)
+        places = np.empty((len(own), 2), np.int64)
         for number in np.unique(numbers).tolist():
             chosen = numbers == number
-            shards[chosen], rows[chosen] = self.orders[number].at_many(own[chosen])
-        return list(zip(numbers.tolist(), shards.tolist(), rows.tolist(), strict=True))
+            places[chosen] = np.stack(self.orders[number].at_many(own[chosen]), axis=1)
+        return numbers, places
 
     def read_many(self, positions: np.ndarray) -> list[Sample | ReadError]:
         """The sample at each of the positions int64[N], or why it cannot be read."""
-        places = self.places(positions)
+        numbers, places = self.places(positions)
+        if len(self.readers) == 1:
+            return self.readers[0].read_many(places)
         samples: dict[int, Sample | ReadError] = {}
-        for number in sorted({number for number, _, _ in places}):
-            rows = [i for i, place in enumerate(places) if place[0] == number]
-            samples |= zip(rows, self.readers[number].read_many([places[i][1:] for i in rows]), strict=True)
+        for number in np.unique(numbers).tolist():
+            chosen = np.flatnonzero(numbers == number)
+            samples |= zip(chosen.tolist(), self.readers[number].read_many(places[chosen]), strict=True)
         return [samples[i] for i in range(len(places))]
 
     def name_of(self, position: int) -> str:
         """Where the sample at a position lies: the tar's URI and the number of the sample in it."""
-        ((number, shard, row),) = self.places(np.array([position]))
-        return self.readers[number].name_of(shard, row)
+        numbers, places = self.places(np.array([position]))
+        return self.readers[numbers[0]].name_of(int(places[0, 0]), int(places[0, 1]))
 
     @property
     def sample_bytes(self) -> float:

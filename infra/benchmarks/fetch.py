@@ -196,7 +196,7 @@ def bare(pictures: Path) -> float:
 
 def own_bare(pictures: Path) -> float:
     """The same with the libraries that fetch uses."""
-    from pipelines.images.resize import resized
+    from sharding.resize import resized
 
     def one(body: bytes) -> None:
         tall, wide, _, _ = simplejpeg.decode_jpeg_header(body)

@@ -1,6 +1,7 @@
 """Loading: 512-px JPEGs of photographs' entropy (60 kB), random crops of 224 px, a thread or process a core, one machine.
 
-    vs_bare          samples/s of ours over those of a bare loop of scaled decode and crop, one process a core
+    vs_bare          samples/s of ours over those of a bare loop of the same scaled decode and crop, one process a core
+    vs_bare_pillow   over those of one whose crop Pillow resizes
     vs_<peer>        over webdataset, Streaming, LitData and Energon as their documentation sets them up
     vs_<peer>_ours   over the first three, given our decoder
     cold_vs_warm     samples/s of files that are not in the page cache over those that are; and webdataset's of the same
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from infra.benchmarks.peers import loaders, peer
 from infra.benchmarks.tools.delayed_folder import environment
@@ -37,12 +39,12 @@ from infra.benchmarks.tools.photographs import photograph
 from infra.compat.children import HOME
 from infra.compat.memory import keep_freed_memory
 from sharding import Sample, SampleSequence, ShardReader, read_dataset, sample_json, summary_bytes, write_shard
-from sharding.decode import decode_picture
+from sharding.decode import decode_picture, decode_pixels
 from sharding.index import SHUFFLED
 from sharding.layout import SUMMARY, index_file, shard_name, tar_file
 from trainer_bridge.data.loader import CHUNK, Loader
 from trainer_bridge.data.settings import LoaderSettings
-from trainer_bridge.data.transforms import random_resized_crop
+from trainer_bridge.data.transforms import random_box, random_resized_crop
 
 SAMPLES, SHARDS, PICTURES, TURNS, DELAY = 8_000, 16, 64, 3, 0.03
 CORES = os.cpu_count() or 1
@@ -73,7 +75,8 @@ def _turn(folder: Path, count: int, port: int) -> dict[str, float]:
     """Samples/s of each, one after the other."""
     shards, rows = str(folder / "shards"), str(count)
     rates = _run_ours("ours", shards, rows)
-    rates["bare"] = sum(_side_by_side("bare", shards, str(count // CORES)))
+    for work in ("bare", "bare_pillow"):
+        rates[work] = sum(_side_by_side(work, shards, str(count // CORES)))
     for name in loaders.PEERS:
         for decoder in ("theirs", "ours") if name != "energon" else ("theirs",):
             rates[name if decoder == "theirs" else f"{name}_ours"] = _peer(name, folder, rows, decoder)
@@ -107,7 +110,7 @@ def _ratios(turns: Sequence[dict[str, float]]) -> dict[str, float]:
     def ratio(over: str, under: str) -> float:
         return statistics.median(turn[over] / turn[under] for turn in turns)
 
-    beside = [name for name in turns[0] if name.removesuffix("_ours") in (*loaders.PEERS, "bare")]
+    beside = [name for name in turns[0] if name.removesuffix("_ours") in (*loaders.PEERS, "bare", "bare_pillow")]
     return {f"vs_{name}": ratio("ours", name) for name in beside} | {
         "cold_vs_warm": ratio("cold", "ours"),
         "webdataset_cold_vs_warm": ratio("webdataset_cold", "webdataset"),
@@ -129,8 +132,16 @@ def write_shards(folder: Path, count: int, words: str = "") -> None:
 
 
 def crop(image: bytes, rng: np.random.Generator) -> np.ndarray:
-    """What is measured: decode at a scale, crop, resize."""
-    return random_resized_crop(decode_picture(image, loaders.SIZE), loaders.SIZE, loaders.LEAST_AREA, rng)
+    """What the loader is given: decode at a scale, crop, resize."""
+    return random_resized_crop(decode_pixels(image, loaders.SIZE), loaders.SIZE, loaders.LEAST_AREA, rng)
+
+
+def pillow_crop(image: bytes, rng: np.random.Generator) -> np.ndarray:
+    """The same with Pillow's resizer."""
+    picture = decode_picture(image, loaders.SIZE)
+    box = random_box(*picture.size, loaders.LEAST_AREA, rng)
+    resized = picture.resize((loaders.SIZE, loaders.SIZE), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
+    return np.array(resized).transpose(2, 0, 1)
 
 
 def ours(shards: str, rows: str) -> dict[str, float]:
@@ -141,14 +152,19 @@ def ours(shards: str, rows: str) -> dict[str, float]:
     return {"ours": rate, "fetched_vs_used": traffic.fetched / traffic.used}
 
 
-def bare(shards: str, rows: str) -> dict[str, float]:
+def bare(shards: str, rows: str, decode: Callable[[bytes, np.random.Generator], np.ndarray] = crop) -> dict[str, float]:
     """Decode and crop of pictures in memory, one after the other."""
     reader, rng = ShardReader(read_dataset(shards), "train"), np.random.default_rng(0)
     pictures = [sample.image for sample in reader.read_all([(0, row) for row in range(min(64, reader.sizes()[0]))])]
     started = time.perf_counter()
     for number in range(int(rows)):
-        crop(pictures[number % len(pictures)], rng)
+        decode(pictures[number % len(pictures)], rng)
     return {"bare": int(rows) / (time.perf_counter() - started)}
+
+
+def bare_pillow(shards: str, rows: str) -> dict[str, float]:
+    """The same with Pillow's resizer."""
+    return {"bare_pillow": bare(shards, rows, pillow_crop)["bare"]}
 
 
 def sequential(shards: str, rows: str) -> dict[str, float]:
@@ -198,7 +214,7 @@ def first_batch(folder: str) -> dict[str, float]:
 
 
 WORKS: dict[str, Callable[..., dict[str, float]]] = {
-    work.__name__: work for work in (ours, bare, sequential, undecoded, memory, first_batch)
+    work.__name__: work for work in (ours, bare, bare_pillow, sequential, undecoded, memory, first_batch)
 }
 
 

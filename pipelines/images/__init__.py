@@ -5,7 +5,6 @@ identify.py     bytes → format and size, by content
 jpeg_header.py  bytes of a plain JPEG → its size and colour profile
 containers.py   what a body is that cannot be decoded: cut off, damaged, of another format, or no image
 decode.py       an identified image → 8-bit sRGB pixels
-resize.py       pixels → pixels of another size, by _resize.c where that is compiled
 pdq.py          pixels → PDQ, a 256-bit hash of a picture's looks
 prepare.py      an identified image → what fetch stores: resized, hashed, encoded
 """

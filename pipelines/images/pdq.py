@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from filters.duplicates.pdq import pdq
-from pipelines.images.resize import resized
+from sharding.resize import resized
 
 REFERENCE_SIDE = 512
 AVERAGED = 128  # pixels along an axis, two for each point that PDQ samples; an axis that has not twice as many stays as it is

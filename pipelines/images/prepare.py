@@ -18,9 +18,9 @@ from pipelines.images.decode import decode
 from pipelines.images.identify import FORMATS, IdentifiedImage, RejectedImage, open_image
 from pipelines.images.jpeg_header import plain_header
 from pipelines.images.pdq import pdq_of_pixels
-from pipelines.images.resize import resized
 from pipelines.images.settings import MAX_SIDE, ImageSettings
 from sharding.decode import SIDEWAYS, upright_transpose
+from sharding.resize import resized
 
 SIDE = FETCHED_HASH.side
 # Bytes that decoding takes for a pixel, at the peak: the decoder's own buffers, the image and its copies (measured, rounded up).

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 from pipelines.images.decode import decode
 from pipelines.images.identify import identify
 from pipelines.images.settings import ImageSettings
-from sharding.decode import decode_picture, is_srgb, to_srgb
+from sharding.decode import decode_picture, decode_pixels, is_srgb, to_srgb
 from tests.support.images import STANDARD, WIDE, encoded, grey_profile, rgb_profile, smooth, turned_exif
 from tests.support.mutants import grey_local_palette
 
@@ -40,6 +40,7 @@ def test_every_orientation_is_turned_upright(format: str, orientation: int, at_l
     decoded = decode_picture(body, at_least)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(body))).convert("RGB")
     assert (decoded.width > decoded.height) == (orientation < 5)
+    assert np.array_equal(decode_pixels(body, at_least), np.asarray(decoded))
     assert difference(decoded, expected.resize(decoded.size)) < 6
 
 
@@ -48,7 +49,9 @@ def test_every_orientation_is_turned_upright(format: str, orientation: int, at_l
 def test_colours_of_another_space_become_srgb(format: str, at_least: int) -> None:
     picture = smooth(64, 40)
     profile = rgb_profile(WIDE)
-    decoded = decode_picture(encoded(picture, format, icc_profile=profile, **FORMATS[format]), at_least)
+    body = encoded(picture, format, icc_profile=profile, **FORMATS[format])
+    decoded = decode_picture(body, at_least)
+    assert np.array_equal(decode_pixels(body, at_least), np.asarray(decoded))
     converted = ImageCms.profileToProfile(picture, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"))
     assert difference(decoded, converted.resize(decoded.size)) < 4 < difference(decoded, picture.resize(decoded.size))
 

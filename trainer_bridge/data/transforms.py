@@ -1,36 +1,50 @@
-"""Decoded images → pixels: uint8[3, size, size] RGB, channels last in memory. The random crop is a function of the generator."""
+"""Decoded pictures (uint8[H, W, 3], or of Pillow) → pixels uint8[3, size, size] RGB, channels last in memory.
+
+The random crop is a function of the generator.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from math import exp, log
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from sharding.resize import cropped
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as InternViT uses them
+LOG_RATIO = log(4 / 3)  # the widest crop's
 
 
-def random_resized_crop(image: Image.Image, size: int, least_area: float, rng: np.random.Generator) -> np.ndarray:
+def random_box(width: int, height: int, least_area: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """A box (left, top, right, bottom) of at least `least_area` (0 … 1) of a picture, of ratio 3:4 … 4:3."""
+    area, ratio = width * height * rng.uniform(least_area, 1.0), exp(rng.uniform(-LOG_RATIO, LOG_RATIO))
+    crop_width = max(1, min(width, round((area * ratio) ** 0.5)))
+    crop_height = max(1, min(height, round((area / ratio) ** 0.5)))
+    left = int(rng.integers(0, width - crop_width + 1))
+    top = int(rng.integers(0, height - crop_height + 1))
+    return left, top, left + crop_width, top + crop_height
+
+
+def random_resized_crop(picture: np.ndarray | Image.Image, size: int, least_area: float, rng: np.random.Generator) -> np.ndarray:
     """A random crop of at least `least_area` (0 … 1) of the picture, of ratio 3:4 … 4:3, resized: uint8[3, size, size]."""
-    area = image.width * image.height * rng.uniform(least_area, 1.0)
-    ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-    width = min(image.width, round((area * ratio) ** 0.5))
-    height = min(image.height, round((area / ratio) ** 0.5))
-    left = int(rng.integers(0, image.width - width + 1))
-    top = int(rng.integers(0, image.height - height + 1))
-    return _pixels(image, (left, top, left + max(1, width), top + max(1, height)), size)
+    pixels = np.asarray(picture)
+    height, width, _ = pixels.shape
+    return _resized(pixels, random_box(width, height, least_area, rng), size)
 
 
-def whole(image: Image.Image, size: int) -> np.ndarray:
+def whole(picture: np.ndarray | Image.Image, size: int) -> np.ndarray:
     """The whole picture resized, its ratio not kept: uint8[3, size, size]."""
-    return _pixels(image, (0, 0, image.width, image.height), size)
+    pixels = np.asarray(picture)
+    height, width, _ = pixels.shape
+    return _resized(pixels, (0, 0, width, height), size)
 
 
-def _pixels(image: Image.Image, box: tuple[int, int, int, int], size: int) -> np.ndarray:
-    resized = image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
-    return np.array(resized).transpose(2, 0, 1)
+def _resized(pixels: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    return cropped(pixels, box, (size, size)).transpose(2, 0, 1)
 
 
 @lru_cache

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from infra.compat.errors import RequestError
-from sharding.decode import decode_picture
+from sharding.decode import decode_pixels
 from sharding.index import Dataset
 from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, save_internvl
 from trainer_bridge.data.batch import Batch, slices
@@ -71,7 +71,7 @@ class ChatStage(Stage):
 
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], the whole picture."""
-        return whole(decode_picture(image, self.side), self.side)
+        return whole(decode_pixels(image, self.side), self.side)
 
     def parameters(self) -> list[dict[str, Any]]:
         """The modules that `model.train` names."""

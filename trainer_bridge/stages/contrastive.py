@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from sharding.decode import decode_picture
+from sharding.decode import decode_pixels
 from sharding.index import Dataset
 from trainer_bridge.checkpoints.layouts.layout import TOKENIZER, read_config
 from trainer_bridge.checkpoints.model_folders import load_contrastive, save_contrastive
@@ -84,7 +84,7 @@ class ContrastiveStage(Stage):
 
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""
-        return random_resized_crop(decode_picture(image, self.side), self.side, self.experiment.data.least_area, rng)
+        return random_resized_crop(decode_pixels(image, self.side), self.side, self.experiment.data.least_area, rng)
 
     def parameters(self) -> list[dict[str, Any]]:
         """Two learning rates: the image side's and the rest's."""

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharding.decode import decode_picture
+from sharding.decode import decode_pixels
 from sharding.index import Dataset
 from trainer_bridge.checkpoints.building import Start
 from trainer_bridge.checkpoints.layouts.layout import read_config
@@ -67,7 +67,7 @@ class GenerativeStage(Stage):
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""
         size = self.model.stage1.config.image.image_size
-        return random_resized_crop(decode_picture(image, size), size, self.experiment.data.least_area, rng)
+        return random_resized_crop(decode_pixels(image, size), size, self.experiment.data.least_area, rng)
 
     def parameters(self) -> list[dict[str, Any]]:
         """Queries, cross-attention, second pooling head, ITM head and logit scale."""

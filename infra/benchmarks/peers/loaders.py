@@ -29,10 +29,10 @@ Crop = Callable[[bytes], Any]
 
 def our_crop(image: bytes) -> torch.Tensor:
     """Our decoder and crop: uint8[3, SIZE, SIZE]."""
-    from sharding.decode import decode_picture
+    from sharding.decode import decode_pixels
     from trainer_bridge.data.transforms import random_resized_crop
 
-    return torch.from_numpy(random_resized_crop(decode_picture(image, SIZE), SIZE, LEAST_AREA, np.random.default_rng()).copy())
+    return torch.from_numpy(random_resized_crop(decode_pixels(image, SIZE), SIZE, LEAST_AREA, np.random.default_rng()).copy())
 
 
 def documented_crop() -> Callable[[Any], torch.Tensor]:

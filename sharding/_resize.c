@@ -33,11 +33,21 @@ typedef struct {
     int16_t *weight;
 } Axis;
 
+/* What a filter is called in the calls from Python, and how far it reaches. */
+enum { AVERAGE, CUBIC, TRIANGLE };
+static const double REACH[] = {0.5, 2.0, 1.0};
+
 static double catmull_rom(double x) {
     x = fabs(x);
     if (x < 1.0) return (1.5 * x - 2.5) * x * x + 1.0;
     if (x < 2.0) return ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0;
     return 0.0;
+}
+
+static double height_at(double x, int filter) {
+    if (filter == CUBIC) return catmull_rom(x);
+    if (filter == AVERAGE) return x > -0.5 && x <= 0.5;
+    return fabs(x) < 1.0 ? 1.0 - fabs(x) : 0.0;
 }
 
 /* Half goes to the even neighbour. */
@@ -54,10 +64,9 @@ static void axis_free(Axis *axis) {
     free(axis->weight);
 }
 
-/* Cubic: Catmull-Rom; otherwise the average of the pixels whose centres are covered. `taps` becomes a multiple of `multiple`.
-   Returns 0 when there is no memory. */
-static int axis_init(Axis *axis, int length, int new_length, int cubic, int multiple) {
-    double ratio = (double)length / new_length, stretch = ratio > 1.0 ? ratio : 1.0, reach = (cubic ? 2.0 : 0.5) * stretch;
+/* `taps` becomes a multiple of `multiple`. Returns 0 when there is no memory. */
+static int axis_init(Axis *axis, int length, int new_length, int filter, int multiple) {
+    double ratio = (double)length / new_length, stretch = ratio > 1.0 ? ratio : 1.0, reach = REACH[filter] * stretch;
     int max_taps = 2 * (int)ceil(reach) + 1;
     axis->taps = (max_taps + multiple - 1) / multiple * multiple;
     axis->first = malloc((size_t)new_length * sizeof(int));
@@ -76,7 +85,7 @@ static int axis_init(Axis *axis, int length, int new_length, int cubic, int mult
         if (last > length) last = length;
         for (int k = 0; k < last - first; k++) {
             double x = (first + k - centre + 0.5) / stretch;
-            raw[k] = cubic ? catmull_rom(x) : x > -0.5 && x <= 0.5;
+            raw[k] = height_at(x, filter);
             sum += raw[k];
         }
         double scale = ONE / sum;
@@ -305,15 +314,22 @@ VBMI static int columns_by_5(const uint8_t *row, const Axis *axis, const int16_t
 }
 #endif
 
+/* An image, or a box of one: rows of `wide` pixels, `stride` bytes from each to the next. */
+typedef struct {
+    const uint8_t *pixels;
+    size_t stride;
+    int tall, wide;
+} Source;
+
 /* `vector_bytes` limits the width of the vectors: tests try what other processors do. Returns 0 when there is no memory. */
-static int resize(const uint8_t *from, int tall, int wide, uint8_t *to, int to_tall, int to_wide, int cubic, int vector_bytes) {
+static int resize(Source from, uint8_t *to, int to_tall, int to_wide, int filter, int vector_bytes) {
     Axis down = {0}, across = {0};
-    int done = 0, bytes = 3 * wide;
+    int done = 0, tall = from.tall, wide = from.wide, bytes = 3 * wide;
     uint8_t *row = NULL;
     const uint8_t **rows = NULL;
     int16_t *spread = NULL, *fives = NULL;
-    if (!axis_init(&down, tall, to_tall, cubic, ROW_TAPS)) return 0;
-    if (!axis_init(&across, wide, to_wide, cubic, COLUMN_TAPS)) {
+    if (!axis_init(&down, tall, to_tall, filter, ROW_TAPS)) return 0;
+    if (!axis_init(&across, wide, to_wide, filter, COLUMN_TAPS)) {
         axis_free(&down);
         return 0;
     }
@@ -334,7 +350,7 @@ static int resize(const uint8_t *from, int tall, int wide, uint8_t *to, int to_t
         while (taps > ROW_TAPS && !weight[taps - 1] && !weight[taps - 2]) taps -= ROW_TAPS;
         for (int k = 0; k < taps; k++) {
             int at = down.first[y] + k; /* the weights of rows below the image are zero */
-            rows[k] = from + (size_t)(at < tall ? at : tall - 1) * bytes;
+            rows[k] = from.pixels + (size_t)(at < tall ? at : tall - 1) * from.stride;
         }
 #ifdef VECTORS
         if (by_64) done_bytes = row_by_64(rows, weight, taps, row, bytes);
@@ -358,29 +374,62 @@ end:
     return done;
 }
 
-static PyObject *py_resize(PyObject *self, PyObject *arguments) {
-    (void)self;
-    Py_buffer from, to;
-    int tall, wide, to_tall, to_wide, cubic, vector_bytes, done;
-    if (!PyArg_ParseTuple(arguments, "y*iiw*iipi", &from, &tall, &wide, &to, &to_tall, &to_wide, &cubic, &vector_bytes)) return NULL;
-    if (tall < 1 || wide < 1 || to_tall < 1 || to_wide < 1 || wide > INT_MAX / 8 || to_wide > INT_MAX / 8 ||
-        from.len != 3 * (Py_ssize_t)tall * wide || to.len != 3 * (Py_ssize_t)to_tall * to_wide) {
-        PyBuffer_Release(&from);
-        PyBuffer_Release(&to);
-        PyErr_SetString(PyExc_ValueError, "an image has at least one pixel, and 3 bytes a pixel");
-        return NULL;
-    }
+/* Resizes into a buffer, without the interpreter's lock. */
+static PyObject *resized_into(Source from, Py_buffer *to, int to_tall, int to_wide, int filter, int vector_bytes) {
+    int done;
     Py_BEGIN_ALLOW_THREADS
-    done = resize(from.buf, tall, wide, to.buf, to_tall, to_wide, cubic, vector_bytes);
+    done = resize(from, to->buf, to_tall, to_wide, filter, vector_bytes);
     Py_END_ALLOW_THREADS
-    PyBuffer_Release(&from);
-    PyBuffer_Release(&to);
     if (!done) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
+static int is_image(const Py_buffer *buffer, int tall, int wide) {
+    if (tall >= 1 && wide >= 1 && wide <= INT_MAX / 8 && buffer->len == 3 * (Py_ssize_t)tall * wide) return 1;
+    PyErr_SetString(PyExc_ValueError, "an image has at least one pixel, and 3 bytes a pixel");
+    return 0;
+}
+
+static PyObject *py_resize(PyObject *self, PyObject *arguments) {
+    (void)self;
+    Py_buffer from, to;
+    PyObject *result = NULL;
+    int tall, wide, to_tall, to_wide, cubic, vector_bytes;
+    if (!PyArg_ParseTuple(arguments, "y*iiw*iipi", &from, &tall, &wide, &to, &to_tall, &to_wide, &cubic, &vector_bytes)) return NULL;
+    if (is_image(&from, tall, wide) && is_image(&to, to_tall, to_wide)) {
+        Source whole = {from.buf, 3 * (size_t)wide, tall, wide};
+        result = resized_into(whole, &to, to_tall, to_wide, cubic ? CUBIC : AVERAGE, vector_bytes);
+    }
+    PyBuffer_Release(&from);
+    PyBuffer_Release(&to);
+    return result;
+}
+
+static PyObject *py_crop(PyObject *self, PyObject *arguments) {
+    (void)self;
+    Py_buffer from, to;
+    PyObject *result = NULL;
+    int tall, wide, left, top, right, bottom, to_tall, to_wide, vector_bytes;
+    if (!PyArg_ParseTuple(
+            arguments, "y*ii(iiii)w*iii", &from, &tall, &wide, &left, &top, &right, &bottom, &to, &to_tall, &to_wide, &vector_bytes))
+        return NULL;
+    if (is_image(&from, tall, wide) && is_image(&to, to_tall, to_wide)) {
+        if (0 <= left && left < right && right <= wide && 0 <= top && top < bottom && bottom <= tall) {
+            size_t stride = 3 * (size_t)wide;
+            Source box = {(const uint8_t *)from.buf + top * stride + 3 * (size_t)left, stride, bottom - top, right - left};
+            result = resized_into(box, &to, to_tall, to_wide, TRIANGLE, vector_bytes);
+        } else {
+            PyErr_SetString(PyExc_ValueError, "the box has no pixel, or lies outside of the image");
+        }
+    }
+    PyBuffer_Release(&from);
+    PyBuffer_Release(&to);
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"resize", py_resize, METH_VARARGS, "resize(source, height, width, target, height, width, cubic, vector_bytes): RGB bytes into RGB bytes."},
+    {"crop", py_crop, METH_VARARGS, "crop(source, height, width, (left, top, right, bottom), target, height, width, vector_bytes): of a box, by triangles."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,6 +8,9 @@ takes ten times as long, longer than decoding the JPEG.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 
 try:
@@ -15,9 +18,16 @@ try:
 except ImportError:  # installed where there is no C compiler
     compiled = None
 
-__all__ = ["compiled", "resized", "resized_by_numpy"]
+__all__ = ["compiled", "cropped", "cropped_by_numpy", "resized", "resized_by_numpy"]
+
+Filter = Literal["average", "cubic", "triangle"]
 
 PLACES = 14  # binary places of a weight
+REACH: dict[Filter, float] = {
+    "average": 0.5,
+    "cubic": 2.0,
+    "triangle": 1.0,
+}  # old pixels on each side, where the image does not shrink
 VECTOR_BYTES = 64  # the widest vectors to use: AVX-512, where the processor has it
 
 
@@ -37,20 +47,43 @@ def resized(pixels: np.ndarray, size: tuple[int, int], *, cubic: bool) -> np.nda
 
 def resized_by_numpy(pixels: np.ndarray, size: tuple[int, int], *, cubic: bool) -> np.ndarray:
     """The same as `resized`, in NumPy."""
-    rows = _resized_rows(pixels, size[1], cubic=cubic)
-    return _resized_rows(rows.transpose(1, 0, 2), size[0], cubic=cubic).transpose(1, 0, 2)
+    return _resized(pixels, size, "cubic" if cubic else "average")
 
 
-def _resized_rows(pixels: np.ndarray, new_length: int, *, cubic: bool) -> np.ndarray:
+def cropped(pixels: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    """The box (left, top, right, bottom) of pixels uint8[H, W, 3] resized to (width, height): uint8[height, width, 3].
+
+    By triangles (bilinear), widened where the box shrinks; pixels outside of the box count for nothing.
+    """
+    if compiled is None or not hasattr(compiled, "crop"):  # an editable installation compiled before there was a crop
+        return cropped_by_numpy(pixels, box, size)
+    (new_width, new_height), (height, width, _) = size, pixels.shape
+    result = np.empty((new_height, new_width, 3), np.uint8)
+    compiled.crop(np.ascontiguousarray(pixels), height, width, box, result, new_height, new_width, VECTOR_BYTES)
+    return result
+
+
+def cropped_by_numpy(pixels: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    """The same as `cropped`, in NumPy."""
+    left, top, right, bottom = box
+    return _resized(pixels[top:bottom, left:right], size, "triangle")
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int], filter: Filter) -> np.ndarray:
+    rows = _resized_rows(pixels, size[1], filter)
+    return _resized_rows(rows.transpose(1, 0, 2), size[0], filter).transpose(1, 0, 2)
+
+
+def _resized_rows(pixels: np.ndarray, new_length: int, filter: Filter) -> np.ndarray:
     """uint8[N, M, 3] → uint8[new_length, M, 3]."""
-    first, weights = _weights(len(pixels), new_length, cubic=cubic)
+    first, weights = _weights(len(pixels), new_length, filter)
     sums = np.full((new_length, *pixels.shape[1:]), 1 << PLACES - 1, np.int32)
     for tap, weight in enumerate(weights.T):
         sums += weight[:, None, None] * pixels[np.minimum(first + tap, len(pixels) - 1)]
     return (sums >> PLACES).clip(0, 255).astype(np.uint8)
 
 
-def _weights(length: int, new_length: int, *, cubic: bool) -> tuple[np.ndarray, np.ndarray]:
+def _weights(length: int, new_length: int, filter: Filter) -> tuple[np.ndarray, np.ndarray]:
     """For each new pixel of an axis the first old one it covers, int64[new_length], and T weights from there on, int32[.., T].
 
     The weights of a pixel add up to exactly 1 << PLACES: the running sum is rounded, so an error of rounding goes to the next
@@ -58,13 +91,13 @@ def _weights(length: int, new_length: int, *, cubic: bool) -> tuple[np.ndarray, 
     """
     ratio = length / new_length
     stretch = max(ratio, 1.0)
-    reach = (2.0 if cubic else 0.5) * stretch
+    reach = REACH[filter] * stretch
     centre = (np.arange(new_length) + 0.5) * ratio
     first = np.maximum(centre - reach + 0.5, 0.0).astype(np.int64)
     last = np.minimum((centre + reach + 0.5).astype(np.int64), length)
     at = first[:, None] + np.arange((last - first).max())
     x = (at - centre[:, None] + 0.5) / stretch
-    raw = _catmull_rom(x) if cubic else ((x > -0.5) & (x <= 0.5)).astype(np.float64)
+    raw = KERNELS[filter](x)
     raw[at >= last[:, None]] = 0.0
     running = np.cumsum(raw * ((1 << PLACES) / np.cumsum(raw, axis=1)[:, -1:]), axis=1)
     return first, np.diff(np.rint(running), axis=1, prepend=0).astype(np.int32)
@@ -75,3 +108,10 @@ def _catmull_rom(x: np.ndarray) -> np.ndarray:
     x = np.abs(x)
     near, far = (1.5 * x - 2.5) * x * x + 1.0, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
     return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
+
+
+KERNELS: dict[Filter, Callable[[np.ndarray], np.ndarray]] = {
+    "average": lambda x: ((x > -0.5) & (x <= 0.5)).astype(np.float64),
+    "cubic": _catmull_rom,
+    "triangle": lambda x: (1.0 - np.abs(x)).clip(min=0.0),
+}

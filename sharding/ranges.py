@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeGuard, TypeVar, overload
+from typing import TypeGuard, TypeVar
 
 import fsspec
 import numpy as np
@@ -25,6 +25,22 @@ from fsspec.implementations.local import LocalFileSystem
 
 from infra.compat.errors import RequestError
 from sharding.pread import read_ranges
+from sharding.range_columns import Range, RangeColumns
+
+__all__ = [
+    "LocalRanges",
+    "Range",
+    "RangeColumns",
+    "RangeReader",
+    "RemoteRanges",
+    "ShortRead",
+    "Traffic",
+    "coalesce",
+    "covering",
+    "is_lasting",
+    "range_reader",
+    "retried",
+]
 
 PAUSES = (0.2, 0.6, 2.0, 6.0)  # seconds before each further try; half to one and a half of it, so that readers do not act in step
 GAP = 4096  # bytes between two ranges that are fetched rather than requested apart
@@ -35,51 +51,6 @@ LONGEST = 8 << 20  # bytes of a request for several ranges
 LASTING = {errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 Result = TypeVar("Result")
-
-
-class Range(NamedTuple):
-    """Bytes `start` … `end` - 1 of the file at a path."""
-
-    path: str
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class RangeColumns(Sequence[Range]):
-    """Ranges as columns, as an object for each takes longer than to read it from memory.
-
-    paths   of the files
-    files   int64[R], the number of each range's path
-    starts  int64[R]
-    ends    int64[R]
-    """
-
-    paths: Sequence[str]
-    files: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
-
-    @classmethod
-    def of(cls, ranges: Sequence[Range]) -> RangeColumns:
-        """The columns of ranges."""
-        if isinstance(ranges, RangeColumns):
-            return ranges
-        numbers = {path: number for number, path in enumerate(dict.fromkeys(path for path, _, _ in ranges))}
-        files, starts, ends = np.array([(numbers[path], start, end) for path, start, end in ranges], np.int64).reshape(-1, 3).T
-        return cls([*numbers], files, starts, ends)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    @overload
-    def __getitem__(self, at: int) -> Range: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[Range]: ...
-    def __getitem__(self, at: int | slice) -> Range | Sequence[Range]:
-        if isinstance(at, slice):
-            return RangeColumns(self.paths, self.files[at], self.starts[at], self.ends[at])
-        return Range(self.paths[self.files[at]], int(self.starts[at]), int(self.ends[at]))
 
 
 class ShortRead(OSError):

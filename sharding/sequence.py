@@ -62,7 +62,8 @@ class SampleSequence:
     def name_of(self, position: int) -> str:
         """Where the sample at a position lies: the tar's URI and the number of the sample in it."""
         numbers, places = self.places(np.array([position]))
-        return self.readers[numbers[0]].name_of(int(places[0, 0]), int(places[0, 1]))
+        reader = self.readers[int(numbers[0])]
+        return reader.name_of(int(places[0, 0]), int(places[0, 1]))
 
     @property
     def sample_bytes(self) -> float:

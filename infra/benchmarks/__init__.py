@@ -9,6 +9,7 @@ gpu.py       training steps, scoring and captioning on one GPU, beside open_clip
 loader.py    loading shards, beside webdataset, Streaming, LitData and Energon
 manifest.py  ingest, stage1 and queries, beside pyarrow, DuckDB and Data-Juicer
 trainer.py   training stage 1 on the CPU, beside open_clip's command and a bare step
+packing.py   training steps of stage 3, conversations packed beside padded
 on_gpu/      the sections of gpu.py
 peers/       the programs that we measure ourselves against
 tools/       generated rows, and work whose memory is measured

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.compat.torchvision_operators import define_missing_operators
+from trainer_bridge.checkpoints.adapters import base_of, is_adapter, with_adapter
 from trainer_bridge.checkpoints.layouts.layout import read_config
 from trainer_bridge.checkpoints.weights import require_finite
 from trainer_bridge.data.chat_tokenizer import END
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def is_internvl(folder: Path) -> bool:
-    """Whether the folder holds a model of stage 3, an InternVL in the Hugging Face layout or with QLLaMA's queries.
+    """Whether the folder holds a model of stage 3: an InternVL in the Hugging Face layout, with QLLaMA's queries, or adapted.
 
     InternVL-14B-224px has the type of the former, but a QLLaMA.
     """
-    config = read_config(folder)
+    config = read_config(base_of(folder) if is_adapter(folder) else folder)
     return config.get("model_type") in ("internvl", "internvl_queries") and "qllama_config" not in config
 
 
@@ -35,8 +36,15 @@ def _internvl_class(folder: Path) -> Any:
     return InternVLForConditionalGeneration
 
 
+def stored_dtype(folder: Path) -> str:
+    """The type of a model's weights in its folder, as its configuration names it."""
+    config = read_config(base_of(folder) if is_adapter(folder) else folder)
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
+
+
 def outline_internvl(folder: Path) -> Any:
     """The model of stage 3 in a folder, without data, on the meta device."""
+    folder = base_of(folder) if is_adapter(folder) else folder
     kind = _internvl_class(folder)
     import torch
 
@@ -48,7 +56,9 @@ def outline_internvl(folder: Path) -> Any:
 
 
 def load_internvl(folder: Path) -> Any:
-    """The model of stage 3 in a folder, float32; ValueError in one line when it does not load."""
+    """The model of stage 3 in a folder, float32, its adapter merged; ValueError in one line when it does not load."""
+    if is_adapter(folder):
+        return with_adapter(load_internvl(base_of(folder)), folder)
     kind = _internvl_class(folder)
     import torch
     from transformers.utils import logging
@@ -63,15 +73,36 @@ def load_internvl(folder: Path) -> Any:
 
 
 def save_internvl(
-    folder: Path, model: Any, processor: Any, settings: dict[str, Any], weights: dict[str, Tensor] | None = None
+    folder: Path,
+    model: Any,
+    processor: Any,
+    settings: dict[str, Any],
+    weights: dict[str, Tensor] | None = None,
+    dtype: str = "float32",
 ) -> None:
     """Writes the model, its processor and generation settings; `settings` of the training go to training.json.
 
-    `weights` are the model's, where under ZeRO-3 it holds but a piece of each.
+    `weights` are the model's, where under ZeRO-3 it holds but a piece of each; `dtype` is what they are stored as.
     """
     model.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids(END)
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    import torch
+
+    stored = getattr(torch, dtype)
+    state = {name: tensor.detach() for name, tensor in (weights or model.state_dict()).items()}
+    # By address, so that names which share a tensor share it still: it is saved once.
+    cast = {tensor.data_ptr(): tensor.to(stored) for tensor in state.values() if tensor.is_floating_point()}
+    weights = {name: cast.get(tensor.data_ptr(), tensor) for name, tensor in state.items()}
+    for config in (model.config.text_config, model.config.vision_config):
+        config.dtype = stored
     model.save_pretrained(folder, state_dict=weights)
+    path = folder / "config.json"  # which names the type that the model is computed in
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dtype": dtype}, indent=2, sort_keys=True) + "\n")
+    save_processor(folder, processor, settings)
+
+
+def save_processor(folder: Path, processor: Any, settings: dict[str, Any]) -> None:
+    """Writes what prepares texts and pictures for a model, and the settings of its training."""
     processor.save_pretrained(folder)
     (folder / "training.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 

@@ -55,7 +55,7 @@ class ChatConfig(Section):
     dropout              dropout of the residual branches of the language model
     """
 
-    train: tuple[Module, ...] = Field(min_length=1)
+    train: tuple[Module, ...]
     language: LanguageConfig | None = None
     language_checkpoint: str = ""
     length: int = Field(2048, ge=8)

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from infra.compat.errors import RequestError
 from sharding.decode import decode_pixels
 from sharding.index import Dataset
-from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, save_internvl
+from trainer_bridge.checkpoints.adapters import save_adapter
+from trainer_bridge.checkpoints.building import fill
+from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, save_internvl, save_processor, stored_dtype
+from trainer_bridge.checkpoints.model_folders import META
 from trainer_bridge.data.batch import Batch, slices
 from trainer_bridge.data.chat_tokenizer import build_processor
 from trainer_bridge.data.packing import pack
@@ -33,6 +36,7 @@ from trainer_bridge.evaluation.captioning import ChatEvaluator
 from trainer_bridge.flops import Transformer, chat_step
 from trainer_bridge.models.internvit import InternViTConfig
 from trainer_bridge.models.internvl import ChatLoss, qllama_of
+from trainer_bridge.models.lora import LoraSettings, add_lora, merged
 from trainer_bridge.models.losses import gather, rank, token_loss, world_size
 from trainer_bridge.models.packed_attention import use_packed_attention
 from trainer_bridge.schedule import Phase
@@ -54,7 +58,7 @@ class ChatStage(Stage):
     experiment_type, evaluator_type = ChatExperiment, ChatEvaluator
     trained_members = ("text", "json")  # the json member may have a conversation
 
-    def __init__(self, experiment: ChatExperiment, dataset: Dataset, start: Path | None, out: Path) -> None:
+    def __init__(self, experiment: ChatExperiment, dataset: Dataset | None, start: Path | None, out: Path) -> None:
         start, config = require_start(start), experiment.model
         self.experiment, self.barren, self.count = experiment, 0, 1
         if is_internvl(start):
@@ -62,12 +66,26 @@ class ChatStage(Stage):
         else:
             begun, self.tokenizer = joined(config, dataset, start, out)
             self.chat, self.tensors = begun.model, {f"chat.{name}": tensor for name, tensor in begun.tensors.items()}
+        self.start, self.adapter = start, None
+        if experiment.lora:
+            self._adapt(experiment.lora)
         prepare(self.chat, config)
         if experiment.packing:
             use_packed_attention(self.chat.model.language_model, config.length)
         self.model = ChatLoss(self.chat)
         self.side = self.chat.config.vision_config.image_size[0]
         self.image_tokens = self.chat.config.image_seq_length
+
+    def _adapt(self, lora: LoraSettings) -> None:
+        """Puts adapters into the model, which is filled first: they begin with its weights."""
+        if self.tensors is not None:
+            if lora.save == "adapter":
+                raise ValueError(
+                    'lora.save = "adapter" needs a model that it belongs to: start from an InternVL, or set "merged"'
+                )
+            fill(self.chat, {name.removeprefix("chat."): tensor for name, tensor in self.tensors.items()}, torch.device("cpu"))
+            self.tensors = None
+        self.adapter = add_lora(self.chat, lora)
 
     def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
         """Encoded image → uint8[3, S, S], the whole picture."""
@@ -174,6 +192,9 @@ class ChatStage(Stage):
         """The model of the settings around what it starts from; a picture and a text of the greatest length in each sample."""
         config = experiment.model
         chat = outlined(config, require_start(start))
+        if experiment.lora:
+            with META:
+                add_lora(chat, experiment.lora)
         prepare(chat, config)
         side, text = chat.config.vision_config.image_size[0], max(1, config.length - chat.config.image_seq_length)
 
@@ -188,10 +209,18 @@ class ChatStage(Stage):
         return Outline(ChatLoss(chat), side, loss, lambda samples, ranks: 0)
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
-        """The native Hugging Face layout: config, safetensors, tokenizer, processors, chat template."""
-        processor = build_processor(self.tokenizer, self.side, self.image_tokens)
+        """The native Hugging Face layout: config, safetensors, tokenizer, processors, chat template; or an adapter in peft's."""
+        processor, lora = build_processor(self.tokenizer, self.side, self.image_tokens), self.experiment.lora
+        settings = self.experiment.model_dump(mode="json")
         weights = {name.removeprefix("chat."): tensor for name, tensor in state.items()}
-        save_internvl(folder, self.chat, processor, self.experiment.model_dump(mode="json"), weights)
+        if lora and lora.save == "adapter":
+            save_adapter(
+                folder, self.adapter, self.start, weights, ["multi_modal_projector"] * ("projector" in settings["model"]["train"])
+            )
+            save_processor(folder, processor, settings)
+            return
+        dtype = stored_dtype(self.start) if is_internvl(self.start) else "float32"
+        save_internvl(folder, self.chat, processor, settings, merged(weights, lora.scale) if lora else weights, dtype)
 
     @classmethod
     def wrote(cls, folder: Path) -> bool:

@@ -8,6 +8,7 @@ from infra.compat.settings import Section
 from trainer_bridge.data.conversations import TARGET_LANGUAGES, TRANSLATED
 from trainer_bridge.data.sequences import Weighting
 from trainer_bridge.models.internvl import ChatConfig
+from trainer_bridge.models.lora import LoraSettings
 from trainer_bridge.stages.settings import Experiment, OneRate
 
 
@@ -48,6 +49,7 @@ class ChatExperiment(Experiment):
 
     model: ChatConfig
     translation: TranslationSettings = TranslationSettings()
+    lora: LoraSettings | None = None
     packing: PackingSettings | None = None
     loss: LossSettings = LossSettings()
     optimizer: OneRate
@@ -59,4 +61,17 @@ class ChatExperiment(Experiment):
                 f"packing.tokens = {self.packing.tokens} is less than model.length = {self.model.length}, the longest "
                 "conversation; raise it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _trained_once(self) -> ChatExperiment:
+        train, lora = self.model.train, self.lora
+        if both := sorted(set(train) & set(lora.modules if lora else ())):
+            raise ValueError(f"model.train and lora.modules both name {both[0]!r}; take it out of model.train to adapt it")
+        if lora and lora.save == "adapter" and set(train) - {"projector"}:
+            raise ValueError(
+                'lora.save = "adapter" keeps an adapter and the projector alone; set it to "merged", or train no more'
+            )
+        if not train and not lora:
+            raise ValueError('model.train names nothing to train; name modules, as ["projector", "language"], or set [lora]')
         return self

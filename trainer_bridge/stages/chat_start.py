@@ -48,7 +48,7 @@ def prepare(chat: Any, config: ChatConfig) -> None:
         if not any(is_trained(name, [module]) for name in names):
             raise ValueError(f"model.train names {module!r}, of which this model has none; leave it out")
     for name, parameter in chat.named_parameters():
-        parameter.requires_grad_(is_trained(name, config.train))
+        parameter.requires_grad_(is_trained(name, config.train) or ".lora_" in name)
     if config.dropout:
         add_dropout(chat.model.language_model, config.dropout)
 
@@ -75,7 +75,7 @@ def outlined(config: ChatConfig, start: Path) -> Any:
     return _around(config, start, language, 0).model
 
 
-def joined(config: ChatConfig, dataset: Dataset, start: Path, out: Path) -> tuple[Start[Any], Any]:
+def joined(config: ChatConfig, dataset: Dataset | None, start: Path, out: Path) -> tuple[Start[Any], Any]:
     """(model, tokenizer): the image tower of a model with a language model, and a new MLP between them."""
     _require_one_language_model(config)
     if config.language is None:
@@ -84,6 +84,8 @@ def joined(config: ChatConfig, dataset: Dataset, start: Path, out: Path) -> tupl
         language.resize_token_embeddings(max(len(tokenizer), language.config.vocab_size))
         settings, tensors = language.config, language.state_dict()
     else:
+        if dataset is None:
+            raise ValueError("the tokenizer of a new language model is trained on captions; set model.language_checkpoint")
         vocabulary, tensors = config.language.vocabulary, {}
         tokenizer = load_tokenizer(
             made_once(out / "tokenizer", lambda path: new_tokenizer(first_captions(dataset), vocabulary).save_pretrained(path))

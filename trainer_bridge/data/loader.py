@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
-from typing import NamedTuple
+from threading import Lock
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from infra.compat.errors import RequestError
 from infra.compat.memory import keep_freed_memory
@@ -23,15 +25,18 @@ from sharding.index import Dataset
 from sharding.reader import ReadError
 from sharding.sample import Sample
 from sharding.sequence import SampleSequence
-from trainer_bridge.data.batch import Batch, content_key
+from trainer_bridge.data.ahead import PixelMemory, ReadAhead
+from trainer_bridge.data.batch import Batch, content_key, slices
 from trainer_bridge.data.fault_limit import FaultLimit
 from trainer_bridge.data.settings import LoaderSettings
 
 CHUNK = 32  # samples that are read, and then decoded, as one piece of work
 READERS = 8  # chunks that are read side by side
+READ_AHEAD = 2 * READERS  # chunks that are read before they are decoded
 MOST_AHEAD = 2048  # samples, however small they are: more would keep no thread busier
 TRIED = 64  # samples that are tried to learn the size of what the transform returns
 
+_Reads: TypeAlias = ReadAhead[list[Sample | ReadError]]
 Transform = Callable[[bytes, np.random.Generator], np.ndarray]
 
 
@@ -104,11 +109,13 @@ class Loader:
         remaining = iter(steps)
         waiting: deque[_Slice] = deque()
         with _threads(READERS, "read") as readers, _threads(self.settings.threads(), "decode") as decoders:
+            reads = ReadAhead(self.sequence.read_many, readers, max(READ_AHEAD, 2 * self.settings.threads()))
+            memory = PixelMemory(self.share, self._black)
 
             def fill() -> None:
                 """Starts batches until the memory for them is used."""
                 while len(waiting) < self.batches_ahead and (step := next(remaining, None)) is not None:
-                    waiting.append(self._start(step, readers, decoders))
+                    waiting.append(self._start(_Slice(self.positions(step), memory), reads, decoders))
 
             fill()
             while waiting:
@@ -151,20 +158,19 @@ class Loader:
             fault = fault or row.fault
         raise RequestError(f"none of {TRIED} samples can be loaded; the first: {fault}")
 
-    def _start(self, step: int, readers: ThreadPoolExecutor, decoders: ThreadPoolExecutor) -> _Slice:
-        positions = self.positions(step)
+    def _start(self, batch: _Slice, reads: _Reads, decoders: ThreadPoolExecutor) -> _Slice:
+        """Has the samples of a batch read and decoded, chunk by chunk."""
         size = max(1, min(CHUNK, -(-self.share // self.settings.threads())))
-        batch = _Slice(positions, self._black)
-        for start in range(0, self.share, size):
-            chunk = positions[start : start + size]
-            samples = readers.submit(self.sequence.read_many, chunk)
-            batch.chunks.append(decoders.submit(self._decode, samples, chunk, batch.rows[start : start + size]))
+        for rows in slices(self.share, size):
+            samples = reads.add(batch.positions[rows])
+            batch.chunks.append(decoders.submit(self._decode, reads, samples, batch, rows))
         return batch
 
-    def _decode(self, samples: Future[list[Sample | ReadError]], positions: np.ndarray, pixels: np.ndarray) -> list[Row]:
+    def _decode(self, reads: _Reads, chunk: Future[list[Sample | ReadError]], batch: _Slice, where: slice) -> list[Row]:
         """Writes the pixels of samples into their rows of a batch."""
-        rows = []
-        for i, (sample, position) in enumerate(zip(samples.result(), positions.tolist(), strict=True)):
+        samples, positions, rows = reads.take(chunk), batch.positions[where].tolist(), []
+        pixels = batch.pixels().numpy()[where]
+        for i, (sample, position) in enumerate(zip(samples, positions, strict=True)):
             row, decoded = self._decoded(sample, position)
             if decoded is not None and (decoded.shape, decoded.dtype) != (self._black.shape, self._black.dtype):
                 raise RequestError(
@@ -197,22 +203,24 @@ def _kind(pixels: np.ndarray) -> str:
 
 
 class _Slice:
-    """A batch in work: its pixels are written chunk by chunk, each in its place."""
+    """A batch in work: its pixels are written chunk by chunk, each in its place. It has no memory before the first is."""
 
-    def __init__(self, positions: np.ndarray, black: np.ndarray) -> None:
-        channels, height, width = black.shape
-        pinned = torch.cuda.is_available() and torch.utils.data.get_worker_info() is None
-        dtype = torch.from_numpy(black).dtype
-        pixels = torch.empty((len(positions), height, width, channels), dtype=dtype, pin_memory=pinned)
-        self.positions, self.pixels = positions, pixels.permute(0, 3, 1, 2)
-        self.rows = self.pixels.numpy()
-        self.chunks: list[Future[list[Row]]] = []
+    def __init__(self, positions: np.ndarray, memory: PixelMemory) -> None:
+        self.positions, self.chunks = positions, list[Future[list[Row]]]()
+        self._memory, self._lock, self._pixels = memory, Lock(), list[Tensor]()
+
+    def pixels(self) -> Tensor:
+        """Memory for the pixels, [B, 3, S, S]; called in several threads."""
+        with self._lock:
+            if not self._pixels:
+                self._pixels.append(self._memory.take())
+            return self._pixels[0]
 
     def batch(self) -> Batch:
         """The batch, when all is written."""
         rows = [row for chunk in self.chunks for row in chunk.result()]
         return Batch(
-            pixels=self.pixels,
+            pixels=self.pixels(),
             captions=[row.caption for row in rows],
             json=[row.json for row in rows],
             sample_ids=[row.sample_id for row in rows],

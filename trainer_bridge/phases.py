@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import distributed as dist
 
 from trainer_bridge.data.batch import Batch
+from trainer_bridge.data.instructions.loader import ExampleLoader
 from trainer_bridge.data.loader import Loader
 from trainer_bridge.schedule import Phase
 from trainer_bridge.stages import Stage
@@ -25,7 +26,7 @@ def require_divisible(phases: Sequence[Phase], world: int) -> None:
 
 
 def batches(
-    stage: Stage, phases: Sequence[Phase], loader_of: Callable[[Phase], Loader], done: int
+    stage: Stage, phases: Sequence[Phase], loader_of: Callable[[Phase], Loader | ExampleLoader], done: int
 ) -> Iterator[tuple[Phase, int, Batch]]:
     """The rank's slice of each global batch from step `done` on, with its phase and the number of its step.
 
@@ -42,11 +43,7 @@ def batches(
             for step, batch in enumerate(loader.batches(first - phase.first, phase.last - phase.first), start=first):
                 yield phase, step, batch
         finally:  # a training may end before its phase does
-            traffic = loader.sequence.traffic
-            _tell(
-                f"fetched {traffic.fetched / 2**20:,.0f} MiB in {traffic.requests:,} reads, "
-                f"{traffic.fetched / max(1, traffic.used):.2f} × the bytes used"
-            )
+            _tell(loader.fetched())
 
 
 def _tell(line: str) -> None:

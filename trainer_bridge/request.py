@@ -8,9 +8,10 @@ from pathlib import Path
 
 from infra.compat.errors import RequestError
 from sharding.index import Dataset
+from trainer_bridge.data.instructions.meta import read_sets
 from trainer_bridge.evaluation.shards import require_members
 from trainer_bridge.stages import Stage
-from trainer_bridge.stages.settings import Experiment
+from trainer_bridge.stages.settings import AnyExperiment, Experiment
 
 
 def weighted(option: str) -> tuple[str, float]:
@@ -23,6 +24,24 @@ def weighted(option: str) -> tuple[str, float]:
     if not uri or not 0 < weight < math.inf:
         raise RequestError(f"--mix {option} names no weight above 0; write URI=1 to take as many of its samples")
     return uri, weight
+
+
+def trained_on(experiment: AnyExperiment, data: str, shards: str | None) -> AnyExperiment:
+    """The experiment with the conversations of --data; RequestError when there are both these and shards, or neither."""
+    settings = getattr(experiment, "conversations", None)
+    if data and settings is None:
+        raise RequestError("--data names conversations, which the stage chat alone trains on; give --shards")
+    if settings is not None and data:
+        settings = settings.model_copy(update={"data": data})
+        experiment = experiment.model_copy(update={"conversations": settings})
+    named = getattr(settings, "data", "")
+    if named and shards:
+        raise RequestError('--shards and conversations are both named; in the meta file shards are {"mine": {"shards": URI}}')
+    if not named and not shards:
+        raise RequestError("nothing to train on; give --shards URI" + (", or --data FILE of conversations" if settings else ""))
+    if named:
+        read_sets(named)
+    return experiment
 
 
 def check_folders(out: Path, start: Path | None) -> None:

@@ -24,7 +24,7 @@ def what_decides(stage: Stage, experiment: Experiment, datasets: Sequence[tuple[
     samples = [
         [sum(shard.samples for shard in dataset.shards("train")), weight, dataset.is_shuffled] for dataset, weight in datasets
     ]
-    phases = experiment.phases()
+    phases, examples = experiment.phases(), stage.examples
     return {
         "--stage": type(stage).__module__.rpartition(".")[2],
         "data.batch": experiment.data.batch if len(phases) == 1 else [[phase.start, phase.batch] for phase in phases],
@@ -32,6 +32,7 @@ def what_decides(stage: Stage, experiment: Experiment, datasets: Sequence[tuple[
         "data.window": experiment.data.window,
         "data.run_length": experiment.data.run_length,
         "[samples, weight, in random order] of the shards": samples,
+        **({} if examples is None else {"[name, entries, share] of the conversations": examples.contents()}),
     }
 
 

@@ -1,6 +1,7 @@
 """Trains one alignment stage on exported shards, under torchrun or deepspeed.
 
     torchrun --nproc_per_node 2 -m trainer_bridge.train --stage contrastive --config FILE --shards URI --out DIR
+    torchrun --nproc_per_node 2 -m trainer_bridge.train --stage chat --config FILE --data META.json --from DIR --out DIR
 
 Writes DIR/metrics.jsonl (a line per step), DIR/model (to use), DIR/state (to resume from: run the same command again), and
 DIR/summary.json, with figures of the model on the held-out split. Samples that cannot be read or decoded are left out of the
@@ -29,6 +30,7 @@ from sharding.index import Dataset
 from trainer_bridge import deepspeed_engine
 from trainer_bridge.clock import Clock
 from trainer_bridge.data.batch import Batch
+from trainer_bridge.data.instructions.loader import ExampleLoader
 from trainer_bridge.data.loader import Loader
 from trainer_bridge.evaluation.plan import Evaluation, plan_evaluations
 from trainer_bridge.evaluation.shards import open_shards
@@ -38,7 +40,7 @@ from trainer_bridge.memory_report import add_options, plan_ahead, plan_only
 from trainer_bridge.metrics import MetricsLog, Step, counts, timed, write_faults
 from trainer_bridge.phases import batches, require_divisible
 from trainer_bridge.ranks import fail, rank_environment
-from trainer_bridge.request import check_folders, check_request, weighted
+from trainer_bridge.request import check_folders, check_request, trained_on, weighted
 from trainer_bridge.run_folder import RunFolder
 from trainer_bridge.run_states import RunStates, what_decides
 from trainer_bridge.schedule import Phase, samples_before
@@ -53,17 +55,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     stages = find_stages()
     parser = _parser(stages)
     options = parser.parse_args(argv)
-    if not (options.plan or (options.shards and options.out)):
-        parser.error("--shards and --out are required, but for --plan")
+    if not (options.plan or options.out):
+        parser.error("--out is required, but for --plan")
     stage_type = stages[options.stage]
     try:
         experiment = load_experiment(options.config, stage_type.experiment_type)
         if options.plan:
             return plan_only(stage_type, experiment, options)
-        dataset = open_shards(options.shards)
+        experiment = trained_on(experiment, options.data, options.shards)
+        dataset = open_shards(options.shards) if options.shards else None
         mixed_in = [(open_shards(uri), weight) for uri, weight in map(weighted, options.mix)]
         world = int(rank_environment(os.environ)["WORLD_SIZE"])
-        check_request(stage_type, experiment, [dataset, *(other for other, _ in mixed_in)], world)
+        datasets = [(dataset, 1.0), *mixed_in] if dataset else []
+        check_request(stage_type, experiment, [each for each, _ in datasets], world)
         evaluations = plan_evaluations(experiment.evaluation, stage_type.evaluator_type, dataset)
         require_trackers(experiment.log)
         if options.seconds and len(experiment.phases()) > 1:
@@ -79,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder.open()
         dist.barrier()
         stage = stage_type(experiment, dataset, options.start, folder.local)
-        finished = train(stage, experiment, dataset, folder, options.seconds, device, mixed_in, evaluations)
+        finished = train(stage, experiment, datasets, folder, options.seconds, device, evaluations)
         folder.close()
     except (RequestError, ValueError) as error:
         fail("trainer_bridge.train", error)
@@ -109,6 +113,9 @@ def _parser(stages: Mapping[str, type[Stage]]) -> argparse.ArgumentParser:
     parser.add_argument("--config", required=True, help="the experiment (TOML)")
     parser.add_argument("--shards", metavar="URI", help="shards that `pairmill export` wrote")
     parser.add_argument(
+        "--data", metavar="URI", default="", help="conversations in place of shards: a meta file, JSON lines, a list"
+    )
+    parser.add_argument(
         "--mix",
         action="append",
         default=[],
@@ -125,19 +132,21 @@ def _parser(stages: Mapping[str, type[Stage]]) -> argparse.ArgumentParser:
 def train(
     stage: Stage,
     experiment: Experiment,
-    dataset: Dataset,
+    datasets: Sequence[tuple[Dataset, float]],
     folder: RunFolder,
     seconds: float,
     device: torch.device,
-    mixed_in: Sequence[tuple[Dataset, float]] = (),
     evaluations: Sequence[Evaluation] = (),
 ) -> bool:
-    """Trains from the newest saved state (or the start) to the end, saves the model, evaluates it; False where SIGTERM came."""
+    """Trains from the newest saved state (or the start) to the end, saves the model, evaluates it; False where SIGTERM came.
+
+    On `datasets` with their weights, or on the stage's conversations.
+    """
     rank, world, out = dist.get_rank(), dist.get_world_size(), folder.local
     data, steps, phases = experiment.data, experiment.optimizer.steps, experiment.phases()
     require_divisible(phases, world)
     sizes = _parameter_counts(stage.model)  # before ZeRO-3 leaves each rank a piece of every parameter
-    run = what_decides(stage, experiment, [(dataset, 1.0), *mixed_in])
+    run = what_decides(stage, experiment, datasets)
     states = RunStates(folder, stage.model, run, experiment.run.keep)
     engine = deepspeed_engine.initialise(stage.model, stage.parameters(), experiment, world, stage.tensors)
     before = states.restore(engine)
@@ -152,7 +161,10 @@ def train(
         require_finite(deepspeed_engine.weights_are_finite(engine), done)
         states.save(engine, {"steps": done, "seconds": clock.elapsed()})
 
-    def loader_of(phase: Phase) -> Loader:
+    def loader_of(phase: Phase) -> Loader | ExampleLoader:
+        if stage.examples is not None:
+            return ExampleLoader(stage.examples, phase.batch, rank, world, data, phase.start)
+        (dataset, _), *mixed_in = datasets
         where = dataset, "train", phase.batch, stage.transform, data.seed, rank, world
         return Loader(*where, mixed_in=mixed_in, settings=data, start=phase.start)
 

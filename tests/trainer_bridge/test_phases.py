@@ -106,7 +106,7 @@ def run_to(step: int, out: Path, shards: Path, device: torch.device, **run: int)
 
     stage.losses = stopped  # type: ignore[method-assign]
     with suppress(Stopped):
-        train(stage, experiment(**run), dataset, RunFolder(str(out)), 0.0, device)
+        train(stage, experiment(**run), [(dataset, 1.0)], RunFolder(str(out)), 0.0, device)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return rows, stage.model.text_projection.weight.detach()
 

@@ -46,7 +46,7 @@ def run_stage(name: str, document: dict[str, Any], shards: Path, out: Path, star
     torch.manual_seed(0)
     evaluations = plan_evaluations(experiment.evaluation, kind.evaluator_type, dataset)
     stage = kind(experiment, dataset, start, out)
-    train(stage, experiment, dataset, RunFolder(str(out)), 0.0, device, evaluations=evaluations)
+    train(stage, experiment, [(dataset, 1.0)], RunFolder(str(out)), 0.0, device, evaluations=evaluations)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert len(rows) == experiment.optimizer.steps and all(math.isfinite(row["loss"]) for row in rows)
     summary = json.loads((out / "summary.json").read_text())

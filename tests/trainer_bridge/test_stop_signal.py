@@ -65,7 +65,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_been_stopped(
             yield from computed(*arguments)
 
         stage.losses = interrupted
-        return train(stage, experiment, dataset, RunFolder(str(out)), 0.0, one_process)
+        return train(stage, experiment, [(dataset, 1.0)], RunFolder(str(out)), 0.0, one_process)
 
     assert run(tmp_path / "straight")
     stopped = tmp_path / "stopped"

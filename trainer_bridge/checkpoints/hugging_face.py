@@ -79,12 +79,14 @@ def save_internvl(
     settings: dict[str, Any],
     weights: dict[str, Tensor] | None = None,
     dtype: str = "float32",
+    end: str = END,
 ) -> None:
     """Writes the model, its processor and generation settings; `settings` of the training go to training.json.
 
     `weights` are the model's, where under ZeRO-3 it holds but a piece of each; `dtype` is what they are stored as.
+    `end` is the token that ends an answer.
     """
-    model.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids(END)
+    model.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids(end)
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     import torch
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 import xxhash
 from torch import Tensor
+
+from trainer_bridge.data.instructions.example import Example
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Batch:
     positions   places in the order of training
     valid       bool[B]; a sample that could not be read or decoded keeps its place, with black pixels, "" and b"{}", and no loss
     faults      why samples are not valid, one line each
+    examples    conversations of instruction data in place of pictures and captions, None of one that is not valid; else empty
     """
 
     pixels: Tensor
@@ -32,6 +35,7 @@ class Batch:
     positions: list[int]
     valid: Tensor
     faults: list[str]
+    examples: list[Example | None] = field(default_factory=list)
 
     def split(self, size: int) -> Iterator[Batch]:
         """Micro-batches of at most `size` samples, in order; `faults` are not divided among them."""
@@ -45,6 +49,7 @@ class Batch:
                 self.positions[rows],
                 self.valid[rows],
                 [],
+                self.examples[rows],
             )
 
 

@@ -85,7 +85,7 @@ def _most_frequent(text: str, most: int) -> list[str]:
 
 
 def add_chat_tokens(tokenizer: Any) -> Any:
-    """A PreTrainedTokenizerFast with the vocabulary of `tokenizer`, InternVL's special tokens and the chat template."""
+    """A PreTrainedTokenizerFast: `tokenizer` with InternVL's special tokens, and with our chat template where it has none."""
     define_missing_operators()
     from transformers import PreTrainedTokenizerFast
 
@@ -93,8 +93,9 @@ def add_chat_tokens(tokenizer: Any) -> Any:
         tokenizer_object=tokenizer.backend_tokenizer,
         pad_token=tokenizer.pad_token or PAD,
         eos_token=END,
+        bos_token=tokenizer.bos_token,
         extra_special_tokens=EXTRA_TOKENS,
-        chat_template=TEMPLATE,
+        chat_template=tokenizer.chat_template or TEMPLATE,
     )
     extended.add_tokens([START], special_tokens=True)
     return extended

@@ -141,6 +141,14 @@ class Loader:
             f"{order.neighbour_distance():,.0f} positions apart ({order.total / 3:,.0f} in a full shuffle)"
         )
 
+    def fetched(self) -> str:
+        """In one line: what was read so far."""
+        traffic = self.sequence.traffic
+        return (
+            f"fetched {traffic.fetched / 2**20:,.0f} MiB in {traffic.requests:,} reads, "
+            f"{traffic.fetched / max(1, traffic.used):.2f} × the bytes used"
+        )
+
     @property
     def _batch_bytes(self) -> float:
         """Memory of a batch in work: its pixels, and its samples as they are stored."""

@@ -18,7 +18,6 @@ from trainer_bridge.checkpoints.building import fill
 from trainer_bridge.checkpoints.hugging_face import is_internvl, load_internvl, save_internvl, save_processor, stored_dtype
 from trainer_bridge.checkpoints.model_folders import META
 from trainer_bridge.data.batch import Batch, slices
-from trainer_bridge.data.chat_tokenizer import build_processor
 from trainer_bridge.data.packing import pack
 from trainer_bridge.data.sequences import (
     Encoded,
@@ -41,6 +40,7 @@ from trainer_bridge.models.losses import gather, rank, token_loss, world_size
 from trainer_bridge.models.packed_attention import use_packed_attention
 from trainer_bridge.schedule import Phase
 from trainer_bridge.stages import captioned
+from trainer_bridge.stages.chat_format import ConversationFormat, encoded
 from trainer_bridge.stages.chat_settings import ChatExperiment
 from trainer_bridge.stages.chat_start import joined, load_processor, outlined, prepare, require_start, resumed
 from trainer_bridge.stages.outline import Outline
@@ -75,6 +75,8 @@ class ChatStage(Stage):
         self.model = ChatLoss(self.chat)
         self.side = self.chat.config.vision_config.image_size[0]
         self.image_tokens = self.chat.config.image_seq_length
+        self.format = ConversationFormat(experiment, self.tokenizer, self.side, self.image_tokens)
+        self.examples = self.format.source()
 
     def _adapt(self, lora: LoraSettings) -> None:
         """Puts adapters into the model, which is filled first: they begin with its weights."""
@@ -116,6 +118,8 @@ class ChatStage(Stage):
     def _conversations(self, batch: Batch, device: torch.device) -> list[Encoded]:
         """The conversations of a rank's batch; those of which nothing is learned are named in its faults and emptied."""
         length, empty = self.experiment.model.length, nothing(self.side, device)
+        if self.examples is not None:
+            return [empty if each is None else encoded(each) for each in batch.examples]
         conversations = captioned.encoded(batch, self.tokenizer, self.image_tokens, self.experiment, device)
         for i, each in enumerate(conversations):
             if not batch.valid[i]:
@@ -210,7 +214,7 @@ class ChatStage(Stage):
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """The native Hugging Face layout: config, safetensors, tokenizer, processors, chat template; or an adapter in peft's."""
-        processor, lora = build_processor(self.tokenizer, self.side, self.image_tokens), self.experiment.lora
+        processor, lora = self.format.processor(), self.experiment.lora
         settings = self.experiment.model_dump(mode="json")
         weights = {name.removeprefix("chat."): tensor for name, tensor in state.items()}
         if lora and lora.save == "adapter":
@@ -220,7 +224,8 @@ class ChatStage(Stage):
             save_processor(folder, processor, settings)
             return
         dtype = stored_dtype(self.start) if is_internvl(self.start) else "float32"
-        save_internvl(folder, self.chat, processor, settings, merged(weights, lora.scale) if lora else weights, dtype)
+        weights = merged(weights, lora.scale) if lora else weights
+        save_internvl(folder, self.chat, processor, settings, weights, dtype, self.format.end)
 
     @classmethod
     def wrote(cls, folder: Path) -> bool:
@@ -229,8 +234,7 @@ class ChatStage(Stage):
 
     def evaluator(self, device: torch.device, batch: int) -> ChatEvaluator:
         """Loss on captions, and for samples with a known noun in how many descriptions it stands."""
-        processor = build_processor(self.tokenizer, self.side, self.image_tokens)
-        return ChatEvaluator(self.model, processor, device, batch)
+        return ChatEvaluator(self.model, self.format.processor(), device, batch)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, batch: int) -> ChatEvaluator:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from infra.compat.settings import Section
 from trainer_bridge.data.conversations import TARGET_LANGUAGES, TRANSLATED
+from trainer_bridge.data.instructions.template import BASE
 from trainer_bridge.data.sequences import Weighting
 from trainer_bridge.models.internvl import ChatConfig
 from trainer_bridge.models.lora import LoraSettings
@@ -21,6 +22,26 @@ class TranslationSettings(Section):
 
     share: float = Field(TRANSLATED, ge=0, le=1)
     target_languages: int = Field(TARGET_LANGUAGES, ge=1)
+
+
+class ConversationSettings(Section):
+    """Conversations as others publish them, to train on in place of shards.
+
+    data               a meta file of InternVL, or a file of conversations, JSON lines or a list (URI); --data names another
+    template           how they are written: base (that of the model it starts from), chatml, internvl2_5, mono, pairmill
+    min_dynamic_patch  least and most tiles of a picture, besides its thumbnail; a set of the meta file may say otherwise
+    """
+
+    data: str = ""
+    template: str = BASE
+    min_dynamic_patch: int = Field(1, ge=1)
+    max_dynamic_patch: int = Field(6, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ConversationSettings:
+        if self.min_dynamic_patch > self.max_dynamic_patch:
+            raise ValueError("min_dynamic_patch is more than max_dynamic_patch; lower it")
+        return self
 
 
 class PackingSettings(Section):
@@ -50,6 +71,7 @@ class ChatExperiment(Experiment):
     model: ChatConfig
     translation: TranslationSettings = TranslationSettings()
     lora: LoraSettings | None = None
+    conversations: ConversationSettings = ConversationSettings()
     packing: PackingSettings | None = None
     loss: LossSettings = LossSettings()
     optimizer: OneRate

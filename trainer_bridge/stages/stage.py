@@ -19,6 +19,7 @@ from sharding.index import Dataset
 from sharding.reader import ShardReader
 from trainer_bridge.checkpoints.states.from_rank_0 import from_rank_0
 from trainer_bridge.data.batch import Batch, slices
+from trainer_bridge.data.instructions.source import InstructionSource
 from trainer_bridge.evaluation.evaluator import Evaluator
 from trainer_bridge.schedule import Phase
 from trainer_bridge.stages.outline import Outline
@@ -42,11 +43,13 @@ class Stage(ABC):
     trained_members: ClassVar[tuple[str, ...]] = ("text",)
     model: nn.Module
     tensors: dict[str, Tensor] | None = None
+    examples: InstructionSource | None = None  # conversations that it trains on instead of shards
     measures: Mapping[str, float] = MappingProxyType({})  # numbers of the last step that are no loss, the same on every rank
 
     @abstractmethod
-    def __init__(self, experiment: Any, dataset: Dataset, start: Path | None, out: Path) -> None:
+    def __init__(self, experiment: Any, dataset: Dataset | None, start: Path | None, out: Path) -> None:
         """Builds the model, once the process group stands. `start` is the model folder of --from, `out` the run's own folder.
+        `dataset` is what it trains on, None where the experiment names conversations.
 
         Raises ValueError, in one line, when `start` is missing or does not fit.
         """

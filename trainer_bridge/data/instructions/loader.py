@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from infra.compat.memory import keep_freed_memory
+from trainer_bridge.data.batch import Batch
 from trainer_bridge.data.fault_limit import FaultLimit
 from trainer_bridge.data.instructions.example import Example, Examples, SampleFault
 from trainer_bridge.data.settings import LoaderSettings
@@ -21,25 +20,6 @@ AHEAD = 16  # examples at first, before it is known how large they are
 MOST_AHEAD = 2048
 
 Loaded = Sequence[Example | SampleFault]
-
-
-@dataclass
-class ExampleBatch:
-    """A rank's slice of a global batch.
-
-    examples   None in the place of one that is faulty
-    positions  places in the order of training
-    faults     why examples are missing, one line each
-    """
-
-    examples: list[Example | None]
-    positions: list[int]
-    faults: list[str]
-
-    @property
-    def valid(self) -> Tensor:
-        """bool[B]: whether there is an example."""
-        return torch.tensor([example is not None for example in self.examples])
 
 
 class ExampleLoader:
@@ -61,7 +41,7 @@ class ExampleLoader:
         """The rank's positions in global batch `step`: int64[B]."""
         return np.arange(self.share) + self.first + step * self.batch
 
-    def batches(self, first: int, last: int) -> Iterator[ExampleBatch]:
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
         """The rank's slices of global batches first … last - 1, loaded by threads that end with the iteration.
 
         RequestError when more examples are faulty than `max_faults` allows.
@@ -92,11 +72,26 @@ class ExampleLoader:
         """In one line: what is loaded, and by how many threads."""
         return f"{self.source.describe()}; {self.settings.threads()} threads load ahead of the trainer"
 
-    def _batch(self, positions: np.ndarray, loaded: Loaded) -> ExampleBatch:
+    def fetched(self) -> str:
+        """In one line: what was loaded so far."""
+        return f"{self.limit.samples:,} conversations, {self.limit.faults:,} of them left out"
+
+    def _batch(self, positions: np.ndarray, loaded: Loaded) -> Batch:
         faults = [str(each) for each in loaded if isinstance(each, SampleFault)]
         self.limit.count(len(loaded), faults)
         examples = [each if isinstance(each, Example) else None for each in loaded]
         sizes = [example.tiles.nbytes for example in examples if example is not None]
         if sizes:
             self.mean_bytes = max(1.0, self.mean_bytes, float(np.mean(sizes)))
-        return ExampleBatch(examples, positions.tolist(), faults)
+        count = len(loaded)
+        return Batch(
+            pixels=torch.zeros(count, 0, dtype=torch.uint8),
+            captions=[""] * count,
+            json=[b"{}"] * count,
+            sample_ids=[-1] * count,
+            image_keys=[0] * count,
+            positions=positions.tolist(),
+            valid=torch.tensor([example is not None for example in examples]),
+            faults=faults,
+            examples=examples,
+        )

@@ -60,6 +60,10 @@ class InstructionSource:
                 results[i] = self._example(number, places[i][1], entry, draws)
         return [results[i] for i in range(len(places))]
 
+    def contents(self) -> list[list[Any]]:
+        """Name, entries and share of each set."""
+        return [[each.name, len(entries), each.share] for each, entries in self.sets]
+
     def describe(self) -> str:
         """In one line: what is loaded."""
         sets = f"{len(self.sets):,} set{'s' if len(self.sets) > 1 else ''}"

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from trainer_bridge.data.chat_tokenizer import TEMPLATE
+from trainer_bridge.data.chat_tokenizer import END, TEMPLATE
 from trainer_bridge.data.instructions.dialogue import Role
 from trainer_bridge.data.instructions.example import SampleFault
 
@@ -50,7 +50,9 @@ def special_tokens(tokenizer: Any) -> dict[str, int]:
 
 
 class ChatTemplate:
-    """How conversations are written for a tokenizer; `jinja` is what a saved model has as its chat template."""
+    """How conversations are written for a tokenizer; `jinja` is what a saved model has as its chat template,
+    and `end` the token that ends an answer.
+    """
 
     def __init__(self, tokenizer: Any, name: str = BASE) -> None:
         """`name`: of TEMPLATES, or `base` for the tokenizer's own; ValueError when it has none or there is no such template."""
@@ -66,6 +68,8 @@ class ChatTemplate:
         self._special = re.compile("|".join(map(re.escape, special)) or "(?!)")
         self.trims = "\tx\t" not in self._render(("user", "assistant"), mark="\tx\t")
         self.around = lru_cache(4096)(self._around)
+        after = self.around(("user", "assistant"))[-1]
+        self.end = next((part.text for part in after if part.special), END)
 
     def _around(self, roles: tuple[Role, ...]) -> tuple[tuple[Part, ...], ...]:
         """The parts before the first message, between each two, and after the last; SampleFault when it takes no such roles."""

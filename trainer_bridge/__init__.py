@@ -3,6 +3,7 @@
 shards → loader (positions → samples, exact resume) → transforms (bytes → tensors) → model → losses → stage → train
 
 train.py             `python -m trainer_bridge.train --stage … --config … --shards URI --out DIR` under torchrun or deepspeed
+check_conversations.py  files of conversations, before a training
 evaluate.py          figures of a saved model on shards, or on a folder as others publish it
 convert.py           weights of others → folders to start from, and back
 export_onnx.py       a stage-1 model → ONNX

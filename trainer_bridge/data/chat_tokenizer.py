@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -99,6 +100,19 @@ def add_chat_tokens(tokenizer: Any) -> Any:
     )
     extended.add_tokens([START], special_tokens=True)
     return extended
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder; ValueError in one line when there is none."""
+    define_missing_operators()
+    from transformers import AutoTokenizer
+
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; name one with a tokenizer")
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} holds no tokenizer that loads ({str(error).splitlines()[0]})") from None
 
 
 def build_processor(

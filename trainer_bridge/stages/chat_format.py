@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,11 +39,11 @@ class ConversationFormat:
         if self.template is None:
             return None
         encoder = Encoder(self.tokenizer, self.template, self.image_tokens, self.length)
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # finds the places in files, which the others then read
-            source = open_source(self.settings.data, encoder, self.rule, self.seed)
+        open_own = partial(open_source, self.settings.data, encoder, self.rule, self.seed)
+        source = open_own() if os.environ.get("LOCAL_RANK", "0") == "0" else None
         if dist.is_initialized():
-            dist.barrier()
-        source = open_source(self.settings.data, encoder, self.rule, self.seed)
+            dist.barrier()  # one process of a machine finds where entries lie, the others then read it
+        source = source or open_own()
         rules = [rule_of(each, self.rule) for each, _ in source.sets]
         self.tiles = replace(self.rule, least=min(rule.least for rule in rules), most=max(rule.most for rule in rules))
         return source

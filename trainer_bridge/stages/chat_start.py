@@ -19,7 +19,7 @@ from trainer_bridge.checkpoints.hugging_face import (
 )
 from trainer_bridge.checkpoints.layouts import read_checkpoint
 from trainer_bridge.checkpoints.model_folders import META, image_tower_start
-from trainer_bridge.data.chat_tokenizer import IMAGE, add_chat_tokens, new_tokenizer
+from trainer_bridge.data.chat_tokenizer import IMAGE, add_chat_tokens, load_tokenizer, new_tokenizer
 from trainer_bridge.models.internvl import (
     MODULES,
     ChatConfig,
@@ -120,11 +120,3 @@ def load_processor(folder: Path) -> Any:
     from transformers import AutoProcessor
 
     return AutoProcessor.from_pretrained(folder)
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in a folder."""
-    define_missing_operators()
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder)

@@ -10,5 +10,6 @@ template.py   a chat template → the texts around and between messages
 encoding.py   a dialogue → token ids, and which of them are learned
 example.py    what a training gets of an entry, and why it gets none
 source.py     the entries of all sets by position, with exact resume
+checking.py   what a training would get of the entries of a set, counted
 loader.py     examples → batches of one rank, loaded ahead
 """

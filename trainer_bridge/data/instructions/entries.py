@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -74,10 +73,13 @@ class ShardEntries:
 
 def open_entries(each: ConversationSet) -> Entries:
     """The entries of a set; RequestError in one line when they are not there."""
-    entries = ShardEntries(_dataset(each.shards)) if each.shards else FileEntries(Lines(each.annotation))
-    if each.length not in (0, len(entries)):
-        sys.stderr.write(f"set {each.name!r} has {len(entries):,} entries, not {each.length:,} as its meta file says\n")
-    return entries
+    return ShardEntries(_dataset(each.shards)) if each.shards else FileEntries(Lines(each.annotation))
+
+
+def other_length(each: ConversationSet, entries: Entries) -> str:
+    """A clause on a set that has not as many entries as its meta file says, else empty."""
+    told = f"set {each.name!r} has {len(entries):,} entries, not {each.length:,} as its meta file says"
+    return told if each.length not in (0, len(entries)) else ""
 
 
 def _dataset(uri: str) -> Dataset:

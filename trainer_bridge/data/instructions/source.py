@@ -19,7 +19,7 @@ from sharding.decode import decode_picture, upright_size
 from sharding.order import Order
 from trainer_bridge.data.instructions.dialogue import Dialogue, read_dialogue
 from trainer_bridge.data.instructions.encoding import Encoder
-from trainer_bridge.data.instructions.entries import Entries, Entry, open_entries
+from trainer_bridge.data.instructions.entries import Entries, Entry, open_entries, other_length
 from trainer_bridge.data.instructions.example import Example, SampleFault
 from trainer_bridge.data.instructions.meta import ConversationSet, read_sets
 from trainer_bridge.data.instructions.pictures import Pictures, picture_uri
@@ -67,7 +67,9 @@ class InstructionSource:
     def describe(self) -> str:
         """In one line: what is loaded."""
         sets = f"{len(self.sets):,} set{'s' if len(self.sets) > 1 else ''}"
-        return f"{self.total:,} conversations of {sets}, of which {min(self.total, WINDOW * BLOCK):,} are shuffled together"
+        together = f"of which {min(self.total, WINDOW * BLOCK):,} are shuffled together"
+        lengths = filter(None, (other_length(each, entries) for each, entries in self.sets))
+        return "; ".join([f"{self.total:,} conversations of {sets}, {together}", *lengths])
 
     def _places(self, positions: np.ndarray) -> list[tuple[int, int]]:
         """(set, row in it) at each position."""
@@ -83,24 +85,17 @@ class InstructionSource:
         try:
             if isinstance(entry, Exception):
                 raise SampleFault("missing", str(entry))
-            dialogue, pictures = self.read(each, entry)
+            dialogue, pictures = read_entry(each, entry, self.pictures)
             return self.encode(each, dialogue, pictures, name, draws)
         except SampleFault as fault:
             return SampleFault(fault.kind, f"{name}: {fault}")
-
-    def read(self, each: ConversationSet, entry: Entry) -> tuple[Dialogue, list[bytes]]:
-        """The dialogue of an entry, and its pictures as they are encoded."""
-        dialogue = read_dialogue(parsed(entry.data), None if entry.picture is None else [OWN] * bool(entry.picture))
-        if entry.picture is not None:
-            return dialogue, [entry.picture] * len(dialogue.pictures)
-        return dialogue, [self.pictures.read(picture_uri(each.root, path)) for path in dialogue.pictures]
 
     def encode(
         self, each: ConversationSet, dialogue: Dialogue, pictures: Sequence[bytes], name: str, draws: np.random.Generator
     ) -> Example:
         """The example of a dialogue. Its tokens are counted before pictures are decoded, which takes longer."""
         rule = rule_of(each, self.rule).shared(len(pictures))
-        counts = [rule.count(*_decoded(upright_size, picture, i)) for i, picture in enumerate(pictures)]
+        counts = tile_counts(rule, pictures)
         ids, labels = self.encoder.encode(dialogue, counts)
         cut = _augmented(rule, draws) if each.augment else lambda data: decode_tiles(data, rule)
         tiles = [_decoded(cut, picture, i) for i, picture in enumerate(pictures)]
@@ -113,6 +108,19 @@ class InstructionSource:
 def open_source(uri: str, encoder: Encoder, rule: TileRule, seed: int) -> InstructionSource:
     """The conversations of a meta file, or of a file of them; RequestError in one line when there are none."""
     return InstructionSource([(each, open_entries(each)) for each in read_sets(uri)], encoder, rule, seed)
+
+
+def read_entry(each: ConversationSet, entry: Entry, pictures: Pictures) -> tuple[Dialogue, list[bytes]]:
+    """The dialogue of an entry, and its pictures as they are encoded; SampleFault when one of these is missing."""
+    dialogue = read_dialogue(parsed(entry.data), None if entry.picture is None else [OWN] * bool(entry.picture))
+    if entry.picture is not None:
+        return dialogue, [entry.picture] * len(dialogue.pictures)
+    return dialogue, [pictures.read(picture_uri(each.root, path)) for path in dialogue.pictures]
+
+
+def tile_counts(rule: TileRule, pictures: Sequence[bytes]) -> list[int]:
+    """The tiles of each picture, by its header; SampleFault when it cannot be read."""
+    return [rule.count(*_decoded(upright_size, picture, i)) for i, picture in enumerate(pictures)]
 
 
 def comes(each: ConversationSet, entries: int) -> int:

@@ -1,0 +1,66 @@
+"""A check of a file tells before a training what it would leave out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+from tests.trainer_bridge.stages.test_instructions import cache, published  # noqa: F401
+from trainer_bridge import check_conversations as module
+from trainer_bridge.check_conversations import main
+
+MODEL = str(ROOT / "infra" / "models" / "internvl")
+
+
+def check(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict, str]:
+    with pytest.raises(SystemExit) as end:
+        main([*arguments])
+    told = capsys.readouterr()
+    return int(end.value.code or 0), json.loads(told.out) if told.out else {}, told.err
+
+
+def test_faults_are_counted_with_examples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    meta = published(tmp_path)
+    status, found, told = check(capsys, str(meta), "--tokenizer", MODEL, "--length", "120", "--max-tiles", "4")
+    assert status == 1 and found["entries"] == 9 and found["faulty"] == 3
+    assert {kind: fault["count"] for kind, fault in found["faults"].items()} == {"turns": 1, "missing": 1, "learned": 1}
+    assert f"{tmp_path}/lines.jsonl, entry 8" in found["faults"]["missing"]["examples"][0]
+    assert sum(found["lengths"].values()) == 6 and found["sets"]["mine"]["tiles"] == found["tiles"] == 12
+    assert "9 entries, of which 3 give no example" in told
+
+
+def test_processes_find_what_one_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta = published(tmp_path)
+    _, whole, _ = check(capsys, str(meta))
+    monkeypatch.setattr(module, "ROWS", 4)
+    _, parts, _ = check(capsys, str(meta), "--workers", "2")
+    assert parts == whole
+
+
+def test_sound_files_are_exit_0_and_what_is_mended_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = {"conversations": [{"from": "human", "value": "why?"}, {"from": "gpt", "text": "so"}], "image": "gone.png"}
+    (tmp_path / "a.json").write_text(json.dumps([entry, entry]))
+    status, found, told = check(capsys, str(tmp_path / "a.json"), "--no-pictures")
+    assert status == 0 and not found["faults"] and found["pictures"] == 2
+    assert {kind: note["count"] for kind, note in found["mended"].items()} == {"no_tag": 2, "text_key": 2}
+    assert "mended: a turn has its text under `text`" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gone.jsonl"], "gone.jsonl"),
+        (["meta.json", "--tokenizer", "nowhere"], "nowhere is no folder"),
+        (["meta.json", "--tokenizer", MODEL, "--template", "vicuna"], "there is no chat template 'vicuna'; known are base, "),
+    ],
+)
+def test_a_wrong_request_is_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    published(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    status, found, told = check(capsys, *arguments)
+    assert status == 2 and not found and message in told and told.count("\n") == 1

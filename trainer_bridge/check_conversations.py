@@ -1,0 +1,145 @@
+"""Checks files of conversations before a training: every entry, its pictures, and with --tokenizer its tokens. Prints JSON.
+
+    python -m trainer_bridge.check_conversations META.json
+    python -m trainer_bridge.check_conversations a.jsonl b.json --tokenizer InternVL3-1B-hf --length 4096
+
+Each entry and each picture is read once, by as many processes as there are cores. The places of entries that are found on the way
+are kept for the training. Exit status 0: every entry gives an example; 1: some do not, counted by fault, with ten of each; 2: the
+request is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from infra.compat.errors import RequestError
+from trainer_bridge.data.chat_tokenizer import IMAGE, add_chat_tokens, load_tokenizer
+from trainer_bridge.data.instructions.checking import Findings, check_rows
+from trainer_bridge.data.instructions.encoding import Encoder
+from trainer_bridge.data.instructions.entries import open_entries, other_length
+from trainer_bridge.data.instructions.meta import ConversationSet, read_sets
+from trainer_bridge.data.instructions.pictures import Pictures
+from trainer_bridge.data.instructions.template import BASE, ChatTemplate
+from trainer_bridge.data.instructions.tiles import TileRule
+from trainer_bridge.ranks import fail
+
+ROWS = 1000  # entries that a process checks at a time
+EVERY = 10.0  # seconds between two lines of progress
+SIDE, TILE_TOKENS = 448, 256  # of released InternVLs; a folder of an InternVL says its own
+
+
+class Task(NamedTuple):
+    """What a process needs: how to check, and of which set which rows."""
+
+    tokenizer: str
+    template: str
+    length: int
+    least: int
+    most: int
+    pictures: bool
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Checks files; prints one JSON object, and its gist on stderr."""
+    options = _parser().parse_args(argv)
+    tiles = options.min_tiles, options.max_tiles
+    task = Task(options.tokenizer, options.template, options.length, *tiles, not options.no_pictures)
+    try:
+        sets = [each for uri in options.files for each in read_sets(uri)]
+        _tools(task)
+        found = {name: findings for name, findings in _checked(sets, task, options.workers or os.cpu_count() or 1)}
+    except (RequestError, ValueError, OSError) as error:
+        fail("trainer_bridge.check_conversations", error)
+    total = Findings()
+    for findings in found.values():
+        total.add(findings)
+    sys.stderr.write(_gist(total))
+    by_set = {name: {"entries": each.entries, "faulty": each.faults.total(), **each.counts} for name, each in found.items()}
+    sys.stdout.write(json.dumps(total.told() | {"sets": by_set}, ensure_ascii=False) + "\n")
+    sys.exit(1 if total.faults or not total.entries else 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trainer_bridge.check_conversations", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="InternVL's meta file, JSON lines or a JSON list (URI)")
+    parser.add_argument("--tokenizer", metavar="DIR", default="", help="counts tokens; the folder of an InternVL or tokenizer")
+    parser.add_argument("--template", default=BASE, help="the chat template, as conversations.template")
+    parser.add_argument("--length", type=int, default=2048, help="most tokens of a conversation, as model.length")
+    parser.add_argument("--min-tiles", type=int, default=1, help="as conversations.min_dynamic_patch")
+    parser.add_argument("--max-tiles", type=int, default=6, help="as conversations.max_dynamic_patch")
+    parser.add_argument("--no-pictures", action="store_true", help="check texts alone; a picture counts as one tile")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one for each core")
+    return parser
+
+
+@cache
+def _tools(task: Task) -> tuple[Pictures | None, TileRule, Encoder | None]:
+    """What reads pictures, cuts them and encodes texts; ValueError in one line when the tokenizer does not load."""
+    pictures = Pictures() if task.pictures else None
+    side, tile_tokens = SIDE, TILE_TOKENS
+    if not task.tokenizer:
+        return pictures, TileRule(side, task.least, task.most), None
+    folder = Path(task.tokenizer)
+    tokenizer = load_tokenizer(folder)
+    config = json.loads((folder / "config.json").read_text()) if (folder / "config.json").exists() else {}
+    if config.get("model_type") == "internvl":
+        size = config["vision_config"]["image_size"]
+        side, tile_tokens = size[0] if isinstance(size, list) else size, config["image_seq_length"]
+    if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
+        tokenizer = add_chat_tokens(tokenizer)
+    encoder = Encoder(tokenizer, ChatTemplate(tokenizer, task.template), tile_tokens, task.length)
+    return pictures, TileRule(side, task.least, task.most), encoder
+
+
+def _checked(sets: Sequence[ConversationSet], task: Task, workers: int) -> Iterator[tuple[str, Findings]]:
+    """(name, findings) of each set; names that sets share get a number."""
+    names = Counter[str]()
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for each in sets:
+            names[each.name] += 1
+            name = each.name if names[each.name] == 1 else f"{each.name} {names[each.name]}"
+            size, found, told = len(_entries(each)), Findings(), time.monotonic()
+            if mismatch := other_length(each, _entries(each)):
+                sys.stderr.write(f"{mismatch}\n")
+            starts = range(0, size, ROWS)
+            check = map if size <= ROWS else pool.map  # a few entries take less time than starting processes
+            for part in check(partial(_check, each, task), starts, [min(start + ROWS, size) for start in starts]):
+                found.add(part)
+                if time.monotonic() - told > EVERY:
+                    told = time.monotonic()
+                    sys.stderr.write(f"{name}: {found.entries:,} of {size:,} entries, {found.faults.total():,} faulty\n")
+            yield name, found
+
+
+def _check(each: ConversationSet, task: Task, start: int, end: int) -> Findings:
+    return check_rows(each, _entries(each), range(start, end), *_tools(task))
+
+
+_entries = cache(open_entries)
+
+
+def _gist(found: Findings) -> str:
+    """For people: how many entries, and which faults with an example."""
+    lines: list[Any] = [f"{found.entries:,} entries, of which {found.faults.total():,} give no example"]
+    told = found.told()
+    for kind, fault in told["faults"].items():
+        lines += [f"  {fault['count']:>9,}  {kind}: {fault['meaning']}", f"             {fault['examples'][0]}"]
+    lines += [f"  {note['count']:>9,}  mended: {note['meaning']}" for note in told["mended"].values()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

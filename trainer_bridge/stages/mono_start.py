@@ -13,11 +13,10 @@ from sharding.index import Dataset
 from trainer_bridge.checkpoints.building import Start
 from trainer_bridge.checkpoints.hugging_face import language_config, load_language_model
 from trainer_bridge.checkpoints.mono_internvl import begun_from, is_mono, new_mono, read_mono
-from trainer_bridge.data.chat_tokenizer import IMAGE, new_tokenizer
+from trainer_bridge.data.chat_tokenizer import IMAGE, load_tokenizer, new_tokenizer
 from trainer_bridge.data.mono_tokenizer import add_mono_tokens
 from trainer_bridge.models.internvl import language_settings
 from trainer_bridge.models.mono import MonoModel
-from trainer_bridge.stages.chat_start import load_tokenizer
 from trainer_bridge.stages.mono_settings import MonoConfig, part_of
 from trainer_bridge.stages.stage import first_captions, made_once
 

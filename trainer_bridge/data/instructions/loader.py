@@ -34,7 +34,7 @@ class ExampleLoader:
             raise ValueError(f"the global batch of {batch} does not divide among {world} ranks, or there is no rank {rank}")
         self.source, self.settings, self.batch, self.share = source, settings, batch, batch // world
         self.first = start + rank * self.share
-        self.limit = FaultLimit(settings.max_faults, "check the files with `python -m trainer_bridge.check_conversations`")
+        self.limit = FaultLimit(settings.max_faults, "count faults with check_conversations, or raise data.max_faults")
         self.mean_bytes = 0.0
 
     def positions(self, step: int) -> np.ndarray:

@@ -31,6 +31,7 @@ from sharding.tar import TarWriter
 
 # When so large a share of so many URLs fails like this, the machine is offline; dead links alone never come to it.
 OFFLINE_ERRORS, OFFLINE_URLS, OFFLINE_SHARE = ("dns", "connect"), 50, 0.98
+BUFFER = 1 << 18  # bytes: the system takes one large write in half the time of the images one by one
 AnyDecoder = Decoder | IsolatedDecoder
 COLUMNS = [field for field in FAMILIES["fetch"] if field.name != "sample_id"]
 
@@ -65,20 +66,20 @@ class Spool:
     """Stored images in a temporary file, in the order they arrived, so that memory holds none of them."""
 
     def __init__(self) -> None:
-        self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the chunk
+        self.file = tempfile.TemporaryFile(buffering=BUFFER)  # noqa: SIM115 - lives as long as the chunk
         self.places: dict[int, tuple[int, int, str]] = {}
         self.end = 0
 
     def add(self, index: int, data: bytes, extension: str) -> None:
         """Writes the image of URL `index`."""
         self.places[index] = (self.end, len(data), extension)
-        while data:
-            data = data[self.file.write(data) :]
+        self.file.write(data)
         self.end += self.places[index][1]
 
     def read(self, index: int) -> tuple[str, bytes]:
         """Extension and bytes of the image of URL `index`."""
         offset, length, extension = self.places[index]
+        self.file.flush()
         return extension, os.pread(self.file.fileno(), length, offset)
 
 
@@ -208,7 +209,7 @@ def write_tar(storage: Storage, spool: Spool, keys: Sequence[str], tar: str, res
         return
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / "images.tar"
-        with local.open("wb") as handle:
+        with local.open("wb", BUFFER) as handle:
             writer = TarWriter(handle)
             for index in stored:
                 extension, data = spool.read(index)

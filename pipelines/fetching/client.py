@@ -26,7 +26,7 @@ from pipelines.fetching.errors import http_error
 from pipelines.fetching.policy import PublicResolver, Refused, blocklist, check_url, opted_out, product_token
 from pipelines.fetching.robots import Robots
 from pipelines.fetching.settings import FetchSettings
-from pipelines.fetching.urls import redirect_url, request_url
+from pipelines.fetching.urls import origin_of, redirect_url, request_url
 
 ROBOTS_BYTES = 1 << 20
 
@@ -74,6 +74,7 @@ class Client:
         self.http, self.settings, self.resolver = http, settings, PublicResolver(settings.connect_to)
         self.blocked = blocklist(settings.blocked_domains, settings.blocked_urls)
         self.agent = product_token(settings.user_agent)
+        self.allowed_origins: set[str] = set()
         self.robots = Robots(self._robots_txt, self.agent) if settings.robots else None
 
     async def get(self, url: str, set_delay: Callable[[float], None]) -> Response:
@@ -92,7 +93,10 @@ class Client:
             url = request_url(published)
         except ValueError:
             raise Refused("bad_url") from None
-        check_url(url, self.settings.ports, self.settings.connect_to)
+        origin = origin_of(url)
+        if origin not in self.allowed_origins:  # `check_url` judges nothing else of a URL
+            check_url(origin, self.settings.ports, self.settings.connect_to)
+            self.allowed_origins.add(origin)
         if self.blocked.contains(url) or (published != url and self.blocked.contains_hash(published)):
             raise Refused("blocked")
         return url
@@ -151,7 +155,7 @@ async def _read(response: aiohttp.ClientResponse, limit: int, honour_opt_out: bo
     if (response.content_length or 0) > limit:
         raise DownloadError("too_large", response.status)
     pieces, length = [], 0
-    async for piece in response.content.iter_any():
+    while piece := await response.content.readany():
         pieces.append(piece)
         length += len(piece)
         if length > limit:

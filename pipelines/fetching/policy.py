@@ -67,7 +67,7 @@ class Refused(OSError):
 
 
 def check_url(url: str, ports: tuple[int, ...], connect_to: Mapping[str, str]) -> None:
-    """Raises Refused when a URL may not be requested, whatever its name resolves to."""
+    """Raises Refused when a URL may not be requested, for its scheme, host or port, whatever its name resolves to."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)

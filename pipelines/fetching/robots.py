@@ -11,9 +11,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from protego import Protego
+
+from pipelines.fetching.urls import origin_of
 
 CACHE_SECONDS, FAILURE_CACHE_SECONDS = 24 * 3600.0, 60.0
 MAX_ORIGINS = 100_000
@@ -47,7 +48,7 @@ class Robots:
 
     async def check(self, url: str) -> tuple[str | None, float]:
         """(None or the error class that forbids the URL, seconds the origin wants between two requests)."""
-        rules = await self._rules(_origin(url))
+        rules = await self._rules(origin_of(url))
         if rules.error or rules.parsed is None:
             return rules.error, 0.0
         delay = rules.parsed.crawl_delay(self.agent) or 0.0
@@ -79,8 +80,3 @@ class Robots:
         while len(_CACHE) > MAX_ORIGINS:
             _CACHE.popitem(last=False)
         return rules
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"

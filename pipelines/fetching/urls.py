@@ -13,6 +13,7 @@ import idna
 
 # Nothing of these needs a change. Upper case in scheme or host does, so the host ends at the first slash.
 PLAIN = re.compile(r"https?://([a-z0-9.:-]+)(?:/[!$%&'()*+,./0-9:;=?@A-Z_a-z~\[\]|-]*)?")
+ORIGIN = re.compile(r"[^/?#]*//[^/?#]*")
 REMOVED = re.compile(r"[\t\n\r]")
 CONTROLS = "".join(map(chr, range(0x21)))  # and the space
 FORBIDDEN_IN_HOST = re.compile(r"[\0-\x20\"%<>\\^`{|}\x7f]")
@@ -41,6 +42,12 @@ def host_of(url: str) -> str:
         return urlsplit(request_url(url)).hostname or ""
     except ValueError:
         return ""
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL to request."""
+    origin = ORIGIN.match(url)
+    return origin[0] if origin else url
 
 
 def redirect_url(url: str, location: str) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
 from pipelines.fetching.policy import PublicResolver, Refused, blocklist, check_url, is_public, opted_out
+from pipelines.fetching.urls import origin_of, request_url
 from pipelines.manifest.storage import Storage
 from tests.support.fetching import fetch_urls, patient
 
@@ -87,6 +88,27 @@ def test_a_forbidden_url_is_refused_before_any_connection(url: str, error: str) 
     with pytest.raises(Refused) as caught:
         check_url(url, (80, 443), {})
     assert caught.value.error == error
+
+
+@settings(deadline=None, max_examples=1000)
+@given(
+    st.sampled_from(["http", "https", "ftp", ""]),
+    st.text("a1.:@[]/\\?#%ü ", max_size=12) | st.sampled_from(["10.0.0.1", "8.8.8.8", "[::1]", "a.test:81", "a.test:80"]),
+    st.sampled_from(["/x//y", "?x=http://8.8.8.8/", "#x", ""]),
+)
+def test_the_origin_alone_decides(scheme: str, host: str, rest: str) -> None:
+    def verdict(url: str) -> str | None:
+        try:
+            check_url(url, (80, 443), {"b.test": "127.0.0.1:8080"})
+        except Refused as refusal:
+            return refusal.error
+        return None
+
+    try:
+        url = request_url(f"{scheme}://{host}{rest}")
+    except ValueError:
+        return
+    assert verdict(origin_of(url)) == verdict(url)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ zero_shares.py       which numbers DeepSpeed keeps on which rank
 stop_signal.py       SIGTERM
 clock.py             how far a training is
 metrics.py           what it writes while it runs
+samples.py           answers of the model in training
 trackers.py          TensorBoard, Weights & Biases
 flops.py             FLOPs of a step by formula
 optimizer.py         AdamW with an average of the weights

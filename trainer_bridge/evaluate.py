@@ -5,8 +5,8 @@
 
 Stage 1: retrieval in both directions, recall@1, @5, @10 beside chance; with --kind classification the accuracy of zero-shot
 classification. Stage 2: the same by both image features, the loss on captions, and image-text matching. Stage 3: the loss on
-captions, and right nouns where the shards name them. --data takes ImageNet, COCO, Karpathy's splits, Flickr30K and XTD. Ranks
-share the work.
+captions, and right nouns where the shards name them; with --questions, JSON lines of {image, question, answer | answers}, how
+right its answers are by each --metric. --data takes ImageNet, COCO, Karpathy's splits, Flickr30K and XTD. Ranks share the work.
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ import torch
 from torch import distributed as dist
 
 from infra.compat.errors import RequestError
+from trainer_bridge.evaluation.answering import Answerer
+from trainer_bridge.evaluation.answers import METRICS
+from trainer_bridge.evaluation.captioning import ChatEvaluator
 from trainer_bridge.evaluation.layouts import find_layouts
 from trainer_bridge.evaluation.plan import plan_evaluations
+from trainer_bridge.evaluation.question_figures import question_figures
+from trainer_bridge.evaluation.questions import read_questions
 from trainer_bridge.evaluation.settings import EvaluationSettings
 from trainer_bridge.ranks import fail, is_first, rank_environment
 from trainer_bridge.stages import Stage, find_stages
@@ -66,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         stage = find_stages()[options.stage] if options.stage else stage_of(options.checkpoint)
         with _ranks() as device:
-            result = _figures(stage, options.checkpoint, table, device, options.batch, options.precision)
+            if options.questions:
+                result = _answers(stage, options, device)
+            else:
+                result = _figures(stage, options.checkpoint, table, device, options.batch, options.precision)
     except (RequestError, ValueError, OSError) as error:
         fail("trainer_bridge.evaluate", error)
     unreadable = result.get("unreadable", 0)
@@ -87,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--shards", default="", metavar="URI", help="indexed shards")
     where.add_argument("--data", default="", metavar="DIR", help="a folder in a layout that others publish")
+    where.add_argument("--questions", default="", metavar="FILE", help="questions about pictures, for a model of stage 3")
+    parser.add_argument("--metric", action="append", default=[], choices=sorted(METRICS), help="of answers; several may be given")
+    parser.add_argument("--suffix", default="", help="a line after each question, as 'Answer the question using a single word.'")
+    parser.add_argument("--tokens", type=int, default=64, help="most tokens of an answer")
     parser.add_argument("--layout", default="", choices=sorted(find_layouts()), help="that layout; it is recognised without")
     parser.add_argument("--images", default="", metavar="DIR", help="its pictures, where they lie in another folder")
     parser.add_argument("--split", default="", help="of shards heldout; of XTD a language; else what the layout has")
@@ -107,6 +119,19 @@ def _figures(
     evaluator.model.eval()
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         return evaluation.figures(evaluator)
+
+
+def _answers(stage: type[Stage], options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Figures of a model of stage 3 on a file of questions."""
+    root = options.images or options.questions.rpartition("/")[0]
+    questions = read_questions(options.questions, options.suffix, options.samples or 0)
+    evaluator = stage.load(options.checkpoint, device, options.batch)
+    if not isinstance(evaluator, ChatEvaluator):
+        raise RequestError(f"--questions are for a model of stage 3, and {options.checkpoint} is of another stage")
+    evaluator.model.eval()
+    answerer = Answerer(evaluator.model.chat, evaluator.processor, device)
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        return question_figures(answerer, questions, options.metric or ["exact"], root, options.batch, options.tokens)
 
 
 @contextmanager

@@ -43,6 +43,7 @@ from trainer_bridge.ranks import fail, rank_environment
 from trainer_bridge.request import check_folders, check_request, trained_on, weighted
 from trainer_bridge.run_folder import RunFolder
 from trainer_bridge.run_states import RunStates, what_decides
+from trainer_bridge.samples import Samples
 from trainer_bridge.schedule import Phase, samples_before
 from trainer_bridge.stages import Stage, find_stages
 from trainer_bridge.stages.settings import Experiment, load_experiment
@@ -153,6 +154,7 @@ def train(
     done, seconds_before = before.get("steps", 0), before.get("seconds", 0.0)
     evaluator = stage.evaluator(device, experiment.run.micro_batch)
     figures = Evaluations(engine, evaluator, evaluations, experiment.run.evaluate_every)
+    samples = Samples(engine, stage, experiment.run.sample_every, out, device)
     clock = Clock(steps, seconds, seconds_before, device)
     metrics = _open_log(experiment, out, done, clock) if rank == 0 else None
     skipped, stop = SkippedSteps(min(experiment.optimizer.max_bad_steps, steps)), StopSignal()
@@ -190,6 +192,7 @@ def train(
                 Step(step, totals, norm, rate, samples_before(phases, done), faults, waited, flops, evaluated, stage.measures)
             )
         skipped.count(step, not math.isfinite(norm))
+        samples.after(0 if stopped else done)
         if stopped or done % experiment.run.save_every == 0:
             save()
         if stopped:

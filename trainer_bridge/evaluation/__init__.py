@@ -4,6 +4,11 @@ evaluator.py       what computes the figures of a model, by kind
 pair_evaluator.py  stages 1 and 2: retrieval and classification
 generative_evaluator.py  stage 2: loss on captions and matching, too
 captioning.py      stage 3: loss on captions, and right nouns in descriptions
+answering.py       stage 3: answers to questions about pictures
+questions.py       questions and answers of benchmarks, in JSON lines
+question_figures.py  how right the answers to them are
+answers.py         exact, relaxed, ANLS, CIDEr, yes or no, boxes
+cider.py           CIDEr-D
 retrieval.py       does a caption find its picture, and a picture one of its captions?
 classification.py  does a picture find the name of its class?
 ranking.py         how many candidates are nearer than the right one, by blocks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from trainer_bridge.data.sequences import (
     weights_of,
 )
 from trainer_bridge.data.transforms import normalise, whole
+from trainer_bridge.evaluation.answering import Answerer, sample_answers
 from trainer_bridge.evaluation.captioning import ChatEvaluator
 from trainer_bridge.flops import Transformer, chat_step
 from trainer_bridge.models.internvit import InternViTConfig
@@ -211,6 +212,13 @@ class ChatStage(Stage):
             return token_loss(model.chat.lm_head(states[:, -text:]), ids)
 
         return Outline(ChatLoss(chat), side, loss, lambda samples, ranks: 0)
+
+    def samples(self, steps: int, device: torch.device, run: Callable[..., Any]) -> list[dict[str, str]]:
+        """Answers to the first questions of the first conversations in the order of training."""
+        if self.examples is None:
+            return []
+        answerer = Answerer(self.chat, self.format.processor(), device, run)
+        return sample_answers(answerer, self.examples)
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """The native Hugging Face layout: config, safetensors, tokenizer, processors, chat template; or an adapter in peft's."""

@@ -75,6 +75,7 @@ class RunSettings(Section):
     save_every                optimizer steps between two saved states
     keep                      saved states that are kept, the newest
     evaluate_every            optimizer steps between two evaluations; 0: only at the end
+    sample_every              optimizer steps between two answers to questions of the conversations trained on; 0: none
     """
 
     micro_batch: int = Field(ge=1)
@@ -85,6 +86,7 @@ class RunSettings(Section):
     save_every: int = Field(1000, ge=1)
     keep: int = Field(2, ge=1)
     evaluate_every: int = Field(0, ge=0)
+    sample_every: int = Field(0, ge=0)
 
 
 class LogSettings(Section):

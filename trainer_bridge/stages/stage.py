@@ -82,6 +82,10 @@ class Stage(ABC):
         """FLOPs of a sample as in the last batch, by a formula of `trainer_bridge.flops`; 0: none is known."""
         return 0.0
 
+    def samples(self, steps: int, device: torch.device, run: Callable[..., Any]) -> list[dict[str, str]]:
+        """What the model says now: question, answer, and the one in the data; every rank calls it. `run` is as an evaluator's."""
+        return []
+
     @abstractmethod
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """Writes the model folder; `state` is the whole state dict of `model`."""

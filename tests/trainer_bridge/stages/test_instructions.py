@@ -131,8 +131,12 @@ def test_conversations_are_learned_resumed_and_saved_as_they_were_trained(
 def test_packed_conversations_have_the_loss_of_padded_ones(tmp_path: Path, one_process: torch.device) -> None:  # noqa: F811
     meta = published(tmp_path)
     padded = run(meta, tmp_path / "padded", one_process)
-    packed = run(meta, tmp_path / "packed", one_process, packing={"tokens": 240, "tiles": 20})
+    sections = {"packing": {"tokens": 240, "tiles": 20}, "run": tomllib.loads(CONFIG)["run"] | {"sample_every": 3}}
+    packed = run(meta, tmp_path / "packed", one_process, **sections)
     assert [row["loss"] for row in packed] == pytest.approx([row["loss"] for row in padded], rel=1e-3)
+    samples = [json.loads(line) for line in (tmp_path / "packed" / "samples.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in samples] == [3, 3, 6, 6] and samples[0]["question"] == samples[2]["question"]
+    assert all(row["given"] for row in samples)
 
 
 @pytest.mark.parametrize(

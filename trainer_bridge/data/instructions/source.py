@@ -60,6 +60,15 @@ class InstructionSource:
                 results[i] = self._example(number, places[i][1], entry, draws)
         return [results[i] for i in range(len(places))]
 
+    def dialogue(self, position: int) -> tuple[Dialogue, list[bytes]]:
+        """The dialogue at a position, and its pictures as they are encoded; SampleFault when it has none."""
+        ((number, row),) = self._places(np.array([position]))
+        each, entries = self.sets[number]
+        (entry,) = entries.read_many([row])
+        if isinstance(entry, Exception):
+            raise SampleFault("missing", str(entry))
+        return read_entry(each, entry, self.pictures)
+
     def contents(self) -> list[list[Any]]:
         """Name, entries and share of each set."""
         return [[each.name, len(entries), each.share] for each, entries in self.sets]

@@ -85,6 +85,7 @@ class Frontier:
                 self._wake_worker()
                 return index
             await self._wait()
+        self._wake_worker()
         return None
 
     def is_down(self, index: int) -> bool:
@@ -99,7 +100,10 @@ class Frontier:
             host.not_before = max(host.not_before, time.monotonic() + seconds)
 
     def finish(self, index: int, error: str | None, *, retryable: bool, retry_after: float | None) -> bool:
-        """Records the end of an attempt; True when it was the URL's last. `retry_after` is the host's Retry-After in seconds."""
+        """Records the end of an attempt; True when it was the URL's last. `retry_after` is the host's Retry-After in seconds.
+
+        The worker asks for its next URL at once, so no other one is woken for the slot that has become free.
+        """
         name = self.host_of[index]
         host = self.hosts[name]
         host.active -= 1
@@ -115,7 +119,6 @@ class Frontier:
             delay = BACKOFF * 2 ** (self.attempts[index] - 1) * random.uniform(0.5, 1.5)
             heapq.heappush(self.retries_at, (time.monotonic() + delay, index))
         self._add_to_ring(name)
-        self._wake_worker()
         return is_last
 
     def _update_breaker(self, host: Host, error: str | None) -> None:

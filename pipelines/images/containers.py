@@ -44,6 +44,8 @@ TEXT, STRIDE, LEAST_SAMPLES = re.compile(rb"[\t\n\r -~]{128}"), 32, 5
 # so a match covers them wherever it begins.
 MIDDLE = np.arange(2 * STRIDE, 3 * STRIDE, 4)
 IS_TEXT = np.array([byte in b"\t\n\r" or 32 <= byte < 127 for byte in range(256)])
+IS_TEXT_SAMPLE = bytes(byte == 10 or 32 <= byte < 127 for byte in range(256))
+ALL_TEXT = int.from_bytes(b"\1" * len(MIDDLE))  # of the middle bytes, seen as one number
 STRIPS, TILES = (273, 279), (324, 325)  # TIFF's tags of offsets and lengths
 
 
@@ -80,14 +82,12 @@ def has_text_inside(jpeg: bytes) -> bool:
     # Thumbnails have scans of their own, and behind the image there may be others with text before their scans (gain maps). To
     # find the very pixels takes long, so it is done where EXIF makes a thumbnail likely, and where there is text.
     start, end = _coded_pixels(jpeg) if EXIF in jpeg[:64] else (jpeg.find(START_OF_SCAN), jpeg.rfind(EOI))
-    sampled = np.frombuffer(jpeg[max(0, start) : max(0, end) : STRIDE], np.uint8)
-    is_text = (sampled - np.uint8(32) < 95) | (sampled == 10)
-    runs = is_text[: 1 - LEAST_SAMPLES].copy() if len(is_text) >= LEAST_SAMPLES else is_text[:0]
-    for step in range(1, LEAST_SAMPLES):
-        runs &= is_text[step : len(runs) + step]
-    places = start + STRIDE * np.flatnonzero(runs)
+    is_text = np.frombuffer(jpeg[max(0, start) : max(0, end) : STRIDE].translate(IS_TEXT_SAMPLE), bool)
+    pairs = is_text[:-1] & is_text[1:]
+    runs = pairs[:-3] & pairs[2:-1] & is_text[LEAST_SAMPLES - 1 :]
+    places = start + STRIDE * runs.nonzero()[0]
     middles = np.frombuffer(jpeg, np.uint8)[places[:, None] + MIDDLE]
-    places = places[IS_TEXT[middles].all(axis=1)]  # one run of random bytes in 2 500 is left
+    places = places[IS_TEXT[middles].view(np.uint64)[:, 0] == ALL_TEXT]  # one run of random bytes in 2 500 is left
     if not len(places):
         return False
     start, end = _coded_pixels(jpeg)

@@ -4,7 +4,8 @@
                               never enlarged
     originals_vs_img2dataset  the same with the original bytes stored; we still decode each once, scaled, to check and hash it
     cpu_vs_bare               CPU seconds per image of a fetch over those of decoding, resizing and encoding alone with Pillow,
-                              decoding at the nearest scale as its thumbnails do; own_bare: with the libraries we use
+                              decoding at the nearest scale as its thumbnails do
+    cpu_vs_own_bare           the same over those with the libraries that fetch uses; without_pdq: of a fetch that leaves PDQ out
 
 Images are as detailed as the web's: 1.6 bits a pixel is the median of its JPEGs of half a megapixel (HTTP Archive 2024, by the
 wiki of webmproject/codec-compare). Both programs get them in two shards, one a core. In turns, three each; medians.
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +93,18 @@ def _measure(folder: Path, count: int, port: int) -> dict[str, Any]:
             "vs_img2dataset": ratio("img2dataset", "ours"),
             "originals_vs_img2dataset": ratio("img2dataset", "originals"),
             "cpu_vs_bare": ratio("cpu", "bare"),
+            "cpu_vs_own_bare": ratio("cpu", "own_bare"),
+            "cpu_without_pdq_vs_own_bare": ratio("cpu_without_pdq", "own_bare"),
         },
     }
 
 
 def _alone(name: str, pictures: Path, port: int) -> float:
     """CPU seconds of one of the functions `ALONE`, in a process of its own."""
-    ports = [str(port)] if name == "cpu" else []
+    ports = [str(port)] if name.startswith("cpu") else []
     command = [sys.executable, "-m", "infra.benchmarks.fetch", name, str(pictures), *ports]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # as Ray gives it to its workers
+    return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
 def draw(folder: Path, count: int) -> None:
@@ -165,7 +170,7 @@ def _img2dataset(folder: Path, count: int, port: int) -> float:
     return float(seconds.read_text())
 
 
-def cpu(pictures: Path, port: int) -> float:
+def cpu(pictures: Path, port: int, *, pdq: bool = True) -> float:
     """CPU seconds of fetching all images in this process."""
     from pipelines.fetching.chunks import fetch_chunk
     from pipelines.fetching.plan import Requests
@@ -173,7 +178,7 @@ def cpu(pictures: Path, port: int) -> float:
 
     pa.array([""])  # loads pandas, which a worker of Ray has loaded before its first part
     names = sorted(path.name for path in pictures.iterdir())
-    settings = FetchSettings(size=SIZE, connect_to={HOST: f"127.0.0.1:{port}"})
+    settings = FetchSettings(size=SIZE, pdq=pdq, connect_to={HOST: f"127.0.0.1:{port}"})
     with tempfile.TemporaryDirectory() as root:
         requests = Requests([f"http://{HOST}/{name}" for name in names], [name[:-4] for name in names], [None] * len(names))
         started = time.process_time()
@@ -218,7 +223,12 @@ def _cpu_seconds(pictures: Path, one: Callable[[bytes], None]) -> float:
 
 
 # Measured in a process of their own.
-ALONE: dict[str, Callable[..., float]] = {"cpu": cpu, "bare": bare, "own_bare": own_bare}
+ALONE: dict[str, Callable[..., float]] = {
+    "cpu": cpu,
+    "cpu_without_pdq": partial(cpu, pdq=False),
+    "bare": bare,
+    "own_bare": own_bare,
+}
 
 
 class _Server(asyncio.Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, overload
 
@@ -43,6 +43,9 @@ class RangeColumns(Sequence[Range]):
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def __iter__(self) -> Iterator[Range]:
+        return map(Range, [self.paths[file] for file in self.files.tolist()], self.starts.tolist(), self.ends.tolist())
 
     @overload
     def __getitem__(self, at: int) -> Range: ...

@@ -2,16 +2,19 @@
 
 import errno
 import os
+import socket
 from pathlib import Path
 
-import fsspec
 import pytest
+from fsspec.implementations.http import HTTPFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra.benchmarks.tools.object_store import bucket
 from sharding import ranges as module
 from sharding.pread import read_ranges_python
 from sharding.ranges import GAP, LocalRanges, Range, RemoteRanges, ShortRead, coalesce, covering
+from sharding.signed_gets import AT_ONCE, signed_gets
 from tests.support.ranged import Behaviour, ranged_server
 
 CONTENT = bytes(i * i % 251 for i in range(300_000))
@@ -25,6 +28,17 @@ def folder(tmp_path: Path) -> Path:
     for name in "abc":
         (tmp_path / name).write_bytes(name.encode() + CONTENT)
     return tmp_path
+
+
+class SigningHttp(HTTPFileSystem):
+    """A web server taken for a store of objects, which signs URLs."""
+
+    def __init__(self, **options: bool) -> None:
+        super().__init__(**options)
+        self.protocol = "s3"  # not of the class, which fsspec would give the settings of S3
+
+    def sign(self, path: str, expiration: int = 100, **options: object) -> str:
+        return f"{path}?expires={expiration}"
 
 
 def expected(ranges: list[Range]) -> list[bytes]:
@@ -96,28 +110,77 @@ def test_a_local_file_that_fails_for_a_while_is_read_again_by_another_descriptor
     assert [first, second] == expected(ranges[:2]) and isinstance(short, ShortRead)
 
 
-@pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(busy=0.2, cut=0.15, dropped=0.15)], ids=["calm", "faulty"])
+@pytest.mark.parametrize("kind", [HTTPFileSystem, SigningHttp], ids=["by fsspec", "by signed URLs"])
+@pytest.mark.parametrize("faults", [{}, {"busy": 0.2, "cut": 0.15, "dropped": 0.15}], ids=["calm", "faulty"])
 def test_remote_ranges_are_read_whatever_the_server_does(
-    folder: Path, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
+    folder: Path, kind: type[HTTPFileSystem], faults: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    behaviour = Behaviour(**faults)
     monkeypatch.setattr(module, "PAUSES", (0.01,) * 12)
     ranges = [Range(name, start, start + 9_000) for name in "abc" for start in range(0, 290_000, 23_000)]
     ranges += [Range("a", 25_000, 25_000), Range("b", 300_001, 300_001)]
     with ranged_server(folder, behaviour) as uri:
         requested = [where._replace(path=f"{uri}/{where.path}") for where in ranges]
-        reader = RemoteRanges(fsspec.filesystem("http", skip_instance_cache=True))
+        reader = RemoteRanges(kind(skip_instance_cache=True))
         assert reader.read(requested) == expected(requested)
     assert reader.traffic.used == 9_000 * (len(ranges) - 2)
     if not behaviour.busy:
         assert reader.traffic.fetched == behaviour.bytes == reader.traffic.used
 
 
+def test_signed_urls_are_read_side_by_side_over_few_connections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    behaviour, opened, connect = Behaviour(delay=0.05), [], socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda *arguments: opened.append(1) or connect(*arguments))
+    ranges = [Range(name, start, start + 9_000) for name in "abc" for start in range(0, 290_000, 23_000)]
+    with ranged_server(folder, behaviour) as uri:
+        requested = [where._replace(path=f"{uri}/{where.path}") for where in ranges]
+        reader = RemoteRanges(SigningHttp(skip_instance_cache=True))
+        monkeypatch.setattr(reader, "_fetch", lambda requests: [] if not requests else pytest.fail("asked the file system"))
+        for _ in range(3):
+            assert reader.read(requested) == expected(requested)
+    assert behaviour.requests == 3 * len(ranges) > AT_ONCE >= len(opened)
+
+
+@pytest.mark.slow
+def test_a_real_s3_server_takes_the_signature(s3_server: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs, name = bucket(s3_server), "signed/a picture+ü.tar"
+    fs.mkdir("signed")
+    fs.pipe_file(name, CONTENT)
+    reader = RemoteRanges(fs)
+    monkeypatch.setattr(reader, "_fetch", lambda requests: [] if not requests else pytest.fail("asked the file system"))
+    places = [(0, 5), (100_000, 200_000), (299_990, 300_000)]
+    assert reader.read([Range(name, *place) for place in places]) == [CONTENT[start:end] for start, end in places]
+
+
+def test_a_store_that_refuses_signatures_is_read_by_its_file_system(folder: Path) -> None:
+    class Refused(SigningHttp):
+        def sign(self, path: str, expiration: int = 100, **options: object) -> str:
+            return f"{path}/elsewhere"
+
+    behaviour = Behaviour()
+    ranges = [Range(name, start, start + 9_000) for name in "abc" for start in range(0, 290_000, 23_000)]
+    with ranged_server(folder, behaviour) as uri:
+        requested = [where._replace(path=f"{uri}/{where.path}") for where in ranges]
+        reader = RemoteRanges(Refused(skip_instance_cache=True))
+        assert reader.read(requested) == expected(requested) and behaviour.requests == 2 * len(ranges)
+        assert reader.read(requested) == expected(requested) and behaviour.requests == 3 * len(ranges)
+
+
+def test_only_a_store_of_which_no_setting_needs_more_gets_signed_urls() -> None:
+    s3 = pytest.importorskip("s3fs").S3FileSystem
+    plain = {"key": "a", "secret": "b", "skip_instance_cache": True}
+    assert signed_gets(s3(**plain))
+    for more in ({"requester_pays": True}, {"version_aware": True}, {"client_kwargs": {"verify": False}}):
+        assert signed_gets(s3(**plain, **more)) is None
+    assert signed_gets(HTTPFileSystem()) is None
+
+
 def test_what_cannot_be_read_is_told_and_spares_the_rest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSES", (0.01,))
     ranges = [Range("a", 0, 10), Range("missing", 0, 10), Range("a", 300_000, 300_100), Range("b", 5, 7)]
     with ranged_server(folder, Behaviour()) as uri:
-        remote = RemoteRanges(fsspec.filesystem("http", skip_instance_cache=True))
-        for reader, base in ((LocalRanges(2), str(folder)), (remote, uri)):
+        remotes = [RemoteRanges(kind(skip_instance_cache=True)) for kind in (HTTPFileSystem, SigningHttp)]
+        for reader, base in ((LocalRanges(2), str(folder)), *((remote, uri) for remote in remotes)):
             first, missing, short, last = reader.read([where._replace(path=f"{base}/{where.path}") for where in ranges])
             assert (first, last) == (b"a" + CONTENT[:9], CONTENT[4:6])
             assert isinstance(missing, FileNotFoundError) and isinstance(short, ShortRead)
@@ -127,8 +190,8 @@ def test_a_file_that_ends_early_costs_no_neighbour(folder: Path, monkeypatch: py
     monkeypatch.setattr(module, "PAUSES", (0.01,))
     places = [(299_000, 299_500), (299_600, 300_001), (299_900, 300_002), (300_001, 300_400), (300_300, 300_700)]
     with ranged_server(folder, Behaviour()) as uri:
-        remote = RemoteRanges(fsspec.filesystem("http", skip_instance_cache=True))
-        for reader, base in ((LocalRanges(2), str(folder)), (remote, uri)):
+        remotes = [RemoteRanges(kind(skip_instance_cache=True)) for kind in (HTTPFileSystem, SigningHttp)]
+        for reader, base in ((LocalRanges(2), str(folder)), *((remote, uri) for remote in remotes)):
             first, second, *cut = reader.read([Range(f"{base}/a", *place) for place in places])
             assert [first, second] == expected([Range("a", *place) for place in places[:2]])
             assert all(isinstance(error, ShortRead) for error in cut)

@@ -47,7 +47,7 @@ def ranged_server(folder: Path, behaviour: Behaviour) -> Iterator[str]:
 
         def answer(self, send: bool) -> None:
             time.sleep(behaviour.delay)
-            path, kind = folder / self.path.lstrip("/"), behaviour.draw()
+            path, kind = folder / self.path.partition("?")[0].lstrip("/"), behaviour.draw()
             if not path.is_file() or kind == "busy":
                 self.send_response(503 if path.is_file() else 404)
                 self.send_header("Content-Length", "0")

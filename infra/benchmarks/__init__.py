@@ -8,6 +8,7 @@ fetch.py     downloading, beside img2dataset
 gpu.py       training steps, scoring and captioning on one GPU, beside open_clip
 loader.py    loading shards, beside webdataset, Streaming, LitData and Energon
 manifest.py  ingest, stage1 and queries, beside pyarrow, DuckDB and Data-Juicer
+tiles.py     pictures into tiles, beside Pillow
 trainer.py   training stage 1 on the CPU, beside open_clip's command and a bare step
 packing.py   training steps of stage 3, conversations packed beside padded
 on_gpu/      the sections of gpu.py

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from infra.compat.errors import RequestError
 from sharding.decode import decode_picture, upright_size
@@ -23,7 +22,7 @@ from trainer_bridge.data.instructions.entries import Entries, Entry, open_entrie
 from trainer_bridge.data.instructions.example import Example, SampleFault
 from trainer_bridge.data.instructions.meta import ConversationSet, read_sets
 from trainer_bridge.data.instructions.pictures import Pictures, picture_uri
-from trainer_bridge.data.instructions.tiles import TileRule, cut_tiles, decode_tiles
+from trainer_bridge.data.instructions.tiles import TileRule, decode_tiles
 
 BLOCK = 1 << 16  # entries of a set that are a unit of the shuffle
 WINDOW = 64  # blocks that are shuffled together: four million entries
@@ -160,8 +159,7 @@ def _augmented(rule: TileRule, draws: np.random.Generator) -> Callable[[bytes], 
     def cut(data: bytes) -> np.ndarray:
         buffer = io.BytesIO()
         decode_picture(data).save(buffer, "JPEG", quality=int(draws.integers(*QUALITIES)))
-        picture = Image.open(buffer)
-        return cut_tiles(picture, rule.grid(*picture.size), rule.side)
+        return decode_tiles(buffer.getvalue(), rule)
 
     return cut
 

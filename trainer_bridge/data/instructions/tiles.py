@@ -10,10 +10,9 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
-from sharding.decode import decode_picture
+from sharding.decode import decode_pixels
 
 
 @dataclass(frozen=True)
@@ -72,16 +71,16 @@ def decode_tiles(data: bytes, rule: TileRule) -> np.ndarray:
         chosen = rule.grid(*size)
         return chosen[0] * rule.side, chosen[1] * rule.side
 
-    picture = decode_picture(data, sides)
-    return cut_tiles(picture, chosen if chosen[0] else rule.grid(*picture.size), rule.side)
+    picture = decode_pixels(data, sides)
+    return cut_tiles(picture, chosen if chosen[0] else rule.grid(*picture.shape[1::-1]), rule.side)
 
 
-def cut_tiles(picture: Image.Image, grid: tuple[int, int], side: int) -> np.ndarray:
-    """The tiles of a picture resized to a grid (columns, rows), and its thumbnail: uint8[K, 3, S, S].
+def cut_tiles(picture: np.ndarray, grid: tuple[int, int], side: int) -> np.ndarray:
+    """The tiles of uint8[H, W, 3] resized to a grid (columns, rows), and the thumbnail: uint8[K, 3, S, S].
 
     Bicubic, its ratio not kept. torch resizes as Pillow does, to within two levels, several times as fast.
     """
-    pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(picture if picture.flags.writeable else picture.copy()).permute(2, 0, 1)[None]
     columns, rows = grid
     tiles = _resized(pixels, rows * side, columns * side).reshape(3, rows, side, columns, side).permute(1, 3, 0, 2, 4)
     tiles = tiles.reshape(rows * columns, 3, side, side)

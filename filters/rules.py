@@ -66,6 +66,7 @@ class RuleSetting:
     by_source  thresholds that differ for one source
     enabled    whether it judges the samples of sources that `switches` does not name
     switches   source -> whether it judges the samples of that source
+    model      whose scores the thresholds are for, by name or sha256; "" for any
     """
 
     rule: Rule
@@ -74,6 +75,7 @@ class RuleSetting:
     missing: str
     enabled: bool
     switches: Mapping[str, bool] = field(default_factory=dict)
+    model: str = ""
 
     def for_source(self, source: str) -> Thresholds:
         """The thresholds for samples of `source`."""
@@ -110,9 +112,9 @@ class RuleSetting:
 def configure(rules: Sequence[Rule], section: Mapping[str, Any]) -> list[RuleSetting]:
     """The rules as a recipe's section sets them; ValueError names a rule or setting that does not exist, or a name used twice.
 
-    The section maps a rule's name (dots may nest) to `enabled`, `missing` and its thresholds; the rule's `by_source.<source>`
-    holds `enabled` and thresholds of one source. The section's own `by_source.<source>.enabled = false` switches all rules off
-    for a source, but those whose own `by_source` says otherwise.
+    The section maps a rule's name (dots may nest) to `enabled`, `missing`, its thresholds and the `model` that these are for; the
+    rule's `by_source.<source>` holds `enabled` and thresholds of one source. The section's own `by_source.<source>.enabled =
+    false` switches all rules off for a source, but those whose own `by_source` says otherwise.
     """
     names = Counter(rule.name for rule in rules)
     for name, count in names.items():
@@ -158,7 +160,7 @@ def _by_rule(flat: Mapping[str, Any], names: Collection[str]) -> dict[str, dict[
 
 def _configure_one(rule: Rule, values: Mapping[str, Any], off: Mapping[str, bool]) -> RuleSetting:
     thresholds, by_source = dict(rule.thresholds), dict[str, dict[str, float]]()
-    missing, enabled, switches = rule.missing, True, dict(off)
+    missing, enabled, switches, model = rule.missing, True, dict(off), ""
     for source, defaults in rule.by_source.items():
         by_source[source] = {name: value for name, value in defaults.items() if name not in values}
     for key, value in values.items():
@@ -167,6 +169,8 @@ def _configure_one(rule: Rule, values: Mapping[str, Any], off: Mapping[str, bool
             enabled = value
         elif key == "missing" and value in ("keep", "drop"):
             missing = value
+        elif key == "model" and isinstance(value, str) and rule.thresholds:
+            model = value
         elif key in thresholds:
             thresholds[key] = _number(rule, key, value)
         elif source and name in rule.thresholds:
@@ -174,9 +178,14 @@ def _configure_one(rule: Rule, values: Mapping[str, Any], off: Mapping[str, bool
         elif source and name == "enabled" and isinstance(value, bool):
             switches[source] = value
         else:
-            settings = [*rule.thresholds, "missing (keep or drop)", "enabled (true or false)"]
+            settings = [
+                *rule.thresholds,
+                *(["model"] if rule.thresholds else []),
+                "missing (keep or drop)",
+                "enabled (true or false)",
+            ]
             raise ValueError(f"{rule.name}.{key} = {value!r} is no setting of that rule; it has {', '.join(settings)}")
-    return RuleSetting(rule, thresholds, by_source, missing, enabled, switches)
+    return RuleSetting(rule, thresholds, by_source, missing, enabled, switches, model)
 
 
 def _number(rule: Rule, key: str, value: Any) -> float:

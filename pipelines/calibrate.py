@@ -30,6 +30,7 @@ from pipelines.calibration.targets import targets_of
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, load_recipe, recipe_of
 from pipelines.runtime import command_line
+from pipelines.runtime.score_models import require_score_models
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(argv)
     stage, recipe = STAGES[options.stage], recipe_of(options)
     settings = stage.rules(recipe)
-    command_line.require_parts(Storage(options.root))
+    storage = Storage(options.root)
+    require_score_models(storage, command_line.require_parts(storage), settings, stage.name)
     manifest = SampledManifest(options.root, stage)
     if options.compare:
         other = load_recipe(options.compare)

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         family="scores",
         inputs=("samples", "fetch", "stage1"),
         settings=lambda part: {**models, **({"[embeddings]": embedder} if embedder else {})},  # in brackets: no score's name
-        work=partial(_score, settings=settings, models=models, embedder=embedder),
+        work=partial(score_part, settings=settings, models=models, embedder=embedder),
         missing=partial(missing_results, family="scores", conditions=WITH_PICTURE),
         gpus=settings.gpus,
         setup=load,
@@ -71,7 +71,7 @@ def check(recipe: Recipe) -> None:
     provenance(recipe.score)
 
 
-def _score(
+def score_part(
     storage: Storage,
     part: Part,
     reporter: Reporter,
@@ -80,6 +80,7 @@ def _score(
     models: dict[str, Any],
     embedder: dict[str, Any] | None,
 ) -> PartResult:
+    """What a worker does with a part: its scores, those of earlier runs and those that are missing, and embeddings if kept."""
     from pipelines.scoring.chunks import footer, load_scores
 
     cached = cached_results(storage, part, "scores", models)
@@ -99,7 +100,7 @@ def _score(
         scored = _with_errors(scored, more)
         beside[embeddings.FAMILY] = _embedded(storage, part, [new, more], embedder)
         paths += more_paths
-    scored = scored.replace_schema_metadata(footer(models))
+    scored = scored.replace_schema_metadata(footer(models, settings, loaded))
     return PartResult(scored, _counts(scored, models), beside=beside, settings=models, temporary_files=paths)
 
 
@@ -110,7 +111,7 @@ def _compute(
     from pipelines.scoring.chunks import score_chunk
 
     def compute(chunk: pa.Table, pictures: list[StoredPicture], picture_of: list[int], finished: Finished) -> pa.Table:
-        return score_chunk(storage, pictures, picture_of, chunk["caption"].to_pylist(), loaded, settings, finished)
+        return score_chunk(storage, pictures, picture_of, chunk["caption"].to_pylist(), loaded, finished)
 
     none = pending.select(["sample_id"]).slice(0, 0)
     return compute_in_chunks(storage, part, "scores", none, pending, settings.chunk, models, compute, reporter)

@@ -20,6 +20,7 @@ from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
+from pipelines.runtime.score_models import require_score_models
 from pipelines.runtime.step import PartResult, Step, run_step
 from pipelines.runtime.verdicts import describe, inputs_of, verdict_counts
 
@@ -29,9 +30,11 @@ FAMILY = "stage1"
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Judges every part whose columns or rules have changed."""
     options = command_line.parser("stage1", __doc__ or "", by_part=True).parse_args(argv)
-    step = stage1_step(recipe_of(options))
+    recipe = recipe_of(options)
+    step = stage1_step(recipe)
     storage = Storage(options.root)
     parts = command_line.selected_parts(storage, options.only)
+    require_score_models(storage, parts, recipe.stage1_rules(), FAMILY)
     start_ray(options.address)
     return command_line.summary(run_step(storage, step, parts))
 

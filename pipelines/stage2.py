@@ -25,6 +25,7 @@ from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
+from pipelines.runtime.score_models import require_score_models
 from pipelines.runtime.step import PartResult, Step, run_step
 from pipelines.runtime.verdicts import describe, inputs_of, verdict_counts
 
@@ -35,9 +36,11 @@ ROWS = 1 << 14  # judged at a time: memory does not grow with the part
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Judges every part whose captions or rules have changed."""
     options = command_line.parser("stage2", __doc__ or "", by_part=True).parse_args(argv)
-    step = stage2_step(recipe_of(options))
+    recipe = recipe_of(options)
+    step = stage2_step(recipe)
     storage = Storage(options.root)
     parts = command_line.selected_parts(storage, options.only)
+    require_score_models(storage, parts, recipe.stage2_rules(), FAMILY)
     start_ray(options.address)
     if COUNTS in step.inputs:
         counted = count_captions(storage, command_line.require_parts(storage))

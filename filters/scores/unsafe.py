@@ -25,9 +25,19 @@ def prepare(picture: Image.Image) -> np.ndarray:
     return pixels[:, :, ::-1] - BGR_MEAN
 
 
+def prepare_pixels(pixels: np.ndarray) -> np.ndarray:
+    """As `prepare`, of pixels uint8[H, W, 3]."""
+    return prepare(Image.fromarray(pixels))
+
+
 def unsafe(session: Any, pictures: Sequence[Image.Image]) -> np.ndarray:
     """Probability in 0 … 1 for each RGB picture: float32[N]. `session` is an onnxruntime session of OpenNSFW."""
-    pixels = np.stack([prepare(picture) for picture in pictures])
+    return unsafe_pixels(session, [prepare(picture) for picture in pictures])
+
+
+def unsafe_pixels(session: Any, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """As `unsafe`, of prepared pictures."""
+    pixels = np.stack(inputs)
     (scores,) = session.run(None, {session.get_inputs()[0].name: pixels})
     probability: np.ndarray = scores[:, 1].astype(np.float32)
     return probability

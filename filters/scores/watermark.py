@@ -11,11 +11,16 @@ from PIL import Image
 from torch import Tensor
 
 
-def watermark(
-    model: Any, preprocess: Callable[[Image.Image], Tensor], pictures: Sequence[Image.Image], index: int, device: str
-) -> np.ndarray:
-    """Softmax probability of class `index` for each RGB picture: float32[N]."""
-    pixels = torch.stack([preprocess(picture) for picture in pictures]).to(device)
-    with torch.inference_mode():
-        probability: np.ndarray = model(pixels).float().softmax(dim=-1)[:, index].cpu().numpy()
+def prepare(preprocess: Callable[[Image.Image], Tensor], pixels: np.ndarray) -> np.ndarray:
+    """A picture uint8[H, W, 3] as the classifier takes it: float32[3, S, S]."""
+    prepared: np.ndarray = preprocess(Image.fromarray(pixels)).numpy()
+    return prepared
+
+
+def watermark(model: Any, inputs: Sequence[np.ndarray], index: int, device: str, half: bool) -> np.ndarray:
+    """Softmax probability of class `index` for each prepared picture: float32[N]."""
+    pixels = torch.from_numpy(np.stack(inputs)).to(device)
+    with torch.inference_mode(), torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
+        logits = model(pixels)
+    probability: np.ndarray = logits.float().softmax(dim=-1)[:, index].cpu().numpy()
     return probability

@@ -9,6 +9,7 @@ gpu.py       training steps, scoring and captioning on one GPU, beside open_clip
 loader.py    loading shards, beside webdataset, Streaming, LitData and Energon
 manifest.py  ingest, stage1 and queries, beside pyarrow, DuckDB and Data-Juicer
 tiles.py     pictures into tiles, beside Pillow
+score.py     scoring pictures, beside the bare forward passes; an S3 server with latency
 trainer.py   training stage 1 on the CPU, beside open_clip's command and a bare step
 packing.py   training steps of stage 3, conversations packed beside padded
 on_gpu/      the sections of gpu.py

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from pipelines.images.decode import LARGE
 from pipelines.images.prepare import memory_needed_by
 from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part
-from pipelines.manifest.pictures import STORED, StoredPicture, read_stored
+from pipelines.manifest.pictures import STORED, ChangedPicture, PictureReader, StoredPicture, read_stored, verified
 from pipelines.manifest.selection import columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.cache import commit_once
@@ -31,7 +31,11 @@ AHEAD = 3  # threads that decode, and batches of what they decode while one is w
 PIXEL = 4  # bytes that Pillow keeps for a pixel of RGB
 DECODE_MEMORY = 2 << 30  # bytes that pictures being decoded take together, as fetch.decode_memory
 WAITING_BYTES = 256 << 20  # of decoded pictures, in a batch and behind it, that end a batch and stop decoding ahead
+STRETCH, STRETCH_BYTES = 256, 16 << 20  # pictures, and bytes, that are read at once
+STRETCHES = 3  # that are read ahead
 
+T = TypeVar("T")
+Prepare = Callable[[int, bytes], tuple[T, int]]  # (index, bytes) of a picture → what is made of it, its size in memory
 
 Finished = Callable[[int, int], None]  # called with first, last when pictures first … last - 1 are done
 Compute = Callable[[pa.Table, list[StoredPicture], list[int], Finished], pa.Table]
@@ -62,6 +66,16 @@ def read_pictures(storage: Storage, pictures: Sequence[StoredPicture]) -> list[I
     return [decode_picture(read_stored(storage, picture)) for picture in pictures]
 
 
+class Prepared(NamedTuple, Generic[T]):
+    """Pictures first … last - 1: what was prepared of those that could be, their indices, and why the others could not."""
+
+    first: int
+    last: int
+    indices: list[int]
+    items: list[T]
+    errors: dict[int, str]
+
+
 class Decoded(NamedTuple):
     """Pictures first … last - 1: RGB images of those that can be decoded, and their indices."""
 
@@ -72,47 +86,112 @@ class Decoded(NamedTuple):
 
 
 def decode_ahead(storage: Storage, pictures: Sequence[StoredPicture], batch: int) -> Iterator[Decoded]:
-    """The pictures in order, `batch` at a time; fewer of large ones, which memory could not hold.
+    """The pictures in order as images, as `prepare_ahead` gives them."""
 
-    The trick: threads decode what comes next, unless much is decoded and waiting. Those that take much memory to decode take
-    turns. Which pictures come together depends on their sizes alone, so that scores do too.
+    def whole(index: int, data: bytes) -> tuple[Image.Image, int]:
+        image = decode_picture(data)
+        return image, image.width * image.height * PIXEL
+
+    for first, last, indices, images, _ in prepare_ahead(storage, pictures, batch, whole):
+        yield Decoded(first, last, indices, images)
+
+
+def prepare_ahead(
+    storage: Storage, pictures: Sequence[StoredPicture], batch: int, prepare: Prepare[T], threads: int = AHEAD
+) -> Iterator[Prepared[T]]:
+    """What `prepare` makes of the pictures, in order, `batch` at a time; fewer of large ones, which memory could not hold.
+
+    The trick: threads read stretches of tars, and others decode what comes next, unless much is decoded and waiting. Those that
+    take much memory to decode take turns. Which pictures come together depends on their sizes alone, so that scores do too.
+
+    A picture that is no picture is `undecodable`, one whose bytes are others than fetched `changed`, one without a tar `missing`.
+    Any other error of reading is raised: the world may cure it.
     """
-    memory = _Memory()
+    memory, stretches = _Memory(), _Stretches(storage, pictures)
 
-    def decode(index: int) -> tuple[Image.Image | None, int]:
+    def work(index: int) -> tuple[T | None, str, int]:
         try:
-            data = read_stored(storage, pictures[index])
+            data = verified(pictures[index], stretches.take(index))
             needed = memory_needed_by(data)
             with memory.taken(needed, index):
-                image = decode_picture(data)
+                item, size = prepare(index, data)
                 if needed > LARGE:
                     return_freed_memory()
-                size = image.width * image.height * PIXEL
                 memory.add_decoded(size)
-                return image, size
-        except (OSError, ValueError):
-            return None, 0
+                return item, "", size
+        except (ValueError, FileNotFoundError) as error:
+            return None, _reason(error), 0
 
-    with ThreadPoolExecutor(AHEAD, "decode") as pool:
-        waiting: deque[Future[tuple[Image.Image | None, int]]] = deque()
+    with stretches, ThreadPoolExecutor(threads, "decode") as pool:
+        waiting: deque[Future[tuple[T | None, str, int]]] = deque()
         remaining = iter(range(len(pictures)))
-        first, indices, images, held = 0, list[int](), list[Image.Image](), 0
+        first, held = 0, 0
+        found = Prepared[T](0, 0, [], [], {})
         try:
             for index in range(len(pictures)):
-                waiting += [pool.submit(decode, ahead) for ahead in islice(remaining, batch * AHEAD - len(waiting))]
+                waiting += [pool.submit(work, ahead) for ahead in islice(remaining, batch * AHEAD - len(waiting))]
                 memory.want(index)
-                image, size = waiting.popleft().result()
+                stretches.want(index)
+                item, error, size = waiting.popleft().result()
                 held += size
-                if image is not None:
-                    indices.append(index)
-                    images.append(image)
+                if item is None:
+                    found.errors[index] = error
+                else:
+                    found.indices.append(index)
+                    found.items.append(item)
                 if index + 1 - first == batch or held >= WAITING_BYTES or index + 1 == len(pictures):
-                    yield Decoded(first, index + 1, indices, images)
+                    yield found._replace(first=first, last=index + 1)
                     memory.add_decoded(-held)
-                    first, indices, images, held = index + 1, [], [], 0
+                    first, held, found = index + 1, 0, Prepared[T](0, 0, [], [], {})
         finally:  # an error, or a caller that wants no more
             pool.shutdown(wait=False, cancel_futures=True)
             memory.want(len(pictures))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    return "changed" if isinstance(error, ChangedPicture) else "undecodable"
+
+
+class _Stretches:
+    """Bytes of pictures, read a stretch of them at a time by threads of their own, a few stretches ahead of what is wanted."""
+
+    def __init__(self, storage: Storage, pictures: Sequence[StoredPicture]) -> None:
+        self.pictures, self.reader = pictures, PictureReader(storage)
+        self.pool = ThreadPoolExecutor(STRETCHES, "read")
+        ends = np.cumsum([picture.length for picture in pictures], dtype=np.int64) // STRETCH_BYTES
+        _, starts = np.unique(np.maximum(ends, np.arange(len(pictures)) // STRETCH), return_index=True)
+        self.starts = np.append(starts, len(pictures))
+        self.reads: list[Future[list[bytes | Exception]]] = []
+        self.stretch_of = np.searchsorted(starts, np.arange(len(pictures)), "right") - 1
+        self.lock = threading.Lock()
+        self._begin(STRETCHES)
+
+    def __enter__(self) -> _Stretches:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def want(self, index: int) -> None:
+        """Begins to read the stretches that follow the picture's."""
+        self._begin(int(self.stretch_of[index]) + 1 + STRETCHES)
+
+    def take(self, index: int) -> bytes | Exception:
+        """What was read of a picture, which is not kept."""
+        stretch = int(self.stretch_of[index])
+        self._begin(stretch + 1)
+        bodies, place = self.reads[stretch].result(), index - int(self.starts[stretch])
+        body, bodies[place] = bodies[place], b""
+        return body
+
+    def _begin(self, count: int) -> None:
+        """Reads the first `count` stretches, those that are not read yet."""
+        with self.lock:
+            for number in range(len(self.reads), min(count, len(self.starts) - 1)):
+                own = self.pictures[self.starts[number] : self.starts[number + 1]]
+                self.reads.append(self.pool.submit(self.reader.read, own))
 
 
 class _Memory:

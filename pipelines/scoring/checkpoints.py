@@ -10,6 +10,7 @@ from typing import Any
 import fsspec
 
 from infra.compat.errors import RequestError
+from pipelines.scoring.settings import ScoreSettings, Weights
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,36 @@ class Checkpoint:
     sha256: str
 
 
-def checkpoint(setting: str, uri: str) -> Checkpoint:
-    """The weights that a setting names; RequestError when there are none, or they are a pickle."""
+CONVERT = (
+    """python -c "import torch, safetensors.torch as s; s.save_file(torch.load('W.pth', weights_only=True), 'W.safetensors')" """
+)
+
+
+def checkpoint_of(settings: ScoreSettings, name: Weights) -> Checkpoint:
+    """The weights that the setting `name` names, of the sha256 that is expected; RequestError as `checkpoint`."""
+    return checkpoint(f"score.{name}", getattr(settings, name), settings.sha256.get(name, ""))
+
+
+def checkpoint(setting: str, uri: str, expected: str = "") -> Checkpoint:
+    """The weights that a setting names; RequestError when there are none, they are a pickle, or have another sha256."""
     if not uri.endswith((".safetensors", ".onnx")):
-        raise RequestError(f"{setting} = {uri!r} is no .safetensors file; convert the weights (pickles are not loaded)")
+        raise RequestError(f"{setting} = {uri!r} is no .safetensors file; convert it (pickles are not loaded): {CONVERT.strip()}")
     try:
-        return read_file(uri)
+        found = read_file(uri)
+        require_sha256(setting, uri, found.sha256, expected)
+        return found
     except OSError as error:
         raise RequestError(f"{setting} = {uri!r} cannot be read ({error.strerror or error}); name a file that is there") from None
+
+
+def require_sha256(setting: str, uri: str, sha256: str, expected: str) -> None:
+    """RequestError where the weights are not those that the recipe expects."""
+    if expected and expected.lower() != sha256:
+        name = setting.removeprefix("score.")
+        raise RequestError(
+            f"{setting} = {uri!r} has the sha256 {sha256}, not {expected}; name the expected weights, "
+            f"or correct score.sha256.{name}"
+        )
 
 
 def read_file(uri: str) -> Checkpoint:

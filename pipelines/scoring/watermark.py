@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 from infra.compat.errors import RequestError, nearest
 from infra.compat.torchvision_operators import define_missing_operators
-from pipelines.scoring.checkpoints import checkpoint, load_state
-from pipelines.scoring.score import Score, Scorer
+from pipelines.images.square import ROOM
+from pipelines.scoring.checkpoints import checkpoint_of, load_state
+from pipelines.scoring.score import PixelScorer, Score
 from pipelines.scoring.settings import ScoreSettings
 
 
 def _provenance(settings: ScoreSettings) -> dict[str, Any] | None:
     if not settings.watermark_model:
         return None
-    weights = checkpoint("score.watermark_checkpoint", settings.watermark_checkpoint).sha256
-    return {"model": settings.watermark_model, "sha256": weights, "class": settings.watermark_class}
+    weights = checkpoint_of(settings, "watermark_checkpoint").sha256
+    of = {"model": settings.watermark_model, "sha256": weights, "class": settings.watermark_class}
+    return of | settings.variant()
 
 
-def _load(settings: ScoreSettings, device: str) -> Scorer:
-    from filters.scores.watermark import watermark
+def _load(settings: ScoreSettings, device: str) -> PixelScorer:
+    from filters.scores.watermark import prepare, watermark
 
-    model, preprocess = load_classifier(settings, device)
-    return lambda batch: watermark(model, preprocess, batch.pictures, settings.watermark_class, device)
+    model, preprocess, side = load_classifier(settings, device)
+    index, half = settings.watermark_class, settings.is_half
+    return PixelScorer(partial(prepare, preprocess), lambda inputs: watermark(model, inputs, index, device, half), ROOM * side)
 
 
-def load_classifier(settings: ScoreSettings, device: str) -> tuple[Any, Any]:
-    """The timm classifier and its preprocessing; RequestError for an unknown model or weights that do not fit."""
+def load_classifier(settings: ScoreSettings, device: str) -> tuple[Any, Any, int]:
+    """The timm classifier, its preprocessing and the side that this resizes to.
+
+    RequestError for an unknown model or weights that do not fit.
+    """
     define_missing_operators()
     import timm
     from safetensors import safe_open
@@ -34,7 +42,7 @@ def load_classifier(settings: ScoreSettings, device: str) -> tuple[Any, Any]:
     name = settings.watermark_model
     if name not in timm.list_models():
         raise RequestError(f"score.watermark_model = {name!r} is no timm model; {nearest(name, timm.list_models())}")
-    path = checkpoint("score.watermark_checkpoint", settings.watermark_checkpoint).path
+    path = checkpoint_of(settings, "watermark_checkpoint").path
     model = timm.create_model(name, pretrained=False)
     last = f"{model.pretrained_cfg['classifier']}.weight"
     with safe_open(path, "np") as weights:
@@ -47,8 +55,9 @@ def load_classifier(settings: ScoreSettings, device: str) -> tuple[Any, Any]:
         )
     model.reset_classifier(classes)
     load_state(model, path, f"score.watermark_checkpoint for {name}")
-    preprocess = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model), is_training=False)
-    return model.eval().to(device), preprocess
+    data = timm.data.resolve_data_config({}, model=model)
+    preprocess = timm.data.create_transform(**data, is_training=False)
+    return model.eval().to(device), preprocess, math.ceil(max(data["input_size"][1:]) / data["crop_pct"])
 
 
-SCORES = [Score("watermark", _provenance, _load)]
+SCORES = [Score("watermark", _provenance, _load, reads_pictures=False)]

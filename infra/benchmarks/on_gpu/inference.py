@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from infra.benchmarks.on_gpu.bench import Bench, Figures
 from infra.benchmarks.on_gpu.workload import DISTINCT, WORDS, picture
@@ -56,16 +57,38 @@ def measure_score(bench: Bench, figures: Figures, count: int) -> None:
 
         def score(first: int) -> None:
             part = slice(first)
-            table = score_chunk(storage, pictures[part], range(count)[part], captions[part], loaded, settings, _ignore)
+            table = score_chunk(storage, pictures[part], range(count)[part], captions[part], loaded, _ignore)
             if table["clip_similarity"].null_count:
                 raise RuntimeError("a picture was not scored")
 
-        score(min(count, settings.batch))
+        score(min(count, loaded.batch))
         started = time.perf_counter()
         score(count)
         figures["pictures_per_s"] = round(count / (time.perf_counter() - started), 1)
-        figures |= {"pictures": count, "batch": settings.batch, "side": SIDE}
+        figures["bare_pictures_per_s"] = round(_bare_rate(loaded, captions, max(1, count // loaded.batch)), 1)
+        figures |= {"vs_bare_forward": round(figures["pictures_per_s"] / figures["bare_pictures_per_s"], 3)}
+        figures |= {"pictures": count, "batch": loaded.batch, "side": SIDE}
         load_scores.cache_clear()
+
+
+def _bare_rate(loaded: Any, captions: list[str], batches: int) -> float:
+    """Pictures/s of the same model's forward passes on one batch of drawn pixels and tokens, that lies on its device."""
+    clip, count = loaded.clip, int(min(loaded.batch, len(captions)))
+    pixel = clip.prepare(np.zeros((SIDE, SIDE, 3), np.uint8))
+    pixels = torch.randn(count, 3, *pixel.shape[:2], device=clip.device)
+    tokens = torch.from_numpy(np.stack([clip.tokenise(caption) for caption in captions[:count]])).to(clip.device)
+
+    def forward() -> None:
+        kind = torch.device(clip.device).type
+        with torch.inference_mode(), torch.autocast(kind, dtype=torch.bfloat16, enabled=clip.half):
+            (clip.encode_image(pixels) @ clip.encode_text(tokens).T).sum().item()
+
+    forward()
+    started = time.perf_counter()
+    for _ in range(batches):
+        forward()
+    seconds = time.perf_counter() - started
+    return count * batches / seconds
 
 
 def _clip_weights(name: str, folder: Path) -> str:

@@ -87,7 +87,7 @@ FULL = Workload(
     warm=2,
     timed=3,
     samples=2048,
-    clip="ViT-B-32",
+    clip="ViT-L-14",
     captioner=LanguageConfig(vocabulary=151674, width=896, depth=24, heads=14, mlp=4864),
     scored=8192,
     captioned=4,

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.corpus.duplicates import run_dedup
 from pipelines.corpus.evaluation_sets import named_sets, require_sets, sets_of
+from pipelines.corpus.ranks import ranks_by
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--against", action="append", default=[], metavar="NAME=URI", help=what)
     options = parser.parse_args(argv)
     settings = recipe_of(options).dedup
+    ranks_by(settings.source_priority)
     against = named_sets(options.against) or settings.against
     require_sets(against)
     storage = Storage(options.root)
@@ -32,8 +34,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def check(recipe: Recipe) -> None:
-    """RequestError where an evaluation set of the recipe has no items."""
+    """RequestError where an evaluation set of the recipe has no items, or a source of its priorities is none."""
     require_sets(recipe.dedup.against)
+    ranks_by(recipe.dedup.source_priority)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""Near hashes: pairs within a Hamming distance, and which sample of a set of copies is kept."""
+"""Near hashes: pairs within a Hamming distance, and which sample of a set of copies is kept.
+
+Rows have ranks: of two copies the one of the lower rank may stay. Of a chain, where a is near b and b near c but a is not near c,
+a and c stay: rows are judged by rank, and one is a copy where it is near one that stays. So each copy is near the row named for
+it, no two rows that stay are near, and nothing depends on the order in which rows or pairs come.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +28,8 @@ def pairs_within(keys: np.ndarray, hashes: np.ndarray, distance: int) -> tuple[n
         key_and_band = np.stack([group[rows].astype(np.uint64), band])
         smaller_group[rows] = np.unique(key_and_band, axis=1, return_inverse=True)[1].ravel()
         pairs.append(_pairs_of_groups(rows, smaller_group, hashes, distance))
-    first, second = np.unique(np.concatenate(pairs, axis=1), axis=1)
-    return first, second
+    first, second = np.concatenate(pairs, axis=1)
+    return np.divmod(np.unique(first * len(keys) + second), max(1, len(keys)))
 
 
 def _bands(hashes: np.ndarray, count: int) -> list[np.ndarray]:
@@ -61,3 +66,32 @@ def keep_first(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
         if copy_of[j] < 0 and copy_of[i] < 0:
             copy_of[j] = i
     return copy_of
+
+
+def first_of_groups(keys: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """For each row the lowest of ranks uint64[N] among rows with its key, keys being sorted uint64[N]: uint64[N]."""
+    if not len(keys):
+        return ranks
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    return np.repeat(np.minimum.reduceat(ranks, starts), np.diff(np.append(starts, len(keys))))
+
+
+def copies_within(keys: np.ndarray, hashes: np.ndarray, ranks: np.ndarray, distance: int) -> tuple[np.ndarray, ...]:
+    """The copies among rows with equal keys, sorted uint64[N], and hashes uint64[N] within `distance`, by rank uint64[N].
+
+    Returns the row of each copy int64[C], the rank of the row it copies uint64[C], and their distance int32[C]. Rows with equal
+    hashes, of which there may be millions, are compared as one.
+    """
+    same = keys[1:] == keys[:-1]
+    rows = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    rows = rows[np.lexsort((ranks[rows], hashes[rows], keys[rows]))]
+    is_new = np.append(True, (np.diff(keys[rows]) != 0) | (np.diff(hashes[rows]) != 0))[: len(rows)]
+    starts = rows[is_new]
+    nodes = starts[np.argsort(ranks[starts], kind="stable")]  # a row for each hash, by rank
+    copy_of = keep_first(*pairs_within(keys[nodes], hashes[nodes], distance), len(nodes))
+    kept = np.empty(len(keys), np.int64)  # of each node, the row that stays for it
+    kept[nodes] = nodes[np.where(copy_of >= 0, copy_of, np.arange(len(nodes)))]
+    stays = kept[starts[np.cumsum(is_new) - 1]] if len(rows) else rows
+    is_copy = stays != rows
+    rows, stays = rows[is_copy], stays[is_copy]
+    return rows, ranks[stays], np.bitwise_count(hashes[rows] ^ hashes[stays]).astype(np.int32)

@@ -1,7 +1,7 @@
 """Benchmarks: `python -m infra.benchmarks NAME` prints one JSON object last: name, machine, figures, ratios.
 
 captions.py  caption rules, beside Data-Juicer
-dedup.py     lookups of hashes within a distance, beside faiss's binary indexes
+dedup.py     lookups of hashes within a distance, beside faiss's binary indexes; copies within a corpus
 demo.py      the demo as a person runs it
 export.py    exporting, beside webdataset; growth with parts and shards; an S3 server with latency
 fetch.py     downloading, beside img2dataset

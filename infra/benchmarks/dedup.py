@@ -1,10 +1,14 @@
-"""Lookups of hashes within a Hamming distance, in one thread, among random hashes, half of the queries near one of them.
+"""Lookups of hashes within a Hamming distance, in one thread, among random hashes, half of the queries near one of them; copies.
 
     hash_B_radius_R_per_s  exact lookups/s among `items` hashes of B bits
     hash_B_build_s, _gib   seconds to build the tables, and their size with the hashes
     brute_B_per_s          NumPy compares a query with all
     faiss_…                faiss's binary indexes: flat, and multi-hash with as many tables and flipped bits of a key as are exact
     vs_faiss_B_radius_R    ours over the faster of these
+
+    job_cpu_s, _peak_mib   `dedup` of as many drawn rows as 1.25 × `items`, for all kinds of copies: all processes
+    growth                 CPU of a row in that job over one in a tenth of it
+    near_cpu_s, …          the search for pictures that look the same among 3 × `items` hashes; `near_copies` that it found
 
 Lookups/s are per second of CPU; medians of three turns. `--rows` is the number of items, of which there are 16 million.
 """
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -25,6 +30,8 @@ import numpy as np
 
 from filters.duplicates.hamming import TABLES, HammingIndex, build, search
 from infra.benchmarks.peers import peer
+from infra.benchmarks.tools.alone import run_alone
+from infra.benchmarks.tools.copied import fill_copied, fill_hashes
 
 ROWS, TURNS, PEER_SECONDS = 16_000_000, 3, 5.0
 QUERIES = {(1, 3): 200_000, (1, 8): 20_000, (1, 12): 1_000, (4, 31): 5_000}  # (words, radius) → queries a turn
@@ -50,7 +57,25 @@ def measure(rows: int) -> dict[str, Any]:
                 name = f"{64 * words}_radius_{radius}"
                 figures |= {f"hash_{name}_per_s": ours, **{f"faiss_{name}_{key}": value for key, value in theirs.items()}}
                 ratios[f"vs_faiss_{name}"] = ours / max(theirs["flat_per_s"], theirs["multi_hash_per_s"])
-    return {"figures": {"items": items, **figures}, "ratios": ratios}
+        copies, growth = _copies(Path(folder), items)
+    return {"figures": {"items": items, **figures, **copies}, "ratios": {**ratios, "growth": growth}}
+
+
+def _copies(folder: Path, items: int) -> tuple[dict[str, float], float]:
+    """Figures of the job and of the search for near pictures, and the growth of the job's CPU with ten times the rows."""
+    rows, figures = items * 5 // 4, dict[str, float]()
+    per_row = []
+    for count in (rows // 10, rows):
+        fill_copied(folder / f"job-{count}", count)
+        job = run_alone("dedup", str(folder / f"job-{count}"))
+        per_row.append(job["cpu_s"] / count)
+        shutil.rmtree(folder / f"job-{count}")
+    figures |= {"job_rows": rows, **{f"job_{name}": value for name, value in job.items()}}
+    fill_hashes(folder / "hashes", 3 * items)
+    near = run_alone("near_copies", str(folder / "hashes"))
+    figures |= {"near_hashes": 3 * items, **{f"near_{name}": value for name, value in near.items()}}
+    shutil.rmtree(folder / "hashes")
+    return figures, per_row[1] / per_row[0]
 
 
 def draw_queries(hashes: np.ndarray, radius: int, count: int) -> np.ndarray:

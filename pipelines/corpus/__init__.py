@@ -1,6 +1,11 @@
 """Questions about the whole corpus. Only hashes are shuffled, never rows or pictures.
 
 duplicates.py           samples that repeat another, and pictures of evaluation sets
+copy_keys.py            what samples are compared by
+copies.py               which samples repeat another: the same file, looks, pair or address
+near_copies.py          pictures of the whole corpus that look the same
+sorting.py              the sorts by which copies are brought together
+ranks.py                which of two copies stays
 caption_counts.py       how many pictures share each caption
 evaluation_sets.py      evaluation sets as files of hashes
 evaluation_pictures.py  the pictures of an evaluation set

@@ -20,8 +20,7 @@ from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import completed, fingerprint_of
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform, schema_of
-from pipelines.runtime import external_sort
-from pipelines.runtime.external_sort import ExternalSort, SortedFile, Source, read_sorted
+from pipelines.runtime.external_sort import ExternalSort, SortedFile, Source, lows_of_runs, read_sorted
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.step import Outcome, PartResult, Step, fingerprints, run_step
 from pipelines.sources import sources
@@ -51,7 +50,7 @@ def scatter(
     if all(part in done and done[part].fingerprint == current.get(part) for part in parts):
         return run_step(storage, step, parts)
     ordinals = {source: sources()[source].ordinal for source in {part.source for part in parts}}
-    lows = _lows(parts, ordinals)
+    lows = lows_of_runs((_first_id(part, ordinals), part.rows) for part in parts)
     places = ExternalSort(
         storage,
         f"places_{name}",
@@ -75,17 +74,6 @@ def scatter(
     if not outcome.failed:
         places.remove()
     return outcome
-
-
-def _lows(parts: Sequence[Part], ordinals: Mapping[str, int]) -> list[int]:
-    """The lowest id of each run of parts whose rows are sorted together."""
-    lows, members, rows = [0], 0, 0
-    for first, part in sorted((_first_id(part, ordinals), part) for part in parts):
-        if members and (members == external_sort.FAN_IN or rows + part.rows > external_sort.BUCKET_ROWS):
-            lows.append(first)
-            members, rows = 0, 0
-        members, rows = members + 1, rows + part.rows
-    return lows
 
 
 def _first_id(part: Part, ordinals: Mapping[str, int]) -> int:

@@ -132,7 +132,7 @@ def _sort(
         read=partial(_rows_of_plan, storage=storage, family=family),
         most_opens=(parts + sum(shard_counts(counts, settings).values())) // 4,
         depends_on={"inputs": inputs, "content": content},
-        **({} if most == 1 else {"combine": partial(grouped, most=most)}),
+        combine=None if most == 1 else partial(grouped, most=most),
     )
 
 

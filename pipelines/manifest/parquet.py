@@ -22,6 +22,7 @@ REPEATING = [
     "shard",
     "split",
     "eval_match",
+    "duplicate_kind",
     "tier",
     "reason",
 ]

@@ -94,7 +94,14 @@ FAMILIES: dict[str, pa.Schema] = {
     "dedup": pa.schema(
         [
             ("sample_id", pa.uint64()),
-            ("duplicate_of", pa.uint64()),
+            ("duplicate_of", pa.uint64()),  # the sample for which it is dropped
+            ("duplicate_kind", pa.string()),  # in which way it is a copy of that: bytes, pixels, pair or url
+            ("bytes_copy_of", pa.uint64()),  # a sample with the same file, dropped for it or not; so are the next
+            ("pixels_copy_of", pa.uint64()),  # whose picture looks the same
+            ("pixels_distance", pa.int32()),  # bits between the two hashes
+            ("pair_copy_of", pa.uint64()),  # with the same words and much the same picture
+            ("pair_distance", pa.int32()),
+            ("url_copy_of", pa.uint64()),  # with the same address
             ("eval_match", pa.string()),
             ("eval_item", pa.string()),
             ("tier", pa.string()),  # the hash by which the item matched: pdq, both, phash, or published (by the source)
@@ -150,7 +157,25 @@ INTERNAL: dict[str, pa.Schema] = {
     "tag_keys": pa.schema([("key", pa.uint64()), ("sample_id", pa.uint64())]),
     "caption_keys": pa.schema([("key", pa.uint64()), ("picture", pa.uint64()), ("sample_id", pa.uint64())]),
     "caption_counts": pa.schema([("sample_id", pa.uint64()), ("pictures", pa.int32())]),
-    "copy_keys": pa.schema([("key", pa.uint64()), ("sample_id", pa.uint64()), ("phash", pa.uint64())]),
+    "copy_keys": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("phash", pa.uint64()),
+            ("pdq_quality", pa.int32()),
+            ("bytes", pa.uint64()),
+            ("caption", pa.uint64()),
+            ("url", pa.uint64()),
+        ]
+    ),
+    "eval_matches": pa.schema(
+        [
+            ("sample_id", pa.uint64()),
+            ("set", pa.string()),
+            ("item", pa.string()),
+            ("tier", pa.string()),
+            ("distance", pa.int32()),
+        ]
+    ),
 }
 
 

@@ -59,6 +59,7 @@ class ExternalSort:
     most_opens  how many files all buckets together may open to gather their rows
     depends_on  all that decides the rows, as JSON
     combine     sorted rows with all of some keys → what is kept of them
+    run_rows    rows that a task has in memory; 0: BUCKET_ROWS
     """
 
     storage: Storage
@@ -69,13 +70,15 @@ class ExternalSort:
     most_opens: int
     depends_on: Mapping[str, Any] = field(default_factory=dict)
     combine: Callable[[pa.Table], pa.Table] | None = None
+    run_rows: int = 0
 
     def run(self, sources: Sequence[Source]) -> list[SortedFile]:
         """A file per bucket; SortFailed names the tasks that failed."""
         if len(self.lows) == 1:  # all rows fit in memory: no runs
             whole = {"label": "bucket 0", "bucket": 0, "sources": [source.value for source in sources]}
             return self._gathered([whole], lambda item: map(self.read, item["sources"]))
-        chunks = [{"label": f"run {number}", "sources": values} for number, values in enumerate(_chunks(sources))]
+        values = _chunks(sources, self.run_rows or BUCKET_ROWS)
+        chunks = [{"label": f"run {number}", "sources": chunk} for number, chunk in enumerate(values)]
         runs = self._runs("cut", chunks, self._cut)
         while len(runs) > 1 and len(runs) * len(self.lows) > self.most_opens:
             groups = [runs[first : first + FAN_IN] for first in range(0, len(runs), FAN_IN)]
@@ -151,7 +154,7 @@ class ExternalSort:
         for item in items:
             item["target"] = f"partial/{self.name}/{fingerprint_of({**common, 'stage': stage, **item})}.arrow"
         results, failed = {}, {}
-        for label, result, error in run_items(items, work, name=stage, unit="files", total=len(items)):
+        for label, result, error in run_items(items, work, name=f"{stage} {self.name}", unit="files", total=len(items)):
             if error is None:
                 results[label] = result
             else:
@@ -161,10 +164,21 @@ class ExternalSort:
         return [(item["target"], results[item["label"]]) for item in items]
 
 
-def even_lows(low: int, end: int, rows: int) -> list[int]:
+def even_lows(low: int, end: int, rows: int, bucket_rows: int = 0) -> list[int]:
     """The lowest keys of as many even ranges of `low` … `end` - 1 as `rows` evenly spread rows need; at least one."""
-    count = max(1, -(-rows // BUCKET_ROWS))
+    count = max(1, -(-rows // (bucket_rows or BUCKET_ROWS)))
     return [low + number * (end - low) // count for number in range(count)]
+
+
+def lows_of_runs(runs: Iterable[tuple[int, int]], bucket_rows: int = 0) -> list[int]:
+    """The lowest keys of ranges of whole runs, each the lowest key of a run and its rows; a range has FAN_IN runs at most."""
+    lows, members, rows = [0], 0, 0
+    for first, count in sorted(runs):
+        if members and (members == FAN_IN or rows + count > (bucket_rows or BUCKET_ROWS)):
+            lows.append(first)
+            members, rows = 0, 0
+        members, rows = members + 1, rows + count
+    return lows
 
 
 def read_sorted(storage: Storage, path: str, first: int, count: int) -> pa.Table:
@@ -175,11 +189,11 @@ def read_sorted(storage: Storage, path: str, first: int, count: int) -> pa.Table
     return rows.slice(first - numbers.start * BATCH_ROWS, count)
 
 
-def _chunks(sources: Sequence[Source]) -> Iterator[list[Any]]:
+def _chunks(sources: Sequence[Source], run_rows: int) -> Iterator[list[Any]]:
     """The values of sources, as many at a time as fit in memory."""
     chunk, rows = list[Any](), 0
     for source in sources:
-        if chunk and (rows + source.rows > BUCKET_ROWS or len(chunk) == FAN_IN):
+        if chunk and (rows + source.rows > run_rows or len(chunk) == FAN_IN):
             yield chunk
             chunk, rows = [], 0
         chunk.append(source.value)

@@ -14,6 +14,7 @@ from infra.compat.failures import failure_line
 USERS = (
     "pipelines.runtime.external_sort",
     "pipelines.runtime.step",
+    "pipelines.corpus.near_copies",
     "pipelines.exporting.shards",
     "pipelines.exporting.estimate",
 )

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from infra.benchmarks.tools.memory import peak_mib, watched_workers
+from infra.benchmarks.tools.memory import cpu_seconds, peak_mib, watched_workers
 
 
 def run_alone(work: str, *arguments: str) -> dict[str, float]:
@@ -62,11 +62,48 @@ def count_captions(root: str, source: str) -> dict[str, float]:
     return {"peak": peak_mib() + sum(workers.values())}
 
 
+def dedup(root: str) -> dict[str, float]:
+    """Seconds, seconds of CPU, and MiB of the driver and all workers at their worst, of `dedup`."""
+    from pipelines import dedup as job
+
+    return _of_job(lambda: _require_done(job.main(["--root", root])["failed"]))
+
+
+def near_copies(root: str) -> dict[str, float]:
+    """The same of the search for pictures that look the same."""
+    from infra.benchmarks.tools.copied import parts_under
+    from pipelines.corpus.copies import find_copies
+    from pipelines.corpus.settings import DedupSettings
+
+    storage, parts = parts_under(root)
+    settings = DedupSettings(kinds=("pixels",), drop=("pixels",))
+    found: dict[str, float] = {}
+
+    def search() -> None:
+        found["copies"] = sum(file.rows for file in find_copies(storage, parts, settings).files)
+
+    return {**_of_job(search), **found}
+
+
+def _of_job(work: Callable[[], None]) -> dict[str, float]:
+    from pipelines.runtime.runner import start_ray
+
+    start_ray()
+    with watched_workers() as memory, watched_workers(cpu_seconds) as cpu:
+        started, used = time.perf_counter(), cpu_seconds()
+        work()
+        seconds = time.perf_counter() - started
+        time.sleep(1)  # until the workers' last figures are read
+    return {"s": seconds, "cpu_s": cpu_seconds() - used + sum(cpu.values()), "peak_mib": peak_mib() + sum(memory.values())}
+
+
 def _require_done(failed: dict[str, str]) -> None:
     if failed:
         raise RuntimeError(f"parts failed: {failed}")
 
 
 if __name__ == "__main__":
-    works: dict[str, Callable[..., dict[str, float]]] = {"query": query, "jobs": jobs, "count_captions": count_captions}
+    works: dict[str, Callable[..., dict[str, float]]] = {
+        work.__name__: work for work in (query, jobs, count_captions, dedup, near_copies)
+    }
     sys.stdout.write("\n" + json.dumps(works[sys.argv[1]](*sys.argv[2:])) + "\n")

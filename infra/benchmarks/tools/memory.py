@@ -1,12 +1,13 @@
-"""Peak memory of this process and of Ray's workers, from /proc.
+"""Peak memory and seconds of CPU of this process and of Ray's workers, from /proc.
 
 getrusage's figure outlives fork and exec: a child would report its parent's.
 """
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +19,15 @@ def peak_mib(process: str = "self") -> float:
     return int(lines.get("VmHWM", "0 kB").split()[0]) / 1024
 
 
+def cpu_seconds(process: str = "self") -> float:
+    """The seconds of CPU that a process has used."""
+    fields = Path("/proc", process, "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def watched_workers() -> Iterator[dict[str, float]]:
-    """Process id → peak MiB of every Ray worker that runs during the block."""
+def watched_workers(measure: Callable[[str], float] = peak_mib) -> Iterator[dict[str, float]]:
+    """Process id → the last measure, peak MiB where none is given, of every Ray worker that runs during the block."""
     workers: dict[str, float] = {}
     done = threading.Event()
 
@@ -29,7 +36,7 @@ def watched_workers() -> Iterator[dict[str, float]]:
             for process in Path("/proc").glob("[0-9]*"):
                 try:
                     if b"ray::" in (process / "cmdline").read_bytes():
-                        workers[process.name] = peak_mib(process.name)
+                        workers[process.name] = measure(process.name)
                 except OSError:  # it has ended
                     continue
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from filters.duplicates.hashes import PICTURE_HASH, PictureHash
 from pipelines import dedup, index_evalset
-from pipelines.corpus import duplicates, evaluation_sets
+from pipelines.corpus import copy_keys, duplicates, evaluation_sets
+from pipelines.corpus.copies import find_copies
 from pipelines.corpus.evaluation_file import write_evalset
 from pipelines.corpus.evaluation_pictures import chunks_of
 from pipelines.corpus.evaluation_search import EvalSet, eval_matches, open_set
@@ -92,9 +93,9 @@ def manifest(tmp_path: Path) -> Storage:
     return storage
 
 
-@pytest.mark.parametrize(("buckets", "as_file"), [(1, False), (7, True)])
+@pytest.mark.parametrize("as_file", [False, True])
 def test_copies_and_evaluation_pictures_are_told_with_their_evidence(
-    manifest: Storage, tmp_path: Path, ray_session: None, buckets: int, as_file: bool
+    manifest: Storage, tmp_path: Path, ray_session: None, as_file: bool
 ) -> None:
     (tmp_path / "eval").mkdir()
     picture(2).save(tmp_path / "eval" / "cross.png")
@@ -103,7 +104,7 @@ def test_copies_and_evaluation_pictures_are_told_with_their_evidence(
         indexed = index_evalset.main(["shapes", against, "--root", manifest.root])
         against = Path(indexed["file"]).rename(tmp_path / "elsewhere.evalset")
         assert (indexed["items"], indexed["failed"]) == (1, {})
-    arguments = ["--root", manifest.root, "--against", f"shapes={against}", "--set", f"dedup.buckets={buckets}"]
+    arguments = ["--root", manifest.root, "--against", f"shapes={against}"]
     counts = dedup.main(arguments)
     assert (counts["copies"], counts["eval_matches"], counts["failed"]) == (2, 1, {})
     query = "select duplicate_of, eval_match, eval_item, tier, distance from dedup order by sample_id"
@@ -123,15 +124,15 @@ def test_near_pictures_are_searched_by_the_hash_that_is_chosen(manifest: Storage
         "samples",
     )
     manifest.write_parquet(PARTS[0].path("samples"), published)
-    monkeypatch.setattr(duplicates, "PICTURE_HASH", PictureHash("image_phash", PICTURE_HASH.side, PICTURE_HASH.of))
-    hashes = duplicates._hash_part(manifest, PARTS[0], lambda rows: None).table.sort_by("sample_id")
+    monkeypatch.setattr(copy_keys, "PICTURE_HASH", PictureHash("image_phash", PICTURE_HASH.side, PICTURE_HASH.of))
+    hashes = copy_keys.hash_part(manifest, PARTS[0], lambda rows: None).table.sort_by("sample_id")
     assert hashes["phash"].to_pylist() == [7, 8, 9, 10]
 
 
 def test_a_picture_without_a_hash_is_compared_with_none(manifest: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "PICTURE_HASH", PictureHash("image_phash", PICTURE_HASH.side, PICTURE_HASH.of))
-    result = duplicates._hash_part(manifest, PARTS[0], lambda rows: None)
-    assert len(result.table) == 0 and result.counts == {"reason.no_hash": 4}  # the publisher gives none
+    monkeypatch.setattr(copy_keys, "PICTURE_HASH", PictureHash("image_phash", PICTURE_HASH.side, PICTURE_HASH.of))
+    result = copy_keys.hash_part(manifest, PARTS[0], lambda rows: None)
+    assert result.table["phash"].null_count == 4 and result.counts == {"reason.no_hash": 4}  # the publisher gives none
 
 
 def darker_than_middle(greys: np.ndarray) -> np.ndarray:
@@ -146,8 +147,8 @@ DARK = PictureHash("", 16, darker_than_middle)
 def test_a_hash_that_the_manifest_lacks_is_computed_from_the_stored_pictures(
     manifest: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicates, "PICTURE_HASH", DARK)
-    keys = duplicates._hash_part(manifest, PARTS[0], lambda rows: None).table
+    monkeypatch.setattr(copy_keys, "PICTURE_HASH", DARK)
+    keys = copy_keys.hash_part(manifest, PARTS[0], lambda rows: None).table
     images = [Image.open(io.BytesIO(jpeg(number, quality))) for number, quality, _ in SAMPLES[:4]]
     assert keys.sort_by("sample_id")["phash"].to_pylist() == DARK.of_images(images).tolist()
 
@@ -225,12 +226,12 @@ def test_a_published_hash_is_matched_before_anything_is_downloaded(tmp_path: Pat
     storage.write_parquet(
         part.path("samples"), conform(pa.table(columns | {"image_phash": pa.array(published, pa.uint64())}), "samples")
     )
-    storage.write_parquet(part.path("copy_keys"), duplicates._hash_part(storage, part, lambda rows: None).table)
+    storage.write_parquet(part.path("copy_keys"), copy_keys.hash_part(storage, part, lambda rows: None).table)
     shapes = evalset(tmp_path / "shapes.evalset", ("phash", "pdq", "pdq_quality"), {"cross.png": CROSS})
-    storage.write_parquet("bucket", duplicates._search(0, 2**64 - 1, storage=storage, parts=[part], settings=DedupSettings()))
-    result = duplicates._gather(
-        storage, part, lambda rows: None, settings=DedupSettings(), sets=[shapes], buckets=["bucket"]
-    ).table
+    matches = duplicates.match_part(storage, part, lambda rows: None, settings=DedupSettings(), sets=[shapes]).table
+    storage.write_parquet(part.path("eval_matches"), matches)
+    copies = find_copies(storage, [], DedupSettings())
+    result = duplicates.join_part(storage, part, lambda rows: None, settings=DedupSettings(), copies=copies).table
     assert result["tier"].to_pylist() == ["published", None, None] and result["distance"].to_pylist() == [0, None, None]
     assert samples_without_result(storage, part) == 3
     storage.write_parquet(part.path("dedup"), conform(result, "dedup"))

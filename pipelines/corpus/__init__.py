@@ -12,5 +12,7 @@ evaluation_pictures.py  the pictures of an evaluation set
 hash_lists.py           published lists of hashes
 evaluation_file.py      the file of an evaluation set
 evaluation_search.py    which items of evaluation sets the pictures of a part show
+doubtful_pairs.py       the pairs nearest to a threshold, on either side
+review.py               the page that shows them
 settings.py             what counts as a copy
 """

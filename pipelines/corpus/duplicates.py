@@ -47,9 +47,13 @@ def run_dedup(storage: Storage, parts: Sequence[Part], settings: DedupSettings, 
         return Outcome(hashed.counts, len(parts), hashed.ran, error.causes)
     outcome = run_step(storage, _joining(settings, copies), parts)
     outcome.counts["reason.no_hash"] = hashed.counts["reason.no_hash"]
-    for each in sets:
-        outcome.failed |= {f"evaluation set {each.name}: {item}": fault for item, fault in each.faults.items()}
+    outcome.failed |= faults_of(sets)
     return outcome
+
+
+def faults_of(sets: Sequence[EvalSet]) -> dict[str, str]:
+    """The items of sets that could not be read, as a job's `failed`."""
+    return {f"evaluation set {each.name}: {item}": fault for each in sets for item, fault in each.faults.items()}
 
 
 def _matching(settings: DedupSettings, sets: Sequence[EvalSet]) -> Step:
@@ -76,7 +80,7 @@ def match_part(
     storage: Storage, part: Part, reporter: Reporter, *, settings: DedupSettings, sets: Sequence[EvalSet]
 ) -> PartResult:
     """`eval_matches` of a part: the samples that show a picture of an evaluation set."""
-    matches = eval_matches(_picture_hashes_of_part(storage, part), sets, settings)
+    matches = eval_matches(picture_hashes_of_part(storage, part), sets, settings)
     reporter(part.rows)
     return PartResult(matches)
 
@@ -112,7 +116,7 @@ def join_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Ded
 MATCH_COLUMNS = {"eval_match": "set", "eval_item": "item", "tier": "tier"}
 
 
-def _picture_hashes_of_part(storage: Storage, part: Part) -> pa.Table:
+def picture_hashes_of_part(storage: Storage, part: Part) -> pa.Table:
     """The hashes by which the pictures of a part are compared with evaluation sets, as `eval_matches` takes them."""
     table = read_columns(storage, part, dict.fromkeys(["pdq", "pdq_quality", "image_phash", *columns_of(WITH_PICTURE)]))
     keys = storage.read_parquet(part.path("copy_keys"), ["sample_id", "phash"])

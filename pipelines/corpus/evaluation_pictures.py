@@ -95,6 +95,19 @@ def pictures_of(chunk: Chunk) -> Iterator[EvalPicture]:
     return READERS[chunk["kind"]](chunk)
 
 
+def may_hold(chunk: Chunk, name: str) -> bool:
+    """Whether a chunk may have the picture of that name, as far as is known without reading it."""
+    match chunk["kind"]:
+        case "files":
+            return any(file.rpartition("/")[2] == name for file in chunk["files"])
+        case "shard":
+            return name.startswith(f"{chunk['shard']}/")
+        case "tar":
+            return name.startswith(f"{_short_name(chunk['files'][0])}/")
+        case kind:
+            return bool(kind == "parquet")
+
+
 def picture_column(schema: pa.Schema) -> str | None:
     """The column with encoded pictures: bytes, or as Hugging Face writes them, a struct of `bytes` and `path`."""
     for name in PICTURE_COLUMNS:

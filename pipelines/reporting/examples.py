@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any
 
 import duckdb
 
+from pipelines.images.thumbnails import thumbnail
 from pipelines.manifest.storage import Storage
 from pipelines.reporting.query import rows_of
-from sharding.decode import decode_picture
 
 SIDE = 128  # pixels of a thumbnail
 EXAMPLES, BILINGUAL_EXAMPLES = 18, 5
@@ -78,10 +76,6 @@ def _example(storage: Storage, row: dict[str, Any]) -> dict[str, Any]:
 def _thumbnail(storage: Storage, tar: str, offset: int, length: int) -> str:
     """A small JPEG as a data URL; "" where the stored picture is gone or cannot be decoded."""
     try:
-        image = decode_picture(storage.read_range(tar, offset, length))
-    except (OSError, ValueError):
+        return thumbnail(storage.read_range(tar, offset, length), SIDE)
+    except OSError:
         return ""
-    image.thumbnail((SIDE, SIDE))
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

@@ -2,7 +2,8 @@
 
 URI is a folder or pattern of images, WebDataset tars (indexed or not), Parquet with a column of images, or a list of published
 hashes: csv, tsv or Parquet with a name and a hash in hex (`phash`, 64 bits, as ImageHash and COYO; `pdq`, 256 bits). The file can
-be taken anywhere: it holds names and hashes, no pictures, less than 60 bytes an item.
+be taken anywhere: it holds names and hashes, no pictures, less than 60 bytes an item, less than 300 with variants: its picture
+mirrored, with a white or black border, cropped and small, so that such copies are found too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from infra.compat.paths import absolute
 from pipelines.corpus.evaluation_search import local_file
-from pipelines.corpus.evaluation_sets import index_set, require_sets
+from pipelines.corpus.evaluation_sets import AUTO, index_set, require_sets
 from pipelines.manifest.storage import Storage
 from pipelines.runtime import command_line
 from pipelines.runtime.runner import start_ray
@@ -23,12 +24,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = command_line.parser("index-evalset", __doc__ or "")
     parser.add_argument("name", metavar="NAME", help="what the set is called in the manifest")
     parser.add_argument("uri", metavar="URI", help="its pictures, or their hashes, on any fsspec URI")
+    variants = "also hash changed copies of each picture; auto (the default): of sets of 3 million pictures at most"
+    parser.add_argument("--variants", choices=("auto", "all", "none"), default=AUTO, help=variants)
     options = parser.parse_args(argv)
     uri, storage = absolute(options.uri), Storage(options.root)
     require_sets({options.name: uri})
     storage.require_writable()
     start_ray(options.address)
-    one = index_set(storage, options.name, uri)
+    one = index_set(storage, options.name, uri, options.variants)
     counts = {"file": one.uri, "items": local_file(one.uri).items, "failed": dict(one.faults)}
     return command_line.named_failures(counts)
 

@@ -13,6 +13,7 @@ score.py     scoring pictures, beside the bare forward passes; an S3 server with
 trainer.py   training stage 1 on the CPU, beside open_clip's command and a bare step
 packing.py   training steps of stage 3, conversations packed beside padded
 on_gpu/      the sections of gpu.py
+recall.py    evaluation pictures found again after what the web does to pictures
 peers/       the programs that we measure ourselves against
 tools/       generated rows, and work whose memory is measured
 """

@@ -9,6 +9,7 @@ ranks.py                which of two copies stays
 caption_counts.py       how many pictures share each caption
 evaluation_sets.py      evaluation sets as files of hashes
 evaluation_pictures.py  the pictures of an evaluation set
+variants.py             changed copies of evaluation pictures that are indexed too
 hash_lists.py           published lists of hashes
 evaluation_file.py      the file of an evaluation set
 evaluation_search.py    which items of evaluation sets the pictures of a part show

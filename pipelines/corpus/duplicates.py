@@ -113,7 +113,7 @@ def join_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Ded
     return PartResult(pa.table({**columns, **evidence, **of_sets}), counts)
 
 
-MATCH_COLUMNS = {"eval_match": "set", "eval_item": "item", "tier": "tier"}
+MATCH_COLUMNS = {"eval_match": "set", "eval_item": "item", "variant": "variant", "tier": "tier"}
 
 
 def picture_hashes_of_part(storage: Storage, part: Part) -> pa.Table:

@@ -1,15 +1,17 @@
 """An evaluation set as one file, read by memory map: hashes, names and provenance of its items, 16 million in less than 1 GB.
 
-A safetensors file (a JSON header, then arrays end to end), which many programs read. Of N items:
+A safetensors file (a JSON header, then arrays end to end), which many programs read. Of N items, each with K rows of hashes, of
+its picture and of K - 1 variants of that (`variants.py`):
 
-    phash        U64[N]      64-bit perceptual hash, where the set has one
-    pdq          U64[N, 4]   PDQ, where the set has it: its 32 bytes as published
-    pdq_quality  U8[N]       0 … 100
+    phash        U64[N K]    64-bit perceptual hash, where the set has one
+    pdq          U64[N K, 4] PDQ, where the set has it: its 32 bytes as published
+    pdq_quality  U8[N K]     0 … 100
     name_ends    U64[B]      where each block of names ends in `names`
     names        U8[…]       blocks of 1024 names, each compressed by zlib, NUL between names
 
-`__metadata__` holds as JSON `items`, the `digests` of the arrays, the `provenance`, how many items are `left_out` because they
-cannot be read, and the first of these with the cause (`faults`). Other arrays, such as embeddings F16[N, D], are left alone.
+`__metadata__` holds as JSON `items`, the names of `variants`, the `digests` of the arrays, the `provenance`, how many items are
+`left_out` because they cannot be read, and the first of these with the cause (`faults`). Other arrays, such as embeddings
+F16[N, D], are left alone.
 """
 
 from __future__ import annotations
@@ -50,7 +52,10 @@ ITEMS = pa.schema([("item", pa.string()), ("phash", pa.uint64()), ("pdq", pa.bin
 
 @dataclass(frozen=True)
 class EvalFile:
-    """An opened file; its arrays are mapped, None where it has none. `digest` is that of the items, hashes and names."""
+    """An opened file; its arrays are mapped, None where it has none. `digest` is that of the items, hashes and names.
+
+    Row r of the hashes is of item r // K: its picture as it is where r % K is 0, else the variant before that in `variants`.
+    """
 
     path: Path
     digest: str
@@ -59,6 +64,7 @@ class EvalFile:
     left_out: int
     faults: Mapping[str, str]
     provenance: Mapping[str, Any]
+    variants: Sequence[str]
     phash: np.ndarray | None
     pdq: np.ndarray | None
     pdq_quality: np.ndarray | None
@@ -74,14 +80,16 @@ class EvalFile:
         return [blocks[item // BLOCK][item % BLOCK].decode() for item in items]
 
 
-def write_evalset(path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any]) -> None:
+def write_evalset(path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any], variants: Sequence[str] = ()) -> None:
     """Writes items: tables with a column `fault`, NULL for sound items, and those of `ITEMS` that the set has.
+
+    Each item has a row, then one for each of its variants.
 
     The same items give the same bytes. RequestError where no item is sound, or tables have other columns than those before.
     """
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         arrays, names = dict[str, _GrowingArray](), _Names(Path(folder))
-        items, left_out, faults, columns = 0, 0, dict[str, str](), list[str]()
+        items, left_out, faults, columns, rows_each = 0, 0, dict[str, str](), list[str](), 1 + len(variants)
         for table in tables:
             columns = columns or table.column_names
             if table.column_names != columns:
@@ -89,6 +97,7 @@ def write_evalset(path: Path, tables: Iterable[pa.Table], provenance: Mapping[st
             sound, faulty = (table.filter(mask(table["fault"])) for mask in (pc.is_null, pc.is_valid))
             for name in set(columns) & set(ARRAYS):
                 arrays.setdefault(name, _GrowingArray(Path(folder) / name)).append(_bytes_of(sound[name].combine_chunks()))
+            sound, faulty = (table.take(pa.array(range(0, len(table), rows_each), pa.int64())) for table in (sound, faulty))
             names.append(sound["item"].to_pylist())
             items, left_out = items + len(sound), left_out + len(faulty)
             if len(faults) < NAMED:
@@ -98,7 +107,12 @@ def write_evalset(path: Path, tables: Iterable[pa.Table], provenance: Mapping[st
             raise RequestError(f"no item of the set can be read ({cause}); name a set with pictures or hashes")
         arrays |= names.finished()
         arrays = {name: arrays[name] for name in ARRAYS if name in arrays}
-        metadata = {"provenance": provenance, "left_out": left_out, "faults": dict(list(faults.items())[:NAMED])}
+        metadata = {
+            "provenance": provenance,
+            "variants": list(variants),
+            "left_out": left_out,
+            "faults": dict(list(faults.items())[:NAMED]),
+        }
         with path.open("wb") as handle:
             handle.write(_header(arrays, items, metadata))
             for array in arrays.values():
@@ -116,9 +130,9 @@ def open_evalset(path: Path) -> EvalFile:
             raise ValueError(f"its format is not {FORMAT}")
         metadata = {name: json.loads(text) for name, text in texts.items()}
         arrays = {name: _mapped(path, 8 + length, header[name]) for name in ARRAYS if name in header}
-        items, digests = metadata["items"], metadata["digests"]
+        items, digests, variants = metadata["items"], metadata["digests"], metadata.get("variants", [])
         hashes = [arrays[name] for name in (*HASHES, "pdq_quality") if name in arrays]
-        if any(len(array) != items for array in hashes) or not set(HASHES) & set(arrays):
+        if any(len(array) != items * (1 + len(variants)) for array in hashes) or not set(HASHES) & set(arrays):
             raise ValueError(f"its arrays do not have {items} items")
         described = {name: metadata[name] for name in ("items", "left_out", "faults", "provenance")}
     except FileNotFoundError:
@@ -130,9 +144,10 @@ def open_evalset(path: Path) -> EvalFile:
         ) from None
     return EvalFile(
         path=path,
-        digest=fingerprint_of(digests),
+        digest=fingerprint_of({**digests, "variants": variants} if variants else digests),
         array_digests=digests,
         **described,
+        variants=variants,
         phash=arrays.get("phash"),
         pdq=arrays.get("pdq"),
         pdq_quality=arrays.get("pdq_quality"),

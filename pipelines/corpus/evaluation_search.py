@@ -67,31 +67,35 @@ def local_file(uri: str) -> EvalFile:
 
 
 def eval_matches(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSettings) -> pa.Table:
-    """sample_id, set, item, tier, distance of the samples that show an item of a set, by sample_id.
+    """sample_id, set, item, variant, tier, distance of the samples that show an item of a set, by sample_id.
 
     `samples` has the hashes that a picture may have, NULL where it does not: pdq in hex with pdq_quality, phash (of the stored
     picture) and published (the publisher's, of a picture that is not stored). A picture is compared by the best of these that the
     set has too. Of several items the one of the best tier, then the nearest, then of the first set and the first in it is named.
+    `variant` is the one of the item that matched, NULL for its picture as it is.
     """
     files = [_file_of(each) for each in sets]
-    rows = [np.zeros((0, 5), np.int64)]  # of sample, tier, distance, set, item
+    rows = [np.zeros((0, 5), np.int64)]  # of sample, tier, distance, set, row of the set's hashes
     for place, file in enumerate(files):
         for search_of_tier in _searches(samples, file, settings):
-            row, item, distance = _near(samples, file, search_of_tier, settings)
+            row, hashed, distance = _near(samples, file, search_of_tier, settings)
             same = np.ones(len(row), np.int64)
-            rows.append(np.stack([row, TIERS.index(search_of_tier.tier) * same, distance, place * same, item], axis=1))
+            rows.append(np.stack([row, TIERS.index(search_of_tier.tier) * same, distance, place * same, hashed], axis=1))
     matches = np.concatenate(rows)
     matches = matches[np.lexsort(matches.T[::-1])]
     matches = matches[np.diff(matches[:, 0], prepend=-1) > 0]  # the first of each sample
-    names = np.empty(len(matches), object)
+    names, variants = np.empty(len(matches), object), np.empty(len(matches), object)
     for place, file in enumerate(files):
         of_set = matches[:, 3] == place
-        names[of_set] = file.names(matches[of_set, 4].tolist())
+        items, kinds = np.divmod(matches[of_set, 4], 1 + len(file.variants))
+        names[of_set] = file.names(items.tolist())
+        variants[of_set] = np.array([None, *file.variants], object)[kinds]
     return pa.table(
         {
             "sample_id": samples["sample_id"].take(pa.array(matches[:, 0])),
             "set": pa.array([sets[place].name for place in matches[:, 3].tolist()], pa.string()),
             "item": pa.array(names, pa.string()),
+            "variant": pa.array(variants, pa.string()),
             "tier": pa.array([TIERS[tier] for tier in matches[:, 1].tolist()], pa.string()),
             "distance": pa.array(matches[:, 2], pa.int32()),
         }

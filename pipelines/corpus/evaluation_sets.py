@@ -21,6 +21,7 @@ from pipelines.corpus import hash_lists
 from pipelines.corpus.evaluation_file import ENDING, ITEMS, write_evalset
 from pipelines.corpus.evaluation_pictures import chunks_of, pictures_of, require_name, stamps_of
 from pipelines.corpus.evaluation_search import EvalSet, local_file, open_set
+from pipelines.corpus.variants import VARIANTS, with_variants
 from pipelines.images.pdq import pdq_of_pixels
 from pipelines.manifest.receipts import fingerprint_of
 from pipelines.manifest.storage import Storage
@@ -29,6 +30,9 @@ from pipelines.runtime.runner import run_items
 from sharding.decode import decode_picture
 
 FOLDER = "evalsets"
+AUTO = "auto"
+MOST_WITH_VARIANTS = 3_000_000  # pictures: with all variants an item takes some 260 bytes
+Variants = tuple[str, ...]
 
 
 def named_sets(requests: Sequence[str]) -> dict[str, str]:
@@ -57,25 +61,27 @@ def sets_of(storage: Storage, against: Mapping[str, str]) -> list[EvalSet]:
     return [open_set(name, uri) if uri.endswith(ENDING) else _indexed(storage, name, uri) for name, uri in against.items()]
 
 
-def index_set(storage: Storage, name: str, uri: str) -> EvalSet:
+def index_set(storage: Storage, name: str, uri: str, variants: str = AUTO) -> EvalSet:
     """Writes the file of a set, `evalsets/<name>.evalset` under the root; hashes of pictures are cached beside it.
 
+    `variants` of its pictures (`variants.py`) are indexed too: `all`, `none`, or `auto` for all where the file stays below 1 GB.
     RequestError where no item can be read.
     """
-    return _write(storage, name, uri, _hashed_parts(storage, name, uri), f"{FOLDER}/{name}{ENDING}")
+    chosen, parts = _hashed_parts(storage, name, uri, variants)
+    return _write(storage, name, uri, chosen, parts, f"{FOLDER}/{name}{ENDING}")
 
 
 def _indexed(storage: Storage, name: str, uri: str) -> EvalSet:
     """A set that has no file, by one among its cached hashes."""
-    parts = _hashed_parts(storage, name, uri)
+    variants, parts = _hashed_parts(storage, name, uri, AUTO)
     path = f"{FOLDER}/parts/{name}/{fingerprint_of({'parts': parts})}{ENDING}"
-    return _with_faults(storage, name, path) if storage.exists(path) else _write(storage, name, uri, parts, path)
+    return _with_faults(storage, name, path) if storage.exists(path) else _write(storage, name, uri, variants, parts, path)
 
 
-def _write(storage: Storage, name: str, uri: str, parts: Sequence[str], path: str) -> EvalSet:
+def _write(storage: Storage, name: str, uri: str, variants: Variants, parts: Sequence[str], path: str) -> EvalSet:
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / f"{name}{ENDING}"
-        write_evalset(local, map(storage.read_parquet, parts), {"name": name, "uri": uri})
+        write_evalset(local, map(storage.read_parquet, parts), {"name": name, "uri": uri}, variants)
         storage.adopt(local, path)
     return _with_faults(storage, name, path)
 
@@ -95,39 +101,58 @@ def describe(sets: Sequence[EvalSet]) -> list[dict[str, object]]:
     return [{"name": each.name, "digest": each.digest} for each in sets]
 
 
-def _hashed_parts(storage: Storage, name: str, uri: str) -> list[str]:
-    """The tables of a set's items, hashed where they are not cached."""
-    chunks = {_target(name, chunk): chunk for chunk in chunks_of(name, uri)}
+def _hashed_parts(storage: Storage, name: str, uri: str, variants: str) -> tuple[Variants, list[str]]:
+    """The variants that are indexed, and the tables of a set's items, hashed where they are not cached."""
+    found = chunks_of(name, uri)
+    is_small = sum(map(_pictures, found)) <= MOST_WITH_VARIANTS
+    has_pictures = all(chunk["kind"] != "list" for chunk in found)
+    chosen: Variants = tuple(VARIANTS) if has_pictures and (variants == "all" or (variants == AUTO and is_small)) else ()
+    chunks = {_target(name, chunk, chosen): chunk for chunk in found}
     items: list[dict[str, Any]] = [
         {"label": target, "chunk": chunk, "target": target} for target, chunk in chunks.items() if not storage.exists(target)
     ]
     total = sum(item["chunk"]["pictures"] for item in items)
-    for label, _, error in run_items(items, Hasher(storage), name=f"hash {name}", unit="pictures", total=total):
+    for label, _, error in run_items(items, Hasher(storage, chosen), name=f"hash {name}", unit="pictures", total=total):
         if error:
             raise RequestError(f"evaluation set {name}: {label}: {error}; repair the file or leave it out")
-    return list(chunks)
+    return chosen, list(chunks)
+
+
+def _pictures(chunk: Mapping[str, Any]) -> int:
+    """How many pictures a chunk has; of a tar, which is not read for it, how many it would have of 20 kB each."""
+    return int(stamps_of(chunk)[0][1]) // 20_000 if chunk["kind"] == "tar" else int(chunk["pictures"])
 
 
 def _content() -> str:
     """What decides of the hashes of pictures."""
-    return content_digest(PICTURE_HASH, picture_hashes, packages=["filters", "sharding", "pipelines.images", __name__])
+    return content_digest(
+        PICTURE_HASH,
+        picture_hashes,
+        with_variants,
+        packages=["filters", "sharding", "pipelines.images", "pipelines.corpus.variants", __name__],
+    )
 
 
-def _target(name: str, chunk: Mapping[str, Any]) -> str:
+def _target(name: str, chunk: Mapping[str, Any], variants: Variants) -> str:
     """Where the hashes of these pictures lie."""
-    return f"{FOLDER}/parts/{name}/{fingerprint_of({'items': stamps_of(chunk), 'content': _content()})}.parquet"
+    decides = {"items": stamps_of(chunk), "content": _content(), "variants": variants}
+    return f"{FOLDER}/parts/{name}/{fingerprint_of(decides)}.parquet"
 
 
 @dataclass(frozen=True)
 class Hasher:
-    """Hashes the items of a chunk into a table of `ITEMS`, with a column `fault`: why an item has no hash."""
+    """Hashes the items of a chunk into a table of `ITEMS`, with a column `fault`: why an item has no hash.
+
+    An item has a row, then one for each of `variants`.
+    """
 
     storage: Storage
+    variants: Variants
 
     def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
         """Writes the table at the item's `target`."""
         chunk = item["chunk"]
-        table = listed_items(chunk["files"][0]) if chunk["kind"] == "list" else _hashed_pictures(chunk, reporter)
+        table = listed_items(chunk["files"][0]) if chunk["kind"] == "list" else _hashed_pictures(chunk, self.variants, reporter)
         self.storage.write_parquet(item["target"], table)
         return {"items": len(table)}
 
@@ -144,17 +169,18 @@ def listed_items(file: str) -> pa.Table:
     return table.append_column("fault", pc.if_else(pa.array(has_all), None, "its row has no hash that can be read"))
 
 
-def _hashed_pictures(chunk: Mapping[str, Any], reporter: Reporter) -> pa.Table:
+def _hashed_pictures(chunk: Mapping[str, Any], variants: Variants, reporter: Reporter) -> pa.Table:
     rows = list[tuple[Any, ...]]()
     for picture in pictures_of(chunk):
         fault = picture.fault
         if not fault:
             try:
-                rows.append((picture.name, *picture_hashes(decode_picture(picture.data)), None))
+                images = with_variants(decode_picture(picture.data), variants)
+                rows += [(picture.name, *picture_hashes(image), None) for image in images]
             except ValueError as error:
                 fault = f"is {error}"
         if fault:
-            rows.append((picture.name, 0, bytes(32), 0, fault))
+            rows += [(picture.name, 0, bytes(32), 0, fault)] * (1 + len(variants))
         reporter(1)
     schema = ITEMS.append(pa.field("fault", pa.string()))
     return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)

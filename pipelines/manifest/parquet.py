@@ -23,6 +23,7 @@ REPEATING = [
     "split",
     "eval_match",
     "duplicate_kind",
+    "variant",
     "tier",
     "reason",
 ]

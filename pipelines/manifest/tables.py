@@ -104,6 +104,7 @@ FAMILIES: dict[str, pa.Schema] = {
             ("url_copy_of", pa.uint64()),  # with the same address
             ("eval_match", pa.string()),
             ("eval_item", pa.string()),
+            ("variant", pa.string()),  # the changed copy of the item that matched, such as mirrored; NULL: the item as it is
             ("tier", pa.string()),  # the hash by which the item matched: pdq, both, phash, or published (by the source)
             ("distance", pa.int32()),  # bits between the hashes of an item, or of the sample that is copied
         ]
@@ -172,6 +173,7 @@ INTERNAL: dict[str, pa.Schema] = {
             ("sample_id", pa.uint64()),
             ("set", pa.string()),
             ("item", pa.string()),
+            ("variant", pa.string()),
             ("tier", pa.string()),
             ("distance", pa.int32()),
         ]

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from infra.benchmarks.tools.memory import cpu_seconds, peak_mib, watched_workers
+from infra.benchmarks.tools.memory import PeakTogether, cpu_seconds, peak_mib, watched_workers
 
 
 def run_alone(work: str, *arguments: str) -> dict[str, float]:
@@ -63,7 +63,7 @@ def count_captions(root: str, source: str) -> dict[str, float]:
 
 
 def dedup(root: str) -> dict[str, float]:
-    """Seconds, seconds of CPU, and MiB of the driver and all workers at their worst, of `dedup`."""
+    """Seconds, seconds of CPU, and MiB that the driver and all workers held at one time, of `dedup`."""
     from pipelines import dedup as job
 
     return _of_job(lambda: _require_done(job.main(["--root", root])["failed"]))
@@ -89,12 +89,13 @@ def _of_job(work: Callable[[], None]) -> dict[str, float]:
     from pipelines.runtime.runner import start_ray
 
     start_ray()
-    with watched_workers() as memory, watched_workers(cpu_seconds) as cpu:
+    together = PeakTogether()
+    with watched_workers(together), watched_workers(cpu_seconds) as cpu:
         started, used = time.perf_counter(), cpu_seconds()
         work()
         seconds = time.perf_counter() - started
         time.sleep(1)  # until the workers' last figures are read
-    return {"s": seconds, "cpu_s": cpu_seconds() - used + sum(cpu.values()), "peak_mib": peak_mib() + sum(memory.values())}
+    return {"s": seconds, "cpu_s": cpu_seconds() - used + sum(cpu.values()), "peak_mib": together.peak}
 
 
 def _require_done(failed: dict[str, str]) -> None:

@@ -25,6 +25,26 @@ def cpu_seconds(process: str = "self") -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def held_mib(process: str = "self") -> float:
+    """The memory that a process holds now and shares with no file, in MiB."""
+    status = Path("/proc", process, "status").read_text()
+    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(lines.get("RssAnon", "0 kB").split()[0]) / 1024
+
+
+class PeakTogether:
+    """The most memory, in MiB, that this process and Ray's workers held at one time: a measure for `watched_workers`."""
+
+    def __init__(self) -> None:
+        self.now, self.peak = dict[str, float](), 0.0
+
+    def __call__(self, process: str) -> float:
+        """Takes the memory of one process; those that have ended hold none."""
+        self.now = {each: held for each, held in self.now.items() if Path("/proc", each).exists()} | {process: held_mib(process)}
+        self.peak = max(self.peak, sum(self.now.values()) + held_mib())
+        return self.peak
+
+
 @contextmanager
 def watched_workers(measure: Callable[[str], float] = peak_mib) -> Iterator[dict[str, float]]:
     """Process id → the last measure, peak MiB where none is given, of every Ray worker that runs during the block."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-Transformation = Callable[[Image.Image], Image.Image]
+from pipelines.corpus.variants import Transformation, bordered, cropped, scaled
 
 
 def jpeg(quality: int) -> Transformation:
@@ -16,31 +14,10 @@ def jpeg(quality: int) -> Transformation:
     return lambda image: _encoded(image, "JPEG", quality=quality)
 
 
-def scaled(factor: float) -> Transformation:
-    """Of another size."""
-    return lambda image: image.resize((max(8, round(image.width * factor)), max(8, round(image.height * factor))), Image.LANCZOS)
-
-
 def gamma(power: float) -> Transformation:
     """Its values, 0 … 1, to a power."""
     table = [round(255 * (value / 255) ** power) for value in range(256)] * 3
     return lambda image: image.point(table)
-
-
-def bordered(share: float, colour: str) -> Transformation:
-    """With a border, a share of its longer side."""
-    return lambda image: ImageOps.expand(image, max(1, round(share * max(image.size))), colour)
-
-
-def cropped(share: float, left: float, top: float) -> Transformation:
-    """A share of each side is kept; `left` and `top` of what goes, 0 … 1, go there."""
-
-    def crop(image: Image.Image) -> Image.Image:
-        width, height = round(image.width * share), round(image.height * share)
-        x, y = round((image.width - width) * left), round((image.height - height) * top)
-        return image.crop((x, y, x + width, y + height))
-
-    return crop
 
 
 def with_bar(share: float) -> Transformation:
@@ -102,8 +79,3 @@ TRANSFORMATIONS: dict[str, Transformation] = {
     "bar": with_bar(0.12),
     "mirrored": ImageOps.mirror,
 }
-
-
-def as_array(image: Image.Image) -> np.ndarray:
-    """The pixels of a picture, uint8[H, W, 3]."""
-    return np.asarray(image)

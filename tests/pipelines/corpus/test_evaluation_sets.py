@@ -3,21 +3,28 @@
 from pathlib import Path
 
 import pytest
+from PIL import ImageOps
 
+from infra.benchmarks.recall import compared
+from infra.benchmarks.tools.photographs import photograph
 from infra.compat.errors import RequestError
 from pipelines.corpus import evaluation_sets
 from pipelines.corpus.evaluation_pictures import chunks_of
-from pipelines.corpus.evaluation_search import EvalSet, local_file
+from pipelines.corpus.evaluation_search import EvalSet, eval_matches, local_file
 from pipelines.corpus.evaluation_sets import Hasher, index_set, named_sets, require_sets, sets_of
+from pipelines.corpus.settings import DedupSettings
+from pipelines.corpus.variants import VARIANTS, bordered, cropped
 from pipelines.manifest.storage import Storage
+from sharding.decode import decode_picture
+from tests.support.counted import run_here
 from tests.support.tars import jpeg
 
 
 def hash_here(storage: Storage, folder: Path) -> None:
     """Hashes the pictures of the set `shapes` in this process, so that no worker has to."""
     for chunk in chunks_of("shapes", str(folder)):
-        item = {"chunk": chunk, "target": evaluation_sets._target("shapes", chunk)}
-        Hasher(storage)(item, lambda units: None)
+        item = {"chunk": chunk, "target": evaluation_sets._target("shapes", chunk, tuple(VARIANTS))}
+        Hasher(storage, tuple(VARIANTS))(item, lambda units: None)
 
 
 def indexed(storage: Storage, folder: Path) -> EvalSet:
@@ -81,3 +88,27 @@ def test_wrong_requests_are_refused_in_a_line(tmp_path: Path, pictures: Path) ->
     ]:
         with pytest.raises(RequestError, match=error):
             require_sets(sets)
+
+
+def test_changed_copies_are_found_by_the_variants_of_an_item(tmp_path: Path, pictures: Path) -> None:
+    for number in range(3):
+        (pictures / f"{number}.jpg").write_bytes(photograph(number, 256))
+    one = indexed(Storage(str(tmp_path)), pictures)
+    image = decode_picture((pictures / "1.jpg").read_bytes())
+    shown = [image, ImageOps.mirror(image), bordered(0.02, "white")(image), bordered(0.02, "black")(image), cropped(0.9)(image)]
+    found = eval_matches(compared(shown), [one], DedupSettings())
+    assert found["item"].to_pylist() == ["1.jpg"] * len(shown)
+    assert found["variant"].to_pylist() == [None, "mirrored", "white_border", "black_border", "cropped"]
+    file = local_file(one.uri)
+    assert (file.items, len(file.phash), len(file.pdq)) == (3, 3 * 6, 3 * 6)
+
+
+def test_variants_are_hashed_of_sets_that_stay_small(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation_sets, "run_items", run_here)
+
+    def indexed_as(variants: str) -> list[str]:
+        return list(local_file(index_set(Storage(str(tmp_path)), "shapes", str(pictures), variants).uri).variants)
+
+    assert indexed_as("auto") == [*VARIANTS] and indexed_as("none") == []
+    monkeypatch.setattr(evaluation_sets, "MOST_WITH_VARIANTS", 2)
+    assert indexed_as("auto") == [] and indexed_as("all") == [*VARIANTS]

@@ -156,10 +156,10 @@ def test_a_hash_that_the_manifest_lacks_is_computed_from_the_stored_pictures(
 def test_another_hash_is_never_compared_with_cached_ones_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(2).save(tmp_path / "cross.png")
     (chunk,) = chunks_of("shapes", str(tmp_path))
-    target = evaluation_sets._target("shapes", chunk)
-    assert evaluation_sets._target("shapes", chunk) == target
+    target = evaluation_sets._target("shapes", chunk, ())
+    assert evaluation_sets._target("shapes", chunk, ()) == target
     monkeypatch.setattr(evaluation_sets, "PICTURE_HASH", PictureHash("phash", 16, darker_than_middle))
-    assert evaluation_sets._target("shapes", chunk) != target
+    assert evaluation_sets._target("shapes", chunk, ()) != target
 
 
 HASHES = {"pdq": pa.string(), "pdq_quality": pa.int32(), "phash": pa.uint64(), "published": pa.uint64()}

@@ -8,15 +8,24 @@ mirrored, with a white or black border, cropped and small, so that such copies a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from infra.compat.errors import RequestError
 from infra.compat.paths import absolute
 from pipelines.corpus.evaluation_search import local_file
-from pipelines.corpus.evaluation_sets import AUTO, index_set, require_sets
+from pipelines.corpus.evaluation_sets import AUTO, Embedder, index_set, require_sets
 from pipelines.manifest.storage import Storage
+from pipelines.recipe import recipe_of
 from pipelines.runtime import command_line
 from pipelines.runtime.runner import start_ray
+from pipelines.scoring import clip
+from pipelines.scoring.settings import ScoreSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -26,14 +35,30 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("uri", metavar="URI", help="its pictures, or their hashes, on any fsspec URI")
     variants = "also hash changed copies of each picture; auto (the default): of sets of 3 million pictures at most"
     parser.add_argument("--variants", choices=("auto", "all", "none"), default=AUTO, help=variants)
+    embed = "also embed each picture by the CLIP of [score], as `score` does with score.embeddings, for dedup.eval_cosine"
+    parser.add_argument("--embed", action="store_true", help=embed)
     options = parser.parse_args(argv)
+    embedder = _embedder(recipe_of(options).score) if options.embed else None
     uri, storage = absolute(options.uri), Storage(options.root)
     require_sets({options.name: uri})
     storage.require_writable()
     start_ray(options.address)
-    one = index_set(storage, options.name, uri, options.variants)
+    one = index_set(storage, options.name, uri, options.variants, embedder)
     counts = {"file": one.uri, "items": local_file(one.uri).items, "failed": dict(one.faults)}
     return command_line.named_failures(counts)
+
+
+def _embedder(settings: ScoreSettings) -> Embedder:
+    """The CLIP that the settings name; RequestError where they name none."""
+    if (about := clip.provenance(settings)) is None:
+        raise RequestError("--embed needs a model: --set score.clip_model=… --set score.clip_checkpoint=…")
+    return Embedder(partial(_load, settings), about)
+
+
+def _load(settings: ScoreSettings) -> Callable[[Sequence[Image]], np.ndarray]:
+    embed = clip.load_embedder(settings, "cpu")
+    assert embed is not None
+    return embed
 
 
 if __name__ == "__main__":

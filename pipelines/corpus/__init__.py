@@ -4,6 +4,7 @@ duplicates.py           samples that repeat another, and pictures of evaluation 
 copy_keys.py            what samples are compared by
 copies.py               which samples repeat another: the same file, looks, pair or address
 near_copies.py          pictures of the whole corpus that look the same
+semantic_copies.py      pictures of the whole corpus that show the same thing, by their embeddings
 sorting.py              the sorts by which copies are brought together
 ranks.py                which of two copies stays
 caption_counts.py       how many pictures share each caption
@@ -12,6 +13,7 @@ evaluation_pictures.py  the pictures of an evaluation set
 variants.py             changed copies of evaluation pictures that are indexed too
 hash_lists.py           published lists of hashes
 evaluation_file.py      the file of an evaluation set
+evaluation_embeddings.py  which items they show by their embeddings, where no hash says so
 evaluation_search.py    which items of evaluation sets the pictures of a part show
 doubtful_pairs.py       the pairs nearest to a threshold, on either side
 review.py               the page that shows them

@@ -2,6 +2,7 @@
 
     bytes   the same file                                      pair  the same words, and pictures within `dedup.distance`
     pixels  pictures within `dedup.pixel_distance`             url   the same address
+    semantic  pictures whose embeddings are near, where asked for
 
 Each kind is found by itself: keys are sorted so that equal ones lie together (`external_sort`), and of a set of copies the sample
 of the lowest rank stays. What was found is sorted by rank into files of a few consecutive parts each, from which a part takes its
@@ -23,6 +24,7 @@ from filters.duplicates.index import copies_within, first_of_groups
 from infra.compat.content import content_digest
 from pipelines.corpus.near_copies import STAGES, near_copies
 from pipelines.corpus.ranks import Ranks, ranks_by
+from pipelines.corpus.semantic_copies import embedded_sources, semantic_copies
 from pipelines.corpus.settings import DedupSettings
 from pipelines.corpus.sorting import FOLDER, Sorting, as_sources, rows_of
 from pipelines.manifest.parts import Part
@@ -52,7 +54,7 @@ class Copies:
         low, high = self.ranks.of_ids(ids)[[0, -1]] if len(ids) else (1, 0)
         ranks, kinds = table["rank"].to_numpy(), table["kind"].to_numpy(zero_copy_only=False)
         found = {}
-        for kind in (*KEYS, "pixels"):
+        for kind in (*KEYS, "pixels", "semantic"):
             own = table.filter(pa.array((kinds == kind) & (ranks >= low) & (ranks <= high)))
             by_id = {name: self.ranks.ids(own[column].to_numpy()) for name, column in IDS.items()}
             found[kind] = pa.table({**by_id, "distance": own["distance"]})
@@ -66,30 +68,40 @@ def find_copies(storage: Storage, parts: Sequence[Part], settings: DedupSettings
     """The copies among parts that have `copy_keys`; SortFailed names tasks that failed. Done once for the same keys."""
     ranks = ranks_by(settings.source_priority)
     keys = {part: receipt.digest for part, receipt in read_receipts(storage, "copy_keys", parts).items()}
-    content = content_digest(_keyed, _groups, _pairs, near_copies, packages=PACKAGES)
+    content = content_digest(_keyed, _groups, _pairs, near_copies, semantic_copies, packages=PACKAGES)
     chosen = settings.model_dump(mode="json", include=CHOSEN)
     sorting = Sorting(
         storage, {"content": content, "settings": chosen}, [(ranks.first_of(part), part.rows) for part in sorted(keys)]
     )
     sources = [Source({"path": part.path("copy_keys"), "digest": keys[part]}, part.rows) for part in sorted(keys)]
-    name = fingerprint_of({**sorting.depends_on, "sources": [source.value for source in sources]})
+    embedded = embedded_sources(storage, parts) if "semantic" in settings.kinds else []
+    name = fingerprint_of({**sorting.depends_on, "sources": [source.value for source in [*sources, *embedded]]})
     listed = f"partial/{FOLDER}/{name}.json"
     if not storage.exists(listed):
-        _search(sorting, sources, settings, ranks, listed)
+        _search(sorting, sources, embedded, settings, ranks, listed)
     return Copies(sorting.rank_lows, [SortedFile(*file) for file in storage.read_json(listed)], ranks)
 
 
 # What decides of copies: code, and settings.
 PACKAGES = ["filters", "pipelines.corpus", "pipelines.runtime.external_sort"]
-CHOSEN = {"kinds", "source_priority", "distance", "pixel_distance", "eval_quality"}
+CHOSEN = {"kinds", "source_priority", "distance", "pixel_distance", "semantic_distance", "eval_quality"}
 
 
-def _search(sorting: Sorting, sources: Sequence[Source], settings: DedupSettings, ranks: Ranks, listed: str) -> None:
+def _search(
+    sorting: Sorting,
+    sources: Sequence[Source],
+    embedded: Sequence[Source],
+    settings: DedupSettings,
+    ranks: Ranks,
+    listed: str,
+) -> None:
     """Finds the copies of all kinds and lists their files; then removes what lies in between, and earlier results."""
     storage, found = sorting.storage, list[Source]()
     for kind in settings.kinds if sources else ():
         if kind == "pixels":
             files = near_copies(sorting, sources, settings, ranks)
+        elif kind == "semantic":
+            files = semantic_copies(sorting, embedded, settings.semantic_distance, ranks)
         else:
             read = partial(_keyed, storage=storage, column=KEYS[kind], ranks=ranks)
             combine = partial(_pairs, distance=settings.distance) if kind == "pair" else _groups
@@ -100,7 +112,7 @@ def _search(sorting: Sorting, sources: Sequence[Source], settings: DedupSettings
     storage.write_json(listed, [list(file) for file in files])
     storage.remove(earlier)
     storage.remove(set(storage.glob(f"partial/{FOLDER}_found/*")) - {file.path for file in files})
-    sorting.remove([*KEYS, *STAGES])
+    sorting.remove([*KEYS, *STAGES, "semantic", "means"])
 
 
 def _keyed(source: Mapping[str, Any], *, storage: Storage, column: str, ranks: Ranks) -> pa.Table:

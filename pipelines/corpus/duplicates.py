@@ -15,24 +15,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.duplicates.hashes import without_brightness
 from pipelines.corpus.copies import Copies, find_copies
 from pipelines.corpus.copy_keys import INPUTS, keys_step
+from pipelines.corpus.evaluation_embeddings import embedding_matches
 from pipelines.corpus.evaluation_search import EvalSet, eval_matches
 from pipelines.corpus.evaluation_sets import describe
 from pipelines.corpus.settings import DedupSettings
+from pipelines.manifest.embeddings import FAMILY
 from pipelines.manifest.join import locate, read_columns, read_family
 from pipelines.manifest.parts import Part
 from pipelines.manifest.selection import WITH_PICTURE, columns_of, mask_of
 from pipelines.manifest.storage import Storage
+from pipelines.manifest.tables import conform
 from pipelines.runtime.external_sort import SortFailed
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.step import Outcome, PartResult, Step, run_step
 
-DISTANCES = ("pixels", "pair")  # kinds whose copies differ
+DISTANCES = {"pixels": pa.int32(), "pair": pa.int32(), "semantic": pa.float32()}  # kinds whose copies differ
 
 
 def run_dedup(storage: Storage, parts: Sequence[Part], settings: DedupSettings, sets: Sequence[EvalSet]) -> Outcome:
@@ -58,12 +62,18 @@ def faults_of(sets: Sequence[EvalSet]) -> dict[str, str]:
 
 def _matching(settings: DedupSettings, sets: Sequence[EvalSet]) -> Step:
     """The step that makes `eval_matches`."""
-    common = {
+    common: Mapping[str, object] = {
         "sets": describe(sets),
         "eval": [settings.eval_distance, settings.eval_pdq_distance, settings.eval_both_distances, settings.eval_quality],
     }
-    work = partial(match_part, settings=settings, sets=sets)
-    return Step("eval_matches", (*INPUTS, "copy_keys"), lambda part: common, work, (eval_matches,))
+    by_cosine = settings.eval_cosine is not None
+    return Step(
+        family="eval_matches",
+        inputs=(*INPUTS, "copy_keys", *([FAMILY] if by_cosine else [])),
+        settings=lambda part: {**common, "cosine": settings.eval_cosine} if by_cosine else common,
+        work=partial(match_part, settings=settings, sets=sets),
+        content=(eval_matches, embedding_matches),
+    )
 
 
 def _joining(settings: DedupSettings, copies: Copies) -> Step:
@@ -80,7 +90,12 @@ def match_part(
     storage: Storage, part: Part, reporter: Reporter, *, settings: DedupSettings, sets: Sequence[EvalSet]
 ) -> PartResult:
     """`eval_matches` of a part: the samples that show a picture of an evaluation set."""
-    matches = eval_matches(picture_hashes_of_part(storage, part), sets, settings)
+    matches = conform(eval_matches(picture_hashes_of_part(storage, part), sets, settings), "eval_matches")
+    if settings.eval_cosine is not None:
+        compared = storage.read_parquet(part.path("copy_keys"), ["sample_id"])["sample_id"].to_numpy()
+        left = np.setdiff1d(compared, matches["sample_id"].to_numpy())
+        found = conform(embedding_matches(storage, part, left, sets, settings.eval_cosine), "eval_matches")
+        matches = pa.concat_tables([matches, found]).sort_by("sample_id")
     reporter(part.rows)
     return PartResult(matches)
 
@@ -97,13 +112,14 @@ def join_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Ded
     found = copies.of_part(storage, part, ids)
     for kind in dict.fromkeys([*settings.drop, *found]):
         rows = locate(found[kind]["sample_id"].to_numpy(), ids)
-        copy_of, bits = found[kind]["copy_of"].take(rows), found[kind]["distance"].take(rows).cast(pa.int32())
+        copy_of, apart = found[kind]["copy_of"].take(rows), found[kind]["distance"].take(rows)
         columns[f"{kind}_copy_of"] = copy_of
-        columns |= {f"{kind}_distance": bits} if kind in DISTANCES else {}
+        columns |= {f"{kind}_distance": apart.cast(DISTANCES[kind])} if kind in DISTANCES else {}
         counts[f"{kind}_copies"] = len(found[kind])
         if kind in settings.drop:
             is_new = pc.and_not(copy_of.is_valid(), pc.is_valid(dropped))
             kind_dropped = pc.if_else(is_new, kind, kind_dropped)
+            bits = pa.nulls(len(ids), pa.int32()) if kind == "semantic" else apart.cast(pa.int32())
             distance = pc.coalesce(distance, pc.if_else(is_new, bits, pa.scalar(None, pa.int32())))
             dropped = pc.coalesce(dropped, copy_of)
     evidence = {"duplicate_of": dropped, "duplicate_kind": kind_dropped, "distance": distance}
@@ -113,7 +129,7 @@ def join_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Ded
     return PartResult(pa.table({**columns, **evidence, **of_sets}), counts)
 
 
-MATCH_COLUMNS = {"eval_match": "set", "eval_item": "item", "variant": "variant", "tier": "tier"}
+MATCH_COLUMNS = {"eval_match": "set", "eval_item": "item", "variant": "variant", "tier": "tier", "cosine": "cosine"}
 
 
 def picture_hashes_of_part(storage: Storage, part: Part) -> pa.Table:

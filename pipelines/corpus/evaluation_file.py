@@ -6,12 +6,13 @@ its picture and of K - 1 variants of that (`variants.py`):
     phash        U64[N K]    64-bit perceptual hash, where the set has one
     pdq          U64[N K, 4] PDQ, where the set has it: its 32 bytes as published
     pdq_quality  U8[N K]     0 … 100
+    embeddings   F16[N, D]   of the pictures as they are, L2-normalised, where the set was embedded
     name_ends    U64[B]      where each block of names ends in `names`
     names        U8[…]       blocks of 1024 names, each compressed by zlib, NUL between names
 
 `__metadata__` holds as JSON `items`, the names of `variants`, the `digests` of the arrays, the `provenance`, how many items are
-`left_out` because they cannot be read, and the first of these with the cause (`faults`). Other arrays, such as embeddings
-F16[N, D], are left alone.
+`left_out` because they cannot be read, the first of these with the cause (`faults`), and the `embedder` that made the embeddings.
+Other arrays are left alone.
 """
 
 from __future__ import annotations
@@ -34,15 +35,17 @@ from infra.compat.errors import RequestError
 from pipelines.manifest.receipts import fingerprint_of
 
 ENDING = ".evalset"
+EMBEDDINGS = "embeddings"
 FORMAT = "pairmill-evalset-1"
 BLOCK = 1024  # names compressed together
 NAMED = 100  # items that are left out
 LONGEST_HEADER = 1 << 20  # bytes
-DTYPES: dict[str, np.dtype[Any]] = {"U64": np.dtype("<u8"), "U8": np.dtype("u1")}
+DTYPES: dict[str, np.dtype[Any]] = {"U64": np.dtype("<u8"), "U8": np.dtype("u1"), "F16": np.dtype("<f2")}
 ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
     "phash": ("U64", ()),
     "pdq": ("U64", (4,)),
     "name_ends": ("U64", ()),
+    EMBEDDINGS: ("F16", (-1,)),  # as long as the model's
     "pdq_quality": ("U8", ()),
     "names": ("U8", ()),
 }
@@ -65,6 +68,8 @@ class EvalFile:
     faults: Mapping[str, str]
     provenance: Mapping[str, Any]
     variants: Sequence[str]
+    embedder: Mapping[str, Any] | None
+    embeddings: np.ndarray | None
     phash: np.ndarray | None
     pdq: np.ndarray | None
     pdq_quality: np.ndarray | None
@@ -80,10 +85,17 @@ class EvalFile:
         return [blocks[item // BLOCK][item % BLOCK].decode() for item in items]
 
 
-def write_evalset(path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any], variants: Sequence[str] = ()) -> None:
+def write_evalset(
+    path: Path,
+    tables: Iterable[pa.Table],
+    provenance: Mapping[str, Any],
+    variants: Sequence[str] = (),
+    embedder: Mapping[str, Any] | None = None,
+) -> None:
     """Writes items: tables with a column `fault`, NULL for sound items, and those of `ITEMS` that the set has.
 
-    Each item has a row, then one for each of its variants.
+    Each item has a row, then one for each of its variants. With an `embedder` there is a column `embeddings` too, float16 as
+    binary, which is NULL for variants.
 
     The same items give the same bytes. RequestError where no item is sound, or tables have other columns than those before.
     """
@@ -95,10 +107,13 @@ def write_evalset(path: Path, tables: Iterable[pa.Table], provenance: Mapping[st
             if table.column_names != columns:
                 raise RequestError("lists of 64-bit hashes and of PDQ are mixed; index each kind as a set of its own")
             sound, faulty = (table.filter(mask(table["fault"])) for mask in (pc.is_null, pc.is_valid))
-            for name in set(columns) & set(ARRAYS):
+            for name in set(columns) & (set(ARRAYS) - {EMBEDDINGS}):
                 arrays.setdefault(name, _GrowingArray(Path(folder) / name)).append(_bytes_of(sound[name].combine_chunks()))
             sound, faulty = (table.take(pa.array(range(0, len(table), rows_each), pa.int64())) for table in (sound, faulty))
             names.append(sound["item"].to_pylist())
+            if embedder:
+                packed = b"".join(sound[EMBEDDINGS].to_pylist())
+                arrays.setdefault(EMBEDDINGS, _GrowingArray(Path(folder) / EMBEDDINGS)).append(packed)
             items, left_out = items + len(sound), left_out + len(faulty)
             if len(faults) < NAMED:
                 faults |= zip(faulty["item"].to_pylist(), faulty["fault"].to_pylist(), strict=True)
@@ -110,6 +125,7 @@ def write_evalset(path: Path, tables: Iterable[pa.Table], provenance: Mapping[st
         metadata = {
             "provenance": provenance,
             "variants": list(variants),
+            "embedder": embedder,
             "left_out": left_out,
             "faults": dict(list(faults.items())[:NAMED]),
         }
@@ -148,6 +164,8 @@ def open_evalset(path: Path) -> EvalFile:
         array_digests=digests,
         **described,
         variants=variants,
+        embedder=metadata.get("embedder"),
+        embeddings=arrays.get(EMBEDDINGS),
         phash=arrays.get("phash"),
         pdq=arrays.get("pdq"),
         pdq_quality=arrays.get("pdq_quality"),
@@ -183,6 +201,7 @@ def _header(arrays: Mapping[str, _GrowingArray], items: int, metadata: Mapping[s
     end = 0
     for name, array in arrays.items():
         dtype, row = ARRAYS[name]
+        row = (array.size // (DTYPES[dtype].itemsize * metadata["items"]),) if name == EMBEDDINGS else row
         rows = array.size // (DTYPES[dtype].itemsize * int(np.prod(row)))
         document[name] = {"dtype": dtype, "shape": [rows, *row], "data_offsets": [end, end + array.size]}
         end += array.size

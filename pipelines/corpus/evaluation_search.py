@@ -71,33 +71,35 @@ def eval_matches(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSett
 
     `samples` has the hashes that a picture may have, NULL where it does not: pdq in hex with pdq_quality, phash (of the stored
     picture) and published (the publisher's, of a picture that is not stored). A picture is compared by the best of these that the
-    set has too. Of several items the one of the best tier, then the nearest, then of the first set and the first in it is named.
-    `variant` is the one of the item that matched, NULL for its picture as it is.
+    set has too. Of several items one that matched as it is comes before one by a variant, then that of the best tier, then the
+    nearest, then of the first set and the first in it. `variant` is the one that matched, NULL for the picture as it is.
     """
-    files = [_file_of(each) for each in sets]
-    rows = [np.zeros((0, 5), np.int64)]  # of sample, tier, distance, set, row of the set's hashes
+    files = [file_of(each) for each in sets]
+    rows = [np.zeros((0, 6), np.int64)]  # of sample, whether by a variant, tier, distance, set, row of the set's hashes
     for place, file in enumerate(files):
         for search_of_tier in _searches(samples, file, settings):
             row, hashed, distance = _near(samples, file, search_of_tier, settings)
-            same = np.ones(len(row), np.int64)
-            rows.append(np.stack([row, TIERS.index(search_of_tier.tier) * same, distance, place * same, hashed], axis=1))
+            tier, of_set = (np.full(len(row), value) for value in (TIERS.index(search_of_tier.tier), place))
+            by_variant = hashed % (1 + len(file.variants)) > 0
+            rows.append(np.stack([row, by_variant, tier, distance, of_set, hashed], axis=1))
     matches = np.concatenate(rows)
     matches = matches[np.lexsort(matches.T[::-1])]
     matches = matches[np.diff(matches[:, 0], prepend=-1) > 0]  # the first of each sample
+    row, _, tier, distance, of_sets, hashed = matches.T
     names, variants = np.empty(len(matches), object), np.empty(len(matches), object)
     for place, file in enumerate(files):
-        of_set = matches[:, 3] == place
-        items, kinds = np.divmod(matches[of_set, 4], 1 + len(file.variants))
+        of_set = of_sets == place
+        items, kinds = np.divmod(hashed[of_set], 1 + len(file.variants))
         names[of_set] = file.names(items.tolist())
         variants[of_set] = np.array([None, *file.variants], object)[kinds]
     return pa.table(
         {
-            "sample_id": samples["sample_id"].take(pa.array(matches[:, 0])),
-            "set": pa.array([sets[place].name for place in matches[:, 3].tolist()], pa.string()),
+            "sample_id": samples["sample_id"].take(pa.array(row)),
+            "set": pa.array([sets[place].name for place in of_sets.tolist()], pa.string()),
             "item": pa.array(names, pa.string()),
             "variant": pa.array(variants, pa.string()),
-            "tier": pa.array([TIERS[tier] for tier in matches[:, 1].tolist()], pa.string()),
-            "distance": pa.array(matches[:, 2], pa.int32()),
+            "tier": pa.array([TIERS[number] for number in tier.tolist()], pa.string()),
+            "distance": pa.array(distance, pa.int32()),
         }
     )
 
@@ -163,7 +165,8 @@ def _words_of_hex(hashes: pa.Array) -> np.ndarray:
     return np.frombuffer(bytes.fromhex("".join(hashes.to_pylist())), "<u8").reshape(-1, 4)
 
 
-def _file_of(one: EvalSet) -> EvalFile:
+def file_of(one: EvalSet) -> EvalFile:
+    """The file of a set; RequestError where it is no longer the one that was named."""
     file = local_file(one.uri)
     if file.digest != one.digest:
         raise RequestError(f"{one.uri} was written again since the job began; run it again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
 from infra.compat.paths import absolute
 from pipelines.corpus import hash_lists
-from pipelines.corpus.evaluation_file import ENDING, ITEMS, write_evalset
+from pipelines.corpus.evaluation_file import EMBEDDINGS, ENDING, ITEMS, write_evalset
 from pipelines.corpus.evaluation_pictures import chunks_of, pictures_of, require_name, stamps_of
 from pipelines.corpus.evaluation_search import EvalSet, local_file, open_set
 from pipelines.corpus.variants import VARIANTS, with_variants
@@ -31,6 +31,7 @@ from sharding.decode import decode_picture
 
 FOLDER = "evalsets"
 AUTO = "auto"
+EMBED_BATCH = 64  # pictures at once
 MOST_WITH_VARIANTS = 3_000_000  # pictures: with all variants an item takes some 260 bytes
 Variants = tuple[str, ...]
 
@@ -61,27 +62,47 @@ def sets_of(storage: Storage, against: Mapping[str, str]) -> list[EvalSet]:
     return [open_set(name, uri) if uri.endswith(ENDING) else _indexed(storage, name, uri) for name, uri in against.items()]
 
 
-def index_set(storage: Storage, name: str, uri: str, variants: str = AUTO) -> EvalSet:
+@dataclass(frozen=True)
+class Embedder:
+    """What embeds pictures: `load` gives, once per worker, a function of RGB pictures[N] -> float32[N, D], L2-normalised.
+
+    `about` is the model's provenance, as in the family `embeddings` of the corpus that it is compared with.
+    """
+
+    load: Callable[[], Callable[[Sequence[Image.Image]], np.ndarray]]
+    about: Mapping[str, Any]
+
+
+def index_set(storage: Storage, name: str, uri: str, variants: str = AUTO, embedder: Embedder | None = None) -> EvalSet:
     """Writes the file of a set, `evalsets/<name>.evalset` under the root; hashes of pictures are cached beside it.
 
     `variants` of its pictures (`variants.py`) are indexed too: `all`, `none`, or `auto` for all where the file stays below 1 GB.
     RequestError where no item can be read.
     """
-    chosen, parts = _hashed_parts(storage, name, uri, variants)
-    return _write(storage, name, uri, chosen, parts, f"{FOLDER}/{name}{ENDING}")
+    chosen, parts = _hashed_parts(storage, name, uri, variants, embedder)
+    return _write(storage, name, uri, chosen, parts, f"{FOLDER}/{name}{ENDING}", embedder)
 
 
 def _indexed(storage: Storage, name: str, uri: str) -> EvalSet:
     """A set that has no file, by one among its cached hashes."""
-    variants, parts = _hashed_parts(storage, name, uri, AUTO)
+    variants, parts = _hashed_parts(storage, name, uri, AUTO, None)
     path = f"{FOLDER}/parts/{name}/{fingerprint_of({'parts': parts})}{ENDING}"
     return _with_faults(storage, name, path) if storage.exists(path) else _write(storage, name, uri, variants, parts, path)
 
 
-def _write(storage: Storage, name: str, uri: str, variants: Variants, parts: Sequence[str], path: str) -> EvalSet:
+def _write(
+    storage: Storage,
+    name: str,
+    uri: str,
+    variants: Variants,
+    parts: Sequence[str],
+    path: str,
+    embedder: Embedder | None = None,
+) -> EvalSet:
+    about = embedder.about if embedder else None
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / f"{name}{ENDING}"
-        write_evalset(local, map(storage.read_parquet, parts), {"name": name, "uri": uri}, variants)
+        write_evalset(local, map(storage.read_parquet, parts), {"name": name, "uri": uri}, variants, about)
         storage.adopt(local, path)
     return _with_faults(storage, name, path)
 
@@ -101,18 +122,21 @@ def describe(sets: Sequence[EvalSet]) -> list[dict[str, object]]:
     return [{"name": each.name, "digest": each.digest} for each in sets]
 
 
-def _hashed_parts(storage: Storage, name: str, uri: str, variants: str) -> tuple[Variants, list[str]]:
+def _hashed_parts(storage: Storage, name: str, uri: str, variants: str, embedder: Embedder | None) -> tuple[Variants, list[str]]:
     """The variants that are indexed, and the tables of a set's items, hashed where they are not cached."""
     found = chunks_of(name, uri)
     is_small = sum(map(_pictures, found)) <= MOST_WITH_VARIANTS
     has_pictures = all(chunk["kind"] != "list" for chunk in found)
     chosen: Variants = tuple(VARIANTS) if has_pictures and (variants == "all" or (variants == AUTO and is_small)) else ()
-    chunks = {_target(name, chunk, chosen): chunk for chunk in found}
+    if embedder and not has_pictures:
+        raise RequestError(f"evaluation set {name}: {uri} is a list of hashes, which cannot be embedded; name its pictures")
+    about = embedder.about if embedder else None
+    chunks = {_target(name, chunk, chosen, about): chunk for chunk in found}
     items: list[dict[str, Any]] = [
         {"label": target, "chunk": chunk, "target": target} for target, chunk in chunks.items() if not storage.exists(target)
     ]
     total = sum(item["chunk"]["pictures"] for item in items)
-    for label, _, error in run_items(items, Hasher(storage, chosen), name=f"hash {name}", unit="pictures", total=total):
+    for label, _, error in run_items(items, Hasher(storage, chosen, embedder), name=f"hash {name}", unit="pictures", total=total):
         if error:
             raise RequestError(f"evaluation set {name}: {label}: {error}; repair the file or leave it out")
     return chosen, list(chunks)
@@ -133,9 +157,9 @@ def _content() -> str:
     )
 
 
-def _target(name: str, chunk: Mapping[str, Any], variants: Variants) -> str:
+def _target(name: str, chunk: Mapping[str, Any], variants: Variants, embedder: Mapping[str, Any] | None = None) -> str:
     """Where the hashes of these pictures lie."""
-    decides = {"items": stamps_of(chunk), "content": _content(), "variants": variants}
+    decides = {"items": stamps_of(chunk), "content": _content(), "variants": variants, "embedder": embedder}
     return f"{FOLDER}/parts/{name}/{fingerprint_of(decides)}.parquet"
 
 
@@ -143,16 +167,20 @@ def _target(name: str, chunk: Mapping[str, Any], variants: Variants) -> str:
 class Hasher:
     """Hashes the items of a chunk into a table of `ITEMS`, with a column `fault`: why an item has no hash.
 
-    An item has a row, then one for each of `variants`.
+    An item has a row, then one for each of `variants`. With an `embedder` the table has a column `embeddings` too.
     """
 
     storage: Storage
-    variants: Variants
+    variants: Variants = ()
+    embedder: Embedder | None = None
 
     def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
         """Writes the table at the item's `target`."""
         chunk = item["chunk"]
-        table = listed_items(chunk["files"][0]) if chunk["kind"] == "list" else _hashed_pictures(chunk, self.variants, reporter)
+        if chunk["kind"] == "list":
+            table = listed_items(chunk["files"][0])
+        else:
+            table = _hashed_pictures(chunk, self.variants, self.embedder, reporter)
         self.storage.write_parquet(item["target"], table)
         return {"items": len(table)}
 
@@ -169,13 +197,14 @@ def listed_items(file: str) -> pa.Table:
     return table.append_column("fault", pc.if_else(pa.array(has_all), None, "its row has no hash that can be read"))
 
 
-def _hashed_pictures(chunk: Mapping[str, Any], variants: Variants, reporter: Reporter) -> pa.Table:
-    rows = list[tuple[Any, ...]]()
+def _hashed_pictures(chunk: Mapping[str, Any], variants: Variants, embedder: Embedder | None, reporter: Reporter) -> pa.Table:
+    rows, embedded = list[tuple[Any, ...]](), _Embedded(embedder)
     for picture in pictures_of(chunk):
         fault = picture.fault
         if not fault:
             try:
                 images = with_variants(decode_picture(picture.data), variants)
+                embedded.add(len(rows), images[0])
                 rows += [(picture.name, *picture_hashes(image), None) for image in images]
             except ValueError as error:
                 fault = f"is {error}"
@@ -183,4 +212,33 @@ def _hashed_pictures(chunk: Mapping[str, Any], variants: Variants, reporter: Rep
             rows += [(picture.name, 0, bytes(32), 0, fault)] * (1 + len(variants))
         reporter(1)
     schema = ITEMS.append(pa.field("fault", pa.string()))
-    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+    table = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+    return table.append_column(EMBEDDINGS, embedded.column(len(rows))) if embedder else table
+
+
+class _Embedded:
+    """The embeddings of some rows, made a batch of pictures at a time; nothing without an embedder."""
+
+    def __init__(self, embedder: Embedder | None) -> None:
+        self.embed = embedder.load() if embedder else None
+        self.rows, self.waiting, self.packed = list[int](), list[Image.Image](), list[bytes]()
+
+    def add(self, row: int, image: Image.Image) -> None:
+        if self.embed:
+            self.rows.append(row)
+            self.waiting.append(image)
+            if len(self.waiting) == EMBED_BATCH:
+                self._flush()
+
+    def column(self, count: int) -> pa.Array:
+        """The column of `count` rows, binary; NULL where none was added."""
+        self._flush()
+        values: list[bytes | None] = [None] * count
+        for row, packed in zip(self.rows, self.packed, strict=True):
+            values[row] = packed
+        return pa.array(values, pa.binary())
+
+    def _flush(self) -> None:
+        if self.embed and self.waiting:
+            self.packed += [vector.tobytes() for vector in self.embed(self.waiting).astype("<f2")]
+            self.waiting.clear()

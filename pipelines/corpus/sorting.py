@@ -42,10 +42,11 @@ class Sorting:
         read: Callable[[Any], pa.Table],
         sources: Sequence[Source],
         combine: Callable[[pa.Table], pa.Table],
+        bucket_rows: int = 0,
     ) -> list[SortedFile]:
         """What `combine` keeps of rows sorted by `key`, uint64 and evenly spread; rows of a key come in any order."""
-        rows = sum(source.rows for source in sources)
-        return self._sort(stage, ("key",), even_lows(0, 1 << 64, rows, BUCKET_ROWS), read, sources, combine)
+        rows, at_once = sum(source.rows for source in sources), bucket_rows or BUCKET_ROWS
+        return self._sort(stage, ("key",), even_lows(0, 1 << 64, rows, at_once), read, sources, combine, at_once)
 
     def by_rank(
         self,
@@ -56,7 +57,7 @@ class Sorting:
         combine: Callable[[pa.Table], pa.Table] | None = None,
     ) -> list[SortedFile]:
         """What `combine` keeps of rows sorted by these columns, of which the first is a rank; a file for each of `rank_lows`."""
-        return self._sort(stage, by, self.rank_lows, read, sources, combine)
+        return self._sort(stage, by, self.rank_lows, read, sources, combine, BUCKET_ROWS)
 
     def remove(self, stages: Sequence[str]) -> None:
         """Removes the files of stages."""
@@ -71,10 +72,11 @@ class Sorting:
         read: Callable[[Any], pa.Table],
         sources: Sequence[Source],
         combine: Callable[[pa.Table], pa.Table] | None,
+        run_rows: int,
     ) -> list[SortedFile]:
         most_opens = external_sort.FAN_IN * len(lows)
         name = f"{FOLDER}_{stage}"
-        sort = ExternalSort(self.storage, name, by, lows, read, most_opens, self.depends_on, combine, BUCKET_ROWS)
+        sort = ExternalSort(self.storage, name, by, lows, read, most_opens, self.depends_on, combine, run_rows)
         return sort.run(sources)
 
 

@@ -95,17 +95,23 @@ FAMILIES: dict[str, pa.Schema] = {
         [
             ("sample_id", pa.uint64()),
             ("duplicate_of", pa.uint64()),  # the sample for which it is dropped
-            ("duplicate_kind", pa.string()),  # in which way it is a copy of that: bytes, pixels, pair or url
+            ("duplicate_kind", pa.string()),  # in which way it is a copy of that: bytes, pixels, pair, url or semantic
             ("bytes_copy_of", pa.uint64()),  # a sample with the same file, dropped for it or not; so are the next
             ("pixels_copy_of", pa.uint64()),  # whose picture looks the same
             ("pixels_distance", pa.int32()),  # bits between the two hashes
             ("pair_copy_of", pa.uint64()),  # with the same words and much the same picture
             ("pair_distance", pa.int32()),
             ("url_copy_of", pa.uint64()),  # with the same address
+            ("semantic_copy_of", pa.uint64()),  # whose picture shows the same thing
+            ("semantic_distance", pa.float32()),  # 1 - cosine of the embeddings of the two
             ("eval_match", pa.string()),
             ("eval_item", pa.string()),
             ("variant", pa.string()),  # the changed copy of the item that matched, such as mirrored; NULL: the item as it is
-            ("tier", pa.string()),  # the hash by which the item matched: pdq, both, phash, or published (by the source)
+            (
+                "tier",
+                pa.string(),
+            ),  # by what it matched: the hashes pdq, both, phash, published (by the source), or embedding
+            ("cosine", pa.float32()),  # of the embeddings of the picture and the item, where it matched by these
             ("distance", pa.int32()),  # bits between the hashes of an item, or of the sample that is copied
         ]
     ),
@@ -176,6 +182,7 @@ INTERNAL: dict[str, pa.Schema] = {
             ("variant", pa.string()),
             ("tier", pa.string()),
             ("distance", pa.int32()),
+            ("cosine", pa.float32()),
         ]
     ),
 }

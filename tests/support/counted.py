@@ -15,6 +15,7 @@ USERS = (
     "pipelines.runtime.external_sort",
     "pipelines.runtime.step",
     "pipelines.corpus.near_copies",
+    "pipelines.corpus.semantic_copies",
     "pipelines.exporting.shards",
     "pipelines.exporting.estimate",
 )

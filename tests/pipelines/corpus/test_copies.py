@@ -15,6 +15,7 @@ from pipelines.corpus.copies import find_copies
 from pipelines.corpus.copy_keys import normalised_urls
 from pipelines.corpus.duplicates import join_part
 from pipelines.corpus.settings import KINDS, DedupSettings
+from pipelines.manifest.embeddings import FOOTER, encoded
 from pipelines.manifest.ids import sample_ids
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import Receipt, write_receipt
@@ -23,6 +24,7 @@ from pipelines.manifest.tables import conform
 from pipelines.runtime import external_sort
 from pipelines.runtime.external_sort import SortFailed
 from pipelines.sources import sources
+from tests.filters.duplicates.test_semantic import embeddings
 from tests.support.counted import in_process
 
 __all__ = ["in_process"]
@@ -207,6 +209,45 @@ def test_a_hash_that_a_hundred_thousand_samples_share_is_compared_once(
     found = find_copies(storage, [part], DedupSettings()).of_part(storage, part, ids)
     assert {kind: len(table) for kind, table in found.items()} == dict.fromkeys(KINDS, 100_000)
     assert found["pixels"]["distance"].to_pylist()[-2:] == [0, 1] and sum(compared) == 2 * len(near_copies.choices(3))
+
+
+def embedded(root: Path, count: int, part_rows: int) -> tuple[Storage, list[Part], dict[int, np.ndarray]]:
+    """Samples of several sources with embeddings; sample id → its own."""
+    rows: list[tuple[str, Row]] = [(SOURCES[number % 3], (number % 32, None, None, 1, number)) for number in range(count)]
+    storage, parts, known = corpus(root, rows, part_rows)
+    vectors = embeddings(count, 7)
+    of_sample = dict(zip(known, vectors, strict=True))
+    for part in parts:
+        ids = storage.read_parquet(part.path("samples"))["sample_id"].to_pylist()
+        embedding, scale = encoded(np.stack([of_sample[id] for id in ids]), "float16")
+        table = pa.table({"sample_id": pa.array(ids, pa.uint64()), "embedding": embedding, "scale": scale})
+        storage.write_parquet(part.path("embeddings"), table.replace_schema_metadata({FOOTER: '{"dtype": "float16"}'}))
+        receipt = Receipt("embeddings", part.source, part.name, "f", str(ids), part.rows, part.rows, settings={"clip": "x"})
+        write_receipt(storage, part, receipt)
+    return storage, parts, of_sample
+
+
+@pytest.mark.parametrize("part_rows", [3, 100])
+def test_semantic_copies_are_near_one_that_stays_however_the_corpus_is_cut(
+    tmp_path: Path, in_process: None, part_rows: int
+) -> None:
+    chosen = DedupSettings(kinds=("semantic",), drop=("semantic",), semantic_distance=0.2, source_priority=("sbu",))
+    storage, parts, vectors = embedded(tmp_path, 120, part_rows)
+    table = joined(storage, parts, chosen)
+    copies = {sample: row["semantic_copy_of"] for sample, row in table.items() if row["semantic_copy_of"] is not None}
+    assert 40 < len(copies) < 120 and all(copied not in copies for copied in copies.values())
+    for sample, copied in copies.items():
+        apart = 1 - float(vectors[sample] @ vectors[copied])
+        assert apart <= 0.2 and table[sample]["semantic_distance"] == pytest.approx(apart, abs=1e-6)
+        assert rank(copied, ("sbu",)) < rank(sample, ("sbu",)) and table[sample]["duplicate_kind"] == "semantic"
+    again, parts, _ = embedded(tmp_path / "again", 120, part_rows)
+    assert joined(again, parts[::-1], chosen) == table
+
+
+def test_semantic_copies_need_embeddings(tmp_path: Path, in_process: None) -> None:
+    storage, parts, _ = corpus(tmp_path, [("coyo", (1, None, None, 1, 1))], 5)
+    with pytest.raises(RequestError, match=r"needs embeddings; run `pairmill score --set score\.embeddings=float16`"):
+        find_copies(storage, parts, DedupSettings(kinds=("semantic",), drop=()))
 
 
 def test_addresses_are_equal_whatever_does_not_change_the_picture() -> None:

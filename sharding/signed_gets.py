@@ -27,6 +27,7 @@ from sharding.range_columns import Range
 
 AT_ONCE = 16  # requests of a thread that are under way
 TIMEOUT_S = 20.0
+PAUSE_S = 60.0  # in which the file system alone is asked, after the store did not answer in time
 SIGNED_S, RENEWED_S = 3600, 1800  # how long a signature holds, and how long it is used
 IDLE_S = 5.0  # a connection that was not used for longer may have been closed by the store
 FAILURES = 32  # in a row, after which it is no use to go on
@@ -95,14 +96,14 @@ class SignedGets:
     """Ranges of the objects of a store; for use by several threads."""
 
     def __init__(self, fs: fsspec.AbstractFileSystem) -> None:
-        self._fs, self._lock, self._failures = fs, Lock(), 0
+        self._fs, self._lock, self._failures, self._resumes_at = fs, Lock(), 0, 0.0
         self._urls = OrderedDict[str, _Url]()
         self._idle: dict[_Place, deque[_Connection]] = defaultdict(deque)
 
     @property
     def is_useful(self) -> bool:
-        """Whether the store has not refused too often."""
-        return self._failures < FAILURES
+        """Whether the store has not refused too often, and does not keep readers waiting: each request would wait in turn."""
+        return self._failures < FAILURES and time.monotonic() >= self._resumes_at
 
     def read(self, ranges: Sequence[Range]) -> list[bytes | None]:
         """The bytes of each range; None where the store did not answer with exactly these."""
@@ -115,27 +116,39 @@ class SignedGets:
 
     def _send(self, where: Range) -> _Connection | None:
         try:
+            if not self.is_useful:
+                return None
             url = self._url(where.path)
             connection = self._connection(url)
             connection.send(url, where)
-            return connection
-        except Exception:  # signing raises many kinds
+        except Exception as error:  # signing raises many kinds
+            self._failed(where, error)
             return None
+        return connection
 
     def _receive(self, connection: _Connection | None, where: Range) -> bytes | None:
-        data = None
-        if connection is not None:
-            try:
-                data = connection.receive(where)
-            except (OSError, ValueError):
-                connection.close()
+        if connection is None:
+            return None
+        if not self.is_useful:
+            connection.close()
+            return None
+        try:
+            data = connection.receive(where)
+        except (OSError, ValueError) as error:
+            connection.close()
+            self._failed(where, error)
+            return None
         with self._lock:
-            self._failures = self._failures + 1 if data is None else 0
-            if data is None:
-                self._urls.pop(where.path, None)
-            elif connection is not None:
-                self._idle[connection.place].append(connection)
+            self._failures = 0
+            self._idle[connection.place].append(connection)
         return data
+
+    def _failed(self, where: Range, error: Exception) -> None:
+        with self._lock:
+            self._failures += 1
+            self._urls.pop(where.path, None)  # credentials may have changed
+            if isinstance(error, TimeoutError):
+                self._resumes_at = time.monotonic() + PAUSE_S
 
     def _connection(self, url: _Url) -> _Connection:
         """One that is kept, or a new one; none that another process uses too, after a fork."""

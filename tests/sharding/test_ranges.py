@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from infra.benchmarks.tools.object_store import bucket
 from sharding import ranges as module
+from sharding import signed_gets as signed_gets_module
 from sharding.pread import read_ranges_python
 from sharding.ranges import GAP, LocalRanges, Range, RemoteRanges, ShortRead, coalesce, covering
-from sharding.signed_gets import AT_ONCE, signed_gets
+from sharding.signed_gets import AT_ONCE, FAILURES, SignedGets, _Connection, signed_gets
 from tests.support.ranged import Behaviour, ranged_server
 
 CONTENT = bytes(i * i % 251 for i in range(300_000))
@@ -162,8 +163,21 @@ def test_a_store_that_refuses_signatures_is_read_by_its_file_system(folder: Path
     with ranged_server(folder, behaviour) as uri:
         requested = [where._replace(path=f"{uri}/{where.path}") for where in ranges]
         reader = RemoteRanges(Refused(skip_instance_cache=True))
-        assert reader.read(requested) == expected(requested) and behaviour.requests == 2 * len(ranges)
-        assert reader.read(requested) == expected(requested) and behaviour.requests == 3 * len(ranges)
+        assert reader.read(requested) == expected(requested) and behaviour.requests == len(ranges) + FAILURES
+        assert reader.read(requested) == expected(requested) and behaviour.requests == 2 * len(ranges) + FAILURES
+
+
+def test_a_store_that_keeps_one_waiting_does_so_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signed_gets_module, "TIMEOUT_S", 0.05)
+    ranges = [Range(name, start, start + 9_000) for name in "abc" for start in range(0, 290_000, 73_000)]
+    with ranged_server(folder, Behaviour(delay=0.4)) as uri:
+        requested = [where._replace(path=f"{uri}/{where.path}") for where in ranges]
+        gets = SignedGets(SigningHttp(skip_instance_cache=True))
+        received: list[Range] = []
+        receive = _Connection.receive
+        monkeypatch.setattr(_Connection, "receive", lambda own, where: received.append(where) or receive(own, where))
+        assert gets.read(requested) == [None] * len(ranges) and not gets.is_useful
+        assert gets.read(requested) == [None] * len(ranges) and received in ([], requested[:1])
 
 
 def test_only_a_store_of_which_no_setting_needs_more_gets_signed_urls() -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from infra.compat.errors import RequestError
 from infra.compat.paths import absolute
 from pipelines.corpus.evaluation_search import local_file
@@ -24,7 +26,6 @@ from pipelines.scoring import clip
 from pipelines.scoring.settings import ScoreSettings
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL.Image import Image
 
 
@@ -56,8 +57,11 @@ def _embedder(settings: ScoreSettings) -> Embedder:
 
 
 def _load(settings: ScoreSettings) -> Callable[[Sequence[Image]], np.ndarray]:
-    embed = clip.load_embedder(settings, "cpu")
-    assert embed is not None
+    loaded = clip.load_clip(settings, "cpu")
+
+    def embed(images: Sequence[Image]) -> np.ndarray:
+        return loaded.embed_pixels([loaded.prepare(np.asarray(image)) for image in images])
+
     return embed
 
 

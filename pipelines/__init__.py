@@ -19,6 +19,7 @@ index_evalset.py   an evaluation set → one file of hashes
 index.py           tars of others → an index beside them
 reshard.py         shards → shards of another size or order
 verify.py          what is wrong with shards, and its repair
+instructions.py    the sets of an instruction mix → conversations and one meta file
 conversations.py   boxes and texts that others annotated → conversations
 status.py          what is done and what is pending
 sql.py             DuckDB over the manifest

@@ -2,6 +2,7 @@
 
 internvl.toml  what InternVL's Table 2 says of each source
 strict.toml    fewer and cleaner pairs than the defaults keep
+internvl-sft.toml  the instruction data of stage 3, for `pairmill instructions`
 """
 
 from pathlib import Path

@@ -7,5 +7,8 @@ coco.py     COCO's and Objects365's JSON
 ocr.py      lines of text with boxes, in reading order
 grounded.py phrases with boxes
 llava.py    LLaVA's conversations, whose boxes are 0 … 1
+answered.py questions with answers, captions and regions, in LLaVA-1.5's words
+mix.py      which sets a mix has, from which files
+overlap.py  pictures that evaluation sets show
 page.py     boxes drawn on pictures, to be looked at
 """

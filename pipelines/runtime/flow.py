@@ -61,6 +61,12 @@ SHARDS = {
     ),
 }
 ANNOTATIONS = {
+    "instructions": Job(
+        "turn the sets of an instruction mix into conversations and one meta file",
+        "trainer_bridge.check_conversations META.json, then train --stage chat --data META.json",
+        "annotations",
+        mend="put the files of the sets where the recipe names them",
+    ),
     "conversations": Job(
         "turn boxes and texts that others annotated into conversations",
         "look at the boxes on --page; then train a chat or Mono-InternVL stage on them",

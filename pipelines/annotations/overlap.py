@@ -1,0 +1,55 @@
+"""Which pictures of instruction data evaluation sets show, by their hashes: the search of `dedup`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pyarrow as pa
+
+from infra.compat.files import file_system
+from pipelines.corpus.evaluation_search import EvalSet, eval_matches
+from pipelines.corpus.evaluation_sets import picture_hashes
+from pipelines.corpus.settings import DedupSettings
+from sharding.decode import decode_picture
+
+AT_ONCE = 2048  # pictures that are looked up together
+
+
+def shown(pictures: Sequence[str], sets: Sequence[EvalSet]) -> tuple[dict[str, str], int]:
+    """(URI → "set: item" of those that a set shows, how many cannot be read). Pictures are read and decoded by threads."""
+    matched: dict[str, str] = {}
+    unreadable = 0
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(pictures), AT_ONCE):
+            chosen = pictures[start : start + AT_ONCE]
+            rows = list(pool.map(_hashes, chosen))
+            unreadable += rows.count(None)
+            sound = [(number, row) for number, row in enumerate(rows) if row is not None]
+            matches = eval_matches(_table(sound), sets, DedupSettings())
+            for match in matches.to_pylist():
+                matched[chosen[match["sample_id"]]] = f"{match['set']}: {match['item']}"
+    return matched, unreadable
+
+
+def _hashes(uri: str) -> tuple[int, bytes, int] | None:
+    """phash, PDQ and its quality; None of a picture that cannot be read."""
+    try:
+        fs, path = file_system(uri)
+        return picture_hashes(decode_picture(fs.cat_file(path)))
+    except (OSError, ValueError):
+        return None
+
+
+def _table(rows: Sequence[tuple[int, tuple[int, bytes, int]]]) -> pa.Table:
+    column = partial(pa.array)
+    return pa.table(
+        {
+            "sample_id": column([number for number, _ in rows], pa.uint64()),
+            "phash": column([phash for _, (phash, _, _) in rows], pa.uint64()),
+            "pdq": column([pdq.hex() for _, (_, pdq, _) in rows], pa.string()),
+            "pdq_quality": column([quality for _, (_, _, quality) in rows], pa.int32()),
+            "published": pa.nulls(len(rows), pa.uint64()),
+        }
+    )

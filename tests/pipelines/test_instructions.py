@@ -1,0 +1,175 @@
+"""An instruction mix: the sets that are there become conversations and one meta file, without what evaluation sets show."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from infra.compat.errors import RequestError
+from pipelines.annotations.mix import read_mix
+from pipelines.corpus.evaluation_file import ITEMS, write_evalset
+from pipelines.corpus.evaluation_sets import picture_hashes
+from pipelines.instructions import main
+
+RECIPE = """
+[refused]
+nocaps = "an evaluation set"
+[sets.captions]
+task = "captioning"
+form = "captions"
+file = "captions.json"
+pictures = "pictures"
+licence = "CC BY 4.0"
+where = "https://example.org/captions"
+overlaps = ["held"]
+[sets.vqa]
+task = "vqa"
+form = "questions"
+file = "vqa.jsonl"
+pictures = "pictures"
+suffix = "Answer the question using a single word or phrase."
+repeat = 2
+tiles = 4
+licence = "MIT"
+where = "https://example.org/vqa"
+[sets.phrases]
+task = "grounding"
+form = "phrases"
+file = "phrases.jsonl"
+licence = "MIT"
+where = "https://example.org/phrases"
+[sets.regions]
+task = "grounded captions"
+form = "regions"
+file = "phrases.jsonl"
+licence = "MIT"
+where = "https://example.org/phrases"
+[sets.dialogues]
+task = "conversation"
+form = "conversations"
+file = "dialogues.json"
+licence = "MIT"
+where = "https://example.org/dialogues"
+[sets.absent]
+task = "ocr"
+form = "questions"
+file = "absent.jsonl"
+licence = "MIT"
+where = "https://example.org/absent"
+"""
+
+
+def photograph(seed: int) -> Image.Image:
+    """A picture that hashes tell from others."""
+    noise = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), np.uint8)
+    return Image.fromarray(noise).resize((320, 240), Image.Resampling.BICUBIC)
+
+
+def lines(path: Path, *entries: Any) -> None:
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        photograph(number).save(tmp_path / "pictures" / f"{number}.png")
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(3)]
+    annotations = [{"image_id": number, "caption": f"picture {number} "} for number in (0, 0, 1, 2)]
+    (tmp_path / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    lines(
+        tmp_path / "vqa.jsonl",
+        {"image": "0.png", "question": "what?", "answer": "a dog"},
+        {"image": "0.png", "question": "how many?", "answers": [{"answer": "2"}, {"answer": "3"}, {"answer": "2"}]},
+        {"image": "1.png", "question": "where?", "answers": ["there"]},
+        {"image": "2.png", "question": "nothing?"},
+    )
+    lines(
+        tmp_path / "phrases.jsonl", {"image": "p.png", "width": 200, "height": 100, "sent": "the dog", "bbox": [20, 10, 120, 60]}
+    )
+    (tmp_path / "dialogues.json").write_text(json.dumps([{"id": 7, "conversations": [{"from": "human", "value": "?"}]}]))
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def written(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+def test_sets_become_conversations_in_the_published_words(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = data / "mix"
+    counts = main([str(data / "recipe.toml"), "--data", str(data), "--out", str(out)])
+    assert (counts["sets"], counts["read"], counts["written"]) == (5, 11, 9)
+    assert counts["failed"] == {"absent": f"absent.jsonl is not in {data}; to be had at https://example.org/absent (MIT)"}
+    meta = json.loads((out / "meta.json").read_text())
+    assert meta["vqa"] == {
+        "root": f"{data}/pictures",
+        "annotation": str(out / "vqa.jsonl"),
+        "repeat_time": 2,
+        "data_augment": False,
+        "length": 2,
+        "max_dynamic_patch": 4,
+    }
+    first, second = written(out, "vqa")
+    suffix = "\nAnswer the question using a single word or phrase."
+    assert [turn["value"] for turn in first["conversations"]] == [
+        f"<image>\nwhat?{suffix}",
+        "a dog",
+        f"how many?{suffix}",
+        "2",
+    ]
+    assert second["image"] == "1.png"
+    caption = written(out, "captions")[0]["conversations"]
+    assert [turn["value"] for turn in caption] == [
+        "<image>\nProvide a one-sentence caption for the provided image.",
+        "picture 0",
+    ]
+    assert "<box>[[100, 100, 600, 600]]</box>" in written(out, "phrases")[0]["conversations"][1]["value"]
+    region = written(out, "regions")[0]["conversations"]
+    assert "<box>[[100, 100, 600, 600]]</box>" in region[0]["value"] and region[1]["value"] == "the dog"
+    assert written(out, "dialogues")[0]["id"] == 7
+    told = capsys.readouterr().err
+    assert "captions: pictures of held may be among its own; --against leaves them out" in told
+    assert "vqa.jsonl, line 4: no_text" in told
+
+
+def test_what_an_evaluation_set_shows_is_left_out(data: Path) -> None:
+    shrunk = io.BytesIO()
+    photograph(1).resize((256, 192)).save(shrunk, "JPEG", quality=70)
+    phash, pdq, quality = picture_hashes(Image.open(shrunk).convert("RGB"))
+    row = dict(zip(ITEMS.names, ("one.jpg", phash, pdq, quality), strict=True)) | {"fault": None}
+    table = pa.Table.from_pylist([row], ITEMS.append(pa.field("fault", pa.string())))
+    write_evalset(data / "held.evalset", [table], {})
+    chosen = ["--set", "captions", "--set", "vqa", "--against", f"held={data / 'held.evalset'}"]
+    counts = main([str(data / "recipe.toml"), "--data", str(data), "--out", str(data / "mix"), *chosen])
+    assert counts["left_out"] == 2 and not counts["failed"]
+    assert {line["image"] for line in written(data / "mix", "captions")} == {"0.png", "2.png"}
+    assert {line["image"] for line in written(data / "mix", "vqa")} == {"0.png"}
+    assert json.loads((data / "mix" / "meta.json").read_text())["captions"]["length"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "nocaps"], "nocaps is refused: an evaluation set"),
+        (["--set", "other"], "other is not in the recipe"),
+        (["--against", "held"], "is not NAME=URI"),
+        (["--against", "held=gone.evalset"], "no file .*gone.evalset"),
+    ],
+)
+def test_a_wrong_request_is_one_line(data: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(RequestError, match=message) as error:
+        main([str(data / "recipe.toml"), "--data", str(data), "--out", str(data / "mix"), *arguments])
+    assert "\n" not in str(error.value)
+
+
+def test_the_papers_mix_is_read_and_has_a_set_for_each_of_its_tasks() -> None:
+    mix = read_mix("internvl-sft")
+    assert {each.task for each in mix.sets.values()} == set(mix.samples)
+    assert sum(mix.samples.values()) == 3_989_000
+    assert all(each.where.startswith("https://") and each.licence for each in mix.sets.values())

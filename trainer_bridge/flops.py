@@ -14,6 +14,7 @@ import torch
 
 from trainer_bridge.models.contrastive import ContrastiveConfig
 from trainer_bridge.models.internvit import InternViTConfig
+from trainer_bridge.models.mono import MERGED, PictureConfig
 from trainer_bridge.models.qllama import GenerativeConfig
 from trainer_bridge.models.text_tower import TextConfig
 
@@ -148,3 +149,28 @@ def chat_step(
     if "vision" in train:
         return tiles * (FROZEN * patches(image) + TRAINED * (blocks(image) + projector) + queried) + spoken
     return tiles * (FORWARD * (patches(image) + blocks(image)) + TRAINED * projector + queried) + spoken
+
+
+def mono_step(
+    picture: PictureConfig,
+    language: Transformer,
+    vocabulary: int,
+    tokens: float,
+    learned: float,
+    tiles: float,
+    train: Collection[str],
+) -> float:
+    """FLOPs of one conversation in a stage of Mono-InternVL: each token passes one FFN of a layer. Arguments as `chat_step`'s."""
+    width, visual = language.width, tiles * picture.tokens
+    passes = {part: TRAINED if part in train else FROZEN for part in ("experts", "attention", "language")}
+    seeing = passes["experts" if picture.experts else "language"]
+    patch = 2.0 * MERGED**2 * 3 * picture.patch**2 * picture.width
+    connector = 2.0 * (MERGED**2 * picture.width * width + width**2)
+    ffn = language.depth * 2.0 * 3 * width * language.mlp
+    projections = language.depth * 2.0 * (2 + 2 / language.shared) * width**2
+    return (
+        visual * (FROZEN * patch + TRAINED * connector + seeing * ffn)
+        + passes["language"] * ((tokens - visual) * ffn + 2.0 * learned * vocabulary * width)
+        + passes["attention"] * tokens * projections
+        + TRAINED * language.attention(tokens)
+    )

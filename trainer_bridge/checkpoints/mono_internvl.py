@@ -71,9 +71,14 @@ def read_mono(folder: Path, image_token: int) -> Start[MonoModel]:
 
 
 def write_mono(
-    folder: Path, model: MonoModel, weights: Mapping[str, Tensor], tokenizer: Any, settings: Mapping[str, Any]
+    folder: Path,
+    model: MonoModel,
+    weights: Mapping[str, Tensor],
+    tokenizer: Any,
+    settings: Mapping[str, Any],
+    tiles: tuple[int, int] = (1, 1),
 ) -> None:
-    """Writes a model, its tokenizer, and the `settings` of its training; float32.
+    """Writes a model, its tokenizer, the `settings` of its training, and the least and most tiles of its pictures; float32.
 
     `weights` are all of the model's by name, where under ZeRO-3 it holds but a piece of each.
     """
@@ -82,7 +87,7 @@ def write_mono(
     places = released_names(weights) if is_released else plain_names(weights)
     # A head that is tied to the embeddings is written as a tensor of its own.
     own = {**weights, HEAD: weights[HEAD].clone()} if language.tie_word_embeddings else weights
-    write_config(folder, _written_config(model, is_released, settings))
+    write_config(folder, _written_config(model, is_released, tiles))
     save_tensors(folder / WEIGHTS, ((name, _joined([own[each] for each in names], language)) for name, names in places.items()))
     tokenizer.save_pretrained(folder)
     (folder / "training.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
@@ -173,18 +178,17 @@ def _is_llama(language: Any) -> bool:
     return language.model_type == "llama" and fills and not language.mlp_bias and known_rope
 
 
-def _written_config(model: MonoModel, is_released: bool, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _written_config(model: MonoModel, is_released: bool, tiles: tuple[int, int]) -> dict[str, Any]:
     picture, language = model.config, model.language.config
-    tiles = settings.get("data", {})
     return {
         "architectures": ["InternVLChatModel"],
         "model_type": "internvl_chat",
         "downsample_ratio": 0.5,
         "ps_version": "v2",
-        "dynamic_image_size": tiles.get("max_tiles", 1) > 1,
+        "dynamic_image_size": tiles[1] > 1,
         "use_thumbnail": True,
-        "min_dynamic_patch": tiles.get("min_tiles", 1),
-        "max_dynamic_patch": tiles.get("max_tiles", 1),
+        "min_dynamic_patch": tiles[0],
+        "max_dynamic_patch": tiles[1],
         "force_image_size": picture.image_size,
         "select_layer": -1,
         "template": "internlm2-chat",

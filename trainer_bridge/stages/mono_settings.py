@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import Field
 
 from infra.compat.settings import Section
-from trainer_bridge.models.internvl import LanguageConfig
 from trainer_bridge.models.mono import VISUAL, PictureConfig
 from trainer_bridge.stages.chat_settings import ChatExperiment
 
@@ -22,8 +21,8 @@ class MonoConfig(Section):
     train                pictures: patch embedding, positions and MLP; experts: the FFNs of image tokens; attention: its four
                          projections, not norms; language: all else of the language model
     picture              sizes of the patch embedding, and whether there are experts
-    language             a new LLaMA, with a tokenizer trained on the captions of --shards; or
-    language_checkpoint  a pretrained model: a Hugging Face folder of safetensors, or a .gguf file
+    language_checkpoint  the language model to start from, where --from names no Mono-InternVL: a Hugging Face folder of
+                         safetensors, or a .gguf file
     length               most tokens of a conversation, those of pictures included
     new_tokens           trains the embeddings of InternVL's nine tokens too, and no other row. Else they stay as they begin in
                          all stages that do not train the language model, <img> and </img> at random. Off in the paper
@@ -33,7 +32,6 @@ class MonoConfig(Section):
 
     train: tuple[Part, ...]
     picture: PictureConfig = PictureConfig()
-    language: LanguageConfig | None = None
     language_checkpoint: str = ""
     length: int = Field(2048, ge=8)
     new_tokens: bool = False

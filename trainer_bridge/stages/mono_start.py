@@ -9,49 +9,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sharding.index import Dataset
 from trainer_bridge.checkpoints.building import Start
 from trainer_bridge.checkpoints.hugging_face import language_config, load_language_model
 from trainer_bridge.checkpoints.mono_internvl import begun_from, is_mono, new_mono, read_mono
-from trainer_bridge.data.chat_tokenizer import IMAGE, load_tokenizer, new_tokenizer
+from trainer_bridge.data.chat_tokenizer import IMAGE, load_tokenizer
 from trainer_bridge.data.mono_tokenizer import add_mono_tokens
-from trainer_bridge.models.internvl import language_settings
-from trainer_bridge.models.mono import MonoModel
+from trainer_bridge.models.mono import MonoModel, PictureConfig
 from trainer_bridge.stages.mono_settings import MonoConfig, part_of
-from trainer_bridge.stages.stage import first_captions, made_once
 
 BLOCK = ("self_attn.o_proj", "mlp")  # the modules of a decoder layer that end its residual branches
 
 
-def start_mono(config: MonoConfig, dataset: Dataset | None, start: Path | None, out: Path) -> tuple[Start[MonoModel], Any]:
+def start_mono(config: MonoConfig, start: Path | None) -> tuple[Start[MonoModel], Any]:
     """(model, tokenizer) that a stage starts with; ValueError in one line when what is named does not load or fit."""
     if start is not None:
-        if not is_mono(start):
-            raise ValueError(f"--from {start} holds no Mono-InternVL; leave it out, and name a model.language_checkpoint")
+        _require_mono(start)
         tokenizer = load_tokenizer(start)
         begun = read_mono(start, tokenizer.convert_tokens_to_ids(IMAGE))
-        if begun.model.config.experts != config.picture.experts:
-            raise ValueError(f"--from {start} has another model.picture.experts; set it to {begun.model.config.experts}")
+        _require_same(config.picture, begun.model.config, start)
         return begun, tokenizer
-    _require_one_language_model(config)
-    if config.language is None:
-        language, tokenizer = load_language_model(config.language_checkpoint)
-        tokenizer = add_mono_tokens(tokenizer)
-        with_rows(language, len(tokenizer))
-        settings, tensors = language.config, language.state_dict()
-    else:
-        if dataset is None:
-            raise ValueError("the tokenizer of a new language model is trained on captions; set model.language_checkpoint")
-        vocabulary = config.language.vocabulary
-        plain = made_once(
-            out / "tokenizer", lambda path: new_tokenizer(first_captions(dataset), vocabulary).save_pretrained(path)
-        )
-        tokenizer = add_mono_tokens(load_tokenizer(plain))
-        sizes = config.language.model_copy(update={"vocabulary": max(len(tokenizer), vocabulary)})
-        settings = language_settings(sizes, config.length, tokenizer.pad_token_id, tokenizer.eos_token_id)
-        tensors = {}
-    image_token = tokenizer.convert_tokens_to_ids(IMAGE)
-    return Start(new_mono(config.picture, settings, image_token), begun_from(tensors, config.picture.experts)), tokenizer
+    language, tokenizer = load_language_model(_language_of(config))
+    tokenizer = add_mono_tokens(tokenizer)
+    with_rows(language, len(tokenizer))
+    model = new_mono(config.picture, language.config, tokenizer.convert_tokens_to_ids(IMAGE))
+    return Start(model, begun_from(language.state_dict(), config.picture.experts)), tokenizer
 
 
 def with_rows(language: Any, rows: int) -> None:
@@ -71,14 +52,10 @@ def with_rows(language: Any, rows: int) -> None:
 
 def outlined_mono(config: MonoConfig, start: Path | None) -> MonoModel:
     """The same model without a tokenizer and without data."""
-    if start is not None and is_mono(start):
-        return read_mono(start, 0).model
-    _require_one_language_model(config)
-    if config.language is None:
-        language = language_config(config.language_checkpoint)
-    else:
-        language = language_settings(config.language, config.length, 0, 1)
-    return new_mono(config.picture, language, 0)
+    if start is None:
+        return new_mono(config.picture, language_config(_language_of(config)), 0)
+    _require_mono(start)
+    return read_mono(start, 0).model
 
 
 def prepare_mono(model: MonoModel, config: MonoConfig, new_tokens: list[int]) -> None:
@@ -116,6 +93,21 @@ def _dropped(module: nn.Module, inputs: Any, output: Tensor, rate: float) -> Ten
     return output * kept / (1 - rate)
 
 
-def _require_one_language_model(config: MonoConfig) -> None:
-    if bool(config.language) == bool(config.language_checkpoint):
-        raise ValueError("set one of model.language and model.language_checkpoint, or --from a Mono-InternVL")
+def _language_of(config: MonoConfig) -> str:
+    if not config.language_checkpoint:
+        raise ValueError("name the language model to start from, model.language_checkpoint, or a Mono-InternVL, --from")
+    return config.language_checkpoint
+
+
+def _require_mono(start: Path) -> None:
+    if not is_mono(start):
+        raise ValueError(f"--from {start} holds no Mono-InternVL; leave it out, and set model.language_checkpoint")
+
+
+def _require_same(chosen: PictureConfig, given: PictureConfig, start: Path) -> None:
+    """ValueError when the experiment sets the picture's part otherwise than the folder has it."""
+    for name in chosen.model_fields_set:
+        if getattr(chosen, name) != getattr(given, name):
+            raise ValueError(
+                f"--from {start} has another model.picture.{name} ({getattr(given, name)}, not {getattr(chosen, name)})"
+            )

@@ -30,7 +30,7 @@ def trained_on(experiment: AnyExperiment, data: str, shards: str | None) -> AnyE
     """The experiment with the conversations of --data; RequestError when there are both these and shards, or neither."""
     settings = getattr(experiment, "conversations", None)
     if data and settings is None:
-        raise RequestError("--data names conversations, which the stage chat alone trains on; give --shards")
+        raise RequestError("--data names conversations, which the stages chat and mono alone train on; give --shards")
     if settings is not None and data:
         settings = settings.model_copy(update={"data": data})
         experiment = experiment.model_copy(update={"conversations": settings})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from sharding import read_dataset
@@ -19,13 +20,17 @@ from tests.trainer_bridge.test_train import CONFIGS, shards  # noqa: F401
 from trainer_bridge import deepspeed_engine
 from trainer_bridge.checkpoints.hugging_face import save_internvl
 from trainer_bridge.checkpoints.model_folders import load_contrastive
+from trainer_bridge.checkpoints.mono_internvl import write_mono
 from trainer_bridge.data.chat_tokenizer import IMAGE, build_processor, new_tokenizer
 from trainer_bridge.data.loader import Loader
 from trainer_bridge.evaluate import evaluate_model
 from trainer_bridge.evaluation.plan import plan_evaluations
 from trainer_bridge.models.internvl import LanguageConfig, build_internvl, new_language_model
+from trainer_bridge.models.mono import PictureConfig
 from trainer_bridge.run_folder import RunFolder
 from trainer_bridge.stages import find_stages
+from trainer_bridge.stages.mono_settings import MonoConfig
+from trainer_bridge.stages.mono_start import start_mono
 from trainer_bridge.train import train
 
 PUBLISHED = sorted((ROOT / "trainer_bridge" / "configs").glob("*.toml"))
@@ -103,7 +108,7 @@ def cut(document: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def starts(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:  # noqa: F811
-    """Folders to start from: a stage-1 model, an InternVL, and a language model."""
+    """What stages start from: a stage-1 model, an InternVL, a language model, a Mono-InternVL; and conversations."""
     folder = tmp_path_factory.mktemp("starts")
     tokenizer = new_tokenizer(["a red green blue field"] * 20, SIZES["vocabulary"])
     sizes = LanguageConfig(vocabulary=SIZES["vocabulary"], width=16, depth=1, heads=2, mlp=32)
@@ -114,6 +119,14 @@ def starts(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     internvl = build_internvl(vision, language, tokenizer.convert_tokens_to_ids(IMAGE), 0.5)
     save_internvl(folder / "internvl", internvl, build_processor(tokenizer, 16, 1), {})
     shutil.copytree(shards / "stage1", folder / "stage1")
+    picture = PictureConfig(image_size=16, patch=8, width=16)
+    mono, chat_tokenizer = start_mono(
+        MonoConfig(train=("pictures",), picture=picture, language_checkpoint=str(folder / "language")), None
+    )
+    write_mono(folder / "mono", mono.model, mono.filled().state_dict(), chat_tokenizer, {})
+    turns = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "a red field"}]
+    Image.new("RGB", (40, 20), "red").save(folder / "a.png")
+    (folder / "lines.jsonl").write_text("\n".join(json.dumps({"image": "a.png", "conversations": turns}) for _ in range(9)))
     return {path.name: path for path in folder.iterdir()}
 
 
@@ -128,12 +141,15 @@ def test_every_published_configuration_starts_with_its_sizes_cut_down(
     document = cut(tomllib.loads(path.read_text()))
     stage = path.stem.partition("-")[0]
     model = document["model"]
-    start = {"contrastive": None, "generative": starts["stage1"], "chat": starts["stage1"]}[stage]
+    start = {"contrastive": None, "generative": starts["stage1"], "chat": starts["stage1"], "mono": starts["mono"]}[stage]
     checkpoints = {"language_checkpoint", "text_checkpoint"} & model.keys()
     if checkpoints:
         model |= dict.fromkeys(checkpoints, str(starts["language"]))
+        start = None if stage == "mono" else start
     elif stage == "chat" and "language" not in model:
         start = starts["internvl"]
+    if stage == "mono":
+        document["conversations"]["data"] = str(starts["lines.jsonl"])
     assert run_stage(stage, document, shards, tmp_path / "out", start, one_process)["steps"] == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from infra.compat.torchvision_operators import define_missing_operators
@@ -28,6 +29,20 @@ def add_mono_tokens(tokenizer: Any) -> Any:
     )
     extended.add_tokens([START, *NEW], special_tokens=True)
     return extended
+
+
+def load_mono_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a Mono-InternVL's folder; ValueError in one line where there is none that needs no code of others."""
+    define_missing_operators()
+    from transformers import PreTrainedTokenizerFast
+
+    if not (folder / "tokenizer.json").exists():
+        raise ValueError(f"{folder} has no tokenizer.json; put the one there that transformers makes of its tokenizer.model")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    missing = [token for token in NEW if token not in tokenizer.get_vocab()]
+    if missing:
+        raise ValueError(f"the tokenizer in {folder} has no {missing[0]}, which pictures need; fetch it again")
+    return tokenizer
 
 
 def new_token_ids(tokenizer: Any) -> list[int]:

@@ -9,6 +9,7 @@ questions.py       questions and answers of benchmarks, in JSON lines
 question_figures.py  how right the answers to them are
 answers.py         exact, relaxed, ANLS, CIDEr, yes or no, boxes
 cider.py           CIDEr-D
+mono_captions.py   Mono-InternVL: loss on captions
 retrieval.py       does a caption find its picture, and a picture one of its captions?
 classification.py  does a picture find the name of its class?
 ranking.py         how many candidates are nearer than the right one, by blocks

@@ -6,6 +6,7 @@ tables 1 and 8.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from sharding.index import Dataset
 from trainer_bridge.checkpoints.mono_internvl import is_mono, read_mono, write_mono
 from trainer_bridge.data.chat_tokenizer import IMAGE
-from trainer_bridge.data.mono_tokenizer import new_token_ids
+from trainer_bridge.data.mono_tokenizer import load_mono_tokenizer, new_token_ids
 from trainer_bridge.evaluation.mono_captions import MonoEvaluator
 from trainer_bridge.flops import Transformer, mono_step
 from trainer_bridge.models.losses import token_loss
@@ -24,9 +25,8 @@ from trainer_bridge.models.packed_attention import use_packed_attention
 from trainer_bridge.schedule import Phase
 from trainer_bridge.stages.chat import ChatStage
 from trainer_bridge.stages.chat_format import ConversationFormat
-from trainer_bridge.stages.chat_start import load_tokenizer
 from trainer_bridge.stages.mono_settings import MonoExperiment, part_of
-from trainer_bridge.stages.mono_start import outlined_mono, prepare_mono, start_mono
+from trainer_bridge.stages.mono_start import embeddings, only_rows, outlined_mono, prepare_mono, start_mono
 from trainer_bridge.stages.outline import Outline
 from trainer_bridge.stages.parameter_groups import parameter_groups
 
@@ -43,7 +43,8 @@ class MonoStage(ChatStage):
         self.experiment, self.barren, self.count = experiment, 0, 1
         begun, self.tokenizer = start_mono(config, start)
         self.mono, self.tensors = begun.model, {f"mono.{name}": tensor for name, tensor in begun.tensors.items()}
-        prepare_mono(self.mono, config, new_token_ids(self.tokenizer))
+        prepare_mono(self.mono, config)
+        self.masked = not config.new_tokens or "language" in config.train
         if experiment.packing:
             use_packed_attention(self.mono.language, config.length)
         self.model = MonoLoss(self.mono)
@@ -52,6 +53,13 @@ class MonoStage(ChatStage):
         self.examples = self.format.source()
         if self.examples is None:
             raise ValueError("Mono-InternVL is trained on conversations; name them with --data (a meta file may name shards)")
+
+    def begin(self, phase: Phase) -> None:
+        """Of embeddings trained for the new tokens alone, the gradients of all other rows are zero from here on."""
+        if not self.masked:  # not before: filling a model replaces what hooks hang on
+            for weight in embeddings(self.mono):
+                weight.register_hook(partial(only_rows, rows=new_token_ids(self.tokenizer)))
+            self.masked = True
 
     def parameters(self) -> list[dict[str, Any]]:
         """What `model.train` names; embeddings of which but some rows are trained do not decay, as the others must stay."""
@@ -77,18 +85,22 @@ class MonoStage(ChatStage):
         """The model of the settings; as many tiles as a conversation has room for, and text up to the greatest length."""
         config = experiment.model
         mono = outlined_mono(config, start)
-        prepare_mono(mono, config, [0])
-        tiles = max(1, min((config.length - 1) // mono.config.tokens, experiment.conversations.max_dynamic_patch + 1))
-        text = max(1, config.length - tiles * mono.config.tokens)
+        prepare_mono(mono, config)
+        side, tokens = mono.config.image_size, mono.config.tokens
+        tiles = max(1, min((config.length - 1) // tokens, experiment.conversations.max_dynamic_patch + 1))
+        text = max(1, config.length - tiles * tokens)
 
         def loss(model: nn.Module, phase: Phase) -> Tensor:
-            samples = phase.micro_batch
-            ids = torch.ones(samples, tiles * mono.config.tokens + text, dtype=torch.int64)
-            ids[:, : tiles * mono.config.tokens] = mono.image_token
-            pixels = torch.zeros(samples * tiles, 3, mono.config.image_size, mono.config.image_size)
-            return token_loss(model.mono.language.lm_head(model.mono(ids, pixels)[:, -text:]), ids[:, -text:])
+            samples = 1 if experiment.packing else phase.micro_batch  # a pack is hardly longer than a conversation may be
+            ids = torch.zeros(samples, text, dtype=torch.int64)
+            words = model.mono.language.get_input_embeddings()(ids)
+            seen = model.mono.pictures(torch.zeros(samples * tiles, 3, side, side)).reshape(samples, tiles * tokens, -1)
+            rows = torch.arange(samples * (tiles * tokens + text)).view(samples, -1)
+            model.mono.routing.visual, model.mono.routing.text = rows[:, :-text].flatten(), rows[:, -text:].flatten()
+            states = model.mono.language.model(inputs_embeds=torch.cat([seen, words], dim=1), use_cache=False).last_hidden_state
+            return token_loss(model.mono.language.lm_head(states[:, -text:]), ids)
 
-        return Outline(MonoLoss(mono), mono.config.image_size, loss, lambda samples, ranks: 0)
+        return Outline(MonoLoss(mono), side, loss, lambda samples, ranks: 0)
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """The released layout where the language model is a LLaMA, as Mono-InternVL-2B's is; else one with its own names."""
@@ -109,6 +121,6 @@ class MonoStage(ChatStage):
     @classmethod
     def load(cls, folder: Path, device: torch.device, batch: int) -> MonoEvaluator:
         """The same of a saved model."""
-        tokenizer = load_tokenizer(folder)
+        tokenizer = load_mono_tokenizer(folder)
         model: MonoModel = read_mono(folder, tokenizer.convert_tokens_to_ids(IMAGE)).filled()
         return MonoEvaluator(MonoLoss(model).to(device), tokenizer, device, batch)

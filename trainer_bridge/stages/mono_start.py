@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from trainer_bridge.checkpoints.building import Start
 from trainer_bridge.checkpoints.hugging_face import language_config, load_language_model
 from trainer_bridge.checkpoints.mono_internvl import begun_from, is_mono, new_mono, read_mono
-from trainer_bridge.data.chat_tokenizer import IMAGE, load_tokenizer
-from trainer_bridge.data.mono_tokenizer import add_mono_tokens
+from trainer_bridge.data.chat_tokenizer import IMAGE
+from trainer_bridge.data.mono_tokenizer import add_mono_tokens, load_mono_tokenizer
 from trainer_bridge.models.mono import MonoModel, PictureConfig
 from trainer_bridge.stages.mono_settings import MonoConfig, part_of
 
@@ -24,7 +24,7 @@ def start_mono(config: MonoConfig, start: Path | None) -> tuple[Start[MonoModel]
     """(model, tokenizer) that a stage starts with; ValueError in one line when what is named does not load or fit."""
     if start is not None:
         _require_mono(start)
-        tokenizer = load_tokenizer(start)
+        tokenizer = load_mono_tokenizer(start)
         begun = read_mono(start, tokenizer.convert_tokens_to_ids(IMAGE))
         _require_same(config.picture, begun.model.config, start)
         return begun, tokenizer
@@ -58,16 +58,20 @@ def outlined_mono(config: MonoConfig, start: Path | None) -> MonoModel:
     return read_mono(start, 0).model
 
 
-def prepare_mono(model: MonoModel, config: MonoConfig, new_tokens: list[int]) -> None:
-    """Settles which parameters are trained, of the embeddings perhaps some rows alone, and adds drop path."""
+def prepare_mono(model: MonoModel, config: MonoConfig) -> None:
+    """Settles which parameters are trained, and adds drop path."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(part_of(name) in config.train)
-    if config.new_tokens and "language" not in config.train:
-        for module in {model.language.get_input_embeddings(), model.language.get_output_embeddings()}:
-            module.weight.requires_grad_(True)
-            module.weight.register_hook(partial(only_rows, rows=new_tokens))
+    for weight in embeddings(model) if config.new_tokens else ():
+        weight.requires_grad_(True)
     if config.drop_path:
         add_drop_path(model.language, config.drop_path)
+
+
+def embeddings(model: MonoModel) -> list[nn.Parameter]:
+    """The embeddings at the input and at the output, one where they are tied."""
+    both = (model.language.get_input_embeddings().weight, model.language.get_output_embeddings().weight)
+    return list(dict.fromkeys(both))
 
 
 def only_rows(gradient: Tensor, rows: list[int]) -> Tensor:

@@ -11,6 +11,7 @@ manifest.py  ingest, stage1 and queries, beside pyarrow, DuckDB and Data-Juicer
 tiles.py     pictures into tiles, beside Pillow
 score.py     scoring pictures, beside the bare forward passes; an S3 server with latency
 trainer.py   training stage 1 on the CPU, beside open_clip's command and a bare step
+mono.py      the routed FFN of Mono-InternVL, beside a dense one
 packing.py   training steps of stage 3, conversations packed beside padded
 on_gpu/      the sections of gpu.py
 recall.py    evaluation pictures found again after what the web does to pictures

@@ -2,8 +2,8 @@
 
     routed_vs_dense  seconds of both passes of the routed FFN over those of one dense FFN, float32, in turns, medians
 
-Of SmolLM2-135M's sizes, or of `rows` tokens; four of five tokens are image tokens, as in a picture of one tile with a caption. And
-figures: milliseconds of each, and of both FFNs computed everywhere and chosen by a mask, as the released code has it.
+Of SmolLM2-135M's sizes, or of `rows` tokens; four of five tokens are image tokens, as in a picture of one tile with a caption.
+And figures: milliseconds of each, and of both FFNs computed everywhere and chosen by a mask, as the released code has it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,13 @@ MODULES: dict[str, tuple[str, ...]] = {  # name of a module → what its paramet
 }
 
 
-class ChatConfig(Section):
+class ConversationModelConfig(Section):
+    """What the settings of every model have that learns from conversations: most tokens of one, those of pictures included."""
+
+    length: int = Field(2048, ge=8)
+
+
+class ChatConfig(ConversationModelConfig):
     """Which language model stage 3 starts from, and what it trains.
 
     train                modules, as ["projector", "language"], or "projector+language"; "everything": all that there are
@@ -58,7 +64,6 @@ class ChatConfig(Section):
     train: tuple[Module, ...]
     language: LanguageConfig | None = None
     language_checkpoint: str = ""
-    length: int = Field(2048, ge=8)
     visual: tuple[Literal["patches", "queries"], ...] = Field(("patches",), min_length=1)
     downsample: float = Field(0.5, gt=0, le=1)
     dropout: float = Field(0.0, ge=0, lt=1)

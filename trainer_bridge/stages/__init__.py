@@ -7,6 +7,7 @@ parameter_groups.py  learning rate and weight decay of each parameter
 captioned.py      a batch of captioned pictures as conversations
 chat_settings.py  the settings of stage 3
 chat_start.py     what stage 3 starts from
+conversation_stage.py  what stages have in common that learn from conversations
 mono_settings.py  the settings of Mono-InternVL's stages
 mono_start.py     what they start from
 feature_cache.py  the loss of a batch of which a forward pass holds only a part

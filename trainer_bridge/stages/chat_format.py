@@ -17,7 +17,7 @@ from trainer_bridge.data.instructions.source import InstructionSource, open_sour
 from trainer_bridge.data.instructions.template import ChatTemplate
 from trainer_bridge.data.instructions.tiles import TileRule
 from trainer_bridge.data.sequences import Encoded
-from trainer_bridge.stages.chat_settings import ChatExperiment
+from trainer_bridge.stages.chat_settings import ConversationExperiment
 
 
 class ConversationFormat:
@@ -26,7 +26,7 @@ class ConversationFormat:
     end  the token that ends an answer
     """
 
-    def __init__(self, experiment: ChatExperiment, tokenizer: Any, side: int, image_tokens: int) -> None:
+    def __init__(self, experiment: ConversationExperiment, tokenizer: Any, side: int, image_tokens: int) -> None:
         self.settings, self.seed, self.length = experiment.conversations, experiment.data.seed, experiment.model.length
         self.tokenizer, self.side, self.image_tokens = tokenizer, side, image_tokens
         self.template = ChatTemplate(tokenizer, self.settings.template) if self.settings.data else None

@@ -8,7 +8,7 @@ from infra.compat.settings import Section
 from trainer_bridge.data.conversations import TARGET_LANGUAGES, TRANSLATED
 from trainer_bridge.data.instructions.template import BASE
 from trainer_bridge.data.sequences import Weighting
-from trainer_bridge.models.internvl import ChatConfig
+from trainer_bridge.models.internvl import ChatConfig, ConversationModelConfig
 from trainer_bridge.models.lora import LoraSettings
 from trainer_bridge.stages.settings import Experiment, OneRate
 
@@ -65,25 +65,31 @@ class LossSettings(Section):
     weight: Weighting = "token"
 
 
-class ChatExperiment(Experiment):
-    """The settings of stage 3; the sizes of the image tower come from the stage-1 model it starts from."""
+class ConversationExperiment(Experiment):
+    """The settings of stages that learn from conversations."""
 
-    model: ChatConfig
-    translation: TranslationSettings = TranslationSettings()
-    lora: LoraSettings | None = None
+    model: ConversationModelConfig
     conversations: ConversationSettings = ConversationSettings()
     packing: PackingSettings | None = None
     loss: LossSettings = LossSettings()
     optimizer: OneRate
 
     @model_validator(mode="after")
-    def _fitting(self) -> ChatExperiment:
+    def _fitting(self) -> ConversationExperiment:
         if self.packing and self.packing.tokens < self.model.length:
             raise ValueError(
                 f"packing.tokens = {self.packing.tokens} is less than model.length = {self.model.length}, the longest "
                 "conversation; raise it"
             )
         return self
+
+
+class ChatExperiment(ConversationExperiment):
+    """The settings of stage 3; the sizes of the image tower come from the stage-1 model it starts from."""
+
+    model: ChatConfig
+    translation: TranslationSettings = TranslationSettings()
+    lora: LoraSettings | None = None
 
     @model_validator(mode="after")
     def _trained_once(self) -> ChatExperiment:

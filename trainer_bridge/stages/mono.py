@@ -23,24 +23,24 @@ from trainer_bridge.models.losses import token_loss
 from trainer_bridge.models.mono import MonoLoss, MonoModel
 from trainer_bridge.models.packed_attention import use_packed_attention
 from trainer_bridge.schedule import Phase
-from trainer_bridge.stages.chat import ChatStage
 from trainer_bridge.stages.chat_format import ConversationFormat
+from trainer_bridge.stages.conversation_stage import ConversationStage
 from trainer_bridge.stages.mono_settings import MonoExperiment, part_of
 from trainer_bridge.stages.mono_start import embeddings, only_rows, outlined_mono, prepare_mono, start_mono
 from trainer_bridge.stages.outline import Outline
 from trainer_bridge.stages.parameter_groups import parameter_groups
 
 
-class MonoStage(ChatStage):
+class MonoStage(ConversationStage):
     """Starts from a language model, or goes on from the stage before; trained on conversations alone."""
 
     model: MonoLoss
+    experiment: MonoExperiment
 
     experiment_type, evaluator_type = MonoExperiment, MonoEvaluator
 
     def __init__(self, experiment: MonoExperiment, dataset: Dataset | None, start: Path | None, out: Path) -> None:
-        config = experiment.model
-        self.experiment, self.barren, self.count = experiment, 0, 1
+        config, self.experiment = experiment.model, experiment
         begun, self.tokenizer = start_mono(config, start)
         self.mono, self.tensors = begun.model, {f"mono.{name}": tensor for name, tensor in begun.tensors.items()}
         prepare_mono(self.mono, config)

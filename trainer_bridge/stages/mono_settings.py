@@ -7,15 +7,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from infra.compat.settings import Section
+from trainer_bridge.models.internvl import ConversationModelConfig
 from trainer_bridge.models.mono import VISUAL, PictureConfig
-from trainer_bridge.stages.chat_settings import ChatExperiment
+from trainer_bridge.stages.chat_settings import ConversationExperiment
 
 Part = Literal["pictures", "experts", "attention", "language"]
 ATTENTION = re.compile(r"\.self_attn\.[qkvo]_proj\.")
 
 
-class MonoConfig(Section):
+class MonoConfig(ConversationModelConfig):
     """Which language model learns to see, and what of it is trained.
 
     train                pictures: patch embedding, positions and MLP; experts: the FFNs of image tokens; attention: its four
@@ -33,15 +33,14 @@ class MonoConfig(Section):
     train: tuple[Part, ...]
     picture: PictureConfig = PictureConfig()
     language_checkpoint: str = ""
-    length: int = Field(2048, ge=8)
     new_tokens: bool = False
     drop_path: float = Field(0.0, ge=0, lt=1)
 
 
-class MonoExperiment(ChatExperiment):
+class MonoExperiment(ConversationExperiment):
     """The settings of a stage of Mono-InternVL."""
 
-    model: MonoConfig  # type: ignore[assignment]
+    model: MonoConfig
 
 
 def part_of(parameter: str) -> Part | None:

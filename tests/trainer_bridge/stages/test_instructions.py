@@ -145,7 +145,7 @@ def test_packed_conversations_have_the_loss_of_padded_ones(tmp_path: Path, one_p
         (["--stage", "chat"], "nothing to train on; give --shards URI, or --data FILE of conversations"),
         (["--stage", "chat", "--data", "gone.json"], "gone.json"),
         (["--stage", "chat", "--data", "meta.json", "--shards", "x"], "both named"),
-        (["--stage", "contrastive", "--data", "meta.json"], "which the stage chat alone trains on"),
+        (["--stage", "contrastive", "--data", "meta.json"], "which the stages chat and mono alone train on"),
     ],
 )
 def test_a_wrong_request_is_one_line(

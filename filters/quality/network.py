@@ -134,6 +134,8 @@ def _tables() -> dict[str, np.ndarray]:
         table = weights[inputs] @ of_inputs
         if of_words is not None:
             tables["buckets"] = table - table[0]  # most tokens have bucket 0, which so costs nothing
-            table = vectors @ of_words + table[0]
-        tables[part] = table + bias
+            none, table = table[0], vectors @ of_words
+            table += none
+        table += bias
+        tables[part] = table
     return {name: np.ascontiguousarray(table, np.float32) for name, table in tables.items()}

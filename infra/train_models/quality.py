@@ -17,7 +17,8 @@ from safetensors.numpy import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from filters.quality.features import BUCKETS, FORMS, STATISTICS, STRUCTURES, Features, features_of
+from filters.quality.describe import BUCKETS, FORMS, STRUCTURES
+from filters.quality.features import STATISTICS, Features, features_of
 from filters.quality.network import GRADES, PATH
 from filters.text.repair import repair
 from filters.text.vocabulary import PATH as VOCABULARY

@@ -88,7 +88,7 @@ def test_names_and_poems_are_not_repeated(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.sampled_from("shit ass cock tit fuck жопа".split()), st.text("abcdefghж", min_size=1, max_size=4))
+@given(st.sampled_from("shit ass cock tit fuck жопа".split()), st.text("abcdghж", min_size=1, max_size=4))  # no "face"
 def test_a_word_inside_another_does_not_count(word: str, letters: str) -> None:
     around = pa.table({"caption": pa.chunked_array([[f"{letters}{word}{letters}"]])})
     assert severity(around).to_pylist() == [0]

@@ -98,9 +98,15 @@ DROPPED = {
         motors coupons near me in wilmington
         2006 Volvo Engine Diagram in addition Brake Wiring Diagram besides Fuse Box moreover Volvo
         промокод скидка на первый заказ
+        Image result for old lighthouse drawings
         smartphone wallpaper download apk mod free
     """,
     "keywords.shop": """
+        Buy Cotton Scarf With Fringes, Navy Online at harbourstore.com
+        Shop leather ankle boots online
+        Kinderschuhe aus Leder online kaufen
+        Comprar zapatos de mujer online
+        Acheter une lampe de bureau en ligne
         Soft Foam Mattress Making Glue pictures & photos
         10pcs/lot baby hats
         wedding dress red(China (Mainland))

@@ -28,6 +28,7 @@ REPEATING = [
     "reason",
 ]
 REPEATING += ["reasons.list.element", "model", "prompt", "finish_reason"]
+GROUP_ROWS = 1 << 17
 LARGEST_PAGE, PAGE_HEADER = 2**31 - 1, 1 << 20  # bytes of a page of Parquet, and more than its header and levels take
 
 
@@ -45,14 +46,21 @@ def write_parquet(table: pa.Table, where: Any) -> None:
     # Ids and places count up, and sizes are small: as differences they are next to nothing. Other unsigned numbers are hashes:
     # nothing makes them smaller.
     small = [name for name, kind in leaves.items() if name == "sample_id" or pa.types.is_signed_integer(kind)]
-    pq.write_table(
-        table.combine_chunks(),
-        where,
-        compression={name: "none" if pa.types.is_integer(kind) or name in vectors else "zstd" for name, kind in leaves.items()},
-        use_dictionary=[name for name in REPEATING if name in leaves],
-        column_encoding=dict.fromkeys(small, "DELTA_BINARY_PACKED") or None,
-        **(_one_page(max(1, *vectors.values()), leaves.keys() - vectors.keys()) if vectors else {"row_group_size": 1 << 17}),
-    )
+    options: dict[str, Any] = {
+        "compression": {
+            name: "none" if pa.types.is_integer(kind) or name in vectors else "zstd" for name, kind in leaves.items()
+        },
+        "use_dictionary": [name for name in REPEATING if name in leaves],
+        "column_encoding": dict.fromkeys(small, "DELTA_BINARY_PACKED") or None,
+    }
+    if vectors:
+        options |= _one_page(max(1, *vectors.values()), leaves.keys() - vectors.keys())
+        pq.write_table(table.combine_chunks(), where, **options)
+        return
+    with pq.ParquetWriter(where, table.schema, **options) as writer:
+        # A group at a time: a copy of a whole part may be as large as all else that a worker holds.
+        for start in range(0, max(1, len(table)), GROUP_ROWS):
+            writer.write_table(table.slice(start, GROUP_ROWS).combine_chunks(), row_group_size=GROUP_ROWS)
 
 
 def _one_page(width: int, others: Collection[str]) -> dict[str, Any]:

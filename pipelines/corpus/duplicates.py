@@ -120,7 +120,8 @@ def join_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Ded
             is_new = pc.and_not(copy_of.is_valid(), pc.is_valid(dropped))
             kind_dropped = pc.if_else(is_new, kind, kind_dropped)
             bits = pa.nulls(len(ids), pa.int32()) if kind == "semantic" else apart.cast(pa.int32())
-            distance = pc.coalesce(distance, pc.if_else(is_new, bits, pa.scalar(None, pa.int32())))
+            has_no_match = match_rows.is_null()  # of an evaluation picture it is the distance to the item
+            distance = pc.if_else(pc.and_(is_new, has_no_match), bits, distance)
             dropped = pc.coalesce(dropped, copy_of)
     evidence = {"duplicate_of": dropped, "duplicate_kind": kind_dropped, "distance": distance}
     of_sets = {name: matches[column].take(match_rows) for name, column in MATCH_COLUMNS.items()}

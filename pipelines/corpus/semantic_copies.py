@@ -39,7 +39,9 @@ def embedded_sources(storage: Storage, parts: Sequence[Part]) -> list[Source]:
     """The parts that have `copy_keys` and embeddings; RequestError where there are none, or of several models."""
     keys, made = read_receipts(storage, "copy_keys", parts), read_receipts(storage, FAMILY, parts)
     if not made:
-        raise RequestError("dedup.semantic_distance needs embeddings; run `pairmill score --set score.embeddings=float16` first")
+        raise RequestError(
+            "dedup.kinds has semantic, which needs embeddings; run `pairmill score --set score.embeddings=float16` first"
+        )
     if len(models := {str(dict(receipt.settings)) for receipt in made.values()}) > 1:
         raise RequestError(f"parts have embeddings of {len(models)} models; run `pairmill score --redo` to have them of one")
     return [

@@ -8,8 +8,8 @@ from pathlib import Path
 from infra.compat.children import child_environment
 
 
-def trainer_command(stage: str, config: Path, shards: Path, out: Path, start: Path | None = None) -> list[str]:
-    """The command that trains a stage; `start` is the model folder it starts from."""
+def trainer_command(stage: str, config: Path, shards: Path | None, out: Path, start: Path | None = None) -> list[str]:
+    """The command that trains a stage; `start` is the model folder it starts from. Without shards it needs --data beside."""
     launcher = [
         sys.executable,
         "-m",
@@ -20,7 +20,7 @@ def trainer_command(stage: str, config: Path, shards: Path, out: Path, start: Pa
         "-m",
         "trainer_bridge.train",
     ]
-    arguments = ["--stage", stage, "--config", str(config), "--shards", str(shards), "--out", str(out)]
+    arguments = ["--stage", stage, "--config", str(config), *(["--shards", str(shards)] if shards else []), "--out", str(out)]
     return [*launcher, *arguments, *(["--from", str(start)] if start else [])]
 
 

@@ -1,6 +1,7 @@
 """Trains the small models of the repository again, each with its card: `python -m infra.train_models NAME`.
 
 alignment.py     clip and internvl, which the demo and the tests score, caption and train with
+instructions.py  how fast internvl learns an instruction set
 quality.py       the network of the caption quality score
 quality_card.py  its card
 vocabulary.py    the words that it and the identification of languages know

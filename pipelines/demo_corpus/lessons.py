@@ -173,7 +173,8 @@ def _image(picture: Picture) -> tuple[str, bytes] | None:
     return picture.key, prepare(identify(encode(image, "jpg"), settings), settings).data
 
 
-def _images(pictures: Sequence[Picture]) -> dict[str, bytes]:
+def images_of(pictures: Sequence[Picture]) -> dict[str, bytes]:
+    """The pictures that can be drawn, encoded, by their keys."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         return dict(filter(None, pool.map(_image, pictures, chunksize=16)))
 
@@ -195,7 +196,7 @@ def main(argv: Iterable[str] | None = None) -> None:
     # Sequences are people in five skin tones, and flags: many nearly equal pictures.
     shown = [picture for picture in emoji if not options.names_only or len(picture.text.replace("\ufe0f", "")) == 1]
     pictures = stamps if options.pairs else [*stamps, *shown]
-    images = _images(pictures)
+    images = images_of(pictures)
     languages = [language for language in options.languages.split(",") if language]
     held_out = pairs(stamps, images, languages, options.pairs) if options.pairs else prompts(stamps, emoji, images)
     splits = lessons(pictures, images, held_out, languages, names_only=options.names_only, talks=options.talks)

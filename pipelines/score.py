@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pipelines.manifest import embeddings
 from pipelines.manifest.parts import Part
 from pipelines.manifest.pictures import StoredPicture
+from pipelines.manifest.receipts import completed
 from pipelines.manifest.score_columns import register_score_columns
 from pipelines.manifest.selection import WITH_PICTURE
 from pipelines.manifest.storage import Storage
@@ -63,7 +64,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         setup=load,
         workers=settings.workers,
     )
-    return command_line.summary(run_step(storage, step, parts))
+    lacking = _without_embeddings(storage, parts) if embedder else set()
+    return command_line.summary(run_step(storage, step, parts, lambda receipt: (receipt.source, receipt.part) in lacking))
+
+
+def _without_embeddings(storage: Storage, parts: Sequence[Part]) -> set[tuple[str, str]]:
+    """Source and name of the parts whose embeddings are not there, as where they were deleted."""
+    there = completed(storage, embeddings.FAMILY, parts)
+    return {(part.source, part.name) for part in parts if part not in there}
 
 
 def check(recipe: Recipe) -> None:
@@ -140,7 +148,10 @@ def _embedded(storage: Storage, part: Part, made: Sequence[pa.Table], embedder: 
     """The embeddings of a part, those of earlier runs and those just made; a picture that was not embedded has none."""
     columns = ["sample_id", "embedding", "scale"]
     new = [table.select(columns).filter(pc.is_valid(table["embedding"])) for table in made if "embedding" in table.column_names]
-    tables = [table for table in (cached_results(storage, part, embeddings.FAMILY, embedder), *new) if len(table)]
+    earlier = cached_results(storage, part, embeddings.FAMILY, embedder)
+    made_again = pa.chunked_array([chunk for table in new for chunk in table["sample_id"].chunks], pa.uint64())
+    earlier = earlier.filter(pc.invert(pc.is_in(earlier["sample_id"], made_again)))  # as after a kill, or for another caption
+    tables = [table for table in (earlier, *new) if len(table)]
     table = pa.concat_tables(tables).sort_by("sample_id") if tables else pa.table({"sample_id": pa.array([], pa.uint64())})
     table = table.replace_schema_metadata({embeddings.FOOTER: json.dumps(embedder, sort_keys=True)})
     return PartResult(table, {"embedded": len(table)}, settings=embedder)

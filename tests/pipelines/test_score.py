@@ -255,6 +255,12 @@ def test_embeddings_are_kept_of_what_is_scored_now_and_of_what_was_scored_before
     manifest.remove([PART.path("scores"), PART.receipt_path("scores"), PART.path("embeddings"), PART.receipt_path("embeddings")])
     run(manifest, weights, *keep)  # both in one pass
     assert manifest.read(PART.path("embeddings")) == kept and manifest.read(PART.path("scores")) == scored
+    manifest.remove([PART.path("scores"), PART.receipt_path("scores")])  # as where a run was killed between the two
+    run(manifest, weights, *keep)
+    assert manifest.read(PART.path("embeddings")) == kept and manifest.read(PART.path("scores")) == scored
+    manifest.remove([PART.path("embeddings")])
+    assert run(manifest, weights, *keep)["ran"] == 1
+    assert manifest.read(PART.path("embeddings")) == kept and manifest.read(PART.path("scores")) == scored
     assert not manifest.glob("partial/*/*/*/*")
     with pytest.raises(RequestError, match=r"results of embeddings made with .*--redo"):
         run(manifest, weights, "--set", "score.embeddings=int8")

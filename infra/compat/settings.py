@@ -44,6 +44,8 @@ def first_fault(error: ValidationError, kind: type[BaseModel]) -> str:
     """The first fault that validation of a `kind` met, unknown settings first: where, what is wrong, and the nearest name."""
     # A misspelt setting may be missing under its right name too; the misspelling is what to fix.
     first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    if not first["loc"]:  # of several sections together
+        return first["msg"].removeprefix("Value error, ")
     *sections, name = first["loc"]
     where = ".".join(map(str, first["loc"]))
     if first["type"] != "extra_forbidden":

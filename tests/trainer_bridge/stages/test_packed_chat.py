@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from infra.compat.errors import RequestError
 from infra.compat.torchvision_operators import define_missing_operators
 from tests.support.processes import one_process  # noqa: F401
-from tests.support.stages import experiment_of, global_batch, stage_of, write_start
+from tests.support.stages import CONFIGS, experiment_of, global_batch, stage_of, write_start
 from tests.support.towers import LANGUAGE_MODELS, language_model
 from tests.trainer_bridge.models.test_models import tiny_model
 from trainer_bridge.data.sequences import Encoded, nothing, packed, padded, weights_of
@@ -19,6 +19,8 @@ from trainer_bridge.data.transforms import normalise
 from trainer_bridge.models.internvl import ChatLoss, build_internvl
 from trainer_bridge.models.losses import IGNORED
 from trainer_bridge.models.packed_attention import use_packed_attention
+from trainer_bridge.stages.chat_settings import ChatExperiment
+from trainer_bridge.stages.settings import load_experiment
 
 define_missing_operators()
 CPU = torch.device("cpu")
@@ -133,6 +135,10 @@ def test_a_training_of_which_nothing_is_learned_ends(name: str, tmp_path: Path, 
         list(stage.losses(stage.model, global_batch(), 4, CPU))
 
 
-def test_a_pack_holds_the_longest_conversation() -> None:
+def test_a_pack_holds_the_longest_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.toml"
+    path.write_text(CONFIGS["packed"].replace("tokens = 128", "tokens = 64"))
+    with pytest.raises(RequestError, match=r"experiment.toml: packing\.tokens = 64 is less than model\.length = 96"):
+        load_experiment(str(path), ChatExperiment)
     with pytest.raises(ValueError, match=r"packing\.tokens = 64 is less than model\.length = 96"):
         experiment_of("packed", packing={"tokens": 64})

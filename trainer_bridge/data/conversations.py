@@ -1,7 +1,6 @@
 """Captioned pictures → conversations as LLaVA's, in the caption's language: describe it, name it, is this caption right?
 
-A conversation is a list of (question, answer). Which one a sample gets is a function of the random generator passed in. A sample
-whose json member has `conversations` (LLaVA's list of {from, value}) keeps its own.
+A conversation is a list of (question, answer). Which one a sample gets is a function of the random generator passed in.
 
 Where the json member also has the sample's caption in other languages (`also`: [locale, caption] …), most conversations teach
 translation: the first answer is given, in a pivot language, and the next ones say the same in other languages, one after the
@@ -15,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -145,14 +144,3 @@ def _turn(caption: str, locale: str | None, batch_captions: Sequence[str], rng: 
     if wrong and rng.random() < 0.5:
         return question(VERIFY, language).format(_choice(wrong, rng)), no
     return question(VERIFY, language).format(caption), yes
-
-
-def stored_conversation(metadata: Mapping[str, Any]) -> Conversation | None:
-    """The conversation in a sample's json member, None without one; ValueError when its turns do not alternate."""
-    turns = metadata.get("conversations")
-    if turns is None:
-        return None
-    texts = [str(turn["value"]).replace("<image>", "").strip() for turn in turns]
-    if [turn["from"] for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
-        raise ValueError("conversations must go human, gpt, human, gpt …")
-    return Conversation(list(zip(texts[::2], texts[1::2], strict=True)))

@@ -85,7 +85,7 @@ class ChatStage(ConversationStage):
         if self.examples is not None:
             return super().conversations(batch, device)
         length, empty = self.experiment.model.length, nothing(self.side, device)
-        conversations = captioned.encoded(batch, self.tokenizer, self.image_tokens, self.experiment, device)
+        conversations = captioned.encoded(batch, self.tokenizer, self.image_tokens, self.experiment, device, self.format.stored)
         for i, each in enumerate(conversations):
             if not batch.valid[i]:
                 conversations[i] = empty

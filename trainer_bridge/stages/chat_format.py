@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from trainer_bridge.data.chat_tokenizer import END, TEMPLATE, build_processor
 from trainer_bridge.data.instructions.encoding import Encoder
 from trainer_bridge.data.instructions.example import Example
 from trainer_bridge.data.instructions.source import InstructionSource, open_source, rule_of
-from trainer_bridge.data.instructions.template import ChatTemplate
+from trainer_bridge.data.instructions.template import OWN, ChatTemplate
 from trainer_bridge.data.instructions.tiles import TileRule
 from trainer_bridge.data.sequences import Encoded
 from trainer_bridge.stages.chat_settings import ConversationExperiment
@@ -33,6 +33,11 @@ class ConversationFormat:
         self.end = self.template.end if self.template else END
         self.rule = TileRule(side, self.settings.min_dynamic_patch, self.settings.max_dynamic_patch)
         self.tiles: TileRule | None = None
+
+    @cached_property
+    def stored(self) -> Encoder:
+        """What encodes the conversations that samples of shards have."""
+        return Encoder(self.tokenizer, ChatTemplate(self.tokenizer, OWN), self.image_tokens, self.length)
 
     def source(self) -> InstructionSource | None:
         """The conversations to train on; None where there are only shards. All ranks call it."""

@@ -12,7 +12,6 @@ from trainer_bridge.data.conversations import (
     language_of,
     pivot_of,
     question,
-    stored_conversation,
 )
 from trainer_bridge.data.noun_phrases import noun_phrase
 
@@ -122,11 +121,3 @@ def test_chinese_is_written_in_two_ways(locale: str | None, language: str) -> No
 def test_every_kind_of_question_is_drawn() -> None:
     seen = {draw_conversation("A fox.", "en", ["A cat."], np.random.default_rng(i)).turns[0] for i in range(60)}
     assert len(seen) == 4
-
-
-def test_a_conversation_stored_with_the_sample_is_kept() -> None:
-    turns = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A fox."}]
-    assert stored_conversation({"conversations": turns}) == Conversation([("What?", "A fox.")])
-    assert stored_conversation({"language": "en"}) is None
-    with pytest.raises(ValueError, match="human, gpt"):
-        stored_conversation({"conversations": turns[:1]})

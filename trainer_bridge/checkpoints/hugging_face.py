@@ -50,7 +50,7 @@ def outline_internvl(folder: Path) -> Any:
 
     try:
         with torch.device("meta"):
-            return kind(kind.config_class.from_pretrained(folder))
+            return kind(kind.config_class.from_pretrained(folder)).float()  # as it is trained, whatever it is stored as
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no InternVL that loads ({str(error).splitlines()[0]})") from None
 

@@ -75,6 +75,8 @@ def test_a_released_model_is_saved_as_it_was(family: str, tmp_path: Path, one_pr
     assert tensors(out) == tensors(start) and {kind for _, kind in tensors(out).values()} == {"BF16"}
     assert settings_of(out) == settings_of(start)
     assert not torch.equal(logits(load_internvl(out)), logits(load_internvl(start)))
+    planned = ChatStage.outline(experiment_of("packed"), start).model  # trained in float32, whatever it is stored as
+    assert {parameter.dtype for parameter in planned.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("modules", [["language"], ["vision"], ["language", "vision"]])

@@ -45,11 +45,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(argv)
     if options.padded and options.kind != "llava":
         raise RequestError("--padded is for llava alone; leave it out")
+    if "://" in options.out:
+        raise RequestError(f"--out {options.out}: the lines are written to a path on this machine; name one, and copy it")
     tally = Tally()
     shown = _write(options.out, _entries(options, tally), tally, options.show if options.page else 0)
     if options.page:
         fs, path = file_system(options.page)
-        write_whole(fs, path, page(shown, options.pictures).encode())
+        write_whole(fs, path, page(shown, options.pictures).encode("utf-8", "replace"))
     return _counts(tally, options.out)
 
 
@@ -90,8 +92,13 @@ def _counts(tally: Tally, out: str) -> dict[str, Any]:
         for name in ("read", "written", "boxes", "lines")
         if name in ("read", "written") or tally.counts[name]
     }
-    failed = {out: "less than half of what was read could be written"} if 2 * counts["written"] < counts["read"] else {}
-    return {**counts, "reasons": dict(sorted(tally.reasons.items())), "failed": failed}
+    return {**counts, "reasons": dict(sorted(tally.reasons.items())), "failed": _failed(counts, out)}
+
+
+def _failed(counts: dict[str, int], out: str) -> dict[str, str]:
+    if not counts["read"]:
+        return {out: "the files hold no entry"}
+    return {out: "less than half of what was read could be written"} if 2 * counts["written"] < counts["read"] else {}
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ Source: InternVL's documentation of grounding data, which rounds; tiles and thum
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import TypeGuard
 
 SCALE = 1000
+LARGEST = 1e9  # pixels; no picture has a greater side
 SLACK = 0.01  # share of a side that a box may reach over it: annotators round, and draw over the edge
 # reason → what it means, as the counts tell it
 REASONS = {
@@ -25,7 +26,20 @@ class BoxFault(ValueError):
     """Why a box is none; its text is a key of REASONS."""
 
 
-def scaled_box(corners: Sequence[object], width: float, height: float) -> Box:
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value of JSON is a number that a place in a picture can have."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+def from_sides(box: object) -> list[float]:
+    """COCO's left, top, width, height → corners (x1, y1, x2, y2); none where these are not four numbers."""
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_finite, box))):
+        return []
+    left, top, width, height = box
+    return [left, top, left + width, top + height]
+
+
+def scaled_box(corners: object, width: float, height: float) -> Box:
     """The box of corners (x1, y1, x2, y2) in a picture of these sides, in the same unit; BoxFault when there is none.
 
     What reaches a little over an edge is cut off there.
@@ -39,8 +53,7 @@ def scaled_box(corners: Sequence[object], width: float, height: float) -> Box:
     return left, top, right, bottom
 
 
-def _numbers(corners: Sequence[object]) -> tuple[float, float, float, float]:
-    numbers = [float(value) for value in corners if isinstance(value, (int, float)) and math.isfinite(value)]
-    if len(numbers) != 4 or len(corners) != 4:
+def _numbers(corners: object) -> tuple[float, float, float, float]:
+    if not (isinstance(corners, Sequence) and len(corners) == 4 and all(map(is_finite, corners))):
         raise BoxFault("box_not_numbers")
-    return numbers[0], numbers[1], numbers[2], numbers[3]
+    return float(corners[0]), float(corners[1]), float(corners[2]), float(corners[3])

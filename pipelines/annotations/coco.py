@@ -14,22 +14,33 @@ import numpy as np
 
 from infra.compat.errors import RequestError
 from infra.compat.files import open_file
+from pipelines.annotations.boxes import from_sides, is_finite
 from pipelines.annotations.phrases import Language, detection
-from pipelines.annotations.reading import Entry, Tally, boxes_of, picture_of
+from pipelines.annotations.reading import Entry, Tally, boxes_of, picture_of, skip_mark
 
 
 def read_coco(uri: str, language: Language, tally: Tally) -> Iterator[Entry]:
     """An entry for each picture that has objects, in the order of `images`."""
-    categories = {item["id"]: str(item["name"]) for item in _items(uri, "categories") if "id" in item and "name" in item}
-    pictures = list(_items(uri, "images"))
-    objects = _Objects.read(uri, {item.get("id"): row for row, item in enumerate(pictures)}, categories, tally)
+    names = {
+        id: str(item["name"]) for item in _items(uri, "categories") if (id := _id(item, "id")) and _is_name(item.get("name"))
+    }
+    pictures, row_of = list(_items(uri, "images")), dict[str, int]()
+    if not pictures:
+        raise RequestError(f"{uri} has no `images`; coco is for COCO's and Objects365's JSON of instances, name such a file")
+    for row, item in enumerate(pictures):
+        row_of.setdefault(_id(item, "id"), row)
+    row_of.pop("", None)
+    objects = _Objects.read(uri, row_of, names, tally)
     for row, item in enumerate(pictures):
         tally.counts["read"] += 1
         where = f"{uri}, image {item.get('id')}"
         named = picture_of(item | {"image": item.get("file_name")}, tally, where)
         if named is None:
             continue
-        found = objects.of(row, named[1:], categories, tally, where)
+        if row_of.get(_id(item, "id"), row) != row:
+            tally.refuse("same_id", where)
+            continue
+        found = objects.of(row, named[1:], tally, where)
         if found:
             yield Entry(str(item.get("id")), *named, detection(sorted(found.items()), language))
         else:
@@ -37,39 +48,54 @@ def read_coco(uri: str, language: Language, tally: Tally) -> Iterator[Entry]:
 
 
 class _Objects:
-    """The annotated objects as columns, sorted by picture: picture int64, category int64, corners float64[N, 4]."""
+    """The annotated objects as columns, sorted by picture: picture int64, number of the class int64, corners float64[N, 4]."""
 
-    def __init__(self, rows: array[int], categories: array[int], corners: array[float]) -> None:
+    def __init__(self, classes: list[str], rows: array[int], categories: array[int], corners: array[float]) -> None:
+        self.classes = classes
         order = np.argsort(np.asarray(rows), kind="stable")
         self.rows, self.categories = np.asarray(rows)[order], np.asarray(categories)[order]
         self.corners = np.asarray(corners).reshape(-1, 4)[order]
 
     @classmethod
-    def read(cls, uri: str, row_of: dict[Any, int], categories: dict[Any, str], tally: Tally) -> _Objects:
+    def read(cls, uri: str, row_of: dict[str, int], names: dict[str, str], tally: Tally) -> _Objects:
         rows, kinds, corners = array("q"), array("q"), array("d")
+        number_of = {category: number for number, category in enumerate(names)}
         for item in _items(uri, "annotations"):
-            where, box = f"{uri}, annotation {item.get('id')}", item.get("bbox")
+            where, box = f"{uri}, annotation {item.get('id')}", from_sides(item.get("bbox"))
+            row, kind = row_of.get(_id(item, "image_id")), number_of.get(_id(item, "category_id"))
             if item.get("iscrowd"):
                 tally.refuse("crowd", where)
-            elif item.get("category_id") not in categories or item.get("image_id") not in row_of:
-                tally.refuse("no_category" if item.get("category_id") not in categories else "no_image", where)
-            elif not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
+            elif row is None or kind is None:
+                tally.refuse("no_category" if kind is None else "no_image", where)
+            elif not box:
                 tally.refuse("box_not_numbers", where)
             else:
-                rows.append(row_of[item["image_id"]])
-                kinds.append(item["category_id"])
-                corners.extend((box[0], box[1], box[0] + box[2], box[1] + box[3]))  # COCO: left, top, width, height
-        return cls(rows, kinds, corners)
+                rows.append(row)
+                kinds.append(kind)
+                corners.extend(box)
+        return cls([*names.values()], rows, kinds, corners)
 
-    def of(self, row: int, size: tuple[int, int], categories: dict[Any, str], tally: Tally, where: str) -> dict[str, list[Any]]:
+    def of(self, row: int, size: tuple[int, int], tally: Tally, where: str) -> dict[str, list[Any]]:
         """The boxes on a picture by the name of their class."""
         first, last = np.searchsorted(self.rows, [row, row + 1])
         found: dict[str, list[Any]] = {}
         for kind, corners in zip(self.categories[first:last].tolist(), self.corners[first:last].tolist(), strict=True):
             if boxes := boxes_of([corners], size, tally, where):
-                found.setdefault(categories[kind], []).extend(boxes)
+                found.setdefault(self.classes[kind], []).extend(boxes)
                 tally.counts["boxes"] += len(boxes)
         return found
+
+
+def _id(item: dict[str, Any], name: str) -> str:
+    """An id as text, by which 7, 7.0 and "7" are one: programs between a set and us change its type. "" where there is none."""
+    value = item.get(name)
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if is_finite(value) and value == int(value) else ""
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _items(uri: str, name: str) -> Iterator[dict[str, Any]]:
@@ -77,6 +103,7 @@ def _items(uri: str, name: str) -> Iterator[dict[str, Any]]:
     import ijson
 
     with open_file(uri) as handle:
+        skip_mark(handle)
         try:
             yield from (item for item in ijson.items(handle, f"{name}.item", use_float=True) if isinstance(item, dict))
         except ijson.JSONError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipelines.annotations.boxes import from_sides
 from pipelines.annotations.phrases import Language, grounding
 from pipelines.annotations.reading import Entry, Tally, boxes_of, json_lines, picture_of
 
@@ -35,6 +36,5 @@ def read_grounded(uri: str, language: Language, tally: Tally) -> Iterator[Entry]
 
 def _corners(item: Mapping[str, Any]) -> list[Any]:
     given = item.get("boxes") or [item.get("box") or item.get("bbox") or []]
-    if item.get("bbox_mode") == "xywh":
-        return [[x, y, x + width, y + height] for x, y, width, height in given]
-    return list(given)
+    boxes = given if isinstance(given, list) else [given]
+    return [from_sides(box) for box in boxes] if item.get("bbox_mode") == "xywh" else boxes

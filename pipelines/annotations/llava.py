@@ -7,41 +7,60 @@ Genome boxes in LLaVA-1.5's mix). `padded` takes them as the latter; look at the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.annotations.boxes import SCALE, BoxFault, scaled_box
-from pipelines.annotations.reading import Entry, Tally, json_lines, picture_of
+from pipelines.annotations.reading import Entry, Tally, image_of, json_lines, size_of
 
-NUMBER = r"\s*(\d+(?:\.\d+)?)\s*"
+NUMBER = r"\s*(-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*"
 BOX = re.compile(rf"\[{NUMBER},{NUMBER},{NUMBER},{NUMBER}\]")
+ONE = BOX.pattern.replace("(-?", "(?:-?")
+SOME = rf"\[\s*{ONE}(?:\s*,\s*{ONE})*\s*\]"
+PLACE = re.compile(rf"<box>\s*(?:{SOME}|{ONE})\s*</box>|{SOME}|{ONE}")  # boxes, with the tag already or without
 
 
 def read_llava(uri: str, tally: Tally, padded: bool) -> Iterator[Entry]:
-    """An entry for each with a picture whose boxes are all of one unit; texts without a box stay as they are."""
+    """An entry for each whose boxes are all of one unit; what has no box, or no picture, stays as it is."""
     for where, item in json_lines(uri, tally):
-        turns = item.get("conversations")
-        if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
+        turns, image, size = _turns(item.get("conversations")), image_of(item), size_of(item)
+        if not turns:
             tally.refuse("no_text", where)
             continue
-        named = picture_of(item, tally, where)
-        if named is None:
+        if not image and item.get("image"):
+            tally.refuse("several_images" if isinstance(item["image"], list) else "no_image", where)
             continue
         try:
-            converted = [_converted(turn, named[1:], padded) for turn in turns]
-        except BoxFault as fault:
+            converted = [_converted(turn, size, padded) for turn in turns] if image else turns
+        except (BoxFault, _NoSize) as fault:
             tally.refuse(str(fault), where)
             continue
-        tally.counts["boxes"] += sum(turn["value"].count("<box>") for turn in converted)
-        yield Entry(str(item.get("id", named[0])), *named, converted)
+        tally.counts["boxes"] += sum(
+            len(BOX.findall(found)) for turn in converted if image for found in PLACE.findall(turn["value"])
+        )
+        width, height = size or (None, None)
+        yield Entry(str(item.get("id", image)), image, width, height, converted)
 
 
-def _converted(turn: Mapping[str, Any], size: tuple[int, int], padded: bool) -> dict[str, str]:
-    text = str(turn.get("value", turn.get("text", "")))
-    boxes = [[float(number) for number in found] for found in BOX.findall(text)]
-    unit = _unit(boxes)
-    written = BOX.sub(lambda found: f"<box>[{list(_box(found.groups(), size, unit, padded))}]</box>", text) if unit else text
-    return {"from": str(turn.get("from")), "value": written}
+class _NoSize(ValueError):
+    """A share of a padded square that is not known."""
+
+
+def _turns(given: Any) -> list[dict[str, str]]:
+    """The turns; none where one is not text that somebody says. Some publish `text` for `value`."""
+    turns = given if isinstance(given, list) and all(isinstance(turn, Mapping) for turn in given) else []
+    said = [{"from": turn.get("from"), "value": turn.get("value", turn.get("text"))} for turn in turns]
+    return said if all(isinstance(value, str) for turn in said for value in turn.values()) else []
+
+
+def _converted(turn: Mapping[str, str], size: tuple[int, int] | None, padded: bool) -> dict[str, str]:
+    text = turn["value"]
+    unit = _unit([[float(number) for number in found] for found in BOX.findall(text)])
+
+    def tagged(found: re.Match[str]) -> str:
+        return f"<box>{[list(_box(numbers, size, unit, padded)) for numbers in BOX.findall(found[0])]}</box>"
+
+    return {"from": turn["from"], "value": PLACE.sub(tagged, text) if unit else text}
 
 
 def _unit(boxes: list[list[float]]) -> int:
@@ -55,10 +74,12 @@ def _unit(boxes: list[list[float]]) -> int:
     return unit
 
 
-def _box(found: tuple[str, ...], size: tuple[int, int], unit: int, padded: bool) -> tuple[int, int, int, int]:
+def _box(found: Sequence[str], size: tuple[int, int] | None, unit: int, padded: bool) -> tuple[int, int, int, int]:
     numbers = [float(number) / unit for number in found]
     if not padded:
         return scaled_box(numbers, 1, 1)
+    if size is None:
+        raise _NoSize("no_size")
     side, (width, height) = max(size), size
     left, top = (side - width) / 2, (side - height) / 2  # of the original in the square
     shifted = [number * side - (top if i % 2 else left) for i, number in enumerate(numbers)]

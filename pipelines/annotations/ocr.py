@@ -8,8 +8,10 @@ their height.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from pipelines.annotations.boxes import is_finite
 from pipelines.annotations.phrases import Language, reading
 from pipelines.annotations.reading import Entry, Tally, json_lines, picture_of
 
@@ -60,8 +62,8 @@ def _height(line: Line) -> float:
 
 
 def _lines(item: Mapping[str, Any], tally: Tally, where: str) -> list[Line]:
-    lines = []
-    for line in item.get("lines") or item.get("label") or ():
+    lines, given = [], item.get("lines") or item.get("label")
+    for line in given if isinstance(given, list) else ():
         text = line.get("text", line.get("transcription")) if isinstance(line, Mapping) else None
         if not isinstance(text, str) or text.strip() in UNREADABLE:
             tally.refuse("no_text", where)
@@ -79,10 +81,8 @@ def _points(box: Any) -> list[tuple[float, float]] | None:
     """The points of corners [x1, y1, x2, y2] or of a polygon; None where it is neither."""
     if not isinstance(box, list) or not box:
         return None
-    pairs = (
-        box if all(isinstance(point, list) and len(point) == 2 for point in box) else [*zip(box[::2], box[1::2], strict=False)]
-    )
+    pairs = box if all(isinstance(point, list) and len(point) == 2 for point in box) else [*zip_longest(box[::2], box[1::2])]
     numbers = [value for pair in pairs for value in pair]
-    if len(pairs) < 2 or not all(isinstance(value, (int, float)) for value in numbers):
+    if len(pairs) < 2 or not all(map(is_finite, numbers)):
         return None
     return [(float(x), float(y)) for x, y in pairs]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import json
 import re
 from collections.abc import Iterable
 
@@ -18,7 +17,8 @@ from sharding.decode import decode_picture
 
 SIDE = 480  # pixels of the longer side, as shown
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
-LOCATED = re.compile(r"(?:<ref>(?P<label>[^<]*)</ref>)?<box>(?P<boxes>\[\[.*?\]\])</box>")
+LOCATED = re.compile(r"(?:<ref>(?P<label>[^<]*)</ref>)?<box>(?P<boxes>\[\[[\d,\s\[\]]+\]\])</box>")
+BOX = re.compile(r"\[\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*\]")
 STYLE = (
     "body{font:15px system-ui;margin:2em;max-width:1100px}figure{display:flex;gap:1.5em;margin:0 0 2em;align-items:flex-start}"
     "img{max-width:480px;border:1px solid #ccc}figcaption{white-space:pre-wrap;overflow-wrap:anywhere}"
@@ -34,6 +34,8 @@ def page(entries: Iterable[Entry], folder: str) -> str:
 def _figure(entry: Entry, folder: str) -> str:
     said = "\n\n".join(turn["value"] for turn in entry.conversations)
     caption = f"<figcaption><b>{html.escape(entry.image)}</b>\n{html.escape(said)}</figcaption>"
+    if "://" in entry.image:  # others wrote it, and may name any address
+        return f"<figure><p>not shown: named by a URI, which is not opened</p>{caption}</figure>"
     try:
         with open_file(f"{folder.rstrip('/')}/{entry.image}" if folder else entry.image) as handle:
             image = decode_picture(handle.read(), SIDE)
@@ -50,10 +52,12 @@ def _drawn(image: Image.Image, said: str) -> str:
     for found in LOCATED.finditer(said):
         label = found["label"] or ""
         colour = labels.setdefault(label, COLOURS[len(labels) % len(COLOURS)])
-        for box in json.loads(found["boxes"]):
+        for box in BOX.findall(found["boxes"]):
             left, top, right, bottom = (
-                value * side / SCALE for value, side in zip(box, (image.width, image.height) * 2, strict=True)
+                int(value) * side / SCALE for value, side in zip(box, (image.width, image.height) * 2, strict=True)
             )
+            if left > right or top > bottom:
+                continue
             pen.rectangle((left, top, right, bottom), outline=colour, width=2)
             pen.text((left + 3, top + 2), label, fill=colour)
     data = io.BytesIO()

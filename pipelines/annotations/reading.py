@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from infra.compat.errors import RequestError
 from infra.compat.files import open_file
-from pipelines.annotations.boxes import Box, BoxFault, scaled_box
+from pipelines.annotations.boxes import Box, BoxFault, is_finite, scaled_box
 
 # reason → what it means, beside those of boxes
 REASONS = {
@@ -21,7 +22,9 @@ REASONS = {
     "no_text": "an entry has no text",
     "no_boxes": "nothing of an entry is left",
     "crowd": "a region of many objects (iscrowd) is no object's box",
-    "no_category": "an object is of a category that the file does not have",
+    "no_category": "an object is of a category that the file does not have, or has no name for",
+    "same_id": "a picture has the id of one before it",
+    "several_images": "an entry has several pictures, and boxes do not say of which they are",
 }
 NAMED = 20  # rejects that are named
 
@@ -43,33 +46,37 @@ class Tally:
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture and a conversation about it, as a line of InternVL's annotations; sides in pixels."""
+    """A picture and a conversation about it, as a line of InternVL's annotations; sides in pixels, None where not known.
+
+    image  its path; "" of a conversation about none
+    """
 
     id: str
     image: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     conversations: list[dict[str, str]]
 
     def line(self) -> str:
         """The entry as JSON in one line."""
-        return json.dumps(vars(self), ensure_ascii=False)
+        return json.dumps({name: value for name, value in vars(self).items() if value not in (None, "")}, ensure_ascii=False)
 
 
-def boxes_of(corners: Sequence[Sequence[Any]], size: tuple[float, float], tally: Tally, where: str) -> list[Box]:
+def boxes_of(corners: Sequence[object], size: tuple[float, float], tally: Tally, where: str) -> list[Box]:
     """The boxes of corners in the unit of `size`; those that are none are counted."""
     boxes = []
     for each in corners:
         try:
             boxes.append(scaled_box(each, *size))
-        except (BoxFault, TypeError) as fault:
-            tally.refuse(str(fault) if isinstance(fault, BoxFault) else "box_not_numbers", where)
+        except BoxFault as fault:
+            tally.refuse(str(fault), where)
     return boxes
 
 
 def json_lines(uri: str, tally: Tally) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(where, object) of each line of a file; a JSON list of objects is read too, as a whole. Others are counted."""
     with open_file(uri) as handle:
+        skip_mark(handle)
         first = handle.read(1)
         while first.isspace():
             first = handle.read(1)
@@ -84,10 +91,16 @@ def json_lines(uri: str, tally: Tally) -> Iterator[tuple[str, Mapping[str, Any]]
                 yield from _object(text, f"{uri}, line {number}", tally)
 
 
+def skip_mark(handle: IO[bytes]) -> None:
+    """Goes past the mark that some programs begin a file of UTF-8 with."""
+    if handle.read(3) != codecs.BOM_UTF8:
+        handle.seek(0)
+
+
 def _listed(uri: str, data: bytes, tally: Tally) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         entries = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"{uri} is no JSON that can be read ({error}); fetch it again") from None
     for number, entry in enumerate(entries):
         tally.counts["read"] += 1
@@ -111,15 +124,27 @@ def _object(text: bytes, where: str, tally: Tally) -> Iterator[tuple[str, Mappin
 
 def picture_of(entry: Mapping[str, Any], tally: Tally, where: str) -> tuple[str, int, int] | None:
     """(path, width, height) of an entry's picture; None where it does not say, which is counted."""
+    image, size = image_of(entry), size_of(entry)
+    if image and size:
+        return image, *size
+    tally.refuse("no_size" if image else "no_image", where)
+    return None
+
+
+def image_of(entry: Mapping[str, Any]) -> str:
+    """The path or URI of an entry's picture; "" where it names none, or several."""
     image = entry.get("image") or entry.get("img_path") or entry.get("file_name")
-    if not isinstance(image, str):
-        tally.refuse("no_image", where)
-        return None
+    if isinstance(image, list) and len(image) == 1:
+        image = image[0]
+    if not isinstance(image, str) or not image:
+        return ""
+    return image if "://" in image else str(PurePosixPath(image))
+
+
+def size_of(entry: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(width, height) of an entry's picture; None where it does not say."""
     width, height = entry.get("width"), entry.get("height")
-    if not (isinstance(width, (int, float)) and isinstance(height, (int, float)) and width >= 1 and height >= 1):
-        tally.refuse("no_size", where)
-        return None
-    return str(PurePosixPath(image)), int(width), int(height)
+    return (int(width), int(height)) if is_finite(width) and is_finite(height) and min(width, height) >= 1 else None
 
 
 Reader = Callable[[str, str, Tally], Iterator[Entry]]  # (file, language, tally) → entries

@@ -73,6 +73,35 @@ def test_what_is_no_objects_box_is_counted_and_left_out(tmp_path: Path, capsys: 
     assert "annotation 4: no_category" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("of_picture", "of_annotation"), [(7, 7.0), ("7", "7"), ("7", 7), (7.0, "7"), ("000000000007", "000000000007")]
+)
+def test_ids_may_be_numbers_or_text(of_picture: Any, of_annotation: Any, tmp_path: Path) -> None:
+    picture = {"id": of_picture, "file_name": "a.jpg", "width": 200, "height": 100}
+    document = coco([{"bbox": [0, 0, 50, 50], "image_id": of_annotation, "category_id": "3"}], [picture])
+    _, (entry,) = converted(tmp_path, "coco", document)
+    assert entry["conversations"][1]["value"].endswith("<ref>dog</ref><box>[[0, 0, 250, 500]]</box>")
+
+
+def test_ids_that_are_none_or_stand_twice_are_counted(tmp_path: Path) -> None:
+    box = {"bbox": [0, 0, 50, 50]}
+    faulty = [box, box | {"image_id": [7]}, box | {"category_id": {}}, box | {"category_id": 8}, box | {"image_id": None}]
+    picture = {"id": 7, "file_name": "a.jpg", "width": 200, "height": 100}
+    document = coco(faulty, [picture, picture, {**picture, "id": None}])
+    document["categories"] += [{"id": 8, "name": " "}, {"id": [9], "name": "x"}, {"id": 10, "name": None}]
+    counts, lines = converted(tmp_path, "coco", document)
+    assert len(lines) == counts["boxes"] == 1
+    assert counts["reasons"] == {"no_image": 2, "no_category": 2, "same_id": 1, "no_boxes": 1}
+
+
+@pytest.mark.parametrize("content", ["{}", '[{"a": 1}]', '{"images": []}'])
+def test_a_file_of_another_kind_is_no_success(content: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="has no `images`"):
+        converted(tmp_path, "coco", content)
+    counts, _ = converted(tmp_path, "ocr", "")
+    assert "no entry" in next(iter(counts["failed"].values()))
+
+
 def test_a_file_of_which_little_is_left_has_failed(tmp_path: Path) -> None:
     images = [{"id": number, "file_name": f"{number}.jpg", "width": 10, "height": 10} for number in range(3)]
     counts, lines = converted(tmp_path, "coco", coco([{"bbox": [0, 0, 5, 5], "image_id": 1}], images))
@@ -191,6 +220,55 @@ def test_shares_of_the_sides_become_boxes(tmp_path: Path) -> None:
     assert padded[0]["conversations"][0]["value"] == "<box>[[0, 0, 500, 500]]</box>", "the upper half of the middle band"
 
 
+def said(tmp_path: Path, value: Any, *options: str, **entry: Any) -> tuple[dict, list[Any]]:
+    """The counts, and what is left of an answer of LLaVA's form beside one that is sound."""
+    sound = {"image": "a.jpg", "width": 200, "height": 100, "conversations": [{"from": "gpt", "value": "Nowhere."}]}
+    counts, lines = converted(
+        tmp_path, "llava", [sound, {**sound, "conversations": [{"from": "gpt", "value": value}], **entry}], *options
+    )
+    return counts, [line["conversations"][0]["value"] for line in lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (
+            "<ref>x</ref><box>[[100, 200, 300, 400], [1, 2, 3, 4]]</box>",
+            "<ref>x</ref><box>[[100, 200, 300, 400], [1, 2, 3, 4]]</box>",
+        ),
+        ("<ref>x</ref><box>[0.1, 0.2, 0.3, 0.4]</box>", "<ref>x</ref><box>[[100, 200, 300, 400]]</box>"),
+        ("at [[0.1, 0.2, 0.3, 0.4], [0, .5, 1., 1]]", "at <box>[[100, 200, 300, 400], [0, 500, 1000, 1000]]</box>"),
+        ("at [-0.005, 1e-05, 0.3, 0.4]", "at <box>[[0, 0, 300, 400]]</box>"),
+    ],
+)
+def test_boxes_get_one_tag_however_they_are_written(value: str, written: str, tmp_path: Path) -> None:
+    counts, texts = said(tmp_path, value)
+    assert texts == [written] and counts["boxes"] == len(BOXES.findall(written))
+
+
+def test_what_is_no_text_of_a_turn_is_counted(tmp_path: Path) -> None:
+    for value in (None, 5, ["x"]):
+        assert said(tmp_path, value)[0]["reasons"] == {"no_text": 1}
+    assert said(tmp_path, "x", conversations=[])[0]["reasons"] == {"no_text": 1}
+    assert said(tmp_path, "[-0.5, 0, 1, 1]")[0]["reasons"] == {"box_outside": 1}
+    assert said(tmp_path, "x", image=["a.jpg", "b.jpg"])[0]["reasons"] == {"several_images": 1}
+
+
+def test_llavas_own_mix_names_no_sizes_and_has_texts_alone(tmp_path: Path) -> None:
+    box = {"image": ["a.jpg"], "conversations": [{"from": "gpt", "value": "[0.1, 0.2, 0.3, 0.4]"}]}
+    text = {
+        "id": "t",
+        "conversations": [{"from": "human", "value": "Sort [4, 3, 2, 1]."}, {"from": "gpt", "value": "[1, 2, 3, 4]"}],
+    }
+    counts, entries = converted(tmp_path, "llava", [box, text], "--page", str(tmp_path / "page.html"))
+    assert entries == [
+        {"id": "a.jpg", "image": "a.jpg", "conversations": [{"from": "gpt", "value": "<box>[[100, 200, 300, 400]]</box>"}]},
+        text,
+    ]
+    assert counts["boxes"] == 1
+    assert converted(tmp_path, "llava", [box, text], "--padded")[0]["reasons"] == {"no_size": 1}
+
+
 def test_a_list_as_one_json_is_read_too(tmp_path: Path) -> None:
     lines = [{"image": "a.jpg", "width": 9, "height": 9, "conversations": [{"from": "gpt", "value": "x"}]}, "no object"]
     counts, entries = converted(tmp_path, "llava", json.dumps(lines))
@@ -214,11 +292,65 @@ def test_the_page_shows_boxes_and_escapes_what_others_wrote(tmp_path: Path) -> N
     assert "<script>" not in text and "&lt;script&gt;" in text and text.count("data:image/jpeg") == 1 and "not shown" in text
 
 
+NO_BOX = [
+    5,
+    {"a": 1},
+    "abcd",
+    [1, 2, 3],
+    [None] * 4,
+    [[1, 2], [3]],
+    [10**400, 0, 1, 1],
+    [float("nan"), 0, 1, 1],
+    [float("inf")] * 4,
+]
+
+
+@pytest.mark.parametrize("box", NO_BOX, ids=repr)
+@pytest.mark.parametrize("kind", ["grounding", "xywh", "ocr"])
+def test_whatever_stands_for_a_box_costs_no_more_than_its_line(kind: str, box: Any, tmp_path: Path) -> None:
+    sound = {"image": "a.jpg", "width": 100, "height": 100, "phrase": "x", "box": [0, 0, 9, 9]}
+    sound["lines"] = [{"text": "a", "box": sound["box"]}]
+    for faulty in ({"lines": [{"text": "b", "box": box}], "box": box, "bbox_mode": kind}, {"lines": box, "boxes": box}):
+        counts, entries = converted(tmp_path, "ocr" if kind == "ocr" else "grounding", [sound, sound | faulty])
+        assert len(entries) == 1 and counts["read"] == 2 and counts["reasons"]
+
+
+@pytest.mark.parametrize("width", [float("inf"), float("nan"), 10**400, 0, -3, "9", None, True])
+def test_a_size_that_is_none_is_counted(width: Any, tmp_path: Path) -> None:
+    line = {"image": "a.jpg", "width": 9, "height": 9, "phrase": "x", "box": [0, 0, 9, 9]}
+    counts, _ = converted(tmp_path, "grounding", [line, line | {"width": width}])
+    assert counts["reasons"] == {"no_size": 1}
+
+
+def test_a_file_may_begin_with_a_mark_and_name_pictures_by_uri(tmp_path: Path) -> None:
+    line = {"image": "s3://bucket/a.jpg", "width": 9, "height": 9, "phrase": "\ud800", "box": [0, 0, 9, 9]}
+    html = tmp_path / "page.html"
+    for content in ("\ufeff" + json.dumps(line), "\ufeff" + json.dumps([line])):
+        _, (entry,) = converted(tmp_path, "grounding", content, "--page", str(html))
+        assert entry["image"] == "s3://bucket/a.jpg" and "not shown" in html.read_text()
+    _, (entry,) = converted(tmp_path, "coco", "\ufeff" + json.dumps(coco([{"bbox": [0, 0, 50, 50]}])))
+    with pytest.raises(RequestError, match="a path on this machine"):
+        conversations.main(["coco", "in.json", "--out", "s3://bucket/lines.jsonl"])
+
+
+def test_the_page_is_of_any_text(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg")
+    html = tmp_path / "page.html"
+    for value in ("<box>[[a]]</box>", "<box>[[1, 2]]</box>", "<box>[[9, 9, 1]], [[1]]</box>"):
+        _, texts = said(tmp_path, value, "--page", str(html), "--pictures", str(tmp_path))
+        assert texts == [value] and html.read_text().count("data:image/jpeg") == 2
+
+
 @pytest.mark.parametrize("content", ["{", '{"images": [}', ""])
 def test_a_broken_file_is_one_line(tmp_path: Path, content: str) -> None:
     with pytest.raises(RequestError, match="no JSON that can be read") as caught:
         converted(tmp_path, "coco", content)
     assert "\n" not in str(caught.value) and not (tmp_path / "out" / "lines.jsonl").exists()
+
+
+def test_a_list_without_an_end_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no JSON that can be read"):
+        converted(tmp_path, "ocr", "[" * 100_000)
 
 
 @given(st.text())

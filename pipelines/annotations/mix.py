@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from infra.compat.errors import RequestError
 from infra.compat.settings import Section, first_fault, read_toml
-from infra.recipes import FOLDER
+from infra.recipes import INSTRUCTIONS
 
 Form = Literal["conversations", "questions", "captions", "phrases", "regions"]
 
@@ -51,8 +51,8 @@ class MixSettings(Section):
 
 
 def read_mix(recipe: str) -> MixSettings:
-    """The mix in a TOML file, or one of `infra/recipes` by its name; RequestError names the setting that is wrong."""
-    own = FOLDER / f"{recipe}.toml"
+    """The mix in a TOML file, or of `infra/recipes/instructions` by its name; RequestError names the setting that is wrong."""
+    own = INSTRUCTIONS / f"{recipe}.toml"
     path = str(own) if own.exists() else recipe
     try:
         mix = MixSettings.model_validate(read_toml(path, "the recipe"))

@@ -58,10 +58,7 @@ class ConversationStage(Stage):
     def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
         """Cross-entropy of the next token, on the answers: the weighted mean over all tokens of the global batch."""
         conversations = self.conversations(batch, device)
-        sizes = [
-            [len(each.ids), len(each.tiles), learned_tokens(each), valid]
-            for each, valid in zip(conversations, batch.valid, strict=True)
-        ]
+        sizes = [[len(each.ids), len(each.tiles), learned_tokens(each)] for each in conversations]
         table = gather(torch.tensor(sizes, dtype=torch.int64, device=device)).cpu()
         learned = table[:, 2]
         weights = weights_of(learned, self.experiment.loss.weight)
@@ -79,12 +76,11 @@ class ConversationStage(Stage):
 
     def _require_learned(self, table: Tensor) -> None:
         """RequestError when nothing of several global batches in a row is learned."""
-        learned, valid = table[:, 2:].sum(dim=0).tolist()
-        self.barren = self.barren + 1 if valid and not learned else 0
+        self.barren = 0 if table[:, 2].any() else self.barren + 1
         if self.barren >= min(BARREN, self.experiment.optimizer.steps):
             raise RequestError(
                 f"{self.barren} global batches in a row have no token to learn; raise model.length = "
-                f"{self.experiment.model.length}, or give conversations with answers"
+                f"{self.experiment.model.length}, or give conversations with answers (faults-*.jsonl names those left out)"
             )
 
     def _rows(

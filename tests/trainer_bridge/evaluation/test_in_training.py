@@ -44,7 +44,8 @@ def run(stage: str, document: dict[str, Any], shards: Path, out: Path, device: t
     out.mkdir()
     torch.manual_seed(0)
     evaluations = plan_evaluations(experiment.evaluation, kind.evaluator_type, dataset)
-    train(kind(experiment, dataset, start, out), experiment, dataset, RunFolder(str(out)), 0.0, device, evaluations=evaluations)
+    stage = kind(experiment, dataset, start, out)
+    train(stage, experiment, [(dataset, 1.0)], RunFolder(str(out)), 0.0, device, evaluations=evaluations)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return rows, json.loads((out / "summary.json").read_text())
 

@@ -120,7 +120,7 @@ def test_what_has_nothing_to_learn_is_named_and_not_trained(name: str, tmp_path:
     turns = [{"from": "human", "value": "long " * 99}, {"from": "gpt", "value": "x"}]
     batch.json[3], without.valid[3] = json.dumps({"conversations": turns}).encode(), False
     assert step_loss(stage, batch) == pytest.approx(step_loss(stage, without), rel=1e-5)
-    assert batch.faults == ["sample 3: no token of an answer stands within model.length = 96"]
+    assert batch.faults == ["sample 3: its first answer begins after 96 tokens"]
 
 
 @pytest.mark.parametrize("name", ["chat", "packed"])
@@ -130,7 +130,7 @@ def test_a_training_of_which_nothing_is_learned_ends(name: str, tmp_path: Path, 
     for _ in range(2):
         batch = global_batch()
         assert step_loss(stage, batch) == 0
-        assert len(batch.faults) == 7 and "sample 0: no token of an answer stands within model.length = 12" in batch.faults
+        assert len(batch.faults) == 7 and "sample 0: its first answer begins after 12 tokens" in batch.faults
     with pytest.raises(RequestError, match=r"3 global batches in a row have no token to learn; raise model\.length = 12"):
         list(stage.losses(stage.model, global_batch(), 4, CPU))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,19 @@ def _left_out(source: str, each: SetSettings, root: str, against: Sequence[EvalS
 
 
 def _pictures(line: Line, root: str) -> Iterator[str]:
-    named = line.get("image") or []
-    for picture in [named] if isinstance(named, str) else named:
-        yield picture if picture.startswith("/") or "://" in picture else f"{root}/{picture}"
+    """Where the pictures of an entry lie: those that it names beside its turns, and in them, as chat templates take them."""
+    turns = (turn for key in ("conversations", "messages") for turn in _listed(line.get(key)) if isinstance(turn, Mapping))
+    parts = (part for turn in turns for key in ("value", "content") for part in _listed(turn.get(key)))
+    inline = (part.get(key) for part in parts if isinstance(part, Mapping) for key in ("image", "path", "url", "image_url"))
+    named = [*_listed(line.get("image")), *_listed(line.get("images")), *inline]
+    for each in named:
+        picture = each.get("url") if isinstance(each, Mapping) else each
+        if isinstance(picture, str) and picture:
+            yield picture if picture.startswith(("/", "data:")) or "://" in picture else f"{root}/{picture}"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 if __name__ == "__main__":

@@ -249,7 +249,9 @@ def covering(ranges: Sequence[Range], group: Sequence[int]) -> Range:
 
 def is_lasting(error: Exception) -> bool:
     """Whether another try would end as this one did."""
-    if isinstance(error, (FileNotFoundError, PermissionError, ShortRead, RequestError, MemoryError)):
+    if isinstance(error, (FileNotFoundError, PermissionError, ShortRead, RequestError, MemoryError, ImportError)):
+        return True
+    if type(error) in (ValueError, UnicodeEncodeError):  # of a name that no file system takes; a broken answer raises other kinds
         return True
     return isinstance(error, OSError) and error.errno in LASTING
 

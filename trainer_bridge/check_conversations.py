@@ -3,9 +3,9 @@
     python -m trainer_bridge.check_conversations META.json
     python -m trainer_bridge.check_conversations a.jsonl b.json --tokenizer InternVL3-1B-hf --length 4096
 
-Each entry and each picture is read once, by as many processes as there are cores. The places of entries that are found on the way
-are kept for the training. Exit status 0: every entry gives an example; 1: some do not, counted by fault, with ten of each; 2: the
-request is wrong.
+Each entry that a training reads, and each of its pictures, is read and decoded once, by as many processes as there are cores. The
+places of entries that are found on the way are kept for the training. Exit status 0: every entry gives an example; 1: some do
+not, counted by fault, with ten of each; 2: the request is wrong.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra.compat.errors import RequestError
+from infra.compat.errors import RequestError, require_least
 from trainer_bridge.data.chat_tokenizer import IMAGE, add_chat_tokens, load_tokenizer
 from trainer_bridge.data.instructions.checking import Findings, check_rows
 from trainer_bridge.data.instructions.encoding import Encoder
-from trainer_bridge.data.instructions.entries import open_entries, other_length
+from trainer_bridge.data.instructions.entries import open_entries
 from trainer_bridge.data.instructions.meta import ConversationSet, read_sets
 from trainer_bridge.data.instructions.pictures import Pictures
+from trainer_bridge.data.instructions.source import comes, notices_on, rule_of
 from trainer_bridge.data.instructions.template import BASE, ChatTemplate
 from trainer_bridge.data.instructions.tiles import TileRule
 from trainer_bridge.ranks import fail
@@ -57,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     task = Task(options.tokenizer, options.template, options.length, *tiles, not options.no_pictures)
     try:
         sets = [each for uri in options.files for each in read_sets(uri)]
-        _tools(task)
+        require_least(options, length=2, min_tiles=1, max_tiles=options.min_tiles, workers=0)
+        rule = _tools(task)[1]
+        for each in sets:
+            rule_of(each, rule)
         found = {name: findings for name, findings in _checked(sets, task, options.workers or os.cpu_count() or 1)}
     except (RequestError, ValueError, OSError) as error:
         fail("trainer_bridge.check_conversations", error)
@@ -111,9 +115,9 @@ def _checked(sets: Sequence[ConversationSet], task: Task, workers: int) -> Itera
         for each in sets:
             names[each.name] += 1
             name = each.name if names[each.name] == 1 else f"{each.name} {names[each.name]}"
-            size, found, told = len(_entries(each)), Findings(), time.monotonic()
-            if mismatch := other_length(each, _entries(each)):
-                sys.stderr.write(f"{mismatch}\n")
+            entries, found, told = _entries(each), Findings(), time.monotonic()
+            size = min(len(entries), comes(each, len(entries)))
+            sys.stderr.writelines(f"{notice}\n" for notice in notices_on(each, entries))
             starts = range(0, size, ROWS)
             check = map if size <= ROWS else pool.map  # a few entries take less time than starting processes
             for part in check(partial(_check, each, task), starts, [min(start + ROWS, size) for start in starts]):

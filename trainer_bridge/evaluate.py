@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
-from infra.compat.errors import RequestError
+from infra.compat.errors import RequestError, require_least
 from trainer_bridge.evaluation.answering import Answerer
 from trainer_bridge.evaluation.answers import METRICS
 from trainer_bridge.evaluation.captioning import ChatEvaluator
@@ -57,24 +57,14 @@ def stage_of(folder: Path) -> type[Stage]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluates a saved model; exit status 1 where pictures could not be read, 2 and one line when the request is wrong."""
     options = _parser().parse_args(argv)
-    table = EvaluationSettings(
-        kind=options.kind,
-        shards=options.shards,
-        data=options.data,
-        layout=options.layout,
-        images=options.images,
-        split=options.split,
-        classes=options.classes,
-        samples=options.samples,
-        by_language=options.by_language,
-    )
     try:
+        require_least(options, batch=1, tokens=1, samples=0)
         stage = find_stages()[options.stage] if options.stage else stage_of(options.checkpoint)
         with _ranks() as device:
             if options.questions:
                 result = _answers(stage, options, device)
             else:
-                result = _figures(stage, options.checkpoint, table, device, options.batch, options.precision)
+                result = _figures(stage, options.checkpoint, _table(options), device, options.batch, options.precision)
     except (RequestError, ValueError, OSError) as error:
         fail("trainer_bridge.evaluate", error)
     unreadable = result.get("unreadable", 0)
@@ -109,6 +99,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=BATCH, help="pictures or texts at a time on each rank")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     return parser
+
+
+def _table(options: argparse.Namespace) -> EvaluationSettings:
+    return EvaluationSettings(
+        kind=options.kind,
+        shards=options.shards,
+        data=options.data,
+        layout=options.layout,
+        images=options.images,
+        split=options.split,
+        classes=options.classes,
+        samples=options.samples,
+        by_language=options.by_language,
+    )
 
 
 def _figures(

@@ -26,8 +26,11 @@ def weighted(option: str) -> tuple[str, float]:
     return uri, weight
 
 
-def trained_on(experiment: AnyExperiment, data: str, shards: str | None) -> AnyExperiment:
-    """The experiment with the conversations of --data; RequestError when there are both these and shards, or neither."""
+def trained_on(experiment: AnyExperiment, data: str, shards: str | None, mix: Sequence[str] = ()) -> AnyExperiment:
+    """The experiment with the conversations of --data; RequestError when there are both these and shards, or neither.
+
+    mix  shards that are mixed into --shards, and into nothing else
+    """
     settings = getattr(experiment, "conversations", None)
     if data and settings is None:
         raise RequestError("--data names conversations, which the stages chat and mono alone train on; give --shards")
@@ -39,6 +42,8 @@ def trained_on(experiment: AnyExperiment, data: str, shards: str | None) -> AnyE
         raise RequestError('--shards and conversations are both named; in the meta file shards are {"mine": {"shards": URI}}')
     if not named and not shards:
         raise RequestError("nothing to train on; give --shards URI" + (", or --data FILE of conversations" if settings else ""))
+    if named and mix:
+        raise RequestError('--mix adds to --shards; with conversations, name them in the meta file: {"mine": {"shards": URI}}')
     if named:
         read_sets(named)
     return experiment

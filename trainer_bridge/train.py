@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         experiment = load_experiment(options.config, stage_type.experiment_type)
         if options.plan:
             return plan_only(stage_type, experiment, options)
-        experiment = trained_on(experiment, options.data, options.shards)
+        experiment = trained_on(experiment, options.data, options.shards, options.mix)
         dataset = open_shards(options.shards) if options.shards else None
         mixed_in = [(open_shards(uri), weight) for uri, weight in map(weighted, options.mix)]
         world = int(rank_environment(os.environ)["WORLD_SIZE"])

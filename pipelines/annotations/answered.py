@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
+from infra.compat.errors import RequestError
 from infra.compat.files import open_file
 from pipelines.annotations.boxes import BoxFault, scaled_box
 from pipelines.annotations.grounded import read_grounded
@@ -78,11 +79,9 @@ def _captioned(uri: str, tally: Tally) -> Iterator[tuple[str, str]]:
     with open_file(uri) as handle:
         first = handle.read(4096).lstrip()[:1]
         handle.seek(0)
-        document = json.loads(handle.read()) if first == b"{" and uri.endswith(".json") else None
-    if document is not None:
-        names = {image["id"]: image["file_name"] for image in document["images"]}
-        tally.counts["read"] += len(document["annotations"])
-        yield from ((names[each["image_id"]], each["caption"]) for each in document["annotations"])
+        data = handle.read() if first == b"{" and uri.endswith(".json") else None
+    if data is not None:
+        yield from _coco(uri, data, tally)
         return
     for where, entry in json_lines(uri, tally):
         captions = entry.get("captions", entry.get("caption"))
@@ -91,6 +90,21 @@ def _captioned(uri: str, tally: Tally) -> Iterator[tuple[str, str]]:
             tally.refuse("no_text", where)
             continue
         yield from ((entry["image"], str(text)) for text in texts)
+
+
+def _coco(uri: str, data: bytes, tally: Tally) -> Iterator[tuple[str, str]]:
+    try:
+        document = json.loads(data)
+        names = {image["id"]: image["file_name"] for image in document["images"]}
+        captions = [(names.get(each["image_id"]), each["caption"]) for each in document["annotations"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RequestError(f"{uri} is no file of captions as COCO's ({error!r}); call JSON lines .jsonl") from None
+    tally.counts["read"] += len(captions)
+    for number, (name, caption) in enumerate(captions):
+        if isinstance(name, str) and isinstance(caption, str):
+            yield name, caption
+        else:
+            tally.refuse("no_text" if name else "no_image", f"{uri}, annotation {number}")
 
 
 def _regions(uri: str, tally: Tally) -> Iterator[Line]:

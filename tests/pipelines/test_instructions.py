@@ -92,7 +92,8 @@ def data(tmp_path: Path) -> Path:
     lines(
         tmp_path / "phrases.jsonl", {"image": "p.png", "width": 200, "height": 100, "sent": "the dog", "bbox": [20, 10, 120, 60]}
     )
-    (tmp_path / "dialogues.json").write_text(json.dumps([{"id": 7, "conversations": [{"from": "human", "value": "?"}]}]))
+    dialogues = json.dumps([{"id": 7, "conversations": [{"from": "human", "value": "?"}]}])
+    (tmp_path / "dialogues.json").write_text(dialogues, encoding="utf-8-sig")  # as Windows saves it
     (tmp_path / "recipe.toml").write_text(RECIPE)
     return tmp_path
 
@@ -138,14 +139,19 @@ def test_sets_become_conversations_in_the_published_words(data: Path, capsys: py
     assert "vqa.jsonl, line 4: no_text" in told
 
 
-def test_what_an_evaluation_set_shows_is_left_out(data: Path) -> None:
+def held(data: Path) -> str:
+    """An evaluation set that shows the second picture."""
     shrunk = io.BytesIO()
     photograph(1).resize((256, 192)).save(shrunk, "JPEG", quality=70)
     phash, pdq, quality = picture_hashes(Image.open(shrunk).convert("RGB"))
     row = dict(zip(ITEMS.names, ("one.jpg", phash, pdq, quality), strict=True)) | {"fault": None}
     table = pa.Table.from_pylist([row], ITEMS.append(pa.field("fault", pa.string())))
     write_evalset(data / "held.evalset", [table], {})
-    chosen = ["--set", "captions", "--set", "vqa", "--against", f"held={data / 'held.evalset'}"]
+    return f"held={data / 'held.evalset'}"
+
+
+def test_what_an_evaluation_set_shows_is_left_out(data: Path) -> None:
+    chosen = ["--set", "captions", "--set", "vqa", "--against", held(data)]
     counts = main([str(data / "recipe.toml"), "--data", str(data), "--out", str(data / "mix"), *chosen])
     assert counts["left_out"] == 2 and not counts["failed"]
     assert {line["image"] for line in written(data / "mix", "captions")} == {"0.png", "2.png"}
@@ -173,3 +179,50 @@ def test_the_papers_mix_is_read_and_has_a_set_for_each_of_its_tasks() -> None:
     assert {each.task for each in mix.sets.values()} == set(mix.samples)
     assert sum(mix.samples.values()) == 3_989_000
     assert all(each.where.startswith("https://") and each.licence for each in mix.sets.values())
+
+
+def test_it_is_left_out_wherever_an_entry_names_it(data: Path) -> None:
+    here = str(data / "pictures")
+    parts = [
+        [{"type": "image", "image": f"{here}/{number}.png"}, {"type": "image_url", "image_url": {"url": f"{here}/0.png"}}]
+        for number in range(2)
+    ]
+    entries = [
+        {"images": [f"{here}/1.png", f"{here}/2.png"]},
+        {"images": [f"{here}/0.png", f"{here}/2.png"]},
+        *({"messages": [{"role": "user", "content": each}]} for each in parts),
+        {"image": 5, "conversations": [None, {"value": None}]},
+        {"image": [None, {"x": 1}], "messages": "no"},
+    ]
+    (data / "dialogues.json").write_text(json.dumps(entries))
+    counts = main(
+        [
+            str(data / "recipe.toml"),
+            "--data",
+            str(data),
+            "--out",
+            str(data / "mix"),
+            "--set",
+            "dialogues",
+            "--against",
+            held(data),
+        ]
+    )
+    assert counts["left_out"] == 2 and written(data / "mix", "dialogues") == [entries[1], entries[2], *entries[4:]]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"image": "a.png", "caption": "x"}\n{}\n', '{"images": []}', '{"images": [5], "annotations": []}']
+)
+def test_captions_that_are_not_as_coco_has_them_are_told_in_one_line(data: Path, text: str) -> None:
+    (data / "captions.json").write_text(text)
+    with pytest.raises(RequestError, match=r"captions\.json is no file of captions as COCO's") as error:
+        main([str(data / "recipe.toml"), "--data", str(data), "--out", str(data / "mix"), "--set", "captions"])
+    assert "\n" not in str(error.value)
+
+
+def test_captions_of_pictures_that_coco_does_not_name_are_counted(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, annotations = [{"id": 1, "file_name": "1.png"}], [{"image_id": n, "caption": "a" if n else None} for n in (0, 1, 2)]
+    (data / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    counts = main([str(data / "recipe.toml"), "--data", str(data), "--out", str(data / "mix"), "--set", "captions"])
+    assert (counts["read"], counts["written"]) == (3, 1) and "annotation 2: no_image" in capsys.readouterr().err

@@ -1,6 +1,8 @@
 """A check of a file tells before a training what it would leave out."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,10 +51,30 @@ def test_sound_files_are_exit_0_and_what_is_mended_is_told(tmp_path: Path, capsy
     assert "mended: a turn has its text under `text`" in told
 
 
+def test_a_path_that_no_terminal_takes_is_a_fault(tmp_path: Path) -> None:
+    entry = {"conversations": [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "so"}], "image": "\ud800\n.png"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(entry))
+    command = [sys.executable, "-m", "trainer_bridge.check_conversations", str(tmp_path / "a.jsonl")]
+    ended = subprocess.run(command, capture_output=True, check=False)
+    assert ended.returncode == 1 and json.loads(ended.stdout)["faults"]["missing"]["count"] == 1, ended.stderr
+
+
+def test_of_a_share_of_a_file_what_comes_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    turns = [{"from": "human", "value": "why?"}, {"from": "gpt", "value": "so"}]
+    (tmp_path / "a.json").write_text(json.dumps([{"conversations": turns}] * 3 + [{}]))
+    (tmp_path / "meta.json").write_text('{"a": {"annotation": "a.json", "repeat_time": 0.75}}')
+    status, found, _ = check(capsys, str(tmp_path / "meta.json"))
+    assert status == 0 and found["entries"] == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["gone.jsonl"], "gone.jsonl"),
+        (["meta.json", "--length", "0"], "--length 0 is less than 2"),
+        (["meta.json", "--min-tiles", "0"], "--min-tiles 0 is less than 1"),
+        (["meta.json", "--min-tiles", "9"], "--max-tiles 6 is less than 9"),
+        (["meta.json", "--workers", "-1"], "--workers -1 is less than 0"),
         (["meta.json", "--tokenizer", "nowhere"], "nowhere is no folder"),
         (["meta.json", "--tokenizer", MODEL, "--template", "vicuna"], "there is no chat template 'vicuna'; known are base, "),
     ],

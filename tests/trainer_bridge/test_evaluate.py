@@ -51,6 +51,14 @@ def test_a_model_is_evaluated_on_shards_and_on_folders_of_others(
     assert classes["classes"] == 3 and 0 <= classes["zh/accuracy@1"] <= 1 and classes["accuracy@5"] == 1.0
 
 
+@pytest.mark.parametrize(("option", "value"), [("--batch", "0"), ("--tokens", "0"), ("--samples", "-1")])
+def test_a_number_that_is_too_small_is_exit_2(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        evaluate.main(["--checkpoint", "x", "--questions", "x", option, value])
+    told = capsys.readouterr().err
+    assert caught.value.code == 2 and f"{option} {value} is less than" in told and told.count("\n") == 1
+
+
 def test_a_picture_that_cannot_be_read_is_exit_1_after_the_figures_of_the_others(
     shards: Path,  # noqa: F811
     capsys: pytest.CaptureFixture[str],

@@ -6,6 +6,7 @@ full stop.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -103,9 +104,10 @@ def _number(text: str) -> float | None:
     """The number that a text is, a percentage as a share; None where it is none."""
     plain = _plain(text).replace(",", "")
     try:
-        return float(plain.removesuffix("%")) / (100 if plain.endswith("%") else 1)
+        number = float(plain.removesuffix("%")) / (100 if plain.endswith("%") else 1)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None  # "Nan" is a name
 
 
 def _relaxed(answer: str, reference: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ def read_questions(uri: str, suffix: str = "", limit: int = 0) -> list[Question]
                 raise SampleFault("missing", str(entry))
             questions.append(_question(parsed(entry.data), suffix, entries.name_of(row)))
         except SampleFault as fault:
-            raise RequestError(f"{entries.name_of(row)}: {fault}") from None
+            raise RequestError(str(fault.at(entries.name_of(row)))) from None
     if not questions:
         raise RequestError(f"{uri} has no questions; give JSON lines of image, question and answer")
     return questions
@@ -59,11 +60,13 @@ def _references(entry: Mapping[str, Any], key: str) -> list[str]:
     value = entry[key]
     if key == "bbox":
         sizes = (entry.get("width"), entry.get("height"))
-        if not all(isinstance(number, int | float) for number in (*sizes, *value)) or len(value) != 4:
+        numbers = [*sizes, *value] if isinstance(value, list) and len(value) == 4 else []
+        finite = [number for number in numbers if isinstance(number, int | float) and math.isfinite(number)]
+        if len(finite) < 6 or min(finite[:2]) <= 0:
             raise SampleFault("text", "its bbox needs four numbers, and width and height of the picture")
-        return [str([round(number / sizes[i % 2] * BOX_SCALE) for i, number in enumerate(value)])]
+        return [str([round(number / finite[i % 2] * BOX_SCALE) for i, number in enumerate(finite[2:])])]
     values = value if isinstance(value, list) else [value]
     texts = [str(each["answer"]) if isinstance(each, Mapping) and "answer" in each else str(each) for each in values]
     if not texts:
         raise SampleFault("text", f"its {key} is empty")
-    return texts
+    return [text.encode("utf-8", "replace").decode() for text in texts]

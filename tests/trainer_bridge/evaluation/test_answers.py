@@ -37,6 +37,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("relaxed", "51%", ["0.5"], 1),
         ("relaxed", "0.01", ["0"], 0),
         ("relaxed", "Blue", ["blue."], 1),
+        ("relaxed", "Nan", ["nan"], 1),
         ("anls", "kitten", ["kitten"], 1),
         ("anls", "kitten", ["kitchen"], 1 - 2 / 7),
         ("anls", "abcd", ["abxy"], 0),  # half is another
@@ -93,6 +94,7 @@ def test_questions_are_read_in_the_usual_forms(tmp_path: Path) -> None:
         {"image": "a.png", "text": "Is there a dog?", "label": "yes"},
         {"image": "a.png", "sent": "the dog", "bbox": [64, 0, 128, 32], "width": 128, "height": 64},
         {"image": ["a.png", "b.png"], "question": "<image> or <image>?", "answer": 2},
+        {"question": "what?", "answer": "half \ud83d"},
     )
     questions = read_questions(path, suffix="Answer with one word.")
     assert [each.references for each in questions] == [
@@ -102,10 +104,11 @@ def test_questions_are_read_in_the_usual_forms(tmp_path: Path) -> None:
         ["yes"],
         ["[500, 0, 1000, 500]"],
         ["2"],
+        ["half ?"],
     ]
     assert questions[0].dialogue.messages[0].texts == ("", "\nwhat?\nAnswer with one word.")
     assert "<ref>the dog</ref>" in questions[4].dialogue.messages[0].texts[1]
-    assert [len(each.dialogue.pictures) for each in questions] == [1, 1, 1, 1, 1, 2]
+    assert [len(each.dialogue.pictures) for each in questions] == [1, 1, 1, 1, 1, 2, 0]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +118,9 @@ def test_questions_are_read_in_the_usual_forms(tmp_path: Path) -> None:
         ({"image": "a.png", "question": "x"}, "or no answer"),
         ({"image": "a.png", "question": "x", "answers": []}, "its answers is empty"),
         ({"image": "a.png", "sent": "x", "bbox": [1, 2, 3, 4]}, "needs four numbers, and width and height"),
+        ({"image": "a.png", "sent": "x", "bbox": 5, "width": 9, "height": 9}, "needs four numbers"),
+        ({"image": "a.png", "sent": "x", "bbox": [1, 2, 3, 4], "width": 0, "height": 9}, "needs four numbers"),
+        ({"image": "a.png", "sent": "x", "bbox": [1, 2, 3, float("nan")], "width": 9, "height": 9}, "needs four numbers"),
     ],
 )
 def test_a_file_without_questions_is_told_in_one_line(tmp_path: Path, entry: dict[str, Any], message: str) -> None:

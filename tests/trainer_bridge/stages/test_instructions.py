@@ -145,6 +145,7 @@ def test_packed_conversations_have_the_loss_of_padded_ones(tmp_path: Path, one_p
         (["--stage", "chat"], "nothing to train on; give --shards URI, or --data FILE of conversations"),
         (["--stage", "chat", "--data", "gone.json"], "gone.json"),
         (["--stage", "chat", "--data", "meta.json", "--shards", "x"], "both named"),
+        (["--stage", "chat", "--data", "meta.json", "--mix", "x=1"], "--mix adds to --shards"),
         (["--stage", "contrastive", "--data", "meta.json"], "which the stages chat and mono alone train on"),
     ],
 )
@@ -157,6 +158,17 @@ def test_a_wrong_request_is_one_line(
     with pytest.raises(SystemExit) as end:
         main([*arguments, "--config", str(ROOT / "trainer_bridge" / "configs" / f"{name}.toml"), "--out", "out"])
     assert end.value.code == 2 and message in (told := capsys.readouterr().err) and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("sections", [{}, {"packing": {"tokens": 240, "tiles": 20}}])
+def test_a_training_of_faults_alone_ends_with_a_reason(
+    sections: dict[str, Any],
+    tmp_path: Path,
+    one_process: torch.device,  # noqa: F811
+) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"conversations": []}\n' * 5)
+    with pytest.raises(RequestError, match="3 global batches in a row have no token to learn"):
+        run(tmp_path / "bad.jsonl", tmp_path / "out", one_process, **sections)
 
 
 def test_a_file_without_a_conversation_ends_with_a_reason(tmp_path: Path, one_process: torch.device) -> None:  # noqa: F811

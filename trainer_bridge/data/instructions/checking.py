@@ -13,7 +13,7 @@ from trainer_bridge.data.instructions.entries import Entries, Entry
 from trainer_bridge.data.instructions.example import FAULTS, SampleFault
 from trainer_bridge.data.instructions.meta import ConversationSet
 from trainer_bridge.data.instructions.pictures import Pictures
-from trainer_bridge.data.instructions.source import read_entry, rule_of, tile_counts
+from trainer_bridge.data.instructions.source import read_entry, require_decodable, rule_of, tile_counts
 from trainer_bridge.data.instructions.tiles import TileRule
 
 SHOWN = 10  # examples of each fault
@@ -77,7 +77,7 @@ def check_rows(
                 raise SampleFault("missing", str(entry))
             _check(each, entry, pictures, rule, encoder, found)
         except SampleFault as fault:
-            found.fault(fault.kind, f"{entries.name_of(row)}: {fault}")
+            found.fault(fault.kind, str(fault.at(entries.name_of(row))))
     return found
 
 
@@ -95,6 +95,9 @@ def _check(
     counts = tile_counts(rule_of(each, rule).shared(len(encoded)), encoded) if pictures else [1] * len(encoded)
     if encoder is not None:
         ids, labels = encoder.encode(dialogue, counts)
+    if pictures:
+        require_decodable(each, encoded)
+    if encoder is not None:
         found.lengths[1 << (len(ids) - 1).bit_length()] += 1
         found.counts.update(tokens=len(ids), learned_tokens=int((labels >= 0).sum()))
     found.notes.update(dialogue.notes)

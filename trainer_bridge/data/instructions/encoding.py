@@ -46,7 +46,8 @@ class Encoder:
         row = self._row(dialogue, tile_counts)
         ids, learned = row.tokens(self.text)
         if (ids[self.length :] == self.end).any():
-            raise SampleFault("tiles", f"{sum(tile_counts)} tiles of {self.image_tokens} tokens do not fit into {self.length}")
+            tiles = f"{sum(tile_counts)} tiles of {self.image_tokens} tokens"
+            raise SampleFault("tiles", f"{tiles} with the text before them do not fit into {self.length}")
         ids, labels = ids[: self.length], np.where(learned, ids, IGNORED)[: self.length]
         if (labels[1:] == IGNORED).all():
             raise SampleFault("learned", f"its first answer begins after {self.length} tokens")

@@ -22,9 +22,12 @@ FAULTS = {
     "missing": "a picture cannot be read",
     "picture": "a picture cannot be decoded",
     "template": "the chat template refuses it",
-    "tiles": "its pictures alone are longer than `length`",
+    "tiles": "a picture does not stand whole within `length`",
     "learned": "no token of an answer stands within `length`",
 }
+
+
+LONGEST = 400  # characters of a fault's text: an entry may name a picture by a megabyte
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,25 @@ class Example:
 
 
 class SampleFault(ValueError):
-    """Why an entry gives no example: `kind` is a key of `FAULTS`."""
+    """Why an entry gives no example: `kind` is a key of `FAULTS`.
+
+    Its text quotes others' data: one short line of it, which any file and terminal takes.
+    """
 
     def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(_harmless(detail))
         self.kind = kind
+
+    def at(self, name: str) -> SampleFault:
+        """The same, with where the entry lies."""
+        return SampleFault(self.kind, f"{name}: {self}")
+
+
+def _harmless(text: str) -> str:
+    """The start and the end of a text, with what is not printable as U+FFFD."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 class Examples(Protocol):

@@ -27,7 +27,7 @@ from sharding.tar_headers import COMPRESSED
 CHUNK = 16 << 20  # bytes that are read at once
 LARGEST = 256 << 20  # bytes of an entry of a list; what ends no entry before is no JSON
 SPACE = re.compile(r"[\s,]*")
-VERSION = 1
+VERSION = 2
 
 
 class Lines:
@@ -129,6 +129,7 @@ def _list_spans(handle: BinaryIO, first: bytes, start: int, uri: str) -> Iterato
         found = SPACE.match(text, place)
         place = found.end() if found else place
         if text[place : place + 1] == "]":
+            _require_end(handle, text[place + 1 :], before + place + 1, uri)
             break
         try:
             end = decoder.raw_decode(text, place)[1] if place < len(text) else -1
@@ -146,6 +147,15 @@ def _list_spans(handle: BinaryIO, first: bytes, start: int, uri: str) -> Iterato
         spans.append((before + place, before + end))
         place = end
     yield np.array(spans, np.int64).reshape(-1, 2)
+
+
+def _require_end(handle: BinaryIO, rest: str, place: int, uri: str) -> None:
+    """RequestError when something comes after a list, as another list: it would be lost."""
+    while rest:
+        if rest.strip():
+            place += len(rest) - len(rest.lstrip())
+            raise RequestError(f"{uri} goes on at byte {place:,}, behind the list; give one list, or JSON lines")
+        place, rest = place + len(rest), handle.read(CHUNK).decode("latin-1")
 
 
 def text_start(first: bytes, start: int) -> int:

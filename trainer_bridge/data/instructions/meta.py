@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,16 +67,36 @@ def _document(uri: str) -> dict[str, Any] | None:
         if line is None:
             raise
         raise RequestError(f"{uri} cannot be read: {line}") from None
+    pairs: list[tuple[str, Any]] = []
+
+    def remember(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+        pairs[:] = fields  # of the outermost object in the end
+        return dict(fields)
+
     try:
-        document = json.loads(data)
+        document = json.loads(data, object_pairs_hook=remember)
     except (ValueError, RecursionError):
         return None
-    sets = isinstance(document, dict) and document and all(isinstance(entry, dict) for entry in document.values())
-    return document if sets and not any(key in document for key in ENTRY_KEYS) else None
+    if not isinstance(document, dict) or any(key in document for key in ENTRY_KEYS) or not _names_sets(document):
+        return None
+    names = [name for name, _ in pairs]
+    if len(names) > len(document):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RequestError(f"{uri} names set {twice!r} twice, of which one would be lost; give each a name of its own")
+    return document
 
 
-def _set(uri: str, name: str, entry: Mapping[str, Any]) -> ConversationSet:
+def _names_sets(document: Mapping[str, Any]) -> bool:
+    """Whether all values describe sets, or one does beyond doubt."""
+    described = [isinstance(entry, dict) for entry in document.values()]
+    certain = (isinstance(entry, dict) and not entry.keys().isdisjoint(KEYS) for entry in document.values())
+    return bool(described) and (all(described) or any(certain))
+
+
+def _set(uri: str, name: str, entry: Any) -> ConversationSet:
     where = f"{uri}, set {name!r}"
+    if not isinstance(entry, Mapping):
+        raise RequestError(f"{where} is {json.dumps(entry)[:100]}; write an object with root and annotation")
     ignored = [key for key in entry if key not in KEYS]
     if ignored:
         sys.stderr.write(f"{where}: {', '.join(ignored)} is not read; {nearest(ignored[0], KEYS)}\n")
@@ -84,26 +105,33 @@ def _set(uri: str, name: str, entry: Mapping[str, Any]) -> ConversationSet:
     share = _number(where, entry, "repeat_time", 1.0)
     if share <= 0 or (share > 1 and share % 1):
         raise RequestError(f"{where}: repeat_time = {share:g} is neither a share below 1 nor a whole number")
-    numbers = {key: int(_number(where, entry, key, 0)) for key in ("min_dynamic_patch", "max_dynamic_patch", "length")}
-    least, most, length = numbers.values()
+    least, most, length = (_whole(where, entry, key) for key in ("min_dynamic_patch", "max_dynamic_patch", "length"))
     if most and least > most:
         raise RequestError(f"{where}: min_dynamic_patch = {least} is more than max_dynamic_patch = {most}")
     paths = {key: entry.get(key) or "" for key in ("annotation", "shards", "root")}
     if not all(isinstance(path, str) for path in paths.values()):
         raise RequestError(f"{where}: annotation, shards and root are paths or URIs")
+    augment = entry.get("data_augment") or False
+    if not isinstance(augment, bool):
+        raise RequestError(f"{where}: data_augment = {json.dumps(augment)} is neither true nor false")
     places = {key: _located(uri, path) for key, path in paths.items()}
-    return ConversationSet(
-        name, **places, share=share, augment=entry.get("data_augment") is True, least=least, most=most, length=length
-    )
+    return ConversationSet(name, **places, share=share, augment=augment, least=least, most=most, length=length)
 
 
 def _number(where: str, entry: Mapping[str, Any], key: str, default: float) -> float:
     value = entry.get(key)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise RequestError(f"{where}: {key} = {json.dumps(value)} is no number from 0 on")
     return float(value)
+
+
+def _whole(where: str, entry: Mapping[str, Any], key: str) -> int:
+    number = _number(where, entry, key, 0)
+    if number % 1:
+        raise RequestError(f"{where}: {key} = {number:g} is no whole number")
+    return int(number)
 
 
 def _located(uri: str, path: str) -> str:

@@ -21,8 +21,10 @@ INSIDE = ".tar/"
 
 
 def picture_uri(root: str, path: str) -> str:
-    """Where a picture lies: an absolute path or URI as it is, else within `root`, a folder, a tar, or their URI."""
-    return path if not root or path.startswith("/") or "://" in path else f"{root.rstrip('/')}/{path.removeprefix('./')}"
+    """Where a picture lies: an absolute path, URI or data URI as it is, else within `root`, a folder, a tar, or their URI."""
+    if not root or path.startswith(("/", "data:")) or "://" in path:
+        return path
+    return f"{root.rstrip('/')}/{path.removeprefix('./')}"
 
 
 class _Tar(NamedTuple):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from infra.compat.errors import RequestError
-from sharding.decode import decode_picture, upright_size
+from sharding.decode import decode_picture, decode_pixels, upright_size
 from sharding.order import Order
 from trainer_bridge.data.instructions.dialogue import Dialogue, read_dialogue
 from trainer_bridge.data.instructions.encoding import Encoder
@@ -26,6 +27,7 @@ from trainer_bridge.data.instructions.tiles import TileRule, decode_tiles
 
 BLOCK = 1 << 16  # entries of a set that are a unit of the shuffle
 WINDOW = 64  # blocks that are shuffled together: four million entries
+JPEG_SIDE = 65_500  # most pixels of a side of a JPEG. Source: libjpeg
 QUALITIES = 75, 101  # of JPEG, for pictures that are augmented. Source: the released code of Mono-InternVL
 OWN = "the image member"  # of a sample in shards, which its json member does not name
 
@@ -76,8 +78,8 @@ class InstructionSource:
         """In one line: what is loaded."""
         sets = f"{len(self.sets):,} set{'s' if len(self.sets) > 1 else ''}"
         together = f"of which {min(self.total, WINDOW * BLOCK):,} are shuffled together"
-        lengths = filter(None, (other_length(each, entries) for each, entries in self.sets))
-        return "; ".join([f"{self.total:,} conversations of {sets}, {together}", *lengths])
+        notices = (notice for each, entries in self.sets for notice in notices_on(each, entries))
+        return "; ".join([f"{self.total:,} conversations of {sets}, {together}", *notices])
 
     def _places(self, positions: np.ndarray) -> list[tuple[int, int]]:
         """(set, row in it) at each position."""
@@ -96,7 +98,7 @@ class InstructionSource:
             dialogue, pictures = read_entry(each, entry, self.pictures)
             return self.encode(each, dialogue, pictures, name, draws)
         except SampleFault as fault:
-            return SampleFault(fault.kind, f"{name}: {fault}")
+            return fault.at(name)
 
     def encode(
         self, each: ConversationSet, dialogue: Dialogue, pictures: Sequence[bytes], name: str, draws: np.random.Generator
@@ -131,14 +133,35 @@ def tile_counts(rule: TileRule, pictures: Sequence[bytes]) -> list[int]:
     return [rule.count(*_decoded(upright_size, picture, i)) for i, picture in enumerate(pictures)]
 
 
+def require_decodable(each: ConversationSet, pictures: Sequence[bytes]) -> None:
+    """SampleFault when a picture of a set is broken behind its header. JPEGs are decoded by the decoder that training takes, at
+    their smallest scale if that has scales.
+    """
+    for i, picture in enumerate(pictures):
+        _decoded(partial(decode_pixels, at_least=0 if each.augment else 1), picture, i)
+
+
 def comes(each: ConversationSet, entries: int) -> int:
     """How many entries of a set come in an epoch. Source: the released loader, which takes the first share of a file."""
     return int(entries * each.share)
 
 
+def notices_on(each: ConversationSet, entries: Entries) -> Iterable[str]:
+    """Clauses on a set that gives less than a reader of its meta file expects."""
+    if mismatch := other_length(each, entries):
+        yield mismatch
+    if len(entries) and not comes(each, len(entries)):
+        yield f"of set {each.name!r} nothing comes, as repeat_time = {each.share:g} of {len(entries):,} entries is less than one"
+
+
 def rule_of(each: ConversationSet, default: TileRule) -> TileRule:
-    """The tile rule of a set."""
+    """The tile rule of a set; RequestError when it wants more tiles than the default has."""
     most = each.most or default.most
+    if each.least > most:
+        raise RequestError(
+            f"set {each.name!r}: min_dynamic_patch = {each.least} is more than max_dynamic_patch = {most} of the experiment; "
+            "give the set a max_dynamic_patch"
+        )
     return TileRule(default.side, min(each.least or default.least, most), most)
 
 
@@ -158,7 +181,10 @@ def _augmented(rule: TileRule, draws: np.random.Generator) -> Callable[[bytes], 
 
     def cut(data: bytes) -> np.ndarray:
         buffer = io.BytesIO()
-        decode_picture(data).save(buffer, "JPEG", quality=int(draws.integers(*QUALITIES)))
+        picture = decode_picture(data)
+        if max(picture.size) > JPEG_SIDE:
+            return decode_tiles(data, rule)
+        picture.save(buffer, "JPEG", quality=int(draws.integers(*QUALITIES)))
         return decode_tiles(buffer.getvalue(), rule)
 
     return cut

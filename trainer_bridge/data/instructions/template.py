@@ -77,10 +77,17 @@ class ChatTemplate:
         if texts[1::2] != [str(i) for i in range(len(roles))]:
             raise SampleFault("template", f"the chat template leaves out turns of {', '.join(roles[:8])}")
         around = []
+        prompts: dict[
+            str, int
+        ] = {}  # by the text before an answer: rendered for each answer, it would take the square of their number
         for number, text in enumerate(texts[0::2]):
             end = self._special.search(text) if number and roles[number - 1] == "assistant" else None
             first = end.end() if end else 0
-            last = self._prompt(roles[:number], text) if roles[number:][:1] == ("assistant",) else len(text)
+            last = len(text)
+            if roles[number:][:1] == ("assistant",):
+                if text not in prompts:
+                    prompts[text] = self._prompt(roles[:number], text)
+                last = prompts[text]
             pieces = ((text[:first], True), (text[first:last], False), (text[max(first, last) :], True))
             around.append(tuple(part for piece, learned in pieces for part in self._split(piece, learned)))
         return tuple(around)

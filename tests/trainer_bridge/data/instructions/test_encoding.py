@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.support.chat_tokenizers import TOKENIZERS
+from tests.support.chat_tokenizers import TOKENIZERS, small
 from trainer_bridge.data.chat_tokenizer import IMAGE, IMAGE_END, IMAGE_START, build_processor
 from trainer_bridge.data.instructions.dialogue import Dialogue, Message, read_dialogue
 from trainer_bridge.data.instructions.encoding import Encoder
@@ -180,12 +180,20 @@ def test_text_is_cut_but_pictures_are_not() -> None:
     whole, _ = encoder(tokenizer, "chatml").encode(dialogue, [3])
     ids, labels = encoder(tokenizer, "chatml", 60).encode(dialogue, [3])
     assert ids.tolist() == whole[:60].tolist() and (labels != IGNORED).any()
-    with pytest.raises(SampleFault, match="3 tiles of 4 tokens do not fit into 12") as fault:
+    with pytest.raises(SampleFault, match="3 tiles of 4 tokens with the text before them do not fit into 12") as fault:
         encoder(tokenizer, "chatml", 12).encode(dialogue, [3])
     assert fault.value.kind == "tiles"
     with pytest.raises(SampleFault, match="begins after 24 tokens") as fault:
         encoder(tokenizer, "chatml", 24).encode(dialogue, [3])
     assert fault.value.kind == "learned"
+
+
+def test_a_template_is_rendered_twice_however_long_a_conversation_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = ChatTemplate(small(), "internvl2_5")
+    render, rendered = template._render, list[Any]()
+    monkeypatch.setattr(template, "_render", lambda *told: rendered.append(told) or render(*told))
+    around = template.around(("user", "assistant") * 50)
+    assert len(rendered) == 2 and len(around) == 101 and len(set(around[1:-1:2])) == 1
 
 
 def test_a_template_of_others_that_trims_and_refuses_a_system() -> None:

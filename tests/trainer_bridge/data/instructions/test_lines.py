@@ -65,6 +65,7 @@ def test_places_are_found_once_and_again_when_the_file_changes(tmp_path: Path, m
         (b'[{"a": 1}, {"b": ', "at byte 11 an entry is broken"),
         (b'[{"a": 1} nonsense]', "at byte 10 an entry is broken"),
         (b'[{"a": 1}', "or the list has no end"),
+        (b'[{"a": 1}]\n[{"a": 2}]', "goes on at byte 11, behind the list"),
         (b"\x1f\x8b\x08 zipped", "compressed with gzip"),
     ],
 )

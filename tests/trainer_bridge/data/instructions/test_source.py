@@ -20,7 +20,7 @@ from trainer_bridge.data.instructions.encoding import Encoder
 from trainer_bridge.data.instructions.example import Example
 from trainer_bridge.data.instructions.loader import ExampleLoader
 from trainer_bridge.data.instructions.meta import read_sets
-from trainer_bridge.data.instructions.source import InstructionSource, open_source
+from trainer_bridge.data.instructions.source import InstructionSource, open_source, rule_of
 from trainer_bridge.data.instructions.template import ChatTemplate
 from trainer_bridge.data.instructions.tiles import TileRule
 from trainer_bridge.data.settings import LoaderSettings
@@ -182,14 +182,33 @@ def test_a_loader_names_faults_and_leaves_their_places_empty(tmp_path: Path, cap
         ({"annotation": "a.jsonl", "repeat_time": 0}, "repeat_time = 0 is neither"),
         ({"annotation": "a.jsonl", "repeat_time": "2"}, 'repeat_time = "2" is no number'),
         ({"annotation": "a.jsonl", "min_dynamic_patch": 7, "max_dynamic_patch": 6}, "is more than max_dynamic_patch = 6"),
+        ({"annotation": "a.jsonl", "min_dynamic_patch": 1.5}, "min_dynamic_patch = 1.5 is no whole number"),
+        ({"annotation": "a.jsonl", "min_dynamic_patch": 9}, "min_dynamic_patch = 9 is more than max_dynamic_patch = 4 of the"),
+        ({"annotation": "a.jsonl", "length": float("inf")}, "length = Infinity is no number"),
+        ({"annotation": "a.jsonl", "data_augment": "true"}, 'data_augment = "true" is neither true nor false'),
+        ("a.jsonl", 'is "a.jsonl"; write an object'),
         ({"annotation": "gone.jsonl"}, "gone.jsonl is not there"),
     ],
 )
-def test_a_wrong_meta_file_is_told_in_one_line(tmp_path: Path, entry: dict[str, Any], cause: str) -> None:
+def test_a_wrong_meta_file_is_told_in_one_line(tmp_path: Path, entry: Any, cause: str) -> None:
     write_lines(tmp_path / "a.jsonl", [conversation(0)])
     with pytest.raises(RequestError, match=cause) as error:
-        opened(meta(tmp_path, mine=entry))
+        source = opened(meta(tmp_path, other={"annotation": "a.jsonl"}, mine=entry))
+        for each, _ in source.sets:
+            rule_of(each, source.rule)
     assert "\n" not in str(error.value)
+
+
+def test_a_set_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "meta.json").write_text('{"a": {"annotation": "a.jsonl"}, "b": {"annotation": "b.jsonl"}, "a": {}}')
+    with pytest.raises(RequestError, match="names set 'a' twice"):
+        read_sets(str(tmp_path / "meta.json"))
+
+
+def test_a_set_of_which_nothing_comes_is_told(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.jsonl", [conversation(n) for n in range(3)])
+    source = opened(meta(tmp_path, all={"annotation": "a.jsonl"}, few={"annotation": "a.jsonl", "repeat_time": 0.3}))
+    assert source.total == 3 and "of set 'few' nothing comes, as repeat_time = 0.3 of 3 entries" in source.describe()
 
 
 def test_keys_of_a_meta_file_that_are_not_read_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

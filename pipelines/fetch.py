@@ -24,6 +24,7 @@ from pipelines.runtime.cache import require_same_settings
 from pipelines.runtime.runner import start_ray
 from pipelines.runtime.step import Outcome, Step, run_step
 from pipelines.sources.img2dataset import NAME as IMG2DATASET
+from pipelines.sources.pictures import ADOPTED
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -68,16 +69,16 @@ def check(recipe: Recipe) -> None:
 
 
 def run_fetch(storage: Storage, parts: Sequence[Part], options: FetchOptions) -> Outcome:
-    """Runs the step; a part that is done runs again when it holds an error to retry, or img2dataset's tar is another one now.
+    """Runs the step; a part that is done runs again when it holds an error to retry, or img2dataset's tar, or a listing, is new.
 
     A part failed where URLs are `interrupted`.
     """
     retried = [f"reason.{error}" for error in options.retry]
-    adopted = [part for part in parts if part.source == IMG2DATASET]
+    adopted = [part for part in parts if part.source in ADOPTED]
     changed = {part.name for part in adopted if tar_has_changed(storage, part)}
 
     def again(receipt: Receipt) -> bool:
-        return (receipt.source == IMG2DATASET and receipt.part in changed) or any(receipt.counts.get(name) for name in retried)
+        return (receipt.source in ADOPTED and receipt.part in changed) or any(receipt.counts.get(name) for name in retried)
 
     outcome = run_step(storage, fetch_step(options), parts, again=again)
     if outcome.counts[f"reason.{INTERRUPTED}"]:

@@ -1,5 +1,7 @@
 """ingest [SOURCE FILES…]: published metadata → the family `samples`. A broken row is counted and kept in `rejects`.
 
+The source `pictures` has no metadata: its FILES are pictures, tars of them, and folders of both.
+
 Without SOURCE, every one of the recipe's `[[sources]]`. Tag tables given once with --join-tags belong to the source: files
 ingested later are joined with them too.
 """
@@ -15,6 +17,7 @@ from typing import Any
 from infra.compat.errors import RequestError
 from infra.compat.files import open_file
 from infra.compat.paths import absolute
+from pipelines.fetching.listed_pictures import list_pictures, listing_of, picture_files
 from pipelines.manifest.parts import Part, SourceFile, read_files, read_parts, register_files, remove_files
 from pipelines.manifest.receipts import digest_of
 from pipelines.manifest.registry import identity_of
@@ -35,6 +38,7 @@ from pipelines.sources.files import Inspected, inspect, read_rows, without_rows
 from pipelines.sources.json_forms import json_form
 from pipelines.sources.parquet_files import parquet_rows
 from pipelines.sources.patterns import expand
+from pipelines.sources.pictures import NAME as PICTURES
 from pipelines.sources.published import read_values
 from pipelines.sources.records import table_records
 from pipelines.sources.rejects import mostly_rejected
@@ -76,16 +80,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         if not options.source or options.files or options.join_tags:
             parser.error("--remove takes a SOURCE, and nothing to ingest")
         return _remove(Storage(options.root), source_named(options.source).name, options.remove)
+    storage = Storage(options.root)
     if options.source:
         if not options.files:
             parser.error("the following arguments are required: FILES")
         chosen = SourceSettings(name=options.source, files=tuple(options.files), join_tags=tuple(options.join_tags))
-        published = [_inspect(chosen, recipe.ingest)]
+        published = [_inspect(_listed(storage, chosen), recipe.ingest)]
     elif recipe.sources:
-        published = [_inspect(source, recipe.ingest) for source in recipe.sources]
+        published = [_inspect(_listed(storage, source), recipe.ingest) for source in recipe.sources]
     else:
         raise RequestError("nothing to ingest; give SOURCE and FILES, or a --recipe with [[sources]]")
-    storage = Storage(options.root)
     published = [_with_emptied(storage, one) for one in published]
     storage.require_writable()
     start_ray(options.address)
@@ -102,14 +106,32 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def _remove(storage: Storage, source: str, files: Sequence[str]) -> dict[str, Any]:
     """Takes files out of a source; their parts, receipts and pictures are removed, and counted."""
     storage.require_writable()
-    remove_files(storage, source, [absolute(file) for file in files])
+    remove_files(storage, source, [_named(storage, source, absolute(file)) for file in files])
     return {**remove_unregistered(storage, source), "failed": {}}
 
 
 def check(recipe: Recipe) -> None:
     """RequestError where a source of the recipe, or one of its files, cannot be ingested."""
     for source in recipe.sources:
-        _inspect(source, recipe.ingest)
+        if source.name == PICTURES:
+            picture_files(source.files)
+        else:
+            _inspect(source, recipe.ingest)
+
+
+def _listed(storage: Storage, chosen: SourceSettings) -> SourceSettings:
+    """The source with the listings of its pictures as its files, where it is one of pictures alone."""
+    if chosen.name != PICTURES:
+        return chosen
+    storage.require_writable()
+    return chosen.model_copy(update={"files": tuple(list_pictures(storage, chosen.files))})
+
+
+def _named(storage: Storage, source: str, file: str) -> str:
+    """What a file to take out is registered as: of pictures the listing of a tar, folder or pattern."""
+    listing = listing_of(storage, file)
+    registered = {identity_of(one.uri) for one in read_files(storage, source)} if source == PICTURES else set[str]()
+    return listing if identity_of(listing) in registered else file
 
 
 def _inspect(chosen: SourceSettings, settings: IngestSettings) -> Published:
@@ -180,7 +202,7 @@ def ingest_step(source: Source, files: Sequence[SourceFile], settings: IngestSet
         return {"uri": file.uri, "size": file.size, "stamp": file.stamp, **settings.model_dump(exclude={"part_rows"})}
 
     work = partial(_ingest, source=source.name, uris={file.ordinal: file.uri for file in files}, settings=settings)
-    names = (source.names, source.language, source.models, source.format, source.columns)
+    names = (source.names, source.has_captions, source.language, source.models, source.format, source.columns)
     # One of each module that reads.
     readers = (read_rows, parquet_rows, text_rows, text_form, json_form, csv_records, table_records, encoding_of, open_bytes)
     content = (to_samples, *readers, read_values, Source.published, *names)

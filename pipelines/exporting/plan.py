@@ -20,7 +20,8 @@ from pipelines.manifest.selection import DISTINCT, FILTERED, columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.step import PartResult
-from pipelines.sources.img2dataset import NAME as IMG2DATASET
+from pipelines.sources.pictures import ADOPTED
+from pipelines.sources.pictures import NAME as PICTURES
 from sharding.order import mix
 
 TRAIN, HELD_OUT = "train", "heldout"
@@ -59,6 +60,8 @@ def plan_part(
     table = read_columns(storage, part, dict.fromkeys([*COLUMNS, *columns_of(kept_by), *where_columns]))
     kept = table.filter(mask_of(table, kept_by))
     kept = kept.filter(meets(kept, settings.where)) if settings.where else kept
+    if part.source == PICTURES:  # which have no text of their own, where others may have an empty one
+        kept = kept.set_column(kept.column_names.index("caption"), "caption", pa.nulls(len(kept), pa.string()))
     kept = _captioned(kept, settings)
     plan = _placed(kept, settings.weights.get(part.source, 1.0), settings)
     reporter(part.rows)
@@ -110,7 +113,7 @@ def _sizes(plan: pa.Table) -> dict[str, int]:
 def _types(storage: Storage, part: Part, kept: pa.Table) -> dict[str, int]:
     """How many of the kept pictures are stored in which type, by its ending; none of those of unknown type."""
     receipt = read_receipts(storage, "fetch", [part]).get(part)
-    as_fetched = part.source == IMG2DATASET or receipt is None or receipt.settings.get("resize", "keep") == "keep"
+    as_fetched = part.source in ADOPTED or receipt is None or receipt.settings.get("resize", "keep") == "keep"
     mimes = pc.value_counts(kept["mime"].drop_null()).to_pylist()
     counts: Counter[str] = Counter()
     for row in mimes:
@@ -126,7 +129,8 @@ def _captioned(table: pa.Table, settings: ExportSettings) -> pa.Table:
         return _with_caption(table, pa.repeat(settings.captions == "synthetic", len(table)))
     draws = mix(table["sample_id"].to_numpy(), settings.seed ^ CAPTION_SALT)
     drawn = (draws >> np.uint64(11)) * 2.0**-53 < settings.synthetic_share  # the upper bits as a number in 0 … 1
-    return _with_caption(table, pc.and_(pa.array(drawn), pc.is_valid(table["synthetic_caption"]).combine_chunks()))
+    chosen = pc.or_(pa.array(drawn), pc.is_null(table["caption"]).combine_chunks())
+    return _with_caption(table, pc.and_(chosen, pc.is_valid(table["synthetic_caption"]).combine_chunks()))
 
 
 def _with_caption(table: pa.Table, synthetic: pa.Array) -> pa.Table:

@@ -16,4 +16,5 @@ part.py                a part in chunks, merged with its cached results
 img2dataset.py         the engine img2dataset, as a process of its own
 img2dataset_output.py  images that img2dataset has already downloaded
 img2dataset_images.py  where they lie: in a tar or as files
+listed_pictures.py     pictures without text, of folders and tars: what is there, and each as it lies
 """

@@ -75,18 +75,20 @@ def _files(uri: str) -> list[dict[str, Any]]:
     return sorted(files, key=lambda file: str(file["name"]))
 
 
-def _members(uri: str, handle: IO[bytes]) -> dict[str, tuple[int, int]]:
-    """Key → (offset, length) of each image in a tar; RequestError for a broken one."""
-    places = {}
+def image_members(uri: str, handle: IO[bytes]) -> Iterator[tuple[str, int, int]]:
+    """(name, offset, length) of each image in a tar; RequestError for a broken one."""
     try:
         with tarfile.open(fileobj=handle, mode="r:") as tar:
             for member in tar:
-                key, is_image = _key(member.name)
-                if member.isfile() and is_image:
-                    places[key] = (member.offset_data, member.size)
+                if member.isfile() and _key(member.name)[1]:
+                    yield member.name, member.offset_data, member.size
     except tarfile.TarError as error:
-        raise RequestError(f"{uri} is a broken tar ({error}); copy it again, or let img2dataset write it again") from None
-    return places
+        raise RequestError(f"{uri} is a broken tar ({error}); copy it again, or let what wrote it write it again") from None
+
+
+def _members(uri: str, handle: IO[bytes]) -> dict[str, tuple[int, int]]:
+    """Key → (offset, length) of each image in a tar; RequestError for a broken one."""
+    return {_key(name)[0]: (offset, length) for name, offset, length in image_members(uri, handle)}
 
 
 def _key(path: str) -> tuple[str, bool]:

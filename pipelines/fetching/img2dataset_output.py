@@ -52,7 +52,7 @@ def read_output(uri: str, first_row: int, rows: int, settings: FetchSettings, fi
             raise RequestError(f"{uri}: no image beside it is named after one of its keys, such as {stored[0]}; copy them again")
         results = []
         for number, download in enumerate(downloads):
-            row = _fetch_columns(download, places.get(download["key"]), read, unchanged)
+            row = fetch_columns(download, places.get(download["key"]), read, unchanged)
             results.append(row | {"tar_stamp": stamp})
             finished(number)
     return pa.table({field.name: pa.array([row.get(field.name) for row in results], field.type) for field in COLUMNS})
@@ -81,9 +81,10 @@ def _by_number(places: Mapping[str, Place]) -> dict[str, Place]:
     return {key.lstrip("0") or "0": place for key, place in places.items()}
 
 
-def _fetch_columns(
-    download: dict[str, Any], place: Place | None, read: Callable[[Place], bytes], settings: FetchSettings
+def fetch_columns(
+    download: Mapping[str, Any], place: Place | None, read: Callable[[Place], bytes], settings: FetchSettings
 ) -> dict[str, Any]:
+    """The columns of a picture that lies at a place, if any, by name; `download` is its row of img2dataset's file."""
     if download["status"] != SUCCESS:
         error = error_of(download["status"], download["error_message"] or "")
         return {"status": status_of(error), "error": error, "http_status": _http_status(error)}

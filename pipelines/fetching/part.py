@@ -26,6 +26,8 @@ from pipelines.runtime.progress import Reporter
 from pipelines.runtime.step import PartResult
 from pipelines.sources import source_named
 from pipelines.sources.img2dataset import NAME as IMG2DATASET
+from pipelines.sources.pictures import ADOPTED
+from pipelines.sources.pictures import NAME as PICTURES
 
 ENGINES = ("pairmill", IMG2DATASET)
 COLUMNS = [name for name in FAMILIES["fetch"].names if name != "sample_id"]
@@ -43,8 +45,8 @@ class FetchOptions:
 def fetch_part(storage: Storage, part: Part, reporter: Reporter, *, options: FetchOptions) -> PartResult:
     """The family `fetch` of a part; the images are in tars below `images/`, one a chunk."""
     settings = options.settings
-    if part.source == IMG2DATASET:
-        return _use_output_of_img2dataset(storage, part, reporter, settings)
+    if part.source in ADOPTED:
+        return _use_where_they_lie(storage, part, reporter, settings)
     deadline = time.monotonic() + settings.part_seconds
     samples = read_columns(storage, part, ["url", "image_hash", *columns_of(TO_DOWNLOAD)])
     cached = cached_results(storage, part, "fetch", settings.result_settings())
@@ -69,7 +71,7 @@ def fetch_part(storage: Storage, part: Part, reporter: Reporter, *, options: Fet
 
 def samples_without_result(storage: Storage, part: Part) -> int:
     """How many samples whose image is to be downloaded have no result yet."""
-    if part.source == IMG2DATASET:
+    if part.source in ADOPTED:
         is_done = part in read_receipts(storage, "fetch", [part]) and not tar_has_changed(storage, part)
         return 0 if is_done else part.rows
     samples = read_columns(storage, part, ["url", *columns_of(TO_DOWNLOAD)])
@@ -78,24 +80,28 @@ def samples_without_result(storage: Storage, part: Part) -> int:
 
 
 def tar_has_changed(storage: Storage, part: Part) -> bool:
-    """Whether the tar that img2dataset wrote beside a part's file is another one than when the part was fetched, or gone."""
+    """Whether the tar that img2dataset wrote beside a part's file, or a listing, is another than when it was fetched, or gone."""
     from pipelines.fetching.img2dataset_images import images_stamp
+    from pipelines.fetching.listed_pictures import listing_stamp
 
     stamps = pc.unique(read_family(storage, part, "fetch", ["tar_stamp"])["tar_stamp"].drop_null()).to_pylist()
     try:
-        return bool(stamps) and images_stamp(file_of(storage, part).uri) not in stamps
+        stamp = listing_stamp if part.source == PICTURES else images_stamp
+        return bool(stamps) and stamp(file_of(storage, part).uri) not in stamps
     except FileNotFoundError:
         return True
 
 
-def _use_output_of_img2dataset(storage: Storage, part: Part, reporter: Reporter, settings: FetchSettings) -> PartResult:
-    """The family `fetch` of a part whose source is a file that img2dataset wrote; nothing is requested."""
+def _use_where_they_lie(storage: Storage, part: Part, reporter: Reporter, settings: FetchSettings) -> PartResult:
+    """The family `fetch` of a part whose file says where pictures lie: img2dataset's, or a listing; nothing is requested."""
     from pipelines.fetching.img2dataset_output import read_output
+    from pipelines.fetching.listed_pictures import read_listed
 
     ids = storage.read_parquet(part.path("samples"), ["sample_id"])["sample_id"].to_numpy()
     first = sample_ids(source_named(part.source).ordinal, part.file, part.first_row, 1)[0]
     uri = file_of(storage, part).uri
-    rows = read_output(uri, part.first_row, part.rows, settings, lambda number: reporter(1))
+    read = read_listed if part.source == PICTURES else read_output
+    rows = read(uri, part.first_row, part.rows, settings, lambda number: reporter(1))
     return _result(ids, rows.take(pa.array(ids - np.uint64(first))), settings, [])
 
 

@@ -17,7 +17,7 @@ from pipelines.manifest.storage import Storage
 
 # The costly families, and the columns of a sample that their results depend on, besides each other.
 MADE_FROM = {"fetch": ("url",), "scores": ("url", "caption"), "embeddings": ("url",), "captions": ("url",)}
-IMG2DATASET = "img2dataset"
+ADOPTED = {"img2dataset", "pictures"}  # whose pictures are used where they lie
 
 
 def remove_unregistered(storage: Storage, source: str) -> Counter[str]:
@@ -47,8 +47,8 @@ def remove_unregistered(storage: Storage, source: str) -> Counter[str]:
 def remove_outdated_results(storage: Storage, part: Part, samples: pa.Table) -> None:
     """Removes cached results of rows that are about to become other pairs, as where a file was replaced.
 
-    A result belongs to what it was made from, not to its row. Of img2dataset all of `fetch` is read again, which costs no
-    request. Downloads of a fetch that was killed go where any URL has changed.
+    A result belongs to what it was made from, not to its row. Of pictures that are used where they lie all of `fetch` is read
+    again, which costs no request. Downloads of a fetch that was killed go where any URL has changed.
     """
     path = part.path("samples")
     if not storage.exists(path):
@@ -61,7 +61,7 @@ def remove_outdated_results(storage: Storage, part: Part, samples: pa.Table) -> 
         storage.remove_folder(f"partial/{family}/{part.source}/{part.name}")
         if not storage.exists(part.path(family)):
             continue
-        if family == "fetch" and part.source == IMG2DATASET:
+        if family == "fetch" and part.source in ADOPTED:
             storage.remove([part.receipt_path(family), part.path(family)])
             continue
         results = storage.read_parquet(part.path(family))

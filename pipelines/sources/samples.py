@@ -43,7 +43,8 @@ def to_samples(rows: Rows, source: Source, part: Part, settings: IngestSettings)
             "sample_id": ids[offsets[~rejected]],
             "source": pa.repeat(source.name, len(sound)),
             "caption": caption,
-            "caption_chars": pc.utf8_length(caption),
+            # NULL where there never was a text: its length is then no reason to drop a picture.
+            "caption_chars": pc.utf8_length(caption) if source.has_captions else pa.nulls(len(sound), pa.int32()),
             "caption_words": count_words(caption),
             # Equal pairs have the same hash, and hardly any others do.
             "pair_hash": hash_rows(xxhash.xxh3_64_intdigest, "\n", sound["url"], caption),

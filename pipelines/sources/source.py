@@ -41,6 +41,7 @@ class Source:
     columns   url and caption, in the order of a tsv without a header; empty where the file names its columns
     models    published score → the model behind it, for the file's footer
     is_mapped whether the setting `ingest.columns` names its columns, before `names` does
+    has_captions  whether it has texts at all
     fix       what to do about a file that lacks a column
     """
 
@@ -55,6 +56,7 @@ class Source:
     columns: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     is_mapped: bool = False
+    has_captions: bool = True
     fix: str = "check SOURCE or the file"
 
     def __post_init__(self) -> None:

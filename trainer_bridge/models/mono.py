@@ -144,11 +144,15 @@ class MonoModel(nn.Module):
         if not len(pixels):
             if is_visual.any():
                 raise ValueError("a text has places for image tokens, but no picture")
-            return words
+            return words + self._nothing_seen(pixels) if self.training else words
         tokens = self.pictures(pixels).flatten(0, 1)
         if len(tokens) != int(is_visual.sum()):
             raise ValueError(f"{len(tokens)} image tokens for {int(is_visual.sum())} places; give each picture its places")
         return words.masked_scatter(is_visual[..., None], tokens.to(words.dtype))
+
+    def _nothing_seen(self, pixels: Tensor) -> Tensor:
+        """Zero, from a black picture: ranks gather weights, and sum gradients, of the same modules in the same order."""
+        return 0 * self.pictures(pixels.new_zeros(1, *pixels.shape[1:])).sum()
 
     def forward(self, ids: Tensor, pixels: Tensor, **options: Any) -> Tensor:
         """Last hidden states [B, T, D] of ids int64[B, T] and tiles float32[N, 3, S, S]; padding comes last.
@@ -209,8 +213,5 @@ class MonoLoss(nn.Module):
 
         ids, labels int64[B, T]; pixels float32[K, 3, S, S]
         """
-        unused: Tensor | float = 0.0
-        if not len(pixels):  # ranks sum gradients of the same modules: a black picture that nothing is learned from
-            unused = 0 * self.mono.pictures(pixels.new_zeros(1, *pixels.shape[1:])).sum()
         states = self.mono(ids, pixels, **packed_options(positions, ends, longest))
-        return answer_loss(self.mono.language.lm_head, states, labels, weights) + unused
+        return answer_loss(self.mono.language.lm_head, states, labels, weights)

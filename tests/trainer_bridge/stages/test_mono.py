@@ -1,15 +1,19 @@
 """Stages of Mono-InternVL: what each trains and nothing else, text that stays itself, and folders that the next stage takes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
 from infra.compat.torchvision_operators import define_missing_operators
+from tests import ROOT
 from tests.support.processes import one_process  # noqa: F401
 from trainer_bridge import deepspeed_engine
 from trainer_bridge.checkpoints.building import fill
@@ -165,6 +169,18 @@ def test_of_embeddings_the_rows_of_new_tokens_alone_are_learned(
         assert changed and changed <= rows, name
     untouched = "model.norm.weight"
     assert torch.equal(after[f"language.{untouched}"], base[untouched])
+
+
+@pytest.mark.slow
+def test_a_rank_with_text_alone_gathers_what_the_others_gather(folder: Path, tmp_path: Path) -> None:
+    for ranks in (1, 2):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+        command += ["-m", "tests.trainer_bridge.text_alone", str(folder), str(tmp_path / str(ranks))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (load_file(tmp_path / str(ranks) / "model" / "model.safetensors") for ranks in (1, 2))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_packed_conversations_have_the_gradient_of_padded_ones(

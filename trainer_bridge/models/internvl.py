@@ -275,11 +275,19 @@ class ChatLoss(nn.Module):
         """
         # Attention is causal and padding comes last, so no label needs a mask, and without one attention has faster kernels.
         options: dict[str, Any] = {"use_cache": False} | packed_options(positions, ends, longest)
-        unused: Tensor | float = 0.0
-        if len(pixels):
-            options["pixel_values"] = pixels
-        else:  # ranks gather weights, and sum gradients, of the same modules: a black picture that nothing is learned from
-            black = pixels.new_zeros(1, *pixels.shape[1:])
-            unused = 0 * self.chat.model.get_image_features(pixel_values=black, return_dict=True).pooler_output.sum()
-        states = self.chat.model(input_ids=ids, **options).last_hidden_state
-        return answer_loss(self.chat.lm_head, states, labels, weights) + unused
+        states = self.chat.model.language_model(inputs_embeds=self._embedded(ids, pixels), **options).last_hidden_state
+        return answer_loss(self.chat.lm_head, states, labels, weights)
+
+    def _embedded(self, ids: Tensor, pixels: Tensor) -> Tensor:
+        """[B, T, D]: words, with pictures at the places of the image token.
+
+        The same modules in the same order on every rank, as ZeRO-3 gathers their weights together: without a picture a black one
+        is encoded, and nothing is learned from it.
+        """
+        words: Tensor = self.chat.get_input_embeddings()(ids)
+        shown = pixels if len(pixels) else pixels.new_zeros(1, *pixels.shape[1:])
+        seen = self.chat.model.get_image_features(pixel_values=shown, return_dict=True).pooler_output
+        if not len(pixels):
+            return words + 0 * seen.sum()
+        places = (ids == self.chat.config.image_token_id)[..., None]
+        return words.masked_scatter(places, seen.to(words.dtype))

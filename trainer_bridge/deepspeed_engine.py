@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.utils._mode_utils import no_dispatch

@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+# Before there is a process group: defaults of its functions would keep one, with threads that may abort a process which ends.
+import torch.distributed.nn.functional
 from torch import distributed as dist
 
 from infra.compat.errors import RequestError, require_least

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.distributed.nn.functional
+import torch.distributed.nn.functional  # before there is a process group, as in evaluate.py
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.utils._mode_utils import no_dispatch

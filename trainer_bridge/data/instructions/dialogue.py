@@ -2,20 +2,22 @@
 
 LLaVA's and InternVL's `conversations` ({from: human | gpt | system, value}) and OpenAI's `messages` ({role, content}) are read as
 they lie. As in the released loaders a lone picture without a tag comes before the first question, a line apart; an answer before
-the first question is left out; and `<image>` in an answer is text. What is mended is told in `notes`.
+the first question is left out; and `<image>` in an answer is text. What is mended is told in `notes`. A question that is left out
+takes its pictures with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from trainer_bridge.data.instructions.example import SampleFault
 
 Role = Literal["system", "user", "assistant"]
 ROLES: dict[str, Role] = {
     "system": "system",
+    "developer": "system",  # as OpenAI's newer models call it
     "human": "user",
     "user": "user",
     "gpt": "assistant",
@@ -23,6 +25,7 @@ ROLES: dict[str, Role] = {
     "assistant": "assistant",
 }
 TAG = "<image>"
+UNSEEN = {"video": "a video", "audio": "a sound", "input_audio": "a sound"}  # what is not trained on, by the key that names it
 # note → what was mended, as `check_conversations` tells it
 NOTES = {
     "text_key": "a turn has its text under `text`, read as `value`",
@@ -54,25 +57,35 @@ class Dialogue:
     notes: tuple[str, ...] = ()
 
 
+class _Turn(NamedTuple):
+    """A published turn; of each tag in a question the picture that it names itself, None where it is the next that the entry lists."""
+
+    role: Role
+    text: str
+    named: tuple[str | None, ...] = ()
+
+
 def read_dialogue(entry: Mapping[str, Any], own_pictures: Sequence[str] | None = None) -> Dialogue:
     """The dialogue of an entry; SampleFault in one line when it has none.
 
-    own_pictures  names of the pictures, where they lie with the entry and are not named in it
+    own_pictures  names of the pictures, where they lie with the entry, whatever it calls them
     """
     notes: list[str] = []
-    if entry.get("video"):
-        raise SampleFault("video", "it has a video, which is not trained on")
+    for key, what in UNSEEN.items():
+        if entry.get(key):
+            raise SampleFault("video", f"it has {what}, which is not trained on")
     turns = entry.get("conversations") or entry.get("messages")
     if not isinstance(turns, list) or not turns:
         raise SampleFault("turns", "it has no turns; give a list `conversations` or `messages`")
-    inline: list[str] = []
-    said = _alternating([_turn(turn, inline, notes) for turn in turns], notes)
-    listed = list(own_pictures) if own_pictures is not None else _listed(entry)
-    return _placed(said, listed + inline, notes)
+    said = [_turn(turn, notes) for turn in turns]
+    if own_pictures is not None:
+        said = [turn._replace(named=(None,) * len(turn.named)) for turn in said]
+    kept = _alternating(said, notes)
+    return _placed(said, kept, list(own_pictures) if own_pictures is not None else _listed(entry), notes)
 
 
-def _turn(turn: Any, inline: list[str], notes: list[str]) -> tuple[Role, str]:
-    """(role, text) of a published turn; pictures that it names itself are added to `inline`."""
+def _turn(turn: Any, notes: list[str]) -> _Turn:
+    """A published turn as it is read."""
     if not isinstance(turn, Mapping):
         raise SampleFault("role", "a turn is no object")
     name = turn.get("from", turn.get("role"))
@@ -80,42 +93,47 @@ def _turn(turn: Any, inline: list[str], notes: list[str]) -> tuple[Role, str]:
     if role is None:
         raise SampleFault("role", f"a turn is from {name!r}; known are {', '.join(ROLES)}")
     key = next((key for key in ("value", "content", "text") if turn.get(key) is not None), None)
-    text = _text(turn[key], inline) if key else None
-    if text is None:
+    read = _text(turn[key], role) if key else None
+    if read is None:
         raise SampleFault("text", f"a turn of {name} has no text under `value` or `content`")
     notes += ["text_key"] * (key == "text")
-    return role, text.encode("utf-8", "replace").decode()
+    return _Turn(role, read[0].encode("utf-8", "replace").decode(), read[1])
 
 
-def _text(value: Any, inline: list[str]) -> str | None:
-    """The text of a turn; of a list of parts, as chat templates take it, each picture is a tag and a line feed."""
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, list):
+def _text(value: Any, role: Role) -> tuple[str, tuple[str | None, ...]] | None:
+    """The text of a turn and what its tags name; of a list of parts, as chat templates take it, each picture is a tag and a line
+    feed. None where there is no text.
+    """
+    parts = [{"type": "text", "text": value}] if isinstance(value, str) else value
+    if not isinstance(parts, list):
         return None
-    texts = []
-    for part in value:
+    texts: list[str] = []
+    named: list[str | None] = []
+    for part in parts:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text" and isinstance(part.get("text"), str):
             texts.append(part["text"])
+            named += [None] * (part["text"].count(TAG) if role == "user" else 0)
         elif kind in ("image", "image_url"):
+            if role != "user":
+                raise SampleFault("place", f"a picture stands in a turn of {role}, not in a question")
             texts.append(f"{TAG}\n")
-            inline += _own_picture(part)
+            named.append(_own_picture(part))
+        elif kind in UNSEEN:
+            raise SampleFault("video", f"it has {UNSEEN[kind]}, which is not trained on")
         else:
             return None
-    return "".join(texts)
+    return "".join(texts), tuple(named)
 
 
-def _own_picture(part: Mapping[str, Any]) -> list[str]:
-    """The path in a part of a message, where it has one: without one it is the next picture that the entry lists."""
+def _own_picture(part: Mapping[str, Any]) -> str | None:
+    """The path in a part of a message, where it has one."""
     named = next((part[key] for key in ("image", "path", "url", "image_url") if part.get(key) is not None), None)
     if isinstance(named, Mapping):
         named = named.get("url")
-    if named is None:
-        return []
-    if not isinstance(named, str):
+    if not isinstance(named, str | None):
         raise SampleFault("reference", "a picture in a message is no path")
-    return [named]
+    return named
 
 
 def _listed(entry: Mapping[str, Any]) -> list[str]:
@@ -127,34 +145,42 @@ def _listed(entry: Mapping[str, Any]) -> list[str]:
     return pictures
 
 
-def _alternating(said: list[tuple[Role, str]], notes: list[str]) -> list[tuple[Role, str]]:
+def _alternating(said: list[_Turn], notes: list[str]) -> list[_Turn]:
     """The turns from the first question to the last answer, after that of the system; SampleFault when they do not alternate."""
-    system = said[:1] if said[0][0] == "system" else []
+    system = said[:1] if said[0].role == "system" else []
     turns = said[len(system) :]
-    if turns and turns[0][0] == "assistant":
+    if turns and turns[0].role == "assistant":
         notes.append("first_answer")
         turns = turns[1:]
-    if turns and turns[-1][0] == "user":
+    if turns and turns[-1].role == "user":
         notes.append("last_question")
         turns = turns[:-1]
     if not turns:
         raise SampleFault("answer", "it has no question with an answer")
     expected = ["user", "assistant"] * (len(turns) // 2)
-    if [role for role, _ in turns] != expected:
+    if [turn.role for turn in turns] != expected:
         raise SampleFault(
-            "order", f"its turns go {', '.join(role for role, _ in said[:8])}; questions and answers must alternate"
+            "order", f"its turns go {', '.join(turn.role for turn in said[:8])}; questions and answers must alternate"
         )
     return system + turns
 
 
-def _placed(said: Sequence[tuple[Role, str]], pictures: list[str], notes: list[str]) -> Dialogue:
-    """The dialogue, with each tag in a question the place of a picture."""
-    messages = [Message(role, tuple(text.split(TAG)) if role == "user" else (text,)) for role, text in said]
-    tags = sum(message.pictures for message in messages)
-    if tags == 0 and len(pictures) == 1:
+def _placed(said: Sequence[_Turn], kept: Sequence[_Turn], listed: list[str], notes: list[str]) -> Dialogue:
+    """The dialogue of the turns that are kept, with each tag in a question the place of a picture.
+
+    listed  the pictures that the entry names beside its turns, for all tags of its turns that name none
+    """
+    messages = [Message(turn.role, tuple(turn.text.split(TAG)) if turn.role == "user" else (turn.text,)) for turn in kept]
+    tags = [path for turn in said for path in turn.named]
+    if not tags and len(listed) == 1:
         first = next(i for i, message in enumerate(messages) if message.role == "user")
         messages[first] = Message("user", ("", f"\n{messages[first].texts[0]}"))
         notes.append("no_tag")
-    elif tags != len(pictures):
-        raise SampleFault("tags", f"its questions have {tags} {TAG} for {len(pictures)} pictures")
-    return Dialogue(tuple(messages), tuple(pictures), tuple(dict.fromkeys(notes)))
+        return Dialogue(tuple(messages), tuple(listed), tuple(dict.fromkeys(notes)))
+    if tags.count(None) != len(listed):
+        count = len(listed) + len(tags) - tags.count(None)
+        raise SampleFault("tags", f"its questions have {len(tags)} {TAG} for {count} pictures")
+    following = iter(listed)
+    pictures = [next(following) if path is None else path for path in tags]
+    shown = sum(message.pictures for message in messages)  # those of a last question that is left out come after them
+    return Dialogue(tuple(messages), tuple(pictures[:shown]), tuple(dict.fromkeys(notes)))

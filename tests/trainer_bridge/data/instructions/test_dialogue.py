@@ -72,6 +72,36 @@ SHAPES: dict[str, tuple[dict[str, Any], list[tuple[str, tuple[str, ...]]], list[
         ["a.jpg"],
         [],
     ),
+    "last question with its picture": (
+        entry(Q, A, {"from": "human", "value": "and <image>?"}, image="a.jpg"),
+        [("user", ("why?",)), ("assistant", ("so",))],
+        [],
+        ["last_question"],
+    ),
+    "first picture of two, the last question out": (
+        entry({"from": "human", "value": "<image>why?"}, A, {"from": "human", "value": "and <image>?"}, image=["a.jpg", "b.jpg"]),
+        [("user", ("", "why?")), ("assistant", ("so",))],
+        ["a.jpg"],
+        ["last_question"],
+    ),
+    "pictures that parts name, and that the entry lists": (
+        {
+            "images": ["b.jpg"],
+            "messages": [
+                {"role": "user", "content": [{"type": "image", "path": "a.jpg"}, {"type": "text", "text": "or "}, {"type": "image"}]},
+                {"role": "assistant", "content": "so"},
+            ],
+        },
+        [("user", ("", "\nor ", "\n")), ("assistant", ("so",))],
+        ["a.jpg", "b.jpg"],
+        [],
+    ),
+    "developer": (
+        {"messages": [{"role": role, "content": role} for role in ("developer", "user", "assistant")]},
+        [("system", ("developer",)), ("user", ("user",)), ("assistant", ("assistant",))],
+        [],
+        [],
+    ),
     "half a surrogate": (
         entry({"from": "human", "value": "\ud83d?"}, A),
         [("user", ("??",)), ("assistant", ("so",))],
@@ -87,6 +117,12 @@ def test_published_shapes_are_read_as_they_lie(shape: str) -> None:
     dialogue = read_dialogue(published)
     assert list(dialogue.messages) == [Message(role, texts) for role, texts in messages]  # type: ignore[arg-type]
     assert (list(dialogue.pictures), list(dialogue.notes)) == (pictures, notes)
+
+
+def test_a_picture_beside_an_entry_is_the_one_that_it_names() -> None:
+    asked = [{"role": "user", "content": [{"type": "image", "image": "a.jpg"}, {"type": "text", "text": "why?"}]}]
+    dialogue = read_dialogue({"messages": [*asked, {"role": "assistant", "content": "so"}]}, ["own"])
+    assert (dialogue.messages[0].texts, dialogue.pictures) == (("", "\nwhy?"), ("own",))
 
 
 BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
@@ -106,6 +142,10 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "many without a tag": ("tags", entry(Q, A, image=["a.jpg", "b.jpg"])),
     "tag without a picture": ("tags", entry({"from": "human", "value": "<image>"}, A)),
     "video": ("video", entry(Q, A, video="a.mp4")),
+    "sound": ("video", entry(Q, A, audio="a.wav")),
+    "a part is a video": ("video", {"messages": [{"role": "user", "content": [{"type": "video", "video": "a.mp4"}]}, A]}),
+    "picture in an answer": ("place", entry(Q, {"from": "gpt", "value": [{"type": "image", "image": "a.jpg"}]})),
+    "picture before all": ("place", entry({"from": "system", "value": [{"type": "image", "image": "a.jpg"}]}, Q, A)),
     "picture is a number": ("reference", entry(Q, A, image=7)),
     "picture is an object": ("reference", entry(Q, A, image=[{"bytes": "x"}])),
 }

@@ -25,6 +25,7 @@ from pipelines.corpus.evaluation_search import EvalSet, open_set
 from pipelines.corpus.evaluation_sets import named_sets
 from pipelines.runtime.parser import job_parser
 from pipelines.runtime.terminal import printable
+from sharding.named_files import within
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -38,22 +39,33 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "--against", action="append", default=[], metavar="NAME=FILE", help="leave out pictures of an evaluation set (.evalset)"
     )
     options = parser.parse_args(argv)
-    mix, data, out = _chosen(read_mix(options.recipe), options.sets), absolute(options.data), Path(options.out)
+    mix, data, out = _chosen(read_mix(options.recipe), options.sets), absolute(options.data), _folder(options.out)
     against = [open_set(name, uri) for name, uri in named_sets(options.against).items()]
     fs, path = file_system(data)
     if not fs.isdir(path):
         raise RequestError(f"--data {data} is no folder; name where the files of the sets lie")
-    out.mkdir(parents=True, exist_ok=True)
     meta: dict[str, Any] = {}
     absent: dict[str, str] = {}
     counts = Counter[str]()
     for name, each in mix.sets.items():
         if not fs.exists(f"{path}/{each.file}"):
-            absent[name] = f"{each.file} is not in {data}; to be had at {each.where} ({each.licence})"
+            absent[name] = f"{each.file} is not in {data}; to be had at {each.to_be_had()}"
             continue
         meta[name] = _written(name, each, data, out, against, counts)
     (out / "meta.json").write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n")
     return {"sets": len(meta), **counts, "meta": str(out / "meta.json"), "failed": absent}
+
+
+def _folder(uri: str) -> Path:
+    """The folder to write to; RequestError when it is none of this machine."""
+    path = Path(absolute(uri))
+    if "://" in uri:
+        raise RequestError(f"--out {uri} is on no disk of this machine; name a folder here, and copy it from there")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise RequestError(f"--out {uri} is a file, or within one; name a folder") from None
+    return path
 
 
 def _chosen(mix: MixSettings, names: Sequence[str]) -> MixSettings:
@@ -73,7 +85,7 @@ def _written(
     missing = [label for label in each.overlaps if label not in {one.name for one in against}]
     if missing:
         sys.stderr.write(f"{name}: pictures of {', '.join(missing)} may be among its own; --against leaves them out\n")
-    left_out = _left_out(source, each, root, against, tally)
+    left_out = _left_out(source, each, root, against, tally, counts)
     temporary, target, written = out / f".{name}.part", out / f"{name}.jsonl", 0
     with temporary.open("w", encoding="utf-8", errors="replace") as file:
         for line in read_set(source, each, Tally() if against else tally):
@@ -93,13 +105,16 @@ def _written(
     return entry | ({"max_dynamic_patch": each.tiles} if each.tiles else {})
 
 
-def _left_out(source: str, each: SetSettings, root: str, against: Sequence[EvalSet], tally: Tally) -> dict[str, str]:
+def _left_out(
+    source: str, each: SetSettings, root: str, against: Sequence[EvalSet], tally: Tally, counts: Counter[str]
+) -> dict[str, str]:
     """The pictures of a set that an evaluation set shows."""
     if not against:
         return {}
     pictures = list(dict.fromkeys(picture for line in read_set(source, each, tally) for picture in _pictures(line, root)))
     matched, unreadable = shown(pictures, against)
     if unreadable:
+        counts["not_compared"] += unreadable
         sys.stderr.write(f"{unreadable:,} of {len(pictures):,} pictures in {root} cannot be read, and are not compared\n")
     return matched
 
@@ -113,7 +128,7 @@ def _pictures(line: Line, root: str) -> Iterator[str]:
     for each in named:
         picture = each.get("url") if isinstance(each, Mapping) else each
         if isinstance(picture, str) and picture:
-            yield picture if picture.startswith(("/", "data:")) or "://" in picture else f"{root}/{picture}"
+            yield within(root, picture)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -10,6 +10,7 @@ foreign.py        which files of a tar that others wrote are a sample
 range_columns.py  byte ranges as columns
 ranges.py         byte ranges of files, many at once, retried
 signed_gets.py    ranges of an object store by plain GETs of signed URLs
+named_files.py    the bytes of files that others name: paths, URIs, members of tars
 pread.py          ranges of local files, many in one call
 reader.py         samples by (shard, row), on any fsspec URI
 order.py          which sample comes at which position of which epoch

@@ -29,11 +29,16 @@ Line = dict[str, Any]
 
 def read_set(uri: str, settings: SetSettings, tally: Tally) -> Iterator[Line]:
     """The entries of a set, as lines of InternVL's annotations; what is no entry is counted."""
+    for line in _read(uri, settings, tally):
+        yield _moved(line, settings.prefix) if settings.prefix else line
+
+
+def _read(uri: str, settings: SetSettings, tally: Tally) -> Iterator[Line]:
     if settings.form == "conversations":
         for _, entry in json_lines(uri, tally):
             yield dict(entry)
     elif settings.form == "questions":
-        yield from _questions(uri, settings.suffix, tally)
+        yield from _questions(uri, settings, tally)
     elif settings.form == "captions":
         yield from _captions(uri, tally)
     elif settings.form == "phrases":
@@ -43,8 +48,18 @@ def read_set(uri: str, settings: SetSettings, tally: Tally) -> Iterator[Line]:
         yield from _regions(uri, tally)
 
 
-def _questions(uri: str, suffix: str, tally: Tally) -> Iterator[Line]:
-    asked = ((entry.get("image"), where, entry) for where, entry in json_lines(uri, tally))
+def _moved(line: Line, prefix: str) -> Line:
+    """A line whose pictures are named without what their paths begin with."""
+    image = line.get("image")
+    moved = [
+        path.removeprefix(prefix) if isinstance(path, str) else path for path in (image if isinstance(image, list) else [image])
+    ]
+    return line | ({"image": moved if isinstance(image, list) else moved[0]} if image else {})
+
+
+def _questions(uri: str, settings: SetSettings, tally: Tally) -> Iterator[Line]:
+    suffix = settings.suffix
+    asked = ((_shown(entry, settings.names), where, entry) for where, entry in json_lines(uri, tally))
     for image, group in groupby(asked, lambda item: item[0]):
         turns: list[dict[str, str]] = []
         for _, where, entry in group:
@@ -59,6 +74,12 @@ def _questions(uri: str, suffix: str, tally: Tally) -> Iterator[Line]:
                 turns = []
         if turns:
             yield _line(image, turns)
+
+
+def _shown(entry: Mapping[str, Any], names: str) -> Any:
+    """The picture of a question, by its path or by its number."""
+    number = entry.get("image_id")
+    return names.format(number) if names and isinstance(number, str | int) and not entry.get("image") else entry.get("image")
 
 
 def _answer(value: Any) -> str:

@@ -8,11 +8,11 @@ from functools import partial
 
 import pyarrow as pa
 
-from infra.compat.files import file_system
 from pipelines.corpus.evaluation_search import EvalSet, eval_matches
 from pipelines.corpus.evaluation_sets import picture_hashes
 from pipelines.corpus.settings import DedupSettings
 from sharding.decode import decode_picture
+from sharding.named_files import NamedFiles
 
 AT_ONCE = 2048  # pictures that are looked up together
 
@@ -20,11 +20,11 @@ AT_ONCE = 2048  # pictures that are looked up together
 def shown(pictures: Sequence[str], sets: Sequence[EvalSet]) -> tuple[dict[str, str], int]:
     """(URI → "set: item" of those that a set shows, how many cannot be read). Pictures are read and decoded by threads."""
     matched: dict[str, str] = {}
-    unreadable = 0
+    unreadable, files = 0, NamedFiles()
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(pictures), AT_ONCE):
             chosen = pictures[start : start + AT_ONCE]
-            rows = list(pool.map(_hashes, chosen))
+            rows = list(pool.map(partial(_hashes, files), chosen))
             unreadable += rows.count(None)
             sound = [(number, row) for number, row in enumerate(rows) if row is not None]
             matches = eval_matches(_table(sound), sets, DedupSettings())
@@ -33,11 +33,10 @@ def shown(pictures: Sequence[str], sets: Sequence[EvalSet]) -> tuple[dict[str, s
     return matched, unreadable
 
 
-def _hashes(uri: str) -> tuple[int, bytes, int] | None:
+def _hashes(files: NamedFiles, uri: str) -> tuple[int, bytes, int] | None:
     """phash, PDQ and its quality; None of a picture that cannot be read."""
     try:
-        fs, path = file_system(uri)
-        return picture_hashes(decode_picture(fs.cat_file(path)))
+        return picture_hashes(decode_picture(files.read(uri)))
     except (OSError, ValueError):
         return None
 

@@ -2,6 +2,10 @@
 
 import io
 import json
+import shutil
+import tarfile
+import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +15,12 @@ import pytest
 from PIL import Image
 
 from infra.compat.errors import RequestError
+from infra.compat.files import file_system
 from pipelines.annotations.mix import read_mix
 from pipelines.corpus.evaluation_file import ITEMS, write_evalset
 from pipelines.corpus.evaluation_sets import picture_hashes
 from pipelines.instructions import main
+from sharding.ranges import retried
 
 RECIPE = """
 [refused]
@@ -106,7 +112,7 @@ def test_sets_become_conversations_in_the_published_words(data: Path, capsys: py
     out = data / "mix"
     counts = main([str(data / "recipe.toml"), "--data", str(data), "--out", str(out)])
     assert (counts["sets"], counts["read"], counts["written"]) == (5, 11, 9)
-    assert counts["failed"] == {"absent": f"absent.jsonl is not in {data}; to be had at https://example.org/absent (MIT)"}
+    assert counts["failed"] == {"absent": f"absent.jsonl is not in {data}; to be had at https://example.org/absent; licence: MIT"}
     meta = json.loads((out / "meta.json").read_text())
     assert meta["vqa"] == {
         "root": f"{data}/pictures",
@@ -150,10 +156,32 @@ def held(data: Path) -> str:
     return f"held={data / 'held.evalset'}"
 
 
-def test_what_an_evaluation_set_shows_is_left_out(data: Path) -> None:
+def in_a_tar(data: Path) -> str:
+    """The folder of the data, whose pictures now lie in a tar."""
+    with tarfile.open(data / "pictures.tar", "w") as tar:
+        for path in sorted((data / "pictures").iterdir()):
+            tar.add(path, path.name)
+    shutil.rmtree(data / "pictures")
+    (data / "recipe.toml").write_text(RECIPE.replace('pictures = "pictures"', 'pictures = "pictures.tar"'))
+    return str(data)
+
+
+def in_an_object_store(data: Path, bucket: str) -> str:
+    """The folder of the data on a store that fails now and then, its pictures in a tar."""
+    uri = f"{bucket}/{uuid.uuid4().hex}"
+    fs, path = file_system(uri)
+    for file in Path(in_a_tar(data)).iterdir():
+        retried(partial(fs.pipe_file, f"{path}/{file.name}", file.read_bytes()))
+    return uri
+
+
+@pytest.mark.parametrize("place", ["folder", "tar", pytest.param("store", marks=pytest.mark.slow)])
+def test_what_an_evaluation_set_shows_is_left_out(data: Path, place: str, request: pytest.FixtureRequest) -> None:
     chosen = ["--set", "captions", "--set", "vqa", "--against", held(data)]
-    counts = main([str(data / "recipe.toml"), "--data", str(data), "--out", str(data / "mix"), *chosen])
-    assert counts["left_out"] == 2 and not counts["failed"]
+    source = str(data) if place == "folder" else in_a_tar(data) if place == "tar" else ""
+    source = source or in_an_object_store(data, request.getfixturevalue("object_store"))
+    counts = main([str(data / "recipe.toml"), "--data", source, "--out", str(data / "mix"), *chosen])
+    assert counts["left_out"] == 2 and not counts["failed"] and "not_compared" not in counts
     assert {line["image"] for line in written(data / "mix", "captions")} == {"0.png", "2.png"}
     assert {line["image"] for line in written(data / "mix", "vqa")} == {"0.png"}
     assert json.loads((data / "mix" / "meta.json").read_text())["captions"]["length"] == 3
@@ -164,14 +192,29 @@ def test_what_an_evaluation_set_shows_is_left_out(data: Path) -> None:
     [
         (["--set", "nocaps"], "nocaps is refused: an evaluation set"),
         (["--set", "other"], "other is not in the recipe"),
+        (["--out", "s3://bucket/mix"], "on no disk of this machine"),
+        (["--out", "recipe.toml/mix"], "is a file, or within one"),
         (["--against", "held"], "is not NAME=URI"),
         (["--against", "held=gone.evalset"], "no file .*gone.evalset"),
     ],
 )
-def test_a_wrong_request_is_one_line(data: Path, arguments: list[str], message: str) -> None:
+def test_a_wrong_request_is_one_line(data: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data)
     with pytest.raises(RequestError, match=message) as error:
         main([str(data / "recipe.toml"), "--data", str(data), "--out", str(data / "mix"), *arguments])
     assert "\n" not in str(error.value)
+
+
+def test_pictures_that_were_published_for_another_folder_or_by_number(data: Path) -> None:
+    """As the lines behind InternVL's evaluation scripts, and LRV-Instruction's, name them."""
+    settings = 'prefix = "data/"\nnames = "{}.png"\npictures = "pictures"\nsuffix'
+    (data / "recipe.toml").write_text(RECIPE.replace('pictures = "pictures"\nsuffix', settings))
+    asked = {"question": "what?", "answer": "a dog"}
+    lines(data / "vqa.jsonl", {"image": "data/0.png", **asked}, {"image_id": 1, **asked}, {"image_id": "2", **asked}, asked)
+    counts = main([str(data / "recipe.toml"), "--data", str(data), "--out", str(data / "mix"), "--set", "vqa"])
+    entries = written(data / "mix", "vqa")
+    assert counts["written"] == 4 and [entry.get("image") for entry in entries] == ["0.png", "1.png", "2.png", None]
+    assert [entry["conversations"][0]["value"].startswith("<image>") for entry in entries] == [True, True, True, False]
 
 
 def test_the_papers_mix_is_read_and_has_a_set_for_each_of_its_tasks() -> None:
@@ -179,6 +222,12 @@ def test_the_papers_mix_is_read_and_has_a_set_for_each_of_its_tasks() -> None:
     assert {each.task for each in mix.sets.values()} == set(mix.samples)
     assert sum(mix.samples.values()) == 3_989_000
     assert all(each.where.startswith("https://") and each.licence for each in mix.sets.values())
+    assert {
+        f"{name}-{task}" for name in ("refcoco", "refcoco+", "refcocog") for task in ("grounding", "captions")
+    } <= mix.sets.keys()
+    of_2017 = [each for each in mix.sets.values() if each.pictures == "coco/train2017"]  # which has most of val2014
+    assert of_2017 and all("coco-val" in each.overlaps for each in of_2017)
+    assert "licence: CC BY 4.0 (not verified); made from its JSON" in mix.sets["textcaps"].to_be_had()
 
 
 def test_it_is_left_out_wherever_an_entry_names_it(data: Path) -> None:

@@ -9,8 +9,9 @@ from PIL import Image
 
 from infra.compat.errors import RequestError
 from sharding.decode import decode_picture
+from sharding.named_files import within
 from trainer_bridge.data.instructions.example import SampleFault
-from trainer_bridge.data.instructions.pictures import Pictures, picture_uri
+from trainer_bridge.data.instructions.pictures import Pictures
 from trainer_bridge.evaluation.answering import Answerer
 from trainer_bridge.evaluation.answers import METRICS
 from trainer_bridge.evaluation.questions import Question
@@ -56,6 +57,6 @@ def question_figures(
 def _pictures(question: Question, root: str, pictures: Pictures) -> list[Image.Image] | None:
     """The decoded pictures of a question; None when one cannot be read."""
     try:
-        return [decode_picture(pictures.read(picture_uri(root, path))) for path in question.dialogue.pictures]
+        return [decode_picture(pictures.read(within(root, path))) for path in question.dialogue.pictures]
     except (SampleFault, ValueError):
         return None

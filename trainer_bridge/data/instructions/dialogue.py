@@ -58,7 +58,10 @@ class Dialogue:
 
 
 class _Turn(NamedTuple):
-    """A published turn; of each tag in a question the picture that it names itself, None where it is the next that the entry lists."""
+    """A published turn.
+
+    named  of each tag in a question the picture that it names itself, or None: the next that the entry lists
+    """
 
     role: Role
     text: str

@@ -16,13 +16,14 @@ import numpy as np
 
 from infra.compat.errors import RequestError
 from sharding.decode import decode_picture, decode_pixels, upright_size
+from sharding.named_files import within
 from sharding.order import Order
 from trainer_bridge.data.instructions.dialogue import Dialogue, read_dialogue
 from trainer_bridge.data.instructions.encoding import Encoder
 from trainer_bridge.data.instructions.entries import Entries, Entry, open_entries, other_length
 from trainer_bridge.data.instructions.example import Example, SampleFault
 from trainer_bridge.data.instructions.meta import ConversationSet, read_sets
-from trainer_bridge.data.instructions.pictures import Pictures, picture_uri
+from trainer_bridge.data.instructions.pictures import Pictures
 from trainer_bridge.data.instructions.tiles import TileRule, decode_tiles
 
 BLOCK = 1 << 16  # entries of a set that are a unit of the shuffle
@@ -125,7 +126,7 @@ def read_entry(each: ConversationSet, entry: Entry, pictures: Pictures) -> tuple
     dialogue = read_dialogue(parsed(entry.data), None if entry.picture is None else [OWN] * bool(entry.picture))
     if entry.picture is not None:
         return dialogue, [entry.picture] * len(dialogue.pictures)
-    return dialogue, [pictures.read(picture_uri(each.root, path)) for path in dialogue.pictures]
+    return dialogue, [pictures.read(within(each.root, path)) for path in dialogue.pictures]
 
 
 def tile_counts(rule: TileRule, pictures: Sequence[bytes]) -> list[int]:

@@ -88,7 +88,10 @@ SHAPES: dict[str, tuple[dict[str, Any], list[tuple[str, tuple[str, ...]]], list[
         {
             "images": ["b.jpg"],
             "messages": [
-                {"role": "user", "content": [{"type": "image", "path": "a.jpg"}, {"type": "text", "text": "or "}, {"type": "image"}]},
+                {
+                    "role": "user",
+                    "content": [{"type": "image", "path": "a.jpg"}, {"type": "text", "text": "or "}, {"type": "image"}],
+                },
                 {"role": "assistant", "content": "so"},
             ],
         },

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from infra.compat.errors import RequestError
 from infra.compat.files import file_system
 from infra.compat.paths import absolute
-from pipelines.annotations.answered import Line, read_set
+from pipelines.annotations.answered import read_set
 from pipelines.annotations.mix import MixSettings, SetSettings, read_mix
 from pipelines.annotations.overlap import shown
 from pipelines.annotations.reading import REASONS, Tally
@@ -26,6 +26,7 @@ from pipelines.corpus.evaluation_sets import named_sets
 from pipelines.runtime.parser import job_parser
 from pipelines.runtime.terminal import printable
 from sharding.named_files import within
+from sharding.named_pictures import named_pictures
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _written(
     temporary, target, written = out / f".{name}.part", out / f"{name}.jsonl", 0
     with temporary.open("w", encoding="utf-8", errors="replace") as file:
         for line in read_set(source, each, Tally() if against else tally):
-            if any(picture in left_out for picture in _pictures(line, root)):
+            if any(within(root, name) in left_out for name in named_pictures(line)):
                 counts["left_out"] += 1
                 continue
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -111,28 +112,12 @@ def _left_out(
     """The pictures of a set that an evaluation set shows."""
     if not against:
         return {}
-    pictures = list(dict.fromkeys(picture for line in read_set(source, each, tally) for picture in _pictures(line, root)))
+    pictures = list(dict.fromkeys(within(root, name) for line in read_set(source, each, tally) for name in named_pictures(line)))
     matched, unreadable = shown(pictures, against)
     if unreadable:
         counts["not_compared"] += unreadable
         sys.stderr.write(f"{unreadable:,} of {len(pictures):,} pictures in {root} cannot be read, and are not compared\n")
     return matched
-
-
-def _pictures(line: Line, root: str) -> Iterator[str]:
-    """Where the pictures of an entry lie: those that it names beside its turns, and in them, as chat templates take them."""
-    turns = (turn for key in ("conversations", "messages") for turn in _listed(line.get(key)) if isinstance(turn, Mapping))
-    parts = (part for turn in turns for key in ("value", "content") for part in _listed(turn.get(key)))
-    inline = (part.get(key) for part in parts if isinstance(part, Mapping) for key in ("image", "path", "url", "image_url"))
-    named = [*_listed(line.get("image")), *_listed(line.get("images")), *inline]
-    for each in named:
-        picture = each.get("url") if isinstance(each, Mapping) else each
-        if isinstance(picture, str) and picture:
-            yield within(root, picture)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 if __name__ == "__main__":

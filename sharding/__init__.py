@@ -16,6 +16,9 @@ reader.py         samples by (shard, row), on any fsspec URI
 order.py          which sample comes at which position of which epoch
 mixture.py        which of several weighted datasets comes at which position
 sequence.py       samples of one or several datasets by position
+lines.py          where each entry of a file of JSON lies
+conversation_sets.py  which sets of conversations a meta file names
+named_pictures.py the pictures that a conversation names
 checks.py         what is wrong with a shard and its samples
 decode.py         the bytes of a picture → upright 8-bit sRGB, the same for everything that looks at pictures
 resize.py         pixels → pixels of another size, by _resize.c where that is compiled

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from infra.compat.errors import RequestError, require_least
+from sharding.conversation_sets import ConversationSet, read_sets
 from trainer_bridge.data.chat_tokenizer import IMAGE, add_chat_tokens, load_tokenizer
 from trainer_bridge.data.instructions.checking import Findings, check_rows
 from trainer_bridge.data.instructions.encoding import Encoder
 from trainer_bridge.data.instructions.entries import open_entries
-from trainer_bridge.data.instructions.meta import ConversationSet, read_sets
 from trainer_bridge.data.instructions.pictures import Pictures
 from trainer_bridge.data.instructions.source import comes, notices_on, rule_of
 from trainer_bridge.data.instructions.template import BASE, ChatTemplate

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.compat.errors import RequestError
+from sharding.conversation_sets import read_sets
 from sharding.index import Dataset
-from trainer_bridge.data.instructions.meta import read_sets
 from trainer_bridge.evaluation.shards import require_members
 from trainer_bridge.stages import Stage
 from trainer_bridge.stages.settings import AnyExperiment, Experiment

@@ -17,7 +17,7 @@ from infra.compat.files import open_file
 from pipelines.annotations.boxes import BoxFault, scaled_box
 from pipelines.annotations.grounded import read_grounded
 from pipelines.annotations.mix import SetSettings
-from pipelines.annotations.reading import Tally, json_lines, picture_of
+from pipelines.annotations.reading import Tally, id_of, json_lines, picture_of
 
 CAPTION = "Provide a one-sentence caption for the provided image."
 REGION = "Please provide a short description for this region: <box>[{}]</box>"
@@ -116,13 +116,18 @@ def _captioned(uri: str, tally: Tally) -> Iterator[tuple[str, str]]:
 def _coco(uri: str, data: bytes, tally: Tally) -> Iterator[tuple[str, str]]:
     try:
         document = json.loads(data)
-        names = {image["id"]: image["file_name"] for image in document["images"]}
-        captions = [(names.get(each["image_id"]), each["caption"]) for each in document["annotations"]]
+        images, annotations = (list(document[name]) for name in ("images", "annotations"))
+        if images and not any(isinstance(image, Mapping) for image in images):
+            raise TypeError("its images are no objects")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RequestError(f"{uri} is no file of captions as COCO's ({error!r}); call JSON lines .jsonl") from None
-    tally.counts["read"] += len(captions)
-    for number, (name, caption) in enumerate(captions):
-        if isinstance(name, str) and isinstance(caption, str):
+    names = {id_of(image, "id"): image.get("file_name") for image in images if isinstance(image, Mapping)}
+    names.pop("", None)
+    tally.counts["read"] += len(annotations)
+    for number, each in enumerate(annotations):
+        told = each if isinstance(each, Mapping) else {}
+        name, caption = names.get(id_of(told, "image_id")), told.get("caption")
+        if isinstance(name, str) and name and isinstance(caption, str):
             yield name, caption
         else:
             tally.refuse("no_text" if name else "no_image", f"{uri}, annotation {number}")

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from infra.compat.errors import RequestError
 from infra.compat.files import open_file
-from pipelines.annotations.boxes import from_sides, is_finite
+from pipelines.annotations.boxes import from_sides
 from pipelines.annotations.phrases import Language, detection
-from pipelines.annotations.reading import Entry, Tally, boxes_of, picture_of, skip_mark
+from pipelines.annotations.reading import Entry, Tally, boxes_of, id_of, picture_of, skip_mark
+
+CHUNK = 1 << 14  # bytes that ijson takes at once: before them the depth is looked at, and they may add as much
+DEEPEST = 1000  # lists and objects within each other
 
 
 def read_coco(uri: str, language: Language, tally: Tally) -> Iterator[Entry]:
     """An entry for each picture that has objects, in the order of `images`."""
     names = {
-        id: str(item["name"]) for item in _items(uri, "categories") if (id := _id(item, "id")) and _is_name(item.get("name"))
+        id: str(item["name"]) for item in _items(uri, "categories") if (id := id_of(item, "id")) and _is_name(item.get("name"))
     }
     pictures, row_of = list(_items(uri, "images")), dict[str, int]()
     if not pictures:
         raise RequestError(f"{uri} has no `images`; coco is for COCO's and Objects365's JSON of instances, name such a file")
     for row, item in enumerate(pictures):
-        row_of.setdefault(_id(item, "id"), row)
+        row_of.setdefault(id_of(item, "id"), row)
     row_of.pop("", None)
     objects = _Objects.read(uri, row_of, names, tally)
     for row, item in enumerate(pictures):
@@ -37,7 +40,7 @@ def read_coco(uri: str, language: Language, tally: Tally) -> Iterator[Entry]:
         named = picture_of(item | {"image": item.get("file_name")}, tally, where)
         if named is None:
             continue
-        if row_of.get(_id(item, "id"), row) != row:
+        if row_of.get(id_of(item, "id"), row) != row:
             tally.refuse("same_id", where)
             continue
         found = objects.of(row, named[1:], tally, where)
@@ -62,7 +65,7 @@ class _Objects:
         number_of = {category: number for number, category in enumerate(names)}
         for item in _items(uri, "annotations"):
             where, box = f"{uri}, annotation {item.get('id')}", from_sides(item.get("bbox"))
-            row, kind = row_of.get(_id(item, "image_id")), number_of.get(_id(item, "category_id"))
+            row, kind = row_of.get(id_of(item, "image_id")), number_of.get(id_of(item, "category_id"))
             if item.get("iscrowd"):
                 tally.refuse("crowd", where)
             elif row is None or kind is None:
@@ -86,16 +89,28 @@ class _Objects:
         return found
 
 
-def _id(item: dict[str, Any], name: str) -> str:
-    """An id as text, by which 7, 7.0 and "7" are one: programs between a set and us change its type. "" where there is none."""
-    value = item.get(name)
-    if isinstance(value, str):
-        return value
-    return str(int(value)) if is_finite(value) and value == int(value) else ""
-
-
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
+
+
+class _Shallow:
+    """A file of JSON that is refused where it nests too deep: ijson keeps a path for each level, the square of the depth."""
+
+    def __init__(self, handle: IO[bytes], uri: str) -> None:
+        self.handle, self.uri, self.depth, self.in_string = handle, uri, 0, False
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; RequestError before those that go too deep."""
+        data = self.handle.read(size)
+        while data.endswith(b"\\") and (more := self.handle.read(1)):  # it belongs to the next byte
+            data += more
+        pieces = data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        outside = b"".join(pieces[self.in_string :: 2])
+        self.in_string ^= len(pieces) % 2 == 0
+        self.depth += outside.count(b"[") + outside.count(b"{") - outside.count(b"]") - outside.count(b"}")
+        if self.depth > DEEPEST:
+            raise RequestError(f"{self.uri} is no JSON of instances: it nests more than {DEEPEST:,} deep; fetch it again")
+        return data
 
 
 def _items(uri: str, name: str) -> Iterator[dict[str, Any]]:
@@ -104,7 +119,9 @@ def _items(uri: str, name: str) -> Iterator[dict[str, Any]]:
 
     with open_file(uri) as handle:
         skip_mark(handle)
+        shallow = _Shallow(handle, uri)
         try:
-            yield from (item for item in ijson.items(handle, f"{name}.item", use_float=True) if isinstance(item, dict))
+            items = ijson.items(shallow, f"{name}.item", use_float=True, buf_size=CHUNK)
+            yield from (item for item in items if isinstance(item, dict))
         except ijson.JSONError as error:
             raise RequestError(f"{uri} is no JSON that can be read ({str(error).splitlines()[0]}); fetch it again") from None

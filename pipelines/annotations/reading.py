@@ -13,6 +13,7 @@ from typing import IO, Any
 from infra.compat.errors import RequestError
 from infra.compat.files import open_file
 from pipelines.annotations.boxes import Box, BoxFault, is_finite, scaled_box
+from sharding.lines import Lines
 
 # reason → what it means, beside those of boxes
 REASONS = {
@@ -27,6 +28,7 @@ REASONS = {
     "several_images": "an entry has several pictures, and boxes do not say of which they are",
 }
 NAMED = 20  # rejects that are named
+ENTRIES_AT_ONCE = 256  # of a list
 
 
 @dataclass
@@ -74,14 +76,14 @@ def boxes_of(corners: Sequence[object], size: tuple[float, float], tally: Tally,
 
 
 def json_lines(uri: str, tally: Tally) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(where, object) of each line of a file; a JSON list of objects is read too, as a whole. Others are counted."""
+    """(where, object) of each line of a file, or of each entry of a JSON list, read through an index. Others are counted."""
     with open_file(uri) as handle:
         skip_mark(handle)
         first = handle.read(1)
         while first.isspace():
             first = handle.read(1)
         if first == b"[":
-            yield from _listed(uri, first + handle.read(), tally)
+            yield from _listed(uri, tally)
             return
         lines: Iterator[bytes] = iter(handle.readline, b"")
         for number, line in enumerate(lines, start=1):
@@ -97,18 +99,15 @@ def skip_mark(handle: IO[bytes]) -> None:
         handle.seek(0)
 
 
-def _listed(uri: str, data: bytes, tally: Tally) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    try:
-        entries = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"{uri} is no JSON that can be read ({error}); fetch it again") from None
-    for number, entry in enumerate(entries):
-        tally.counts["read"] += 1
-        where = f"{uri}, entry {number}"
-        if isinstance(entry, dict):
-            yield where, entry
-        else:
-            tally.refuse("not_json", where)
+def _listed(uri: str, tally: Tally) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    lines = Lines(uri)
+    for first in range(0, len(lines), ENTRIES_AT_ONCE):
+        rows = range(first, min(len(lines), first + ENTRIES_AT_ONCE))
+        for row, data in zip(rows, lines.read_many(rows), strict=True):
+            if isinstance(data, Exception):
+                raise RequestError(f"{uri} cannot be read ({data}); fetch it again")
+            tally.counts["read"] += 1
+            yield from _object(data, f"{uri}, entry {row}", tally)
 
 
 def _object(text: bytes, where: str, tally: Tally) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -120,6 +119,14 @@ def _object(text: bytes, where: str, tally: Tally) -> Iterator[tuple[str, Mappin
         yield where, entry
     else:
         tally.refuse("not_json", where)
+
+
+def id_of(item: Mapping[str, Any], name: str) -> str:
+    """An id as text, by which 7, 7.0 and "7" are one: programs between a set and us change its type. "" where there is none."""
+    value = item.get(name)
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if is_finite(value) and value == int(value) else ""
 
 
 def picture_of(entry: Mapping[str, Any], tally: Tally, where: str) -> tuple[str, int, int] | None:

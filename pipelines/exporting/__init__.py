@@ -10,6 +10,8 @@ reading.py   many pictures read at a time
 pictures.py  the bytes of a picture, of one type
 shards.py    shards written
 places.py    where each sample went, scattered back to its part
+conversation_sets.py    published conversations → shards, and a meta file to train on
+conversation_shards.py  one of these shards
 products.py  what training stages of Mono-InternVL take
 card.py      the data card of such an export
 estimate.py  what an export would take

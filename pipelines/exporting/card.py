@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pipelines.exporting.plan import HELD_OUT, TRAIN
-from pipelines.exporting.products import PRODUCTS
+from pipelines.exporting.products import PAPER_INSTRUCTIONS, PRODUCTS
 from pipelines.exporting.settings import ExportSettings
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import Receipt
 
-CARD = "data-card.md"
 FILTERS = {1: "what stage 1 keeps", 2: "what stages 1 and 2 keep"}
 
 
@@ -34,6 +33,25 @@ def data_card(settings: ExportSettings, receipts: Mapping[Part, Receipt]) -> byt
         _table(("what", "samples"), product.paper) + "\n\nMono-InternVL §3.3 and tables 1 and 7; shares × 143 M are inferred.",
         "## Questions",
         _table(("language", "question"), asked),
+    ]
+    return ("\n\n".join(pieces) + "\n").encode()
+
+
+def conversations_card(settings: ExportSettings, shares: Mapping[str, float], tallies: Mapping[str, Mapping[str, int]]) -> bytes:
+    """The card of exported sets of conversations; `shares` are how often each comes in an epoch, `tallies` what was written."""
+    numbers = {name: [tally.get(key, 0) for key in ("entries", "conversations", "pictures")] for name, tally in tallies.items()}
+    ours = [(name, *(f"{count:,}" for count in counts), f"{shares[name]:g}") for name, counts in numbers.items()]
+    totals = (f"{sum(counts):,}" for counts in zip(*numbers.values(), strict=True)) if numbers else ("0",) * 3
+    draws = sum(counts[1] * max(1.0, shares[name]) for name, counts in numbers.items())
+    pieces = [
+        f"# {settings.name}: data of Mono-InternVL's stage `instruction`",
+        f"Conversations of `{settings.conversations}`, as they are; of a set that comes less than once, the first share.",
+        "## Sets",
+        _table(("set", "entries", "written", "pictures", "times in an epoch"), [*ours, ("**all**", *totals, "")]),
+        f"An epoch has {int(draws):,} conversations.",
+        "## In the paper",
+        _table(("what", "samples"), PAPER_INSTRUCTIONS)
+        + "\n\nMono-InternVL figure 3, §3.3 and tables 7 and 8; the draws are inferred.",
     ]
     return ("\n\n".join(pieces) + "\n").encode()
 

@@ -20,6 +20,8 @@ from pipelines.manifest.storage import Storage
 from sharding.layout import SUMMARY, index_file, receipt_file, shard_name, shard_of, split_of, tar_file
 
 NOTE = "receipts/export.json"
+META = "meta.json"  # of an export of conversations: what a training reads
+CARD = "data-card.md"  # of an export for a training stage
 NAMED = 3  # of the files of others, in an error
 FILES = (tar_file, index_file, receipt_file)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 ProductName = Literal["concept", "semantic", "alignment"]
+INSTRUCTION = "instruction"  # which is made of conversations, not of the samples of a manifest
 
 # language → question; that of "" is asked in all other languages
 IN_ONE_SENTENCE = {"": "Provide a one-sentence caption for the image.", "zh": "请用一句话描述这张图片。"}
@@ -49,6 +50,15 @@ PRODUCTS: dict[str, Product] = {
         ),
     ),
 }
+
+PAPER_INSTRUCTIONS = (
+    (
+        "conversations: captions, questions, science, charts, mathematics, knowledge, OCR, documents, grounding, text alone …",
+        "7 M",
+    ),
+    ("of which without video and handwriting", "about 5 M"),
+    ("draws of a training: 14 k steps of 1 024", "14.3 M"),
+)
 
 
 def conversation(caption: str, language: str | None, prompts: Mapping[str, str]) -> list[dict[str, str]]:

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
-from pipelines.exporting.card import CARD, data_card
-from pipelines.exporting.claim import Claim, forget
+from pipelines.exporting.card import data_card
+from pipelines.exporting.claim import CARD, META, Claim, forget
 from pipelines.exporting.grouping import SORTED_BY, grouped
 from pipelines.exporting.places import scatter
 from pipelines.exporting.plan import FIRST_HELD_OUT, HELD_OUT, TRAIN, TYPES, plan_part
@@ -72,8 +72,11 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
         splits = written.splits(items)
         about = {"settings": {**settings.model_dump(exclude={"out"}), "name": name}, "plan": inputs, SHUFFLED: True}
         claim.out.write(SUMMARY, summary_bytes(splits, about))
-        if not isinstance(settings.stage, int):
+        if isinstance(settings.stage, int):
+            claim.out.remove([CARD])  # of an export that this one replaces
+        else:
             claim.out.write(CARD, data_card(settings, receipts))
+        claim.out.remove([META])
         claim.remove_beyond(Counter(item["split"] for item in items))
         shards = [shard for shards in splits.values() for shard in shards]
         outcome = scatter(storage, parts, name, shards, written.lost, claim.out, settings.captions_per_sample)

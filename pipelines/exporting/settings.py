@@ -8,14 +8,16 @@ from pydantic import Field
 
 from infra.compat.errors import RequestError
 from infra.compat.settings import Location, Section
-from pipelines.exporting.products import PRODUCTS, ProductName
+from pipelines.exporting.products import INSTRUCTION, PRODUCTS, ProductName
 
 
 class ExportSettings(Section):
     """How kept samples become shards.
 
     stage              1: what stage 1 keeps; 2: what both stages keep; or what a stage of Mono-InternVL is trained on: concept,
-                       semantic, alignment. These set captions and prompts, where the recipe does not
+                       semantic, alignment. These set captions and prompts, where the recipe does not. instruction: conversations
+                       of other publishers, of which out, name, conversations, pictures and samples_per_shard are asked alone
+    conversations      of stage instruction: the meta file of `pairmill instructions`, as InternVL's, or a file of conversations
     out                where the shards go: a folder or any fsspec URI
     name               the export's name, lower-case letters and digits; "": stage1 or stage2, or the training stage's
     where              a SQL condition on columns of the manifest that samples must meet too, each by itself: "width >= 512"
@@ -38,8 +40,9 @@ class ExportSettings(Section):
     read_memory        bytes of pictures that a worker holds at a time
     """
 
-    stage: Literal[1, 2] | ProductName = 2
+    stage: Literal[1, 2, "instruction"] | ProductName = 2
     out: Location = ""
+    conversations: Location = ""
     name: str = ""
     where: str = ""
     weights: dict[str, Annotated[float, Field(ge=0, le=1000)]] = Field(default_factory=dict)
@@ -58,18 +61,30 @@ class ExportSettings(Section):
     @property
     def filter(self) -> int:
         """The last filter that must keep a sample: 1 or 2."""
-        return self.stage if isinstance(self.stage, int) else PRODUCTS[self.stage].filter
+        return self.stage if isinstance(self.stage, int) else PRODUCTS[self.stage].filter if self.stage in PRODUCTS else 0
 
     def of_product(self) -> ExportSettings:
         """The settings with what the training stage sets that `stage` names; themselves where it names a filter."""
         if isinstance(self.stage, int):
             return self
+        if self.stage == INSTRUCTION:
+            return self if self.name else self.model_copy(update={"name": INSTRUCTION})
         product = PRODUCTS[self.stage]
         of_it = {"name": self.stage, "captions": product.captions, "prompts": dict(product.prompts)}
         return self.model_copy(update={name: value for name, value in of_it.items() if name not in self.model_fields_set})
 
     def require_consistent(self) -> None:
         """RequestError where two settings contradict each other."""
+        if (self.stage == INSTRUCTION) != bool(self.conversations):
+            raise RequestError(
+                "export.stage = instruction takes conversations; name their meta file, --conversations"
+                if self.stage == INSTRUCTION
+                else "export.conversations is for stage instruction; leave it out, or set export.stage"
+            )
+        if self.stage == INSTRUCTION and self.where:
+            raise RequestError(
+                "export.where is a condition on samples of the manifest, of which stage instruction has none; leave it out"
+            )
         if self.captions == "both" and self.captions_per_sample == 1:
             raise RequestError(
                 "export.captions is both, and export.captions_per_sample 1 leaves room for one; set it to 2 or more, "

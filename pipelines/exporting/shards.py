@@ -113,15 +113,20 @@ def write_one(
     label, lost = item["label"], list[dict[str, Any]]()
     with tempfile.TemporaryDirectory() as folder:
         samples = _samples(storage, rows, settings, types, lost, reporter)
-        shard = asdict(write_shard(Path(folder), label, samples))
-        for file in (tar_file(label), index_file(label)):
-            if shard["samples"]:
-                out.adopt(Path(folder) / file, file)
-            else:  # all of its samples are lost; readers refuse an empty shard
-                out.remove([file])
-    receipt = {"fingerprint": item["fingerprint"], "shard": shard, "lost": lost}
+        shard = write_shard(Path(folder), label, samples)
+        place_shard(out, Path(folder), shard)
+    receipt = {"fingerprint": item["fingerprint"], "shard": asdict(shard), "lost": lost}
     out.write_json(receipt_file(label), receipt)
     return receipt
+
+
+def place_shard(out: Storage, folder: Path, shard: Shard) -> None:
+    """Moves a shard's files from a local folder to where they go."""
+    for file in (tar_file(shard.name), index_file(shard.name)):
+        if shard.samples:
+            out.adopt(folder / file, file)
+        else:  # all of its samples are lost; readers refuse an empty shard
+            out.remove([file])
 
 
 def _samples(

@@ -16,7 +16,9 @@ from PIL import Image
 
 from infra.compat.errors import RequestError
 from infra.compat.files import file_system
+from pipelines.annotations.answered import read_set
 from pipelines.annotations.mix import read_mix
+from pipelines.annotations.reading import Tally
 from pipelines.corpus.evaluation_file import ITEMS, write_evalset
 from pipelines.corpus.evaluation_sets import picture_hashes
 from pipelines.instructions import main
@@ -275,3 +277,14 @@ def test_captions_of_pictures_that_coco_does_not_name_are_counted(data: Path, ca
     (data / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
     counts = main([str(data / "recipe.toml"), "--data", str(data), "--out", str(data / "mix"), "--set", "captions"])
     assert (counts["read"], counts["written"]) == (3, 1) and "annotation 2: no_image" in capsys.readouterr().err
+
+
+def test_of_captions_as_cocos_an_annotation_that_is_none_costs_itself_alone(data: Path, tmp_path: Path) -> None:
+    captions = [{"image_id": 7, "caption": "One."}, {"image_id": 99, "caption": "Of a picture that is not there."}, "none"]
+    captions += [{"image_id": [7], "caption": "x"}, {"image_id": "7", "caption": "Two."}, {"image_id": 7}, {"caption": "x"}]
+    images = [{"id": 7, "file_name": "a.jpg"}, {"file_name": "b.jpg"}, "none"]
+    (data / "captions.json").write_text(json.dumps({"images": images, "annotations": captions}))
+    tally = Tally()
+    found = list(read_set(str(data / "captions.json"), read_mix(str(data / "recipe.toml")).sets["captions"], tally))
+    assert [line["conversations"][1]["value"] for line in found] == ["One.", "Two."]
+    assert tally.counts["read"] == 7 and tally.reasons == {"no_image": 4, "no_text": 1}

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from infra.compat.errors import RequestError
+from sharding.lines import Lines
 from trainer_bridge.data.instructions.dialogue import Dialogue, read_dialogue
 from trainer_bridge.data.instructions.entries import FileEntries
 from trainer_bridge.data.instructions.example import SampleFault
-from trainer_bridge.data.instructions.lines import Lines
 from trainer_bridge.data.instructions.source import parsed
 
 QUESTION_KEYS = ("question", "text", "prompt", "sent")

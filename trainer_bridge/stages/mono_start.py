@@ -59,11 +59,17 @@ def outlined_mono(config: MonoConfig, start: Path | None) -> MonoModel:
 
 
 def prepare_mono(model: MonoModel, config: MonoConfig) -> None:
-    """Settles which parameters are trained, and adds drop path."""
+    """Settles which parameters are trained, and adds drop path; ValueError where the model has none of these."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(part_of(name) in config.train)
     for weight in embeddings(model) if config.new_tokens else ():
         weight.requires_grad_(True)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            f"model.train = {list(config.train)} trains nothing, as the model has no experts; name another part"
+            if config.train
+            else "model.train names no part of the model; name what is trained: pictures, experts, attention, language"
+        )
     if config.drop_path:
         add_drop_path(model.language, config.drop_path)
 

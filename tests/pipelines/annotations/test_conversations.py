@@ -1,20 +1,31 @@
 """Annotations of others become conversations: boxes of 0 … 1000 of the original picture, classes by line, texts in order."""
 
+import io
 import json
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from infra.compat.errors import RequestError
 from pipelines import conversations
+from pipelines.annotations import coco
 from pipelines.annotations.boxes import SCALE, BoxFault, scaled_box
 from pipelines.annotations.ocr import Line, in_reading_order
 from pipelines.annotations.phrases import located, plain
+from pipelines.annotations.reading import Tally, json_lines
+from sharding.lines import Lines
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
 
 BOXES = re.compile(r"\[(\d+), (\d+), (\d+), (\d+)\]")
 
@@ -28,7 +39,7 @@ def converted(folder: Path, kind: str, content: Any, *options: str) -> tuple[dic
     return counts, [json.loads(line) for line in out.read_text().splitlines()]
 
 
-def coco(annotations: list[dict], images: list[dict] | None = None) -> dict:
+def instances(annotations: list[dict], images: list[dict] | None = None) -> dict:
     sizes = images or [{"id": 7, "file_name": "a.jpg", "width": 200, "height": 100}]
     categories = [{"id": 3, "name": "dog"}, {"id": 1, "name": "cat"}]
     numbered = [{"id": number, "image_id": 7, "category_id": 3, **each} for number, each in enumerate(annotations)]
@@ -37,7 +48,7 @@ def coco(annotations: list[dict], images: list[dict] | None = None) -> dict:
 
 def test_all_boxes_of_a_class_stand_on_one_line(tmp_path: Path) -> None:
     boxes = [{"bbox": [100, 50, 100, 50]}, {"bbox": [0, 0, 20, 10]}, {"bbox": [20, 10, 30, 30.5], "category_id": 1}]
-    counts, (entry,) = converted(tmp_path, "coco", coco(boxes))
+    counts, (entry,) = converted(tmp_path, "coco", instances(boxes))
     assert (entry["image"], entry["width"], entry["height"], entry["id"]) == ("a.jpg", 200, 100, "7")
     question, answer = (turn["value"] for turn in entry["conversations"])
     assert question == "<image>\nPlease detect and label all objects in the following image and mark their positions."
@@ -60,7 +71,7 @@ def test_what_is_no_objects_box_is_counted_and_left_out(tmp_path: Path, capsys: 
         {"bbox": ["1", 0, 9, 9]},
         {"bbox": [0, 0, 50, 50]},
     ]
-    counts, (entry,) = converted(tmp_path, "coco", coco(faulty))
+    counts, (entry,) = converted(tmp_path, "coco", instances(faulty))
     assert entry["conversations"][1]["value"].endswith("<ref>dog</ref><box>[[0, 0, 250, 500]]</box>")
     assert counts["reasons"] == {
         "box_degenerate": 1,
@@ -78,7 +89,7 @@ def test_what_is_no_objects_box_is_counted_and_left_out(tmp_path: Path, capsys: 
 )
 def test_ids_may_be_numbers_or_text(of_picture: Any, of_annotation: Any, tmp_path: Path) -> None:
     picture = {"id": of_picture, "file_name": "a.jpg", "width": 200, "height": 100}
-    document = coco([{"bbox": [0, 0, 50, 50], "image_id": of_annotation, "category_id": "3"}], [picture])
+    document = instances([{"bbox": [0, 0, 50, 50], "image_id": of_annotation, "category_id": "3"}], [picture])
     _, (entry,) = converted(tmp_path, "coco", document)
     assert entry["conversations"][1]["value"].endswith("<ref>dog</ref><box>[[0, 0, 250, 500]]</box>")
 
@@ -87,7 +98,7 @@ def test_ids_that_are_none_or_stand_twice_are_counted(tmp_path: Path) -> None:
     box = {"bbox": [0, 0, 50, 50]}
     faulty = [box, box | {"image_id": [7]}, box | {"category_id": {}}, box | {"category_id": 8}, box | {"image_id": None}]
     picture = {"id": 7, "file_name": "a.jpg", "width": 200, "height": 100}
-    document = coco(faulty, [picture, picture, {**picture, "id": None}])
+    document = instances(faulty, [picture, picture, {**picture, "id": None}])
     document["categories"] += [{"id": 8, "name": " "}, {"id": [9], "name": "x"}, {"id": 10, "name": None}]
     counts, lines = converted(tmp_path, "coco", document)
     assert len(lines) == counts["boxes"] == 1
@@ -104,7 +115,7 @@ def test_a_file_of_another_kind_is_no_success(content: str, tmp_path: Path) -> N
 
 def test_a_file_of_which_little_is_left_has_failed(tmp_path: Path) -> None:
     images = [{"id": number, "file_name": f"{number}.jpg", "width": 10, "height": 10} for number in range(3)]
-    counts, lines = converted(tmp_path, "coco", coco([{"bbox": [0, 0, 5, 5], "image_id": 1}], images))
+    counts, lines = converted(tmp_path, "coco", instances([{"bbox": [0, 0, 5, 5], "image_id": 1}], images))
     assert len(lines) == 1 and counts["reasons"] == {"no_boxes": 2} and "less than half" in next(iter(counts["failed"].values()))
 
 
@@ -328,7 +339,7 @@ def test_a_file_may_begin_with_a_mark_and_name_pictures_by_uri(tmp_path: Path) -
     for content in ("\ufeff" + json.dumps(line), "\ufeff" + json.dumps([line])):
         _, (entry,) = converted(tmp_path, "grounding", content, "--page", str(html))
         assert entry["image"] == "s3://bucket/a.jpg" and "not shown" in html.read_text()
-    _, (entry,) = converted(tmp_path, "coco", "\ufeff" + json.dumps(coco([{"bbox": [0, 0, 50, 50]}])))
+    _, (entry,) = converted(tmp_path, "coco", "\ufeff" + json.dumps(instances([{"bbox": [0, 0, 50, 50]}])))
     with pytest.raises(RequestError, match="a path on this machine"):
         conversations.main(["coco", "in.json", "--out", "s3://bucket/lines.jsonl"])
 
@@ -349,7 +360,7 @@ def test_a_broken_file_is_one_line(tmp_path: Path, content: str) -> None:
 
 
 def test_a_list_without_an_end_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="no JSON that can be read"):
+    with pytest.raises(RequestError, match="no JSON list: at byte 1"):
         converted(tmp_path, "ocr", "[" * 100_000)
 
 
@@ -358,3 +369,30 @@ def test_a_label_is_one_line_and_opens_no_tag(text: str) -> None:
     written = located(text, [(1, 2, 3, 4)])
     assert written.count("\n") == 0 and written.count("<ref>") == written.count("<box>") == 1
     assert "<image>" not in plain(text) and BOXES.findall(written)[-1] == ("1", "2", "3", "4")
+
+
+@settings(max_examples=200)
+@given(st.text(alphabet='[]{}"\\a', max_size=40), st.integers(1, 9))
+def test_depth_is_counted_outside_of_strings_wherever_a_read_ends(text: str, size: int) -> None:
+    document = json.dumps({"images": [{"file_name": text, "a": [text, [text]]}]}).encode()
+    shallow = coco._Shallow(io.BytesIO(document), "x")
+    assert b"".join(iter(lambda: shallow.read(size), b"")) == document
+    assert (shallow.depth, shallow.in_string) == (0, False)
+
+
+def test_a_file_that_nests_without_end_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_bytes(b'{"images": ' + b"[" * 3_000_000)
+    with pytest.raises(RequestError, match="nests more than"):
+        conversations.main(["coco", str(tmp_path / "in.json"), "--out", str(tmp_path / "out.jsonl")])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 << 20, "in KiB"
+
+
+def test_a_list_is_read_through_an_index_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    read_many = Lines.read_many
+    monkeypatch.setattr(Lines, "read_many", lambda self, rows: (read.append(len(rows)), read_many(self, rows))[1])
+    (tmp_path / "in.json").write_text(json.dumps([{"a": number} for number in range(1000)] + [7]))
+    tally = Tally()
+    found = [entry["a"] for _, entry in json_lines(str(tmp_path / "in.json"), tally)]
+    assert found == [*range(1000)] and tally.reasons == {"not_json": 1} and tally.counts["read"] == 1001
+    assert max(read) <= 256

@@ -149,6 +149,16 @@ def test_stages_follow_each_other_and_the_saved_model_is_the_trained_one(
     assert "<ref>" in (tmp_path / "two" / "model" / "tokenizer.json").read_text()
 
 
+@pytest.mark.parametrize(
+    ("train", "told"), [(["experts"], "trains nothing, as the model has no experts"), ([], "name what is trained")]
+)
+def test_a_stage_that_would_train_nothing_is_told(train: list[str], told: str, folder: Path, tmp_path: Path) -> None:
+    own = {"train": train, "length": 200, "language_checkpoint": str(folder / "language")}
+    own["picture"] = {"image_size": 28, "patch": 7, "width": 8, "experts": False}
+    with pytest.raises(ValueError, match=told):
+        MonoStage(experiment(folder, "concept", model=own), None, None, tmp_path)
+
+
 @pytest.mark.parametrize("zero", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_of_embeddings_the_rows_of_new_tokens_alone_are_learned(
     zero: int,

@@ -1,10 +1,10 @@
 """Conversations as others publish them → examples for stage 3.
 
-meta.py       which sets of conversations a training reads
-lines.py      where each entry of a file lies, without reading the file into memory
+Which sets there are, where their entries lie, and named files: `sharding`.
+
 entries.py    the entries of a set by row, in a file or in shards
 dialogue.py   a published entry → who says what, and where each picture stands
-pictures.py   the bytes of a picture that an entry names: files, tars, object stores
+pictures.py   the bytes of a picture that an entry names
 tiles.py      a picture → tiles of one size, by dynamic resolution
 template.py   a chat template → the texts around and between messages
 encoding.py   a dialogue → token ids, and which of them are learned

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sharding.conversation_sets import ConversationSet
 from trainer_bridge.data.instructions.dialogue import NOTES
 from trainer_bridge.data.instructions.encoding import Encoder
 from trainer_bridge.data.instructions.entries import Entries, Entry
 from trainer_bridge.data.instructions.example import FAULTS, SampleFault
-from trainer_bridge.data.instructions.meta import ConversationSet
 from trainer_bridge.data.instructions.pictures import Pictures
 from trainer_bridge.data.instructions.source import read_entry, require_decodable, rule_of, tile_counts
 from trainer_bridge.data.instructions.tiles import TileRule

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from infra.compat.errors import RequestError
+from sharding.conversation_sets import ConversationSet
 from sharding.index import Dataset, read_dataset
+from sharding.lines import Lines
 from sharding.reader import ReadError, ShardReader
-from trainer_bridge.data.instructions.lines import Lines
-from trainer_bridge.data.instructions.meta import ConversationSet
+from sharding.sample import Sample
+
+MORE = re.compile(r"(\d+)\.\w+")  # members of a sample that are pictures after the first
 
 
 class Entry(NamedTuple):
-    """A published entry: its JSON, and the picture that lies beside it in shards."""
+    """A published entry: its JSON, and the pictures that lie beside it in shards; None in a file, whose entries name theirs."""
 
     data: bytes
-    picture: bytes | None = None
+    pictures: tuple[bytes, ...] | None = None
 
 
 class Entries(Protocol):
@@ -50,8 +54,8 @@ class FileEntries:
 class ShardEntries:
     """The json members of samples in indexed shards, with their pictures."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.reader = ShardReader(dataset, "train")
+    def __init__(self, dataset: Dataset, split: str) -> None:
+        self.reader = ShardReader(dataset, split)
         self.ends = np.cumsum(self.reader.sizes())
 
     def __len__(self) -> int:
@@ -60,7 +64,7 @@ class ShardEntries:
     def read_many(self, rows: Sequence[int]) -> list[Entry | Exception]:
         """The entry at each row, or why it cannot be read."""
         samples = self.reader.read_many([self._place(row) for row in rows])
-        return [sample if isinstance(sample, ReadError) else Entry(sample.json, sample.image) for sample in samples]
+        return [sample if isinstance(sample, ReadError) else Entry(sample.json, tuple(_pictures(sample))) for sample in samples]
 
     def name_of(self, row: int) -> str:
         """Where a sample lies."""
@@ -73,13 +77,28 @@ class ShardEntries:
 
 def open_entries(each: ConversationSet) -> Entries:
     """The entries of a set; RequestError in one line when they are not there."""
-    return ShardEntries(_dataset(each.shards)) if each.shards else FileEntries(Lines(each.annotation))
+    if not each.shards:
+        return FileEntries(Lines(each.annotation))
+    dataset = _dataset(each.shards)
+    if each.split not in dataset.splits:
+        raise RequestError(
+            f"set {each.name!r}: {each.shards} has no split {each.split!r}; it has {', '.join(sorted(dataset.splits))}"
+        )
+    return ShardEntries(dataset, each.split)
 
 
 def other_length(each: ConversationSet, entries: Entries) -> str:
     """A clause on a set that has not as many entries as its meta file says, else empty."""
     told = f"set {each.name!r} has {len(entries):,} entries, not {each.length:,} as its meta file says"
     return told if each.length not in (0, len(entries)) else ""
+
+
+def _pictures(sample: Sample) -> Iterator[bytes]:
+    """The pictures of a sample in their order: its image, and of several the others as `2.jpg`, `3.png` …"""
+    if sample.image:
+        yield sample.image
+    numbered = ((int(match[1]), name) for name in sample.others if (match := MORE.fullmatch(name)))
+    yield from (sample.others[name] for _, name in sorted(numbered))
 
 
 def _dataset(uri: str) -> Dataset:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from infra.compat.errors import RequestError
+from sharding.conversation_sets import ConversationSet, read_sets
 from sharding.decode import decode_picture, decode_pixels, upright_size
 from sharding.named_files import within
 from sharding.order import Order
@@ -22,7 +23,6 @@ from trainer_bridge.data.instructions.dialogue import Dialogue, read_dialogue
 from trainer_bridge.data.instructions.encoding import Encoder
 from trainer_bridge.data.instructions.entries import Entries, Entry, open_entries, other_length
 from trainer_bridge.data.instructions.example import Example, SampleFault
-from trainer_bridge.data.instructions.meta import ConversationSet, read_sets
 from trainer_bridge.data.instructions.pictures import Pictures
 from trainer_bridge.data.instructions.tiles import TileRule, decode_tiles
 
@@ -123,9 +123,9 @@ def open_source(uri: str, encoder: Encoder, rule: TileRule, seed: int) -> Instru
 
 def read_entry(each: ConversationSet, entry: Entry, pictures: Pictures) -> tuple[Dialogue, list[bytes]]:
     """The dialogue of an entry, and its pictures as they are encoded; SampleFault when one of these is missing."""
-    dialogue = read_dialogue(parsed(entry.data), None if entry.picture is None else [OWN] * bool(entry.picture))
-    if entry.picture is not None:
-        return dialogue, [entry.picture] * len(dialogue.pictures)
+    dialogue = read_dialogue(parsed(entry.data), None if entry.pictures is None else [OWN] * len(entry.pictures))
+    if entry.pictures is not None:
+        return dialogue, list(entry.pictures[: len(dialogue.pictures)])
     return dialogue, [pictures.read(within(each.root, path)) for path in dialogue.pictures]
 
 

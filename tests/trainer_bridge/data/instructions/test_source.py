@@ -13,13 +13,13 @@ from PIL import Image
 
 from infra.compat.errors import RequestError
 from sharding import Sample
+from sharding.conversation_sets import read_sets
 from tests.support.chat_tokenizers import small
 from tests.support.shards import write_dataset
 from trainer_bridge.data.instructions import source as module
 from trainer_bridge.data.instructions.encoding import Encoder
 from trainer_bridge.data.instructions.example import Example
 from trainer_bridge.data.instructions.loader import ExampleLoader
-from trainer_bridge.data.instructions.meta import read_sets
 from trainer_bridge.data.instructions.source import InstructionSource, open_source, rule_of
 from trainer_bridge.data.instructions.template import ChatTemplate
 from trainer_bridge.data.instructions.tiles import TileRule

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
-from trainer_bridge.data.instructions import lines as module
-from trainer_bridge.data.instructions.lines import Lines
+from sharding import lines as module
+from sharding.lines import Lines
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,17 @@ from infra.compat.files import file_system, open_file
 from infra.compat.paths import absolute
 
 LARGEST = 16 << 20  # bytes of a meta file; what is larger is a file of conversations
-KEYS = ("root", "annotation", "shards", "repeat_time", "data_augment", "min_dynamic_patch", "max_dynamic_patch", "length")
+KEYS = (
+    "root",
+    "annotation",
+    "shards",
+    "split",
+    "repeat_time",
+    "data_augment",
+    "min_dynamic_patch",
+    "max_dynamic_patch",
+    "length",
+)
 ENTRY_KEYS = ("conversations", "messages")
 
 
@@ -26,7 +36,7 @@ class ConversationSet:
 
     name        for messages
     annotation  its file, JSON lines or a list; or
-    shards      the URI of indexed shards whose json members have conversations
+    shards      the URI of indexed shards whose json members have conversations, and their `split`
     root        the folder, tar or URI that paths of pictures are relative to
     share       below 1 the first share of entries, else how often each comes in an epoch
     augment     pictures go through JPEG once, at a random quality
@@ -37,6 +47,7 @@ class ConversationSet:
     name: str
     annotation: str = ""
     shards: str = ""
+    split: str = "train"
     root: str = ""
     share: float = 1.0
     augment: bool = False
@@ -109,13 +120,14 @@ def _set(uri: str, name: str, entry: Any) -> ConversationSet:
     if most and least > most:
         raise RequestError(f"{where}: min_dynamic_patch = {least} is more than max_dynamic_patch = {most}")
     paths = {key: entry.get(key) or "" for key in ("annotation", "shards", "root")}
-    if not all(isinstance(path, str) for path in paths.values()):
-        raise RequestError(f"{where}: annotation, shards and root are paths or URIs")
+    split = entry.get("split") or "train"
+    if not all(isinstance(path, str) for path in (*paths.values(), split)):
+        raise RequestError(f"{where}: annotation, shards and root are paths or URIs, and split is a name")
     augment = entry.get("data_augment") or False
     if not isinstance(augment, bool):
         raise RequestError(f"{where}: data_augment = {json.dumps(augment)} is neither true nor false")
     places = {key: _located(uri, path) for key, path in paths.items()}
-    return ConversationSet(name, **places, share=share, augment=augment, least=least, most=most, length=length)
+    return ConversationSet(name, **places, split=split, share=share, augment=augment, least=least, most=most, length=length)
 
 
 def _number(where: str, entry: Mapping[str, Any], key: str, default: float) -> float:

@@ -1,4 +1,4 @@
-"""Where each entry of a file lies, JSON lines or one JSON list, so that any can be read without reading the file into memory.
+"""Where each entry of a file of JSON lies, lines or one list, so that any can be read without reading the file into memory.
 
 The places are found in one pass and kept in the cache folder, as numbers that are mapped into memory and not read: a file of 50 M
 lines costs each rank nothing. They are found again when the file has another size or time.
@@ -39,7 +39,7 @@ class Lines:
     def __init__(self, uri: str) -> None:
         self.uri = absolute(uri)
         kept = cache_folder() / "lines" / hashlib.sha256(self.uri.encode()).hexdigest()[:32]
-        stamp = self._stamp()
+        self.stamp = stamp = self._stamp()
         if not kept.exists() or kept.stat().st_size < stamp.nbytes or (np.fromfile(kept, np.int64, len(stamp)) != stamp).any():
             self._index(kept, stamp)
         count = (kept.stat().st_size - stamp.nbytes) // 16

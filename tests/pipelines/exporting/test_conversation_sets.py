@@ -1,0 +1,167 @@
+"""Published conversations exported with their pictures are trained on as they are from their files."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from infra.compat.errors import RequestError
+from pipelines import export
+from sharding import faults, read_dataset
+from sharding.conversation_sets import read_sets
+from sharding.named_pictures import named_pictures, without_names
+from tests.support.pictured import pictured
+from trainer_bridge.data.instructions.entries import open_entries
+from trainer_bridge.data.instructions.pictures import Pictures
+from trainer_bridge.data.instructions.source import parsed, read_entry
+
+
+def picture(path: Path, seed: int, kind: str) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (9, 12, 3), np.uint8)).save(data, kind)
+    path.write_bytes(data.getvalue())
+    return data.getvalue()
+
+
+def turns(question: str) -> list[dict[str, str]]:
+    return [{"from": "human", "value": question}, {"from": "gpt", "value": "Two."}]
+
+
+@pytest.fixture
+def mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two sets: pictures of two types, several of them, text alone, parts as chat templates take them; and two broken entries."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "mix" / "pictures").mkdir(parents=True)
+    folder = tmp_path / "mix"
+    for number, kind in enumerate(("JPEG", "PNG", "JPEG")):
+        picture(folder / "pictures" / f"{number}.{kind.lower()}", number, kind)
+    inline = [{"type": "text", "text": "Before "}, {"type": "image", "path": "1.png"}, {"type": "text", "text": "after"}]
+    both = [*inline, {"type": "image"}, {"type": "text", "text": "or <image>?"}]
+    asked: list[Any] = [
+        {"id": "a", "image": "0.jpeg", "conversations": turns("<image>\nHow many?"), "width": 12, "height": 9},
+        {"conversations": turns("Say something.")},
+        {"image": ["1.png", "2.jpeg", "0.jpeg"], "conversations": turns("<image> <image> or <image>?")},
+        {"messages": [{"role": "user", "content": inline}, {"role": "assistant", "content": "Yes."}]},
+        {
+            "images": ["0.jpeg", "2.jpeg"],
+            "messages": [{"role": "user", "content": both}, {"role": "assistant", "content": ""}],
+        },
+        {"image": ["0.jpeg", "1.png"], "conversations": [*turns("<image>?"), {"from": "human", "value": "<image> And this?"}]},
+    ]
+    (folder / "asked.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in asked))
+    (folder / "told.json").write_text(json.dumps([asked[0] | {"id": number} for number in range(10)]))
+    sets = {
+        "asked": {"root": "pictures", "annotation": "asked.jsonl", "repeat_time": 2, "max_dynamic_patch": 3},
+        "told": {"root": "pictures", "annotation": "told.json", "repeat_time": 0.5, "data_augment": True},
+    }
+    (folder / "meta.json").write_text(json.dumps(sets))
+    return folder
+
+
+def exported(mix: Path, *more: str) -> tuple[dict[str, Any], Path]:
+    out = mix.parent / "shards"
+    arguments = ["--root", str(mix.parent / "root"), "--stage", "instruction", "--conversations", str(mix / "meta.json")]
+    return export.main([*arguments, "--out", str(out), *more]), out
+
+
+def dialogues(meta: Path) -> dict[str, list[Any]]:
+    """What a training reads of each set: messages, and pictures as they are encoded."""
+    read = {}
+    for each in read_sets(str(meta)):
+        entries = open_entries(each)
+        rows = entries.read_many(range(int(len(entries) * min(1.0, each.share))))
+        both = (read_entry(each, entry, Pictures()) for entry in rows if not isinstance(entry, Exception))
+        read[each.name] = [(dialogue.messages, pictures) for dialogue, pictures in both]
+    return read
+
+
+def test_a_training_reads_of_shards_what_it_reads_of_files(mix: Path, ray_session: None) -> None:
+    counts, out = exported(mix, "--set", "export.samples_per_shard=2")
+    assert counts["failed"] == {} and (counts["sets"], counts["conversations"], counts["pictures"]) == (2, 11, 15)
+    assert list(faults(str(out))) == [] and {split: len(shards) for split, shards in read_dataset(str(out)).splits.items()} == {
+        "asked": 3,
+        "told": 3,
+    }
+    assert dialogues(out / "meta.json") == dialogues(mix / "meta.json")
+    first, second = read_sets(str(out / "meta.json"))
+    assert (first.share, first.most, first.augment, second.share, second.augment) == (2, 3, False, 1, True)
+    assert [each.length for each in (first, second)] == [6, 5]
+    entry = open_entries(first).read_many([2])[0]
+    assert not isinstance(entry, Exception)
+    told = parsed(entry.data)
+    assert (told["set"], told["entry"], "image" in told) == ("asked", 3, False)
+    card = (out / "data-card.md").read_text()
+    assert "| asked | 6 | 6 | 10 | 2 |" in card and "An epoch has 17 conversations" in card and "7 M" in card
+
+
+def test_a_second_run_writes_what_changed_alone(mix: Path, ray_session: None) -> None:
+    _, out = exported(mix)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.rglob("*.tar")}
+    (mix / "told.json").write_text(json.dumps([{"conversations": turns(f"And {number}?")} for number in range(4)]))
+    counts, _ = exported(mix)
+    changed = {path.name for path in before if (path.stat().st_mtime_ns, path.read_bytes()) != before[path]}
+    assert counts["conversations"] == 8 and changed == {"told-000000.tar"}
+    (mix / "told.json").unlink()
+    (mix / "meta.json").write_text(json.dumps({"asked": {"root": "pictures", "annotation": "asked.jsonl"}}))
+    exported(mix)
+    assert [path.name for path in out.glob("*.tar")] == ["asked-000000.tar"], "a set that is gone leaves no shard"
+
+
+def test_entries_without_their_pictures_are_counted_and_named(mix: Path, ray_session: None) -> None:
+    (mix / "pictures" / "2.jpeg").unlink()
+    (mix / "pictures" / "1.png").write_bytes(b"<html>")
+    with (mix / "asked.jsonl").open("a") as file:
+        file.write("[1]\n")
+    counts, out = exported(mix)
+    assert counts["conversations"] == 7
+    assert counts["failed"].keys() == {"asked"} and counts["failed"]["asked"].startswith("5 of 7 entries are left out: 1 no JSON")
+    lost = json.loads((out / "receipts" / "asked-000000.json").read_text())["lost"]
+    assert [row["entry"] for row in lost] == [3, 4, 5, 6, 7]
+    for number, kind in ((2, "JPEG"), (1, "PNG")):  # put back, they are exported by the next run
+        picture(mix / "pictures" / f"{number}.{kind.lower()}", number, kind)
+    assert exported(mix)[0]["conversations"] == 11
+
+
+def test_another_export_takes_card_and_meta_file_away(mix: Path, ray_session: None) -> None:
+    _, out = exported(mix)
+    storage = pictured(mix.parent / "other", broken=False)
+    for stage, left in (("concept", {"data-card.md"}), ("1", set())):
+        export.main(["--root", storage.root, "--stage", stage, "--out", str(out), "--force"])
+        assert {path.name for path in out.glob("*") if path.name in ("meta.json", "data-card.md")} == left
+        assert {path.name for path in out.glob("*.tar")} == {"train-000000.tar"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--stage", "instruction"], "name their meta file, --conversations"),
+        (["--stage", "1", "--conversations", "meta.json"], "is for stage instruction"),
+        (["--stage", "instruction", "--conversations", "absent.json"], "cannot be read"),
+        (["--stage", "instruction", "--conversations", "empty.jsonl"], "has no conversation"),
+        (["--stage", "instruction", "--conversations", "named.json"], "shards are called after it"),
+        (["--stage", "instruction", "--conversations", "shards.json"], "lies in shards already"),
+        (["--stage", "instruction", "--conversations", "empty.jsonl", "--where", "width > 1"], "export.where is a condition"),
+    ],
+)
+def test_a_request_that_cannot_be_is_told(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "named.json").write_text(json.dumps({"a/b": {"root": "", "annotation": "empty.jsonl"}}))
+    (tmp_path / "shards.json").write_text(json.dumps({"a": {"shards": "somewhere"}}))
+    with pytest.raises(RequestError, match=told):
+        export.main(["--root", "root", "--out", "out", *arguments])
+
+
+def test_pictures_are_named_beside_the_turns_and_in_them() -> None:
+    part = {"type": "image_url", "image_url": {"url": "b.png"}}
+    entry = {"images": ["a.png"], "messages": [{"role": "user", "content": [part, {"type": "text", "text": "?"}]}], "id": 3}
+    assert named_pictures(entry) == ["b.png", "a.png"], "a picture without a place comes last"
+    told = {"messages": [{"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "?"}]}], "id": 3}
+    assert without_names(entry) == told and named_pictures(told) == []

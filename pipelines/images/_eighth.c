@@ -244,7 +244,7 @@ static size_t define(Huffman *table, const uint8_t *at, size_t length, int is_dc
     int count = 0;
     if (length < LONGEST_CODE) return 0;
     for (int i = 0; i < LONGEST_CODE; i++) count += at[i];
-    if (count > 256 || length < (size_t)(LONGEST_CODE + count)) return 0;
+    if (!count || count > 256 || length < (size_t)(LONGEST_CODE + count)) return 0; /* of no codes no bits are ever taken */
     if (table->size == count && !memcmp(table->counts, at, LONGEST_CODE) && !memcmp(table->symbols, at + LONGEST_CODE, count))
         return LONGEST_CODE + count;
     *table = (Huffman){.size = -1};
@@ -270,7 +270,7 @@ static int word_at(const uint8_t *at) { return at[0] << 8 | at[1]; }
 
 /* Frame header: 8 bits, one colour or three, of which the latter two are whole, halved in width, or halved both ways. */
 static int read_frame(Picture *picture, const uint8_t *at, int length, const uint8_t **components) {
-    if (length < 6 || at[0] != 8 || *components) return 0;
+    if (length < 6 + 3 || at[0] != 8 || *components) return 0;
     picture->tall = word_at(at + 1), picture->wide = word_at(at + 3), picture->colours = at[5];
     picture->across = at[7] >> 4, picture->down = at[7] & 15;
     *components = at + 6;

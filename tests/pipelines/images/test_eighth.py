@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.images.eighth import compiled, eighth
+from tests import ROOT
 from tests.support.images import encoded, smooth, turned_exif
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="installed without a C compiler")
@@ -72,6 +75,20 @@ def test_tables_of_another_picture_are_not_taken_for_its_own() -> None:
     at = body.index(b"\xff\xc4")
     (length,) = struct.unpack_from(">H", body, at + 2)
     assert eighth(body[:at] + body[at + 2 + length :]) is None
+
+
+@pytest.mark.parametrize("table", [0x00, 0x10])  # of the constant coefficients, of the others
+def test_a_table_without_codes_is_refused(table: int) -> None:
+    """In a process that has decoded nothing before, whose tables are as empty: such a JPEG was decoded for ever."""
+    body = encoded(smooth(64, 64).convert("L"), "JPEG")
+    at = body.index(b"\xff\xc4")
+    while body[at + 4] != table:
+        at = body.index(b"\xff\xc4", at + 2)
+    (length,) = struct.unpack_from(">H", body, at + 2)
+    empty = body[: at + 2] + struct.pack(">HB", 19, table) + bytes(16) + body[at + 2 + length :]
+    script = "import sys; from pipelines.images.eighth import eighth; print(eighth(bytes.fromhex(sys.argv[1])))"
+    finished = subprocess.run([sys.executable, "-c", script, empty.hex()], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert finished.stdout == "None\n", finished.stderr
 
 
 @pytest.mark.parametrize(

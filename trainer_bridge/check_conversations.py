@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from infra.compat.errors import RequestError, require_least
-from sharding.conversation_sets import ConversationSet, read_sets
+from sharding.conversation_sets import MOST_TILES, ConversationSet, read_sets
 from trainer_bridge.data.chat_tokenizer import IMAGE, add_chat_tokens, load_tokenizer
 from trainer_bridge.data.instructions.checking import Findings, check_rows
 from trainer_bridge.data.instructions.encoding import Encoder
@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         sets = [each for uri in options.files for each in read_sets(uri)]
         require_least(options, length=2, min_tiles=1, max_tiles=options.min_tiles, workers=0)
+        if options.max_tiles > MOST_TILES:
+            raise RequestError(f"--max-tiles {options.max_tiles} is more than {MOST_TILES}; lower it")
         rule = _tools(task)[1]
         for each in sets:
             rule_of(each, rule)

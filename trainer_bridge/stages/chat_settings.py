@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from infra.compat.settings import Section
+from sharding.conversation_sets import MOST_TILES
 from trainer_bridge.data.conversations import TARGET_LANGUAGES, TRANSLATED
 from trainer_bridge.data.instructions.template import BASE
 from trainer_bridge.data.sequences import Weighting
@@ -34,8 +35,8 @@ class ConversationSettings(Section):
 
     data: str = ""
     template: str = BASE
-    min_dynamic_patch: int = Field(1, ge=1)
-    max_dynamic_patch: int = Field(6, ge=1)
+    min_dynamic_patch: int = Field(1, ge=1, le=MOST_TILES)
+    max_dynamic_patch: int = Field(6, ge=1, le=MOST_TILES)
 
     @model_validator(mode="after")
     def _ordered(self) -> ConversationSettings:

@@ -3,7 +3,9 @@
 import io
 import json
 import tarfile
+import uuid
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 from PIL import Image
 
 from infra.compat.errors import RequestError
+from infra.compat.files import file_system
 from sharding import Sample
 from sharding.conversation_sets import read_sets
+from sharding.ranges import retried
 from tests.support.chat_tokenizers import small
 from tests.support.shards import write_dataset
 from trainer_bridge.data.instructions import source as module
@@ -105,6 +109,28 @@ def test_pictures_lie_in_folders_tars_and_shards(tmp_path: Path) -> None:
     assert [int((examples[n].ids == image).sum()) for n in "123"] == [TILE, 3 * TILE, 3 * TILE]
 
 
+@pytest.mark.slow
+def test_conversations_and_pictures_lie_on_an_object_store_that_fails_now_and_then(tmp_path: Path, object_store: str) -> None:
+    uri = f"{object_store}/{uuid.uuid4().hex}"
+    fs, path = file_system(uri)
+    tarred = io.BytesIO()
+    with tarfile.open(fileobj=tarred, mode="w") as tar:
+        for number in range(10, 20):
+            member = tarfile.TarInfo(f"deep/{number}.png")
+            member.size = len(png(32, 16, number))
+            tar.addfile(member, io.BytesIO(png(32, 16, number)))
+    lines = [json.dumps(conversation(n, image=f"{n}.png" if n < 10 else f"tars/a.tar/deep/{n}.png")) for n in range(20)]
+    sets = {"a": {"root": "pictures", "annotation": "a.jsonl"}}
+    files = {"a.jsonl": "\n".join(lines).encode(), "meta.json": json.dumps(sets).encode(), "pictures/tars/a.tar": tarred.getvalue()}
+    for name, data in (files | {f"pictures/{n}.png": png(16, 16, n) for n in range(10)}).items():
+        retried(partial(fs.pipe_file, f"{path}/{name}", data))
+    tokenizer = small()
+    encoder = Encoder(tokenizer, ChatTemplate(tokenizer, "chatml"), TILE, 512)
+    source = open_source(f"{uri}/meta.json", encoder, TileRule(16, 1, 4), 0)
+    shown = {small().decode(each.labels[each.labels >= 0])[7:]: each.tiles for each in loaded(source)}
+    assert {text: int(tiles[0, 0, 0, 0]) for text, tiles in shown.items()} == {f"{n}<|im_end|>": n for n in range(20)}
+
+
 def loaded(source: InstructionSource) -> list[Example]:
     examples = source.load_many(np.arange(source.total))
     assert all(isinstance(each, Example) for each in examples), examples
@@ -180,6 +206,8 @@ def test_a_loader_names_faults_and_leaves_their_places_empty(tmp_path: Path, cap
         ({"annotation": "a.jsonl", "shards": "x"}, "must name one of annotation"),
         ({"annotation": "a.jsonl", "repeat_time": 1.5}, "repeat_time = 1.5 is neither"),
         ({"annotation": "a.jsonl", "repeat_time": 0}, "repeat_time = 0 is neither"),
+        ({"annotation": "a.jsonl", "repeat_time": 1e15}, "is neither a share below 1 nor a whole number up to 1,000,000"),
+        ({"annotation": "a.jsonl", "max_dynamic_patch": 10**6}, "1,024 tiles at most, not 1,000,000"),
         ({"annotation": "a.jsonl", "repeat_time": "2"}, 'repeat_time = "2" is no number'),
         ({"annotation": "a.jsonl", "min_dynamic_patch": 7, "max_dynamic_patch": 6}, "is more than max_dynamic_patch = 6"),
         ({"annotation": "a.jsonl", "min_dynamic_patch": 1.5}, "min_dynamic_patch = 1.5 is no whole number"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.checkpoints.adapters import base_of, is_adapter, with_adapter
 from trainer_bridge.checkpoints.layouts.layout import read_config
-from trainer_bridge.checkpoints.weights import require_finite
+from trainer_bridge.checkpoints.weights import require_finite, stored_type
 from trainer_bridge.data.chat_tokenizer import END
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ def _internvl_class(folder: Path) -> Any:
 
 
 def stored_dtype(folder: Path) -> str:
-    """The type of a model's weights in its folder, as its configuration names it."""
-    config = read_config(base_of(folder) if is_adapter(folder) else folder)
-    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    """The type of a model's weights in its folder: that of its files, whatever its configuration names."""
+    return stored_type(base_of(folder) if is_adapter(folder) else folder) or "float32"
 
 
 def outline_internvl(folder: Path) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from torch import Tensor
 
 MODEL = "model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # as safetensors and as torch names them
 SHOWN = 3  # names in an error
 
 
@@ -41,6 +43,16 @@ def module_place(name: str, modules: Mapping[str, str], blocks: str = "") -> Pla
     module, kind = (rest, "") if rest in modules else (rest.rpartition(".")[0], "." + rest.rpartition(".")[2])
     prefix = f"{blocks}.{number}." if number else ""
     return Place(prefix + (modules[module] + kind).replace("_.", "_"))
+
+
+def stored_type(folder: Path) -> str:
+    """The floating type of most tensors of a folder, as torch names it, by the headers of its files; empty where there is none."""
+    kinds: Counter[str] = Counter()
+    for path in _files(folder):
+        with safe_open(path, "pt") as file:
+            kinds.update(file.get_slice(name).get_dtype() for name in file.keys())  # noqa: SIM118
+    floats = [FLOATS[kind] for kind, _ in kinds.most_common() if kind in FLOATS]
+    return floats[0] if floats else ""
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:

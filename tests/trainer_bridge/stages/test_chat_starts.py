@@ -79,6 +79,13 @@ def test_a_released_model_is_saved_as_it_was(family: str, tmp_path: Path, one_pr
     assert {parameter.dtype for parameter in planned.parameters()} == {torch.float32}
 
 
+def test_weights_keep_their_type_whatever_the_configuration_names(tmp_path: Path, one_process: torch.device) -> None:  # noqa: F811
+    start, out = released(tmp_path, "qwen2"), tmp_path / "out"
+    (start / "config.json").write_text((start / "config.json").read_text().replace("bfloat16", "float16"))
+    trained(start, out)
+    assert tensors(out) == tensors(start) and settings_of(out)["dtype"] == "bfloat16"
+
+
 @pytest.mark.parametrize("modules", [["language"], ["vision"], ["language", "vision"]])
 def test_a_merged_adapter_is_the_model_that_was_trained(modules: list[str], tmp_path: Path, one_process: torch.device) -> None:  # noqa: F811
     pytest.importorskip("peft")

@@ -47,13 +47,15 @@ def encoded(
 def _own(batch: Batch, row: int, stored: Encoder, picture: torch.Tensor) -> Encoded:
     """The conversation that a sample has in its json member, about its picture."""
     try:
-        ids, labels = stored.encode(read_dialogue(metadata_of(batch.json[row]), ["its picture"]), [1])
+        dialogue = read_dialogue(metadata_of(batch.json[row]), ["its picture"])
+        shown = len(dialogue.pictures)  # none, where it stands in a last question that is left out
+        ids, labels = stored.encode(dialogue, [1] * shown)
     except SampleFault as fault:
         if batch.valid[row]:
             batch.valid[row] = False
             batch.faults.append(f"sample {batch.sample_ids[row]}: {fault}")
         return nothing(picture.shape[-1], picture.device)
-    return Encoded(torch.from_numpy(ids), torch.from_numpy(labels), picture)
+    return Encoded(torch.from_numpy(ids), torch.from_numpy(labels), picture[:shown])
 
 
 def conversations(batch: Batch, experiment: ChatExperiment, device: torch.device) -> list[Conversation]:

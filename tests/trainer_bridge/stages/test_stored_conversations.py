@@ -27,6 +27,7 @@ STORED: list[tuple[dict[str, Any], str]] = [
         {"messages": [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "A fox, says <IMG_CONTEXT>."}]},
         "PICTURE",
     ),
+    ({"conversations": [Q | {"value": "What?"}, A, Q]}, "user\nWhat?<|im_end|>"),  # its picture goes with the last question
     ({"conversations": []}, "no turns"),
     ({"conversations": [Q, Q]}, "turns go user, user"),
     ({"conversations": [Q | {"value": "<image> <image>"}, A]}, "2 <image> for 1"),
@@ -55,8 +56,8 @@ def test_each_shape_is_learned_or_named(one_process: torch.device) -> None:  # n
             assert f"sample {number}: " in fault and told in fault and len(row.tiles) == 0
             continue
         text = tokenizer.decode(row.ids).replace("<IMG_CONTEXT>" * 4, "PICTURE")
-        assert told in text and len(row.tiles) == 1
+        assert told in text and len(row.tiles) == text.count("PICTURE")
         if entry:
             learned = tokenizer.decode(row.labels[row.labels != IGNORED])
             assert learned == " A fox, says <IMG_CONTEXT>.<|im_end|>"
-    assert batch.valid.tolist() == [True] * 4 + [False] * 3 and next(faults, None) is None
+    assert batch.valid.tolist() == [True] * 5 + [False] * 3 and next(faults, None) is None

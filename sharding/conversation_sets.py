@@ -117,10 +117,14 @@ def _set(uri: str, name: str, entry: Any) -> ConversationSet:
         raise RequestError(f"{where} must name one of annotation (a file) and shards (a URI)")
     share = _number(where, entry, "repeat_time", 1.0)
     if share <= 0 or (share > 1 and share % 1) or share > MOST_REPEATS:
-        raise RequestError(f"{where}: repeat_time = {share:g} is neither a share below 1 nor a whole number up to {MOST_REPEATS:,}")
+        raise RequestError(
+            f"{where}: repeat_time = {share:g} is neither a share below 1 nor a whole number up to {MOST_REPEATS:,}"
+        )
     least, most, length = (_whole(where, entry, key) for key in ("min_dynamic_patch", "max_dynamic_patch", "length"))
     if max(least, most) > MOST_TILES:
-        raise RequestError(f"{where}: a picture has {MOST_TILES:,} tiles at most, not {max(least, most):,}; lower max_dynamic_patch")
+        raise RequestError(
+            f"{where}: a picture has {MOST_TILES:,} tiles at most, not {max(least, most):,}; lower max_dynamic_patch"
+        )
     if most and least > most:
         raise RequestError(f"{where}: min_dynamic_patch = {least} is more than max_dynamic_patch = {most}")
     paths = {key: entry.get(key) or "" for key in ("annotation", "shards", "root")}

@@ -46,7 +46,7 @@ def module_place(name: str, modules: Mapping[str, str], blocks: str = "") -> Pla
 
 
 def stored_type(folder: Path) -> str:
-    """The floating type of most tensors of a folder, as torch names it, by the headers of its files; empty where there is none."""
+    """The floating type of most tensors of a folder, as torch names it, by the headers of its files; empty without any."""
     kinds: Counter[str] = Counter()
     for path in _files(folder):
         with safe_open(path, "pt") as file:

@@ -121,7 +121,11 @@ def test_conversations_and_pictures_lie_on_an_object_store_that_fails_now_and_th
             tar.addfile(member, io.BytesIO(png(32, 16, number)))
     lines = [json.dumps(conversation(n, image=f"{n}.png" if n < 10 else f"tars/a.tar/deep/{n}.png")) for n in range(20)]
     sets = {"a": {"root": "pictures", "annotation": "a.jsonl"}}
-    files = {"a.jsonl": "\n".join(lines).encode(), "meta.json": json.dumps(sets).encode(), "pictures/tars/a.tar": tarred.getvalue()}
+    files = {
+        "a.jsonl": "\n".join(lines).encode(),
+        "meta.json": json.dumps(sets).encode(),
+        "pictures/tars/a.tar": tarred.getvalue(),
+    }
     for name, data in (files | {f"pictures/{n}.png": png(16, 16, n) for n in range(10)}).items():
         retried(partial(fs.pipe_file, f"{path}/{name}", data))
     tokenizer = small()

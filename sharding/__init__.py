@@ -12,6 +12,7 @@ ranges.py         byte ranges of files, many at once, retried
 signed_gets.py    ranges of an object store by plain GETs of signed URLs
 named_files.py    the bytes of files that others name: paths, URIs, members of tars
 pread.py          ranges of local files, many in one call
+columns.py        samples as columns
 reader.py         samples by (shard, row), on any fsspec URI
 order.py          which sample comes at which position of which epoch
 mixture.py        which of several weighted datasets comes at which position
@@ -22,6 +23,7 @@ named_pictures.py the pictures that a conversation names
 checks.py         what is wrong with a shard and its samples
 decode.py         the bytes of a picture → upright 8-bit sRGB, the same for everything that looks at pictures
 resize.py         pixels → pixels of another size, by _resize.c where that is compiled
+plain_jpeg.py     which JPEGs are nothing but a picture
 coded_size.py     whether a picture is as large as its file says
 avif_sizes.py     the sizes of an AVIF, by its container and by its coded picture
 
@@ -29,9 +31,10 @@ Write with `write_shard` and `summary_bytes`; read with `read_dataset`, `ShardRe
 """
 
 from sharding.checks import faults
+from sharding.columns import ReadError
 from sharding.index import Dataset, Shard, read_dataset, summary_bytes
 from sharding.order import Order
-from sharding.reader import ReadError, ShardReader
+from sharding.reader import ShardReader
 from sharding.sample import Sample, sample_json
 from sharding.sequence import SampleSequence
 from sharding.writer import ShardWriter, write_shard

@@ -17,6 +17,7 @@ import simplejpeg
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from sharding.coded_size import has_coded_size
+from sharding.plain_jpeg import plain_jpeg_size
 
 ORIENTATION = 0x0112
 BITS_PER_SAMPLE = 258  # of TIFF
@@ -59,13 +60,14 @@ def decode_pixels(data: bytes, at_least: int | Sides = 0) -> np.ndarray:
 
 def _decoded(data: bytes, at_least: int | Sides) -> Image.Image | np.ndarray:
     try:
+        if at_least and (size := plain_jpeg_size(data)):
+            return _scaled(data, (at_least, at_least) if isinstance(at_least, int) else at_least(size))
         opened = Image.open(io.BytesIO(data))
         if not has_coded_size(data, opened):
             raise ValueError("its size is not that of the coded picture")
         profile = opened.info.get("icc_profile")
         if at_least and data[:2] == b"\xff\xd8" and (opened.mode == "RGB" or (opened.mode == "L" and not profile)):
-            width, height = (at_least, at_least) if isinstance(at_least, int) else _coded(opened, at_least)
-            pixels: np.ndarray = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+            pixels = _scaled(data, (at_least, at_least) if isinstance(at_least, int) else _coded(opened, at_least))
             transpose = upright_transpose(opened)
             if is_srgb(profile) and transpose is None:
                 return pixels
@@ -81,6 +83,13 @@ def _decoded(data: bytes, at_least: int | Sides) -> Image.Image | np.ndarray:
         raise ValueError("not a picture: its format is unknown") from None
     except Exception as error:  # Pillow's parsers raise many kinds
         raise ValueError(f"not a picture: {error}") from None
+
+
+def _scaled(data: bytes, at_least: tuple[int, int]) -> np.ndarray:
+    """The pixels of a JPEG at the smallest DCT scale of at least a width and height."""
+    width, height = at_least
+    pixels: np.ndarray = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+    return pixels
 
 
 def upright_size(data: bytes) -> tuple[int, int]:

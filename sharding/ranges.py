@@ -36,6 +36,7 @@ __all__ = [
     "RemoteRanges",
     "ShortRead",
     "Traffic",
+    "are_read",
     "coalesce",
     "covering",
     "is_lasting",
@@ -105,7 +106,7 @@ class LocalRanges(RangeReader):
     def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
         """The bytes of each range, or why they cannot be read."""
         results = _persistently(self._read_once, ranges, before=self._forget)
-        size = sum([len(result) for result in results if isinstance(result, bytes)])
+        size = _size(results)
         self._count(len(ranges), size, size)
         return results
 
@@ -123,7 +124,8 @@ class LocalRanges(RangeReader):
 
     def _read_of(self, ranges: RangeColumns) -> list[bytes | Exception]:
         """The bytes of ranges of a few files, by one call."""
-        opened = {file: self._open(ranges.paths[file]) for file in np.unique(ranges.files).tolist()}
+        files = ranges.files.tolist()
+        opened = {file: self._open(ranges.paths[file]) for file in sorted({*files})}
         numbers = np.full(len(ranges.paths), NO_FILE)
         for file, descriptor in opened.items():
             numbers[file] = descriptor.number if isinstance(descriptor, _Descriptor) else NO_FILE
@@ -131,7 +133,6 @@ class LocalRanges(RangeReader):
         data = read_ranges(np.stack([numbers[ranges.files], ranges.starts, lengths], axis=1))
         if _are_whole(data, int(lengths.sum())):
             return data
-        files = ranges.files.tolist()
         return [
             error if isinstance(error := opened[file], OSError) else _whole_or_error(part, length)
             for part, length, file in zip(data, lengths.tolist(), files, strict=True)
@@ -155,12 +156,19 @@ class LocalRanges(RangeReader):
             return descriptor
 
 
+def _size(results: Sequence[bytes | Exception]) -> int:
+    """The bytes that were read."""
+    return sum(map(len, results)) if are_read(results) else sum(len(part) for part in results if isinstance(part, bytes))
+
+
+def are_read(results: Sequence[bytes | Exception]) -> TypeGuard[list[bytes]]:
+    """Whether no range failed."""
+    return {*map(type, results)} <= {bytes}
+
+
 def _are_whole(data: Sequence[bytes | int], size: int) -> TypeGuard[list[bytes | Exception]]:
     """Whether no range is an errno or short: each has at most what was asked of it, so the sum tells."""
-    try:
-        return sum(map(len, data)) == size  # type: ignore[arg-type]
-    except TypeError:
-        return False
+    return {*map(type, data)} <= {bytes} and sum(map(len, data)) == size  # type: ignore[arg-type]
 
 
 def _whole_or_error(data: bytes | int, size: int) -> bytes | OSError:
@@ -184,14 +192,14 @@ class RemoteRanges(RangeReader):
             for i in group:
                 start, end = (place - request.start for place in ranges[i][1:])
                 results[i] = _part(answer, start, end)
-        self._count(0, 0, sum(len(result) for result in results if isinstance(result, bytes)))
+        self._count(0, 0, _size(results))
         return results
 
     def _request(self, requests: Sequence[Range]) -> list[bytes | Exception]:
         fetched = self._gets.read(requests) if self._gets and self._gets.is_useful else [None] * len(requests)
         rest = iter(self._fetch([where for where, data in zip(requests, fetched, strict=True) if data is None]))
         answers = [next(rest) if data is None else data for data in fetched]
-        self._count(len(requests), sum(len(answer) for answer in answers if isinstance(answer, bytes)), 0)
+        self._count(len(requests), _size(answers), 0)
         return [_checked(answer, where.end - where.start) for answer, where in zip(answers, requests, strict=True)]
 
     def _fetch(self, requests: Sequence[Range]) -> Sequence[bytes | Exception]:
@@ -275,7 +283,7 @@ def _persistently(
 ) -> list[bytes | Exception]:
     """What `read` gives for each range; what fails in a way that may pass is read again after pauses, and after `before`."""
     answers = read(ranges)
-    for pause in PAUSES:
+    for pause in () if are_read(answers) else PAUSES:
         again = [i for i, answer in enumerate(answers) if isinstance(answer, Exception) and not is_lasting(answer)]
         if not again:
             break

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from itertools import compress
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import fsspec
 import numpy as np
 
-from infra.compat.errors import RequestError
 from infra.compat.failures import failure_line
 from infra.compat.files import file_system
+from sharding.columns import ReadError, SampleColumns
 from sharding.index import Dataset, Index, read_index
 from sharding.layout import tar_file
-from sharding.ranges import RangeColumns, RangeReader, ShortRead, Traffic, range_reader, retried
+from sharding.ranges import RangeColumns, RangeReader, ShortRead, Traffic, are_read, range_reader, retried
 from sharding.sample import Sample
 
 OPEN_SHARDS = 64
 INDEXES_AT_ONCE = 16
-
-
-class ReadError(RequestError):
-    """A sample that cannot be read; `sample_id` is -1 where its index cannot be read either."""
-
-    def __init__(self, message: str, sample_id: int = -1) -> None:
-        super().__init__(message)
-        self.sample_id = sample_id
 
 
 class _Table:
@@ -90,42 +81,49 @@ class ShardReader:
 
     def read_many(self, places: Sequence[tuple[int, int]] | np.ndarray) -> list[Sample | ReadError]:
         """The sample at each (shard, row), int64[N, 2], or why it cannot be read; all are read side by side."""
+        columns = self.read_columns(places)
+        return [columns[i] for i in range(len(columns))]
+
+    def read_columns(self, places: Sequence[tuple[int, int]] | np.ndarray) -> SampleColumns:
+        """The same as columns."""
         places = np.asarray(places, np.int64).reshape(-1, 2)
         shards, rows = places.T
-        samples: dict[int, Sample | ReadError] = {}
+        samples = SampleColumns.empty(len(places))
         kinds: dict[tuple[str, ...], list[_Part]] = {}  # tars that others wrote may differ in what members they have
         for shard, table in self._read_tables({*shards.tolist()}).items():
             at = np.flatnonzero(shards == shard)
             if isinstance(table, ReadError):
-                samples |= dict.fromkeys(at.tolist(), table)
+                for i in at.tolist():
+                    samples.fail(i, table)
             else:
                 numbers = table.numbers[np.minimum(rows[at], len(table))]
                 kinds.setdefault(table.members, []).append(_Part(self._path(shard), at, numbers))
         for members, parts in kinds.items():
-            samples |= self._read_parts(members, parts, places)
-        return [samples[i] for i in range(len(places))]
+            self._read_parts(members, parts, places, samples)
+        return samples
 
-    def _read_parts(
-        self, names: tuple[str, ...], parts: Sequence[_Part], places: np.ndarray
-    ) -> Iterator[tuple[int, Sample | ReadError]]:
-        """Each sample of the parts, or why it cannot be read, with its number among the places."""
+    def _read_parts(self, names: tuple[str, ...], parts: Sequence[_Part], places: np.ndarray, samples: SampleColumns) -> None:
+        """Reads the samples of the parts; `names` are those of all members that these may have."""
         paths, at, numbers = zip(*parts, strict=True)
         at, numbers, files = np.concatenate(at), np.concatenate(numbers), np.repeat(range(len(parts)), [*map(len, at)])
         if (is_outside := numbers[:, 1] != 0).any():
-            yield from ((i, self._misplaced(*places[i].tolist())) for i in at[is_outside].tolist())
+            for i in at[is_outside].tolist():
+                samples.fail(i, self._misplaced(*places[i].tolist()))
             at, numbers, files = at[~is_outside], numbers[~is_outside], files[~is_outside]
         starts, lengths = numbers[:, 2::2], numbers[:, 3::2]
         is_there = lengths >= 0
         ends = (starts + lengths)[is_there]
         data = self._ranges.read(RangeColumns(paths, np.repeat(files, is_there.sum(axis=1)), starts[is_there], ends))
-        are_read, contents = {*map(type, data)} <= {bytes}, iter(data)
-        for i, sample_id, has in zip(at.tolist(), numbers[:, 0].astype(np.uint64).tolist(), is_there.tolist(), strict=True):
-            members = dict(zip(compress(names, has), contents, strict=False))  # as many as there are names
-            fault = None if are_read else next((part for part in members.values() if isinstance(part, Exception)), None)
-            if fault is None:
-                yield i, Sample.of_members(sample_id, cast(dict[str, bytes], members))
-            else:
-                yield i, ReadError(f"{self.name_of(*places[i].tolist())} cannot be read: {_cause(fault)}", sample_id)
+        owners, members = np.nonzero(is_there)  # of each range its sample and its member
+        faults = {} if are_read(data) else {k: part for k, part in enumerate(data) if isinstance(part, Exception)}
+        read = data if are_read(data) else [b"" if isinstance(part, Exception) else part for part in data]
+        samples.identify(at.tolist(), numbers[:, 0].astype(np.uint64).tolist())
+        for member, name in enumerate(names):
+            chosen = np.flatnonzero(members == member)
+            samples.fill(name, at[owners[chosen]].tolist(), [read[k] for k in chosen.tolist()])
+        for k in sorted(faults, reverse=True):  # of several faults the first is told
+            i, sample_id = int(at[owners[k]]), int(numbers[owners[k], 0].astype(np.uint64))
+            samples.fail(i, ReadError(f"{self.name_of(*places[i].tolist())} cannot be read: {_cause(faults[k])}", sample_id))
 
     def read_all(self, places: Sequence[tuple[int, int]]) -> list[Sample]:
         """The sample at each (shard, row); ReadError when one cannot be read."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 MEMBERS = ("image", "text", "json")  # in the order of our tars; readers go by the index and can read any order
+CAPTIONS = b'"captions"'  # is in the json of a sample that has several
 IMAGE_ENDINGS = {
     b"\xff\xd8\xff": "jpg",
     b"\x89PNG": "png",
@@ -59,7 +60,7 @@ class Sample:
 
     def pairs(self) -> list[Sample]:
         """The sample once for each of its captions, with what `json` tells of that one: id, source, language."""
-        if b'"captions"' not in self.json:  # most samples: parsing takes longer than looking
+        if CAPTIONS not in self.json:  # most samples: parsing takes longer than looking
             return [self]
         metadata = metadata_of(self.json)
         captions = metadata.pop("captions", None)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sharding.columns import ReadError, SampleColumns
 from sharding.index import Dataset
 from sharding.mixture import Mixture
 from sharding.order import RUN_LENGTH, WINDOW, Order
 from sharding.ranges import Traffic
-from sharding.reader import ReadError, ShardReader
+from sharding.reader import ShardReader
 from sharding.sample import Sample
 
 
@@ -43,21 +44,26 @@ class SampleSequence:
         """At each of the positions int64[N] the number of the dataset, int64[N], and the shard and row in it, int64[N, 2]."""
         numbers, own = self.mixture.at_many(positions)
         places = np.empty((len(own), 2), np.int64)
-        for number in np.unique(numbers).tolist():
+        for number in {*numbers.tolist()}:
             chosen = numbers == number
             places[chosen] = np.stack(self.orders[number].at_many(own[chosen]), axis=1)
         return numbers, places
 
     def read_many(self, positions: np.ndarray) -> list[Sample | ReadError]:
         """The sample at each of the positions int64[N], or why it cannot be read."""
+        columns = self.read_columns(positions)
+        return [columns[i] for i in range(len(columns))]
+
+    def read_columns(self, positions: np.ndarray) -> SampleColumns:
+        """The same as columns."""
         numbers, places = self.places(positions)
         if len(self.readers) == 1:
-            return self.readers[0].read_many(places)
-        samples: dict[int, Sample | ReadError] = {}
-        for number in np.unique(numbers).tolist():
+            return self.readers[0].read_columns(places)
+        samples = SampleColumns.empty(len(places))
+        for number in {*numbers.tolist()}:
             chosen = np.flatnonzero(numbers == number)
-            samples |= zip(chosen.tolist(), self.readers[number].read_many(places[chosen]), strict=True)
-        return [samples[i] for i in range(len(places))]
+            samples.put(chosen, self.readers[number].read_columns(places[chosen]))
+        return samples
 
     def name_of(self, position: int) -> str:
         """Where the sample at a position lies: the tar's URI and the number of the sample in it."""

@@ -3,6 +3,7 @@
 settings.py        how samples are read and decoded ahead
 loader.py          positions → samples → batches, with exact resume
 ahead.py           reading ahead, and memory that is used again
+draws.py           random generators of samples
 batch.py           a batch, and its way to the device
 fault_limit.py     samples that cannot be trained on, counted
 stream.py          the loader as a torch dataset, for trainers of one's own

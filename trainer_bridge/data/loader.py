@@ -21,22 +21,24 @@ from torch import Tensor
 
 from infra.compat.errors import RequestError
 from infra.compat.memory import keep_freed_memory
+from sharding.columns import SampleColumns
 from sharding.index import Dataset
-from sharding.reader import ReadError
-from sharding.sample import Sample
+from sharding.sample import CAPTIONS, Sample
 from sharding.sequence import SampleSequence
 from trainer_bridge.data.ahead import PixelMemory, ReadAhead
 from trainer_bridge.data.batch import Batch, content_key, slices
+from trainer_bridge.data.draws import generators
 from trainer_bridge.data.fault_limit import FaultLimit
 from trainer_bridge.data.settings import LoaderSettings
 
-CHUNK = 32  # samples that are read, and then decoded, as one piece of work
-READERS = 8  # chunks that are read side by side
-READ_AHEAD = 2 * READERS  # chunks that are read before they are decoded
+CHUNK = 32  # samples that are decoded as one piece of work
+READ_AT_ONCE = 128  # samples that are read as one: the interpreter's work for a read hardly grows with them
+READERS = 4  # such reads side by side
+READ_AHEAD = 256  # samples that are read before they are decoded, and a read of each reader
 MOST_AHEAD = 2048  # samples, however small they are: more would keep no thread busier
 TRIED = 64  # samples that are tried to learn the size of what the transform returns
 
-_Reads: TypeAlias = ReadAhead[list[Sample | ReadError]]
+_Reads: TypeAlias = ReadAhead[SampleColumns]
 Transform = Callable[[bytes, np.random.Generator], np.ndarray]
 
 
@@ -109,7 +111,7 @@ class Loader:
         remaining = iter(steps)
         waiting: deque[_Slice] = deque()
         with _threads(READERS, "read") as readers, _threads(self.settings.threads(), "decode") as decoders:
-            reads = ReadAhead(self.sequence.read_many, readers, max(READ_AHEAD, 2 * self.settings.threads()))
+            reads = ReadAhead(self.sequence.read_columns, readers, max(READERS, READ_AHEAD // min(self.share, READ_AT_ONCE)))
             memory = PixelMemory(self.share, self._black)
 
             def fill() -> None:
@@ -159,51 +161,60 @@ class Loader:
         """Black pixels of the shape and type that the transform returns, as the first sample that it can decode shows."""
         fault = ""
         for position in range(TRIED):
-            (sample,) = self.sequence.read_many(np.array([position]))
-            row, pixels = self._decoded(sample, position)
+            at = np.array([position])
+            row, pixels = self._decoded(self.sequence.read_columns(at), 0, position, *generators(self.seed, at))
             if pixels is not None:
                 return np.zeros_like(pixels)
             fault = fault or row.fault
         raise RequestError(f"none of {TRIED} samples can be loaded; the first: {fault}")
 
     def _start(self, batch: _Slice, reads: _Reads, decoders: ThreadPoolExecutor) -> _Slice:
-        """Has the samples of a batch read and decoded, chunk by chunk."""
+        """Has the samples of a batch read, many at once, and decoded chunk by chunk."""
         size = max(1, min(CHUNK, -(-self.share // self.settings.threads())))
-        for rows in slices(self.share, size):
+        for rows in slices(self.share, READ_AT_ONCE):
             samples = reads.add(batch.positions[rows])
-            batch.chunks.append(decoders.submit(self._decode, reads, samples, batch, rows))
+            count = len(batch.positions[rows])
+            for chunk in slices(count, size):
+                batch.chunks.append(decoders.submit(self._decode, reads, samples, batch, rows.start, chunk))
         return batch
 
-    def _decode(self, reads: _Reads, chunk: Future[list[Sample | ReadError]], batch: _Slice, where: slice) -> list[Row]:
-        """Writes the pixels of samples into their rows of a batch."""
-        samples, positions, rows = reads.take(chunk), batch.positions[where].tolist(), []
-        pixels = batch.pixels().numpy()[where]
-        for i, (sample, position) in enumerate(zip(samples, positions, strict=True)):
-            row, decoded = self._decoded(sample, position)
+    def _decode(self, reads: _Reads, read: Future[SampleColumns], batch: _Slice, first: int, chunk: slice) -> list[Row]:
+        """Writes the pixels of a chunk of samples into a batch; those that were read with them begin at its row `first`."""
+        samples = read.result() if chunk.start else reads.take(read)
+        numbers = range(len(samples))[chunk]
+        positions, rows = batch.positions[first + numbers.start : first + numbers.stop], list[Row]()
+        pixels = batch.pixels().numpy()[first + numbers.start : first + numbers.stop]
+        for out, i, position, draws in zip(pixels, numbers, positions.tolist(), generators(self.seed, positions), strict=True):
+            row, decoded = self._decoded(samples, i, position, draws)
             if decoded is not None and (decoded.shape, decoded.dtype) != (self._black.shape, self._black.dtype):
                 raise RequestError(
                     f"the transform gives {_kind(decoded)} for {self.sequence.name_of(position)}, and {_kind(self._black)} for "
                     "others; give all pictures one shape and type"
                 )
-            pixels[i] = self._black if decoded is None else decoded
+            out[...] = self._black if decoded is None else decoded
             rows.append(row)
         return rows
 
-    def _decoded(self, sample: Sample | ReadError, position: int) -> tuple[Row, np.ndarray | None]:
-        if isinstance(sample, ReadError):
-            return Row(sample.sample_id, fault=str(sample)), None
-        draws = np.random.default_rng([self.seed, position])
+    def _decoded(
+        self, samples: SampleColumns, i: int, position: int, draws: np.random.Generator
+    ) -> tuple[Row, np.ndarray | None]:
+        """What a batch holds of sample `i` of those that were read, and its pixels; None where there are none."""
+        sample_id, image, text, json = samples.sample_ids[i], samples.images[i], samples.texts[i], samples.json[i]
+        if i in samples.errors:
+            return Row(sample_id, fault=str(samples.errors[i])), None
         try:
-            pixels = np.asarray(self.transform(sample.image, draws))
+            pixels = np.asarray(self.transform(image, draws))
         except MemoryError:
             raise
         except Exception as error:  # decoders raise many kinds
             kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
             fault = f"{self.sequence.name_of(position)}: its image cannot be decoded: {kind}{error}"
-            return Row(sample.sample_id, fault=" ".join(fault.split())), None
-        pairs = sample.pairs()
-        pair = pairs[draws.integers(len(pairs)) if len(pairs) > 1 else 0]
-        return Row(pair.sample_id, content_key(sample.image), pair.text, pair.json or b"{}"), pixels
+            return Row(sample_id, fault=" ".join(fault.split())), None
+        if CAPTIONS in json:
+            pairs = Sample(sample_id, image, text, json).pairs()
+            pair = pairs[draws.integers(len(pairs)) if len(pairs) > 1 else 0]
+            sample_id, text, json = pair.sample_id, pair.text, pair.json
+        return Row(sample_id, content_key(image), text, json or b"{}"), pixels
 
 
 def _kind(pixels: np.ndarray) -> str:

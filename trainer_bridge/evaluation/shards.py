@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from infra.compat.errors import RequestError
+from sharding.columns import ReadError
 from sharding.index import Dataset, read_dataset, read_index
 from sharding.layout import SUMMARY, tar_file
-from sharding.reader import ReadError, ShardReader
+from sharding.reader import ShardReader
 from sharding.sample import Sample, metadata_of
 from trainer_bridge.evaluation.evaluation_set import EvaluationSet
 from trainer_bridge.evaluation.shares import gather_rows, share_of

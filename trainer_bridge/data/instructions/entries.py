@@ -9,10 +9,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from infra.compat.errors import RequestError
+from sharding.columns import ReadError
 from sharding.conversation_sets import ConversationSet
 from sharding.index import Dataset, read_dataset
 from sharding.lines import Lines
-from sharding.reader import ReadError, ShardReader
+from sharding.reader import ShardReader
 from sharding.sample import Sample
 
 MORE = re.compile(r"(\d+)\.\w+")  # members of a sample that are pictures after the first

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.utils._mode_utils import no_dispatch
 
+from infra.compat.cpu_products import use_onednn
 from trainer_bridge.checkpoints.building import fill
 from trainer_bridge.data.settings import cores_of_rank
 from trainer_bridge.models.blocks import checkpoint_blocks, compile_blocks, embed_in_bf16
@@ -34,6 +35,7 @@ def start() -> torch.device:
     if not cuda:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         torch.set_num_threads(cores_of_rank())  # with a thread per core each, ranks would slow each other down
+        use_onednn()
     import deepspeed
 
     if not cuda:
@@ -77,6 +79,8 @@ def initialise(
         else ClippedAdamW(groups, optimizer.betas, optimizer.ema, optimizer.clip_norm)
     )
     engine, *_ = deepspeed.initialize(model=model, optimizer=adamw, config=settings)
+    if run.zero == 0 and world == 1:
+        engine.enable_backward_allreduce = False  # it would copy all gradients twice, to add nothing to them
     if run.zero == 3 and run.activation_checkpointing == "selective":
         _hide_gathering(engine)
     return engine

@@ -71,6 +71,12 @@ def blocks(config: InternViTConfig, drop_tokens: float = 0.0) -> float:
     return Transformer(config.width, config.depth, config.mlp, gated=False).forward(image_tokens(config, drop_tokens))
 
 
+def unread(config: InternViTConfig, drop_tokens: float = 0.0) -> float:
+    """FLOPs that the forward pass of a picture does without in the last block, where the class token alone is read."""
+    tokens, width = image_tokens(config, drop_tokens), config.width
+    return (tokens - 1) * (2.0 * width * (width + 2 * config.mlp) + 4.0 * tokens * width)
+
+
 def pooling(width: int, tokens: int, out: int) -> float:
     """FLOPs of an attention pooling's forward pass: one query, keys and values of all tokens."""
     return 2.0 * width**2 + 4.0 * tokens * width**2 + 4.0 * tokens * width + 2.0 * width * out
@@ -89,9 +95,11 @@ def text(config: ContrastiveConfig, tokens: int) -> float:
 
 def contrastive_step(config: ContrastiveConfig, tokens: int, drop_tokens: float = 0.0) -> float:
     """FLOPs of one pair in stage 1, all of it trained; captions of `tokens`, pictures without a share `drop_tokens` of theirs."""
-    image_row = image_tokens(config.image, drop_tokens)
     image = blocks(config.image, drop_tokens)
-    image += pooling(config.image.width, image_row, config.embedding) if config.pool == "attention" else 0
+    if config.pool == "attention":
+        image += pooling(config.image.width, image_tokens(config.image, drop_tokens), config.embedding)
+    else:
+        image -= unread(config.image, drop_tokens)
     return FROZEN * patches(config.image) + TRAINED * (image + text(config, tokens))  # pixels need no gradient
 
 

@@ -53,8 +53,9 @@ class ClippedAdamW(AdamW):
 
     def step(self, closure: Any = None) -> None:
         """Clips, and updates where the norm of the gradient is finite."""
-        weights = [parameter for group in self.param_groups for parameter in group["params"]]
-        norm = nn.utils.clip_grad_norm_(weights, self.clip_norm)
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        self.grad_scale = (norm / self.clip_norm).clamp(min=1.0)  # torch's fused update divides by it as it reads the gradient
         self._global_grad_norm, self.overflow = norm, not torch.isfinite(norm).item()
         if not self.overflow:
             super().step(closure)

@@ -1,7 +1,7 @@
 """Training stage 1 on the CPU from shards on disk, in batches of 64: CLIP's ViT, 384 wide and 6 deep, in patches of 32 pixels.
 
     vs_open_clip   samples/s of our trainer over those of open_clip's own training command: same sizes, shards, crops, clipping
-    vs_bare_step   over those of forward, backward and AdamW alone, on tensors in memory
+    vs_bare_step   over those of forward, backward and AdamW alone, on tensors in memory, of the same model and matrix products
     data_wait      share of the time in which our trainer waits for a batch, at worst
 
 One process with a thread a core; open_clip's loader has a process a core besides, ours a thread a core. Both load four batches
@@ -30,6 +30,7 @@ from infra.benchmarks.loader import forget, write_shards
 from infra.benchmarks.on_gpu.open_clip_loop import clip_sizes
 from infra.benchmarks.peers import peer
 from infra.compat.children import HOME
+from infra.compat.cpu_products import use_onednn
 from trainer_bridge.data.transforms import normalise
 from trainer_bridge.models.contrastive import ContrastiveConfig, ContrastiveModel
 from trainer_bridge.models.internvit import InternViTConfig
@@ -134,7 +135,8 @@ def open_clip(folder: Path, count: int, logs: Path) -> float:
 
 
 def bare(steps: int) -> float:
-    """Samples/s of forward, backward and AdamW on one batch in memory."""
+    """Samples/s of forward, backward and AdamW on one batch in memory, with the matrix products of our trainer."""
+    use_onednn()
     model = ContrastiveModel(CONFIG)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     pixels = torch.randint(0, 256, (BATCH, 3, CONFIG.image.image_size, CONFIG.image.image_size), dtype=torch.uint8)

@@ -2,6 +2,7 @@
 
 children.py                the environment of the processes that we start
 content.py                digest of what decides: functions with all that they read, values, files
+cpu_products.py           matrix products of torch on CPUs, by the faster of its two libraries
 errors.py                 the error of a wrong request, and the nearest known name
 failures.py               one line for each failure of files, networks and object stores
 files.py                  files by URI, in whose names `::` may stand

@@ -46,6 +46,8 @@ def unit(features: Tensor) -> Tensor:
 class AttentionPool(nn.Module):
     """tokens[B, T, width] → float[B, out]: the query is the mean token; q, k and v have a LayerNorm each."""
 
+    reads: int | None = None  # all tokens
+
     def __init__(self, width: int, heads: int, out: int) -> None:
         super().__init__()
         self.heads = heads
@@ -63,6 +65,8 @@ class AttentionPool(nn.Module):
 
 class ClassPool(nn.Module):
     """tokens[B, T, width] → float[B, out]: the class token, through a LayerNorm and a linear layer without bias. Source: CLIP."""
+
+    reads: int | None = 1
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
@@ -103,7 +107,7 @@ class ContrastiveModel(nn.Module):
 
     def encode_image(self, images: Tensor, drop_tokens: float = 0.0, seeds: Tensor | None = None) -> Tensor:
         """Images float[B, 3, H, W], and the samples' seeds int64[B] → [B, embedding]."""
-        return unit(self.image_pool(self.image_tower(images, drop_tokens, seeds)))
+        return unit(self.image_pool(self.image_tower(images, drop_tokens, seeds, self.image_pool.reads)))
 
     def encode_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Tokens int64[B, T] padded at the end, lengths int64[B] with [EOS] included → [B, embedding]."""

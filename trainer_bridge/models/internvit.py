@@ -119,10 +119,10 @@ class Attention(nn.Module):
         )
         self.out = Linear(config.width, config.width, std=out_std)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens[B, T, width] → [B, T, width]."""
+    def forward(self, tokens: Tensor, first: int | None = None) -> Tensor:
+        """tokens[B, T, width] → [B, T, width], or of the `first` tokens alone."""
         q, k, v = self.qkv(tokens).chunk(3, dim=-1)
-        q, k, v = (split_heads(x, self.heads) for x in (self.q_norm(q), self.k_norm(k), v))
+        q, k, v = (split_heads(x, self.heads) for x in (self.q_norm(q[:, :first]), self.k_norm(k), v))
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
@@ -152,11 +152,15 @@ class Block(nn.Module):
         nn.init.constant_(self.attention_scale, self.layer_scale)
         nn.init.constant_(self.mlp_scale, self.layer_scale)
 
-    def forward(self, tokens: Tensor, seeds: Tensor | None = None) -> Tensor:
-        """tokens[B, T, width] → [B, T, width]; where paths are dropped, by the samples' seeds int64[B]."""
+    def forward(self, tokens: Tensor, seeds: Tensor | None = None, first: int | None = None) -> Tensor:
+        """tokens[B, T, width] → [B, T, width], or of the `first` tokens alone.
+
+        Where paths are dropped, by the samples' seeds int64[B].
+        """
         # Under autocast tokens are bf16; times a float32 scale they would be float32 from here on.
         attention_scale, mlp_scale = self.attention_scale.to(tokens.dtype), self.mlp_scale.to(tokens.dtype)
-        tokens = tokens + self._drop(self.attention(self.attention_norm(tokens)) * attention_scale, seeds, 0)
+        branch = self.attention(self.attention_norm(tokens), first) * attention_scale
+        tokens = tokens[:, :first] + self._drop(branch, seeds, 0)
         return tokens + self._drop(self.mlp(self.mlp_norm(tokens)) * mlp_scale, seeds, 1)
 
     def _drop(self, branch: Tensor, seeds: Tensor | None, place: int) -> Tensor:
@@ -190,9 +194,10 @@ class InternViT(nn.Module):
         nn.init.trunc_normal_(self.class_token, std=0.02)
         nn.init.trunc_normal_(self.positions, std=0.02)
 
-    def forward(self, images: Tensor, drop_tokens: float = 0.0, seeds: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, drop_tokens: float = 0.0, seeds: Tensor | None = None, first: int | None = None) -> Tensor:
         """[B, 3, H, W] → [B, 1 + N, width]; a random share `drop_tokens` of each image's patch tokens is left out, not zeroed.
 
+        With `first` so many tokens come out, the class token first: the last block does not compute what nobody reads.
         `seeds` int64[B] of the samples decide which tokens, and in training which paths; without them torch's generator does.
         """
         if seeds is None and (self.training or drop_tokens > 0):
@@ -203,10 +208,11 @@ class InternViT(nn.Module):
         tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
         if drop_tokens > 0 and seeds is not None:
             tokens = random_subset(tokens, drop_tokens, seeds)
-        first = (self.class_token.to(positions.dtype) + positions[:, :1]).expand(tokens.shape[0], -1, -1)
-        tokens = self.pre_norm(torch.cat([first, tokens], dim=1))
+        of_class = (self.class_token.to(positions.dtype) + positions[:, :1]).expand(tokens.shape[0], -1, -1)
+        tokens = self.pre_norm(torch.cat([of_class, tokens], dim=1))
         for number, block in enumerate(self.blocks, start=1):
-            tokens = block(tokens, None if seeds is None else seeds_of(number, seeds))
+            read = first if number == len(self.blocks) else None
+            tokens = block(tokens, None if seeds is None else seeds_of(number, seeds), read)
         return tokens
 
     def positions_for(self, rows: int, columns: int) -> Tensor:

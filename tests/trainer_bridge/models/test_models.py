@@ -43,6 +43,19 @@ def test_tokens_are_the_class_token_and_the_patches() -> None:
     assert model(torch.randn(2, 3, 64, 32)).shape == (2, 33, 24)
 
 
+@pytest.mark.parametrize("drop_path", [0.0, 0.4])
+def test_what_is_read_of_the_first_tokens_is_as_if_all_were_computed(drop_path: float) -> None:
+    model = InternViT(TINY.model_copy(update={"drop_path": drop_path}))
+    images, seeds, results = torch.randn(3, 3, 32, 32), torch.arange(3), []
+    for first in (None, 1):
+        model.zero_grad()
+        tokens = model(images, 0.5, seeds, first)[:, :1]
+        tokens.square().sum().backward()
+        results.append([tokens, *(parameter.grad for parameter in model.parameters())])
+    assert results[1][0].shape == (3, 1, 24)
+    assert all(torch.allclose(whole, read, rtol=1e-4, atol=1e-6) for whole, read in zip(*results, strict=True))
+
+
 def test_dropped_tokens_are_left_out_and_the_rest_keeps_its_order() -> None:
     tokens = torch.arange(20.0).view(1, 20, 1).expand(3, 20, 2)
     kept = random_subset(tokens, 0.5, torch.arange(3))[:, :, 0]

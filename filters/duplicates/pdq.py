@@ -87,8 +87,10 @@ def _quality(samples: np.ndarray) -> int:
 @lru_cache(1024)
 def _axis(length: int, side: int) -> Axis:
     """What smoothing and sampling does along an axis of `length` pixels, repeated to `side`: N = 64."""
-    repeated = np.arange(side)[:, None] * length // side == np.arange(length)
-    samples = np.asarray(_smoothed(side) @ repeated, np.float32)
+    # The repeats of a pixel lie side by side; of more pixels than `side` some have none.
+    starts = -(-np.arange(length + 1) * side // length)
+    sums = np.add.reduceat(_smoothed(side), np.minimum(starts[:-1], side - 1), axis=1)
+    samples = (sums * (np.diff(starts) > 0)).astype(np.float32)
     covered = samples != 0
     first, last = covered.argmax(axis=1), length - covered[:, ::-1].argmax(axis=1)
     taps = int((last - first).max())

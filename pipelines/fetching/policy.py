@@ -23,6 +23,7 @@ from infra.compat.errors import RequestError
 from infra.compat.files import open_file
 
 DNS_FAILURE_SECONDS = 300.0  # for so long a name that did not resolve is not looked up again
+DEFAULT_PORTS = {"http": 80, "https": 443}
 OPT_OUT = {"noai", "noimageai", "noindex", "noimageindex", "noml", "none"}
 
 SPECIAL_IPV4 = [
@@ -70,18 +71,21 @@ def check_url(url: str, ports: tuple[int, ...], connect_to: Mapping[str, str]) -
     """Raises Refused when a URL may not be requested, for its scheme, host or port, whatever its name resolves to."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+        host, port = parts.hostname, parts.port
     except ValueError:
         raise Refused("bad_url") from None
-    if parts.scheme not in ("http", "https") or not host or parts.username is not None:
+    if parts.scheme not in DEFAULT_PORTS or not host or parts.username is not None:
         raise Refused("bad_url")
     if override(host, connect_to):
         return
-    if port not in ports:
+    if (DEFAULT_PORTS[parts.scheme] if port is None else port) not in ports:
         raise Refused("refused_port")
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
+        # 2130706433, 127.1 and 127.0.0.1. are addresses to the system, which a connector may take there without its resolver.
+        if host.replace(".", "").isdigit():
+            raise Refused("bad_url") from None
         return  # a name: PublicResolver checks the addresses behind it
     if not is_public(str(address)):
         raise Refused("refused_address")

@@ -76,6 +76,8 @@ def test_what_is_public_is_global_to_python_too(address: ipaddress.IPv4Address |
         ("http://127.0.0.1/x", "refused_address"),
         ("http://[::1]/x", "refused_address"),
         ("https://example.test:8443/x", "refused_port"),
+        ("http://example.test:0/x", "refused_port"),
+        *((f"http://{host}/x", "bad_url") for host in ("2130706433", "127.1", "0", "127.0.0.1.", "0177.0.0.1", "127.0.0.001")),
         ("file:///etc/passwd", "bad_url"),
         ("http:///x", "bad_url"),
         ("http://a.test:port/", "bad_url"),

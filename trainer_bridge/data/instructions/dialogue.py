@@ -37,10 +37,11 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Message:
-    """What one side says: `texts` with a picture between each two of them."""
+    """What one side says: `texts` with a picture between each two of them. `learned` of an answer: whether it is trained on."""
 
     role: Role
     texts: tuple[str, ...]
+    learned: bool = True
 
     @property
     def pictures(self) -> int:
@@ -60,12 +61,14 @@ class Dialogue:
 class _Turn(NamedTuple):
     """A published turn.
 
-    named  of each tag in a question the picture that it names itself, or None: the next that the entry lists
+    named    of each tag in a question the picture that it names itself, or None: the next that the entry lists
+    learned  whether its `weight` is not 0, as OpenAI's format says that an answer is not trained on
     """
 
     role: Role
     text: str
     named: tuple[str | None, ...] = ()
+    learned: bool = True
 
 
 def read_dialogue(entry: Mapping[str, Any], own_pictures: Sequence[str] | None = None) -> Dialogue:
@@ -100,7 +103,7 @@ def _turn(turn: Any, notes: list[str]) -> _Turn:
     if read is None:
         raise SampleFault("text", f"a turn of {name} has no text under `value` or `content`")
     notes += ["text_key"] * (key == "text")
-    return _Turn(role, read[0].encode("utf-8", "replace").decode(), read[1])
+    return _Turn(role, read[0].encode("utf-8", "replace").decode(), read[1], turn.get("weight") != 0)
 
 
 def _text(value: Any, role: Role) -> tuple[str, tuple[str | None, ...]] | None:
@@ -165,6 +168,8 @@ def _alternating(said: list[_Turn], notes: list[str]) -> list[_Turn]:
         raise SampleFault(
             "order", f"its turns go {', '.join(turn.role for turn in said[:8])}; questions and answers must alternate"
         )
+    if not any(turn.learned for turn in turns[1::2]):
+        raise SampleFault("answer", "all its answers have weight 0")
     return system + turns
 
 
@@ -173,11 +178,12 @@ def _placed(said: Sequence[_Turn], kept: Sequence[_Turn], listed: list[str], not
 
     listed  the pictures that the entry names beside its turns, for all tags of its turns that name none
     """
-    messages = [Message(turn.role, tuple(turn.text.split(TAG)) if turn.role == "user" else (turn.text,)) for turn in kept]
+    texts = [tuple(turn.text.split(TAG)) if turn.role == "user" else (turn.text,) for turn in kept]
+    messages = [Message(turn.role, text, turn.learned) for turn, text in zip(kept, texts, strict=True)]
     tags = [path for turn in said for path in turn.named]
     if not tags and len(listed) == 1:
         first = next(i for i, message in enumerate(messages) if message.role == "user")
-        messages[first] = Message("user", ("", f"\n{messages[first].texts[0]}"))
+        messages[first] = Message("user", ("", f"\n{messages[first].texts[0]}"), messages[first].learned)
         notes.append("no_tag")
         return Dialogue(tuple(messages), tuple(listed), tuple(dict.fromkeys(notes)))
     if tags.count(None) != len(listed):

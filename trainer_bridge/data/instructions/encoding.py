@@ -56,22 +56,26 @@ class Encoder:
     def _row(self, dialogue: Dialogue, tile_counts: Sequence[int]) -> _Row:
         row, counts = _Row(), iter(tile_counts)
         around = self.template.around(tuple(message.role for message in dialogue.messages))
+        before = True  # whether the answer before is learned: what ends it belongs to it
         for parts, message in zip(around, dialogue.messages, strict=False):
-            self._add(row, parts)
-            learned, texts = message.role == "assistant", _trimmed(message.texts) if self.template.trims else message.texts
+            answers = message.role == "assistant"
+            self._add(row, parts, message.learned if answers else before)
+            before = message.learned
+            learned, texts = answers and before, _trimmed(message.texts) if self.template.trims else message.texts
             for number, text in enumerate(texts):
                 if number:
                     row.add_tokens([self.start, *[self.image] * (self.image_tokens * next(counts)), self.end], False)
                 row.add_text(text, learned)
-        self._add(row, around[-1])
+        self._add(row, around[-1], before)
         return row
 
-    def _add(self, row: _Row, parts: Sequence[Part]) -> None:
+    def _add(self, row: _Row, parts: Sequence[Part], learned: bool) -> None:
+        """Adds what a template has around messages; `learned`: whether the answer is that it belongs to, if it does to one."""
         for part in parts:
             if part.special:
-                row.add_tokens([self.special[part.text]], part.learned)
+                row.add_tokens([self.special[part.text]], part.learned and learned)
             else:
-                row.add_text(part.text, part.learned)
+                row.add_text(part.text, part.learned and learned)
 
 
 @dataclass

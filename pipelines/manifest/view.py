@@ -14,9 +14,8 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
 from infra.compat.errors import RequestError
@@ -27,6 +26,9 @@ from pipelines.manifest.query_columns import VIEW
 from pipelines.manifest.score_columns import read_score_columns
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES, is_family, schema_of
+
+if TYPE_CHECKING:
+    import duckdb  # 12 MB that workers of jobs have no use for
 
 TYPES = {
     "uint64": "UBIGINT",
@@ -69,6 +71,8 @@ class Connection:
 
     def _narrowed(self, run: Callable[..., Any], query: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Runs a query over a narrower `manifest` if it binds there, else as it is: its errors are about the user's own words."""
+        import duckdb
+
         narrower = self._manifest.narrower(query) if isinstance(query, str) else None
         if narrower is not None:
             with suppress(duckdb.ProgrammingError, duckdb.DataError):  # the query as it is raises them in its own words
@@ -186,6 +190,8 @@ def connect(root: str) -> Any:
     view `shards_<name>`, and `manifest` shows the one made last (`exports/latest.json`). A query takes 6 GB of memory at most, or
     what the machine has, and then the folder of temporary files; `set memory_limit` on the connection changes that.
     """
+    import duckdb
+
     storage = Storage(root)
     has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = {"memory_limit": f"{min(MEMORY, has * 4 // 5)}B", "temp_directory": tempfile.gettempdir()}

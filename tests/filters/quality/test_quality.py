@@ -145,16 +145,16 @@ def test_areas_and_correlations_are_those_of_their_definitions() -> None:
 @given(st.lists(st.integers(0, 9), max_size=8), st.sampled_from([2, 16, 64]), st.booleans(), st.integers(0, 2**32 - 1))
 def test_compiled_and_numpy_pool_the_same(counts: list[int], filters: int, two: bool, seed: int) -> None:
     rng, first = np.random.default_rng(seed), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    table, more = (rng.normal(size=(rows, 3 * filters + filters // 2)).astype(np.float32) for rows in (7, 5 if two else 0))
-    more[:1] = 0
-    rows, rows_of_more = (rng.integers(0, most, first[-1]) for most in (7, 5))
-    arguments = (first, rows, table, rows_of_more, more)
+    own, more = (rng.integers(-9999, 9999, (rows, 3 * filters + filters // 2), np.int16) for rows in (7, 5 if two else 0))
+    table = network.Table(own, more, 0.01)
+    rows, buckets = (rng.integers(0, most, first[-1]) for most in (7, 5))
+    arguments = (first, rows, table, buckets)
     np.testing.assert_allclose(network.pool(*arguments), network.pool_by_numpy(*arguments), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.skipif(network.compiled is None, reason="installed without a C compiler")
 def test_rows_that_no_table_has_are_refused() -> None:
-    table, none = np.zeros((3, 7), np.float32), np.zeros((0, 7), np.float32)
+    table = network.Table(np.zeros((3, 7), np.int16), np.zeros((0, 7), np.int16), 1.0)
     for first, rows in (([0, 1], [3]), ([0, 1], [-1]), ([0, 2], [0]), ([1, 0], []), ([-1, 0], [])):
         with pytest.raises(ValueError, match="other shapes"):
-            network.pool(np.array(first, np.int64), np.array(rows, np.int32), table, np.zeros(len(rows), np.int32), none)
+            network.pool(np.array(first, np.int64), np.array(rows, np.int32), table, np.zeros(len(rows), np.int32))

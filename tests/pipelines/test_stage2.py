@@ -1,5 +1,7 @@
 """Stage 2 judges captions as it repaired them, keeps them as published, and says in the manifest what it changed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,3 +52,8 @@ def test_without_repair_captions_are_judged_as_published(tmp_path: Path) -> None
     assert result.table["caption_repaired"].null_count == len(CAPTIONS) and result.counts["repaired"] == 0
     assert result.table["keep"].to_pylist() == [False, True, True, False, False]
     assert "length.characters" in result.table["reasons"].to_pylist()[4]
+
+
+def test_a_worker_of_stage_2_holds_no_sql_engine() -> None:
+    code = "import sys, pipelines.stage2; assert not {'duckdb', 'torch', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""`python -m infra.benchmarks NAME [--rows N]`: runs a benchmark, a module of this package with `measure(rows)`."""
+"""`python -m infra.benchmarks NAME [--rows N] [--only PART]`: runs a benchmark, a module of this package with `measure(rows)`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,15 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=int, default=0, help="how many rows, images or captions; 0: as many as the README's figures"
     )
+    parser.add_argument(
+        "--only", metavar="PART", help="one part of a benchmark that has several, as dedup's lookups, peer, corpus, growth"
+    )
     options = parser.parse_args()
-    measured = import_module(f"infra.benchmarks.{options.name}").measure(options.rows)
+    benchmark = import_module(f"infra.benchmarks.{options.name}")
+    parts = getattr(benchmark, "PARTS", {})
+    if options.only and options.only not in parts:
+        parser.error(f"{options.name} has no part {options.only}; it has {', '.join(parts) or 'none'}")
+    measured = (parts[options.only] if options.only else benchmark.measure)(options.rows)
     result = {"name": options.name, "date": datetime.now(UTC).date().isoformat(), "machine": machine(), **measured}
     sys.stdout.write(json.dumps(result, sort_keys=True) + "\n")
 

@@ -3,8 +3,8 @@
     python faiss_binary.py HASHES QUERIES RADIUS TABLES KEY_BITS FLIPS SECONDS
 
 run by its path with the Python of the peer `faiss`. HASHES and QUERIES are .npy files, uint64[N, W]. Prints JSON last: lookups/s
-of the flat index and of the multi-hash index with so many tables and flipped bits of a key, and seconds to build that; each stops
-its queries after about SECONDS.
+of the flat index and, unless TABLES is 0, of the multi-hash index with so many tables and flipped bits of a key, and seconds to
+build that; each stops its queries after about SECONDS.
 """
 
 from __future__ import annotations
@@ -39,13 +39,17 @@ def main(arguments: list[str]) -> None:
     flat.add(hashes)
     figures = {"flat_per_s": rate(flat, queries, radius, seconds)}
     del flat
-    multi = faiss.IndexBinaryMultiHash(bits, tables, key_bits)
+    if tables:
+        figures |= _of_multi_hash(faiss.IndexBinaryMultiHash(bits, tables, key_bits), flips, hashes, (queries, radius, seconds))
+    sys.stdout.write("\n" + json.dumps(figures) + "\n")
+
+
+def _of_multi_hash(multi: Any, flips: int, hashes: np.ndarray, lookups: tuple[np.ndarray, int, float]) -> dict[str, float]:
     multi.nflip = flips
     started = time.perf_counter()
     multi.add(hashes)
-    figures["multi_hash_build_s"] = time.perf_counter() - started
-    figures["multi_hash_per_s"] = rate(multi, queries, radius, seconds)
-    sys.stdout.write("\n" + json.dumps(figures) + "\n")
+    build_seconds = time.perf_counter() - started
+    return {"multi_hash_build_s": build_seconds, "multi_hash_per_s": rate(multi, *lookups)}
 
 
 if __name__ == "__main__":

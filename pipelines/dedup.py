@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     storage = Storage(options.root)
     parts = command_line.require_parts(storage)
     start_ray(options.address)
-    sets = sets_of(storage, against)
+    sets = sets_of(storage, against, settings.eval_agreement is not None)
     outcome = run_dedup(storage, parts, settings, sets)
     counts = command_line.summary(outcome)
     if options.review and not set(outcome.failed) - set(faults_of(sets)):

@@ -38,13 +38,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--variants", choices=("auto", "all", "none"), default=AUTO, help=variants)
     embed = "also embed each picture by the CLIP of [score], as `score` does with score.embeddings, for dedup.eval_cosine"
     parser.add_argument("--embed", action="store_true", help=embed)
+    squares = "also keep a small square (5 kB) of each picture, by which changed copies that no hash meets are found: "
+    parser.add_argument("--squares", action="store_true", help=squares + "dedup.eval_agreement")
     options = parser.parse_args(argv)
     embedder = _embedder(recipe_of(options).score) if options.embed else None
     uri, storage = absolute(options.uri), Storage(options.root)
     require_sets({options.name: uri})
     storage.require_writable()
     start_ray(options.address)
-    one = index_set(storage, options.name, uri, options.variants, embedder)
+    one = index_set(storage, options.name, uri, options.variants, embedder, options.squares)
     counts = {"file": one.uri, "items": local_file(one.uri).items, "failed": dict(one.faults)}
     return command_line.named_failures(counts)
 

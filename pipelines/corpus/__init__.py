@@ -14,6 +14,7 @@ variants.py             changed copies of evaluation pictures that are indexed t
 hash_lists.py           published lists of hashes
 evaluation_file.py      the file of an evaluation set
 evaluation_embeddings.py  which items they show by their embeddings, where no hash says so
+evaluation_agreement.py  which items they show, changed too much for a hash: laid over each other
 evaluation_search.py    which items of evaluation sets the pictures of a part show
 doubtful_pairs.py       the pairs nearest to a threshold, on either side
 review.py               the page that shows them

@@ -19,9 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.duplicates.descriptors import PATH
 from filters.duplicates.hashes import without_brightness
+from infra.compat.content import content_digest
 from pipelines.corpus.copies import Copies, find_copies
 from pipelines.corpus.copy_keys import INPUTS, keys_step
+from pipelines.corpus.evaluation_agreement import UNREADABLE, agreeing_matches
 from pipelines.corpus.evaluation_embeddings import embedding_matches
 from pipelines.corpus.evaluation_search import EvalSet, eval_matches
 from pipelines.corpus.evaluation_sets import describe
@@ -51,6 +54,7 @@ def run_dedup(storage: Storage, parts: Sequence[Part], settings: DedupSettings, 
         return Outcome(hashed.counts, len(parts), hashed.ran, error.causes)
     outcome = run_step(storage, _joining(settings, copies), parts)
     outcome.counts["reason.no_hash"] = hashed.counts["reason.no_hash"]
+    outcome.counts |= {name: count for name, count in matched.counts.items() if name == UNREADABLE and count}
     outcome.failed |= faults_of(sets)
     return outcome
 
@@ -62,17 +66,19 @@ def faults_of(sets: Sequence[EvalSet]) -> dict[str, str]:
 
 def _matching(settings: DedupSettings, sets: Sequence[EvalSet]) -> Step:
     """The step that makes `eval_matches`."""
-    common: Mapping[str, object] = {
+    common: dict[str, object] = {
         "sets": describe(sets),
         "eval": [settings.eval_distance, settings.eval_pdq_distance, settings.eval_both_distances, settings.eval_quality],
     }
-    by_cosine = settings.eval_cosine is not None
+    by_cosine, by_agreement = settings.eval_cosine is not None, settings.eval_agreement is not None
+    common |= {"cosine": settings.eval_cosine} if by_cosine else {}
+    common |= {"agreement": [settings.eval_agreement, content_digest(PATH)]} if by_agreement else {}
     return Step(
         family="eval_matches",
         inputs=(*INPUTS, "copy_keys", *([FAMILY] if by_cosine else [])),
-        settings=lambda part: {**common, "cosine": settings.eval_cosine} if by_cosine else common,
+        settings=lambda part: common,
         work=partial(match_part, settings=settings, sets=sets),
-        content=(eval_matches, embedding_matches),
+        content=(eval_matches, embedding_matches, agreeing_matches),
     )
 
 
@@ -91,13 +97,18 @@ def match_part(
 ) -> PartResult:
     """`eval_matches` of a part: the samples that show a picture of an evaluation set."""
     matches = conform(eval_matches(picture_hashes_of_part(storage, part), sets, settings), "eval_matches")
+    counts = dict[str, int]()
+    compared = storage.read_parquet(part.path("copy_keys"), ["sample_id"])["sample_id"].to_numpy()
+    if settings.eval_agreement is not None:
+        left = np.setdiff1d(compared, matches["sample_id"].to_numpy())
+        found, counts = agreeing_matches(storage, part, left, sets, settings.eval_agreement, settings.eval_quality)
+        matches = pa.concat_tables([matches, conform(found, "eval_matches")]).sort_by("sample_id")
     if settings.eval_cosine is not None:
-        compared = storage.read_parquet(part.path("copy_keys"), ["sample_id"])["sample_id"].to_numpy()
         left = np.setdiff1d(compared, matches["sample_id"].to_numpy())
         found = conform(embedding_matches(storage, part, left, sets, settings.eval_cosine), "eval_matches")
         matches = pa.concat_tables([matches, found]).sort_by("sample_id")
     reporter(part.rows)
-    return PartResult(matches)
+    return PartResult(matches, counts)
 
 
 def join_part(storage: Storage, part: Part, reporter: Reporter, *, settings: DedupSettings, copies: Copies) -> PartResult:
@@ -130,7 +141,8 @@ def join_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Ded
     return PartResult(pa.table({**columns, **evidence, **of_sets}), counts)
 
 
-MATCH_COLUMNS = {"eval_match": "set", "eval_item": "item", "variant": "variant", "tier": "tier", "cosine": "cosine"}
+OF_ITEMS = ("variant", "tier", "cosine", "agreement")
+MATCH_COLUMNS = {"eval_match": "set", "eval_item": "item", **{name: name for name in OF_ITEMS}}
 
 
 def picture_hashes_of_part(storage: Storage, part: Part) -> pa.Table:

@@ -7,6 +7,8 @@ its picture and of K - 1 variants of that (`variants.py`):
     pdq          U64[N K, 4] PDQ, where the set has it: its 32 bytes as published
     pdq_quality  U8[N K]     0 … 100
     embeddings   F16[N, D]   of the pictures as they are, L2-normalised, where the set was embedded
+    descriptors  F16[N, 128] of the pictures as they are, and
+    squares      U8[N, 4608] these as small squares (`pipelines.images.small`), where changed copies are to be found by them
     name_ends    U64[B]      where each block of names ends in `names`
     names        U8[…]       blocks of 1024 names, each compressed by zlib, NUL between names
 
@@ -31,11 +33,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from filters.duplicates.descriptors import SIZE
 from infra.compat.errors import RequestError
+from pipelines.images.small import PACKED
 from pipelines.manifest.receipts import fingerprint_of
 
 ENDING = ".evalset"
-EMBEDDINGS = "embeddings"
+EMBEDDINGS, DESCRIPTORS, SQUARES = OF_ITEMS = ("embeddings", "descriptors", "squares")  # a row an item, none for its variants
 FORMAT = "pairmill-evalset-1"
 BLOCK = 1024  # names compressed together
 NAMED = 100  # items that are left out
@@ -46,6 +50,8 @@ ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
     "pdq": ("U64", (4,)),
     "name_ends": ("U64", ()),
     EMBEDDINGS: ("F16", (-1,)),  # as long as the model's
+    DESCRIPTORS: ("F16", (SIZE,)),
+    SQUARES: ("U8", (PACKED,)),
     "pdq_quality": ("U8", ()),
     "names": ("U8", ()),
 }
@@ -70,6 +76,8 @@ class EvalFile:
     variants: Sequence[str]
     embedder: Mapping[str, Any] | None
     embeddings: np.ndarray | None
+    descriptors: np.ndarray | None
+    squares: np.ndarray | None
     phash: np.ndarray | None
     pdq: np.ndarray | None
     pdq_quality: np.ndarray | None
@@ -94,8 +102,8 @@ def write_evalset(
 ) -> None:
     """Writes items: tables with a column `fault`, NULL for sound items, and those of `ITEMS` that the set has.
 
-    Each item has a row, then one for each of its variants. With an `embedder` there is a column `embeddings` too, float16 as
-    binary, which is NULL for variants.
+    Each item has a row, then one for each of its variants. Columns of `OF_ITEMS` are binary, and NULL for variants; an `embedder`
+    made the `embeddings`.
 
     The same items give the same bytes. RequestError where no item is sound, or tables have other columns than those before.
     """
@@ -107,13 +115,12 @@ def write_evalset(
             if table.column_names != columns:
                 raise RequestError("lists of 64-bit hashes and of PDQ are mixed; index each kind as a set of its own")
             sound, faulty = (table.filter(mask(table["fault"])) for mask in (pc.is_null, pc.is_valid))
-            for name in set(columns) & (set(ARRAYS) - {EMBEDDINGS}):
+            for name in set(columns) & (set(ARRAYS) - set(OF_ITEMS)):
                 arrays.setdefault(name, _GrowingArray(Path(folder) / name)).append(_bytes_of(sound[name].combine_chunks()))
             sound, faulty = (table.take(pa.array(range(0, len(table), rows_each), pa.int64())) for table in (sound, faulty))
             names.append(sound["item"].to_pylist())
-            if embedder:
-                packed = b"".join(sound[EMBEDDINGS].to_pylist())
-                arrays.setdefault(EMBEDDINGS, _GrowingArray(Path(folder) / EMBEDDINGS)).append(packed)
+            for name in set(columns) & set(OF_ITEMS):
+                arrays.setdefault(name, _GrowingArray(Path(folder) / name)).append(b"".join(sound[name].to_pylist()))
             items, left_out = items + len(sound), left_out + len(faulty)
             if len(faults) < NAMED:
                 faults |= zip(faulty["item"].to_pylist(), faulty["fault"].to_pylist(), strict=True)
@@ -166,6 +173,8 @@ def open_evalset(path: Path) -> EvalFile:
         variants=variants,
         embedder=metadata.get("embedder"),
         embeddings=arrays.get(EMBEDDINGS),
+        descriptors=arrays.get(DESCRIPTORS),
+        squares=arrays.get(SQUARES),
         phash=arrays.get("phash"),
         pdq=arrays.get("pdq"),
         pdq_quality=arrays.get("pdq_quality"),

@@ -13,15 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from filters.duplicates.descriptors import PATH, descriptors
 from filters.duplicates.hashes import PICTURE_HASH
 from infra.compat.content import content_digest
 from infra.compat.errors import RequestError
 from infra.compat.paths import absolute
 from pipelines.corpus import hash_lists
-from pipelines.corpus.evaluation_file import EMBEDDINGS, ENDING, ITEMS, write_evalset
+from pipelines.corpus.evaluation_file import DESCRIPTORS, EMBEDDINGS, ENDING, ITEMS, SQUARES, write_evalset
 from pipelines.corpus.evaluation_pictures import chunks_of, pictures_of, require_name, stamps_of
 from pipelines.corpus.evaluation_search import EvalSet, local_file, open_set
 from pipelines.corpus.variants import VARIANTS, with_variants
+from pipelines.images import small
 from pipelines.images.pdq import pdq_of_pixels
 from pipelines.manifest.receipts import fingerprint_of
 from pipelines.manifest.storage import Storage
@@ -57,9 +59,12 @@ def require_sets(against: Mapping[str, str]) -> None:
             chunks_of(name, uri)
 
 
-def sets_of(storage: Storage, against: Mapping[str, str]) -> list[EvalSet]:
+def sets_of(storage: Storage, against: Mapping[str, str], with_squares: bool = False) -> list[EvalSet]:
     """The sets, name → URI: a file of `index-evalset`, or what that reads, which is then indexed under the root, once."""
-    return [open_set(name, uri) if uri.endswith(ENDING) else _indexed(storage, name, uri) for name, uri in against.items()]
+    return [
+        open_set(name, uri) if uri.endswith(ENDING) else _indexed(storage, name, uri, with_squares)
+        for name, uri in against.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -73,19 +78,21 @@ class Embedder:
     about: Mapping[str, Any]
 
 
-def index_set(storage: Storage, name: str, uri: str, variants: str = AUTO, embedder: Embedder | None = None) -> EvalSet:
+def index_set(
+    storage: Storage, name: str, uri: str, variants: str = AUTO, embedder: Embedder | None = None, with_squares: bool = False
+) -> EvalSet:
     """Writes the file of a set, `evalsets/<name>.evalset` under the root; hashes of pictures are cached beside it.
 
     `variants` of its pictures (`variants.py`) are indexed too: `all`, `none`, or `auto` for all where the file stays below 1 GB.
-    RequestError where no item can be read.
+    `with_squares` each picture's small square and descriptor are kept as well. RequestError where no item can be read.
     """
-    chosen, parts = _hashed_parts(storage, name, uri, variants, embedder)
+    chosen, parts = _hashed_parts(storage, name, uri, variants, embedder, with_squares)
     return _write(storage, name, uri, chosen, parts, f"{FOLDER}/{name}{ENDING}", embedder)
 
 
-def _indexed(storage: Storage, name: str, uri: str) -> EvalSet:
+def _indexed(storage: Storage, name: str, uri: str, with_squares: bool) -> EvalSet:
     """A set that has no file, by one among its cached hashes."""
-    variants, parts = _hashed_parts(storage, name, uri, AUTO, None)
+    variants, parts = _hashed_parts(storage, name, uri, AUTO, None, with_squares)
     path = f"{FOLDER}/parts/{name}/{fingerprint_of({'parts': parts})}{ENDING}"
     return _with_faults(storage, name, path) if storage.exists(path) else _write(storage, name, uri, variants, parts, path)
 
@@ -122,7 +129,9 @@ def describe(sets: Sequence[EvalSet]) -> list[dict[str, object]]:
     return [{"name": each.name, "digest": each.digest} for each in sets]
 
 
-def _hashed_parts(storage: Storage, name: str, uri: str, variants: str, embedder: Embedder | None) -> tuple[Variants, list[str]]:
+def _hashed_parts(
+    storage: Storage, name: str, uri: str, variants: str, embedder: Embedder | None, with_squares: bool
+) -> tuple[Variants, list[str]]:
     """The variants that are indexed, and the tables of a set's items, hashed where they are not cached."""
     found = chunks_of(name, uri)
     is_small = sum(map(_pictures, found)) <= MOST_WITH_VARIANTS
@@ -130,13 +139,15 @@ def _hashed_parts(storage: Storage, name: str, uri: str, variants: str, embedder
     chosen: Variants = tuple(VARIANTS) if has_pictures and (variants == "all" or (variants == AUTO and is_small)) else ()
     if embedder and not has_pictures:
         raise RequestError(f"evaluation set {name}: {uri} is a list of hashes, which cannot be embedded; name its pictures")
-    about = embedder.about if embedder else None
-    chunks = {_target(name, chunk, chosen, about): chunk for chunk in found}
+    about, with_squares = embedder.about if embedder else None, with_squares and has_pictures
+    chunks = {_target(name, chunk, chosen, about, with_squares): chunk for chunk in found}
     items: list[dict[str, Any]] = [
         {"label": target, "chunk": chunk, "target": target} for target, chunk in chunks.items() if not storage.exists(target)
     ]
     total = sum(item["chunk"]["pictures"] for item in items)
-    for label, _, error in run_items(items, Hasher(storage, chosen, embedder), name=f"hash {name}", unit="pictures", total=total):
+    for label, _, error in run_items(
+        items, Hasher(storage, chosen, embedder, with_squares), name=f"hash {name}", unit="pictures", total=total
+    ):
         if error:
             raise RequestError(f"evaluation set {name}: {label}: {error}; repair the file or leave it out")
     return chosen, list(chunks)
@@ -157,9 +168,16 @@ def _content() -> str:
     )
 
 
-def _target(name: str, chunk: Mapping[str, Any], variants: Variants, embedder: Mapping[str, Any] | None = None) -> str:
+def _target(
+    name: str,
+    chunk: Mapping[str, Any],
+    variants: Variants,
+    embedder: Mapping[str, Any] | None = None,
+    with_squares: bool = False,
+) -> str:
     """Where the hashes of these pictures lie."""
     decides = {"items": stamps_of(chunk), "content": _content(), "variants": variants, "embedder": embedder}
+    decides |= {"squares": content_digest(PATH, descriptors, packages=["filters"])} if with_squares else {}
     return f"{FOLDER}/parts/{name}/{fingerprint_of(decides)}.parquet"
 
 
@@ -167,12 +185,14 @@ def _target(name: str, chunk: Mapping[str, Any], variants: Variants, embedder: M
 class Hasher:
     """Hashes the items of a chunk into a table of `ITEMS`, with a column `fault`: why an item has no hash.
 
-    An item has a row, then one for each of `variants`. With an `embedder` the table has a column `embeddings` too.
+    An item has a row, then one for each of `variants`. With an `embedder` the table has a column `embeddings` too, and
+    `with_squares` columns `descriptors` and `squares`.
     """
 
     storage: Storage
     variants: Variants = ()
     embedder: Embedder | None = None
+    with_squares: bool = False
 
     def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
         """Writes the table at the item's `target`."""
@@ -180,7 +200,7 @@ class Hasher:
         if chunk["kind"] == "list":
             table = listed_items(chunk["files"][0])
         else:
-            table = _hashed_pictures(chunk, self.variants, self.embedder, reporter)
+            table = _hashed_pictures(chunk, self.variants, self.embedder, self.with_squares, reporter)
         self.storage.write_parquet(item["target"], table)
         return {"items": len(table)}
 
@@ -197,14 +217,17 @@ def listed_items(file: str) -> pa.Table:
     return table.append_column("fault", pc.if_else(pa.array(has_all), None, "its row has no hash that can be read"))
 
 
-def _hashed_pictures(chunk: Mapping[str, Any], variants: Variants, embedder: Embedder | None, reporter: Reporter) -> pa.Table:
-    rows, embedded = list[tuple[Any, ...]](), _Embedded(embedder)
+def _hashed_pictures(
+    chunk: Mapping[str, Any], variants: Variants, embedder: Embedder | None, keep_squares: bool, reporter: Reporter
+) -> pa.Table:
+    rows, embedded, squares = list[tuple[Any, ...]](), _Embedded(embedder), dict[int, np.ndarray]()
     for picture in pictures_of(chunk):
         fault = picture.fault
         if not fault:
             try:
                 images = with_variants(decode_picture(picture.data), variants)
                 embedded.add(len(rows), images[0])
+                squares |= {len(rows): small.small_square(np.asarray(images[0]))} if keep_squares else {}
                 rows += [(picture.name, *picture_hashes(image), None) for image in images]
             except ValueError as error:
                 fault = f"is {error}"
@@ -213,7 +236,19 @@ def _hashed_pictures(chunk: Mapping[str, Any], variants: Variants, embedder: Emb
         reporter(1)
     schema = ITEMS.append(pa.field("fault", pa.string()))
     table = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
-    return table.append_column(EMBEDDINGS, embedded.column(len(rows))) if embedder else table
+    table = table.append_column(EMBEDDINGS, embedded.column(len(rows))) if embedder else table
+    return with_squares(table, squares) if keep_squares else table
+
+
+def with_squares(table: pa.Table, squares: Mapping[int, np.ndarray]) -> pa.Table:
+    """The table with the columns `descriptors` and `squares` of some of its rows."""
+    columns: dict[str, list[bytes | None]] = {DESCRIPTORS: [None] * len(table), SQUARES: [None] * len(table)}
+    for row, square in squares.items():
+        columns[DESCRIPTORS][row] = descriptors(square[None])[0].astype("<f2").tobytes()
+        columns[SQUARES][row] = small.packed(square).tobytes()
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values, pa.binary()))
+    return table
 
 
 class _Embedded:

@@ -34,6 +34,9 @@ class DedupSettings(Section):
     eval_cosine          of the embeddings of a picture and one of an evaluation set that was embedded by the same model, for
                          pictures that no hash matched; none: embeddings are not compared. SSCD's authors give 0.75; of CLIP
                          nobody has published one
+    eval_agreement       how much of the structure of a picture and of one of an evaluation set must agree when they are laid over
+                         each other, 0 … 1, for pictures that no hash matched: such as are cropped anywhere, or have a caption
+                         bar or a logo; none: they are not looked at. Below 0.8 siblings agree too, such as coins of a currency
     eval_quality         PDQ's quality, 0 … 100, below which a picture is too flat to be matched: 50 is its authors' threshold;
                          for `pixels` too
     """
@@ -49,6 +52,7 @@ class DedupSettings(Section):
     eval_both_distances: tuple[Annotated[int, Field(ge=0, le=16)], Annotated[int, Field(ge=0, le=128)]] = (8, 64)
     eval_distance: int = Field(6, ge=0, le=16)
     eval_cosine: float | None = Field(None, ge=0, le=1)
+    eval_agreement: float | None = Field(None, ge=0.5, le=1)
     eval_quality: int = Field(50, ge=0, le=100)
 
     @model_validator(mode="after")

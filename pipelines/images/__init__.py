@@ -7,6 +7,7 @@ containers.py   what a body is that cannot be decoded: cut off, damaged, of anot
 eighth.py       a plain JPEG at an eighth of its size
 decode.py       an identified image → 8-bit sRGB pixels
 square.py       pixels → the square that a model looks at
+small.py        pixels → the small square by which changed copies are compared
 pdq.py          pixels → PDQ, a 256-bit hash of a picture's looks
 thumbnails.py   encoded bytes → a small picture as part of a page
 prepare.py      an identified image → what fetch stores: resized, hashed, encoded

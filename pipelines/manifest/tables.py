@@ -110,8 +110,9 @@ FAMILIES: dict[str, pa.Schema] = {
             (
                 "tier",
                 pa.string(),
-            ),  # by what it matched: the hashes pdq, both, phash, published (by the source), or embedding
+            ),  # by what it matched: the hashes pdq, both, phash, published (by the source), agreement, or embedding
             ("cosine", pa.float32()),  # of the embeddings of the picture and the item, where it matched by these
+            ("agreement", pa.float32()),  # share of the structure that picture and item have in common, where it matched by that
             ("distance", pa.int32()),  # bits between the hashes of an item, or of the sample that is copied
         ]
     ),
@@ -183,6 +184,7 @@ INTERNAL: dict[str, pa.Schema] = {
             ("tier", pa.string()),
             ("distance", pa.int32()),
             ("cosine", pa.float32()),
+            ("agreement", pa.float32()),
         ]
     ),
 }

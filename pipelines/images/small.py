@@ -24,7 +24,8 @@ def packed(square: np.ndarray) -> np.ndarray:
     grey = square.astype(np.float32) @ LUMA
     coloured = (square[..., ::2] - grey[..., None]).reshape(SIDE // COARSE, COARSE, SIDE // COARSE, COARSE, 2).mean(axis=(1, 3))
     values = np.concatenate([grey.ravel(), (coloured / 2 + 128).transpose(2, 0, 1).ravel()])
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+    levels: np.ndarray = np.rint(values).clip(0, 255).astype(np.uint8)
+    return levels
 
 
 def unpacked(values: np.ndarray) -> np.ndarray:
@@ -33,4 +34,5 @@ def unpacked(values: np.ndarray) -> np.ndarray:
     coarse = (values[SIDE * SIDE :].reshape(2, SIDE // COARSE, SIDE // COARSE).astype(np.float32) - 128) * 2
     red, blue = grey + coarse.repeat(COARSE, axis=1).repeat(COARSE, axis=2)
     green = (grey - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
-    return np.rint(np.stack([red, green, blue], axis=-1)).clip(0, 255).astype(np.uint8)
+    square: np.ndarray = np.rint(np.stack([red, green, blue], axis=-1)).clip(0, 255).astype(np.uint8)
+    return square

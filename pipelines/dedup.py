@@ -12,6 +12,7 @@ from typing import Any
 
 from infra.compat.errors import RequestError
 from pipelines.corpus.duplicates import faults_of, run_dedup
+from pipelines.corpus.evaluation_agreement import require_squares
 from pipelines.corpus.evaluation_sets import named_sets, require_sets, sets_of
 from pipelines.corpus.ranks import ranks_by
 from pipelines.corpus.review import write_review
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parts = command_line.require_parts(storage)
     start_ray(options.address)
     sets = sets_of(storage, against, settings.eval_agreement is not None)
+    if settings.eval_agreement is not None:
+        require_squares(sets)
     outcome = run_dedup(storage, parts, settings, sets)
     counts = command_line.summary(outcome)
     if options.review and not set(outcome.failed) - set(faults_of(sets)):

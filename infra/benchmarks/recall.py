@@ -1,6 +1,6 @@
 """Evaluation pictures found again after what the web does to pictures, and different ones taken for the same.
 
-    NAME, NAME_plain   the share of pictures that hashes find after a transformation (`tools/transformations.py`), by a set
+    NAME, NAME_plain   the share of pictures that hashes find after a transformation (`demo_corpus/transformations.py`), by a set
                        that has `variants` of its items, and by one that has none
     NAME_second        the same with variants and, where no hash matched, by agreement (`dedup.eval_agreement`)
     false_pairs        pairs of different pictures of which one is taken for the other; siblings, such as coins of a currency,
@@ -29,7 +29,6 @@ import pyarrow as pa
 from PIL import Image
 
 from infra.benchmarks.tools.siblings import siblings
-from infra.benchmarks.tools.transformations import TRANSFORMATIONS
 from infra.compat.paths import cache_folder
 from pipelines.corpus.evaluation_agreement import most_agreeing
 from pipelines.corpus.evaluation_file import ITEMS, write_evalset
@@ -38,6 +37,7 @@ from pipelines.corpus.evaluation_sets import picture_hashes, with_squares
 from pipelines.corpus.settings import DedupSettings
 from pipelines.corpus.variants import VARIANTS, with_variants
 from pipelines.demo_corpus.corpus import STAMPS, debian_packages, load_folder
+from pipelines.demo_corpus.transformations import TRANSFORMATIONS
 from pipelines.images.small import small_square
 
 KINDS = ("_plain", "", "_second")  # how pictures are looked for

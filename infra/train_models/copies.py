@@ -14,15 +14,13 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 from safetensors.numpy import save_file
 
 from filters.duplicates.descriptors import PATH, SIZE, features
-from infra.benchmarks.tools.photographs import photograph
-from infra.benchmarks.tools.transformations import gamma, jpeg, with_bar, with_logo
 from infra.compat.paths import cache_folder
 from infra.models import COPIES
 from pipelines.corpus.variants import bordered, cropped, scaled
 from pipelines.demo_corpus.corpus import ANNOTATIONS, FONT, debian_packages, load_emoji
 from pipelines.demo_corpus.render import render
+from pipelines.demo_corpus.transformations import gamma, jpeg, with_bar, with_logo
 from pipelines.images.small import small_square
-from sharding.decode import decode_picture
 
 SCENES, COPIES_EACH, GROUNDS = 8_000, 4, 200
 CANVAS = 112  # pixels of a scene
@@ -36,7 +34,7 @@ def make() -> None:
     """Fits the projection, and writes it and its card."""
     rng = np.random.default_rng(0)
     sprites = _sprites()
-    grounds = [decode_picture(photograph(seed, CANVAS)) for seed in range(GROUNDS)]
+    grounds = [_noise(rng) for _ in range(GROUNDS)]
     seen = []
     for _ in range(0, SCENES, BATCH):
         copies = [[_changed(scene, rng) for _ in range(COPIES_EACH)] for scene in _scenes(sprites, grounds, rng)]
@@ -108,6 +106,17 @@ def _ground(grounds: list[Image.Image], rng: Rng) -> Image.Image:
     return ImageOps.mirror(ground) if rng.random() < 0.5 else ground.copy()
 
 
+def _noise(rng: Rng) -> Image.Image:
+    """Colours that change at many scales, the less the finer."""
+    levels = np.full((CANVAS, CANVAS, 3), rng.uniform(60, 200))
+    for cells, strength in ((2, 60), (5, 50), (12, 35), (30, 20), (CANVAS, 10)):
+        grid = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8)).resize(
+            (CANVAS, CANVAS), Image.Resampling.BICUBIC
+        )
+        levels += rng.random() * strength * (np.asarray(grid) / 127.5 - 1)
+    return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+
+
 def _changed(image: Image.Image, rng: Rng) -> Image.Image:
     """A copy as the web makes them: each change now and then, by as much as it happens to be."""
     share, left, top = rng.uniform(0.8, 1), rng.random(), rng.random()
@@ -154,7 +163,7 @@ with a caption bar or a logo, mirrored. Each candidate is then judged by its pix
 
 **Fitted** by `python -m infra.train_models copies`, in closed form, minutes on one core: {scenes} drawn scenes of Noto's emoji
 (OFL), shapes and words on plain, shaded and noisy grounds, {copies} changed copies of each. No stamp, no flag, no keycap and no
-clock is among them; those are what `python -m infra.benchmarks recall` measures with.
+clock is among them; those are what the benchmark `recall` measures with.
 
 **Limits.** It knows drawn scenes, no photographs. It is no measure of what pictures show, and by itself takes siblings for
 copies: not for use without the judgement by pixels. Copies that are turned, warped or cropped by more than a

@@ -33,17 +33,22 @@ LEAST_COSINE = 0.5  # of descriptors: below it nearly nothing is a copy
 Found = tuple[str, str, float]  # set, item and agreement
 
 
+def require_squares(sets: Sequence[EvalSet]) -> None:
+    """RequestError where none of the sets, if there are any, has squares."""
+    if sets and all(file_of(each).squares is None for each in sets):
+        named = ", ".join(each.name for each in sets)
+        raise RequestError(f"dedup.eval_agreement needs squares, and {named} has none; run `pairmill index-evalset --squares`")
+
+
 def agreeing_matches(
     storage: Storage, part: Part, ids: np.ndarray, sets: Sequence[EvalSet], least: float, quality: int
 ) -> tuple[pa.Table, dict[str, int]]:
     """sample_id, set, item, tier and agreement of the samples among `ids`, uint64[N], that agree with an item by `least`; counts.
 
-    Samples whose PDQ is of a lower `quality` are left out. Of several sets that with the most agreement is named. RequestError
-    where no set has squares; those that have none are passed over.
+    Samples whose PDQ is of a lower `quality` are left out, and sets without squares passed over. Of several sets that with the
+    most agreement is named.
     """
     files = [(each.name, file) for each in sets if (file := file_of(each)).squares is not None]
-    if sets and not files:
-        raise RequestError("dedup.eval_agreement needs evaluation sets with squares; run `pairmill index-evalset --squares`")
     nobody = pa.table({"sample_id": pa.array([], pa.uint64())})
     samples = pending_samples(storage, part, nobody, WITH_PICTURE, ["pdq_quality"]) if files else nobody
     if files:
@@ -62,7 +67,7 @@ def agreeing_matches(
     ]
     schema = schema_of("eval_matches")
     fields = [schema.field(name) for name in ("sample_id", "set", "item", "tier", "agreement")]
-    return pa.Table.from_pylist(rows, pa.schema(fields)), {UNREADABLE: unreadable}
+    return pa.Table.from_pylist(rows, pa.schema(fields)), {UNREADABLE: unreadable} if unreadable else {}
 
 
 def _square(index: int, data: bytes) -> tuple[np.ndarray, int]:

@@ -10,6 +10,7 @@ training.py  the alignment stages on the demo's shards
 results.py   what was caught, as a table
 lessons.py   the sound pairs as shards, for training the small models
 instructions.py  an instruction set as LLaVA publishes them
+transformations.py  what happens to pictures on their way through the web
 trigrams.py  which three letters follow each other in words
 server.py    serves it all on 127.0.0.1, and misbehaves where a defect says so
 """

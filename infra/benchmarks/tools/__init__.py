@@ -7,7 +7,6 @@ object_store.py    a real S3 server, and a proxy before it that delays requests 
 rows.py            generated rows in the shape of LAION's tables, and families filled with drawn values
 copied.py          a manifest of samples some of which repeat others
 siblings.py        pictures of a kind that are alike and not the same
-transformations.py what happens to pictures on their way through the web
 memory.py          peak memory and seconds of CPU of this process and of Ray's workers
 alone.py           work in a process of its own, so that the memory measured is its own
 """

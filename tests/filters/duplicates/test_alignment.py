@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from filters.duplicates.alignment import SIDE, agreement
 from filters.duplicates.descriptors import SIZE, descriptors
-from infra.benchmarks.tools.transformations import with_bar, with_logo
 from pipelines.corpus.variants import cropped
+from pipelines.demo_corpus.transformations import with_bar, with_logo
 from pipelines.images.small import PACKED, packed, small_square, unpacked
 
 FEW = settings(deadline=None, max_examples=15)

@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from infra.benchmarks.tools.pictured import fill_pictured
-from infra.benchmarks.tools.transformations import with_bar
 from infra.compat.errors import RequestError
 from pipelines.corpus import evaluation_sets
-from pipelines.corpus.evaluation_agreement import agreeing_matches
+from pipelines.corpus.evaluation_agreement import agreeing_matches, require_squares
 from pipelines.corpus.evaluation_search import local_file
 from pipelines.corpus.evaluation_sets import index_set, sets_of
 from pipelines.corpus.variants import cropped
+from pipelines.demo_corpus.transformations import with_bar
 from pipelines.manifest.join import read_family
 from pipelines.manifest.storage import Storage
 from tests.filters.duplicates.test_alignment import scene
@@ -50,7 +49,9 @@ def test_sets_without_squares_are_refused_with_the_mend(tmp_path: Path, pictures
     (part,) = fill_pictured(storage, 1, 2, [png(scene(1))])
     one, other = index_set(storage, "plain", str(pictures)), sets_of(storage, {"shapes": str(pictures)}, True)[0]
     with pytest.raises(RequestError, match="index-evalset --squares"):
-        agreeing_matches(storage, part, np.zeros(0, np.uint64), [one], 0.85, 50)
+        require_squares([one])
+    require_squares([one, other])
+    require_squares([])
     ids = read_family(storage, part, "samples", [])["sample_id"].to_numpy()
     found, _ = agreeing_matches(storage, part, ids, [one, other], 0.85, 50)
     assert found["set"].to_pylist() == ["shapes", "shapes"]

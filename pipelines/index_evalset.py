@@ -2,8 +2,8 @@
 
 URI is a folder or pattern of images, WebDataset tars (indexed or not), Parquet with a column of images, or a list of published
 hashes: csv, tsv or Parquet with a name and a hash in hex (`phash`, 64 bits, as ImageHash and COYO; `pdq`, 256 bits). The file can
-be taken anywhere: it holds names and hashes, no pictures (but with --squares tiny ones), less than 60 bytes an item, less than 300 with variants: its picture
-mirrored, with a white or black border, cropped and small, so that such copies are found too.
+be taken anywhere: it holds names and hashes, no pictures (with --squares tiny ones), less than 60 bytes an item, 300 with
+variants: its picture mirrored, with a white or black border, cropped and small, so that such copies are found too.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from infra.compat.paths import cache_folder
 from pipelines.demo_corpus.corpus import ANNOTATIONS, FONT, STAMPS, debian_packages, load_emoji
 
 SAME_FLAGS = ("BV", "SJ", "HM", "UM", "EA", "CP", "MF", "DG", "ID", "TD")  # as NO, NO, AU, US, ES, FR, FR, IO, MC, RO
-FIRST_LETTER, CLOCKS, KEYCAP = 0x1F1E6, range(0x1F550, 0x1F556), "\u20e3"
+FIRST_LETTER, CLOCKS, KEYCAP = 0x1F1E6, range(0x1F550, 0x1F556), "\ufe0f\u20e3"
 SERIES, BOOKS = 10, 15  # series of books, and books of each
 EMOJI_PIXELS = 109  # the one size at which the font holds bitmaps
 WORDS = "river stone night garden winter silver shadow house light memory ocean glass fire bird tree king road song paper moon"
@@ -29,7 +29,7 @@ def siblings() -> dict[str, list[Image.Image]]:
     flags = [text for text in letters if FIRST_LETTER <= ord(text[0]) < FIRST_LETTER + 26 and text not in same]
     others = {
         "flags": flags,
-        "keycaps": [text for text in letters if KEYCAP in text],
+        "keycaps": [key + KEYCAP for key in "0123456789*#"],
         "clocks": [text for text in letters if ord(text[0]) in CLOCKS],
     }
     found = {kind: [drawn for text in texts if (drawn := _emoji(text, font))] for kind, texts in others.items()}

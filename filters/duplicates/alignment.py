@@ -4,7 +4,8 @@ The trick: along each axis a copy shows a stretch of the original, or the origin
 rows and over columns, which change little with what a corner holds, are compared under each stretch and shift, axis by axis; of
 the best few of both axes the pair is kept under which the pixels correlate most, and refined. What is counted then are not
 differences on average, which a small sibling of a picture (another coin, another flag) keeps low, but how much of the structure
-agrees window by window: a logo costs its own windows, another motto on a coin costs all that differ.
+agrees window by window: a logo costs its own windows, another motto on a coin costs all that differ. And as marks are put into
+corners and along sides, so much must agree of the middle alone too: another digit on the same key is another picture.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Stretch:
 
 
 def agreement(picture: np.ndarray, original: np.ndarray) -> float:
-    """The share, 0 … 1, of the structure of two thumbnails uint8[SIDE, SIDE, 3] that agrees, where they overlap."""
+    """The share, 0 … 1, of structure that agrees where two thumbnails uint8[SIDE, SIDE, 3] overlap: of all of it, or of the
+    middle if that is less.
+    """
     one, other = (image.astype(np.float32) / 255 for image in (picture, original))
     best, aligned = -1.0, (other, _stretch(1.0, 0.0), _stretch(1.0, 0.0))
     for turned in (other, other[:, ::-1]):
@@ -116,7 +119,16 @@ def _agreeing(one: np.ndarray, other: np.ndarray, row: Stretch, column: Stretch)
     alike = (2 * covariance + NOISE) / (left_variance + right_variance + NOISE) > ALIKE
     weight = mask * np.sqrt(np.minimum(np.maximum(left_variance, right_variance), STRONGEST))
     alike &= ~_of_other_colours(one, shown, mask, count)
-    return float((weight * alike).sum() / max(weight.sum(), LEAST_STRUCTURE))
+    unlike = weight * ~alike
+    middle = np.ix_(*(_middle(shows) for shows in (row.shows, column.shows)))
+    in_middle = 1 - unlike[middle].sum() / max(weight[middle].sum(), LEAST_STRUCTURE / 4)
+    return float(min((weight - unlike).sum() / max(weight.sum(), LEAST_STRUCTURE), in_middle))
+
+
+def _middle(shows: np.ndarray) -> np.ndarray:
+    """The middle half of the pixels of an axis that show something."""
+    shown = np.flatnonzero(shows)
+    return shown[len(shown) // 4 : len(shown) - len(shown) // 4]
 
 
 def _of_other_colours(one: np.ndarray, other: np.ndarray, mask: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -158,6 +158,7 @@ def _located(uri: str, path: str) -> str:
     """A path of a meta file: from the file's folder if it is there, else from the working folder, as the released code has it."""
     if not path or "://" in path or path.startswith(("/", "~")):
         return absolute(path)
-    beside = f"{uri.rpartition('/')[0]}/{path}"
+    folder = uri.rpartition("/")[0]
+    beside = folder if path == "." else f"{folder}/{path}"  # an object store has no file `.`
     fs, local = file_system(beside)
     return absolute(beside if fs.exists(local) else path)

@@ -1,16 +1,24 @@
-"""Mono-InternVL: the FFN that routes each token beside one dense FFN over the same tokens.
+"""Mono-InternVL: the routed FFN, the trainer beside a bare loop, and the directions of the paper's tables. Parts, for --only:
 
-    routed_vs_dense  seconds of both passes of the routed FFN over those of one dense FFN, float32, in turns, medians
+ffn         routed_vs_dense: seconds of both passes of the routed FFN over those of one dense FFN over the same tokens, float32,
+            of SmolLM2-135M's sizes, `rows` tokens; four of five are image tokens, as in a picture of one tile with a caption.
+            And milliseconds of each, and of both FFNs computed everywhere and chosen by a mask, as the released code has it
+speed       vs_bare_loop: tokens/s of training the experts, from files, over those of the bare loop on batches in memory
+directions  with a small language model that first reads the demo's sentences, and pictures of its stamps, over three seeds: each
+            direction with its difference and spread, the losses of each variant, and what must hold to the bit
 
-Of SmolLM2-135M's sizes, or of `rows` tokens; four of five tokens are image tokens, as in a picture of one tile with a caption.
-And figures: milliseconds of each, and of both FFNs computed everywhere and chosen by a mask, as the released code has it.
+In turns, medians.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +28,46 @@ SIZES = {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9
 
 
 def measure(rows: int) -> dict[str, Any]:
-    """Measures on `rows` tokens (0: 1 425)."""
+    """All parts, one after the other; the FFN on `rows` tokens (0: 1 425)."""
+    measured = [part(rows) for part in PARTS.values()]
+    return {kind: {name: value for each in measured for name, value in each[kind].items()} for kind in ("figures", "ratios")}
+
+
+def speed(rows: int) -> dict[str, Any]:
+    """The trainer beside the bare loop; `rows` is not used."""
+    from infra.benchmarks.mono_training.speed import measure_speed
+
+    with _corpus(language_steps=1) as folder:
+        rates = {name: round(rate, 3) for name, rate in measure_speed(folder).items()}
+    return {"ratios": {"vs_bare_loop": rates.pop("vs_bare_loop")}, "figures": rates}
+
+
+def directions(rows: int) -> dict[str, Any]:
+    """The directions of the paper's tables; `rows` is not used."""
+    from infra.benchmarks.mono_training.directions import run_seeds, table, told
+    from infra.benchmarks.mono_training.language import STEPS
+
+    with _corpus(STEPS) as folder:
+        shown = told(run_seeds(folder))
+    sys.stderr.write(table(shown))
+    return {"figures": shown, "ratios": {}}
+
+
+@contextmanager
+def _corpus(language_steps: int) -> Iterator[Path]:
+    """A folder with sentences, pictures, and a language model that was trained for so many steps."""
+    from infra.benchmarks.mono_training.corpus import write_corpus
+    from infra.benchmarks.mono_training.language import write_language
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "mono"
+        write_corpus(folder)
+        write_language(folder, language_steps)
+        yield folder
+
+
+def ffn(rows: int) -> dict[str, Any]:
+    """Both passes of the routed FFN, of a dense one, and of both everywhere, on `rows` tokens (0: 1 425)."""
     from infra.compat.torchvision_operators import define_missing_operators
     from trainer_bridge.models.mono import Routing, TwinFFN
 
@@ -50,10 +97,12 @@ def measure(rows: int) -> dict[str, Any]:
             seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(each[1:]) for name, each in seconds.items()}
     return {
-        "tokens": tokens,
-        "figures": {f"{name}_ms": round(1000 * value, 2) for name, value in medians.items()},
+        "figures": {"tokens": tokens} | {f"{name}_ms": round(1000 * value, 2) for name, value in medians.items()},
         "ratios": {
             "routed_vs_dense": medians["routed"] / medians["dense"],
             "blended_vs_dense": medians["blended"] / medians["dense"],
         },
     }
+
+
+PARTS: dict[str, Callable[[int], dict[str, Any]]] = {"ffn": ffn, "speed": speed, "directions": directions}

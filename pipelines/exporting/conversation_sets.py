@@ -127,7 +127,7 @@ def _finish(
 def _meta(each: ConversationSet, tally: Mapping[str, int]) -> dict[str, Any]:
     """The entry of a set in the meta file; its first share alone was written."""
     tiles = {"min_dynamic_patch": each.least, "max_dynamic_patch": each.most}
-    entry = {"shards": ".", "split": each.name, "repeat_time": max(1.0, each.share), "data_augment": each.augment}
+    entry = {"shards": ".", "split": each.name, "repeat_time": max(1, int(each.share)), "data_augment": each.augment}
     return entry | {"length": tally["conversations"]} | {key: value for key, value in tiles.items() if value}
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -165,3 +166,10 @@ def test_pictures_are_named_beside_the_turns_and_in_them() -> None:
     assert named_pictures(entry) == ["b.png", "a.png"], "a picture without a place comes last"
     told = {"messages": [{"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "?"}]}], "id": 3}
     assert without_names(entry) == told and named_pictures(told) == []
+
+
+def test_a_meta_file_names_the_folder_that_it_lies_in_on_any_file_system() -> None:
+    with fsspec.open("memory://instruction/meta.json", "w") as file:
+        file.write('{"asked": {"shards": ".", "split": "asked"}}')
+    (each,) = read_sets("memory://instruction/meta.json")
+    assert each.shards.rstrip("/") == "memory://instruction" and each.split == "asked"

@@ -37,7 +37,7 @@ from infra.benchmarks.tools.pictured import fill_pictured
 from pipelines.manifest.storage import Storage
 from pipelines.runtime import external_sort
 
-SAMPLES, TURNS, SIZE, PARTS, PER_SHARD = 20_000, 3, 512, 4, 5_000
+SAMPLES, TURNS, SIZE, MANIFEST_PARTS, PER_SHARD = 20_000, 3, 512, 4, 5_000
 SCALE, DRAWN, DELAY = 16, 200, 0.03
 
 WEBDATASET = """
@@ -97,7 +97,7 @@ def draw(count: int, size: int) -> list[bytes]:
 
 def _beside_webdataset(folder: Path, rows: int, pictures: Sequence[bytes]) -> tuple[dict[str, float], dict[str, float]]:
     root = folder / "root"
-    fill_pictured(Storage(str(root)), PARTS, rows // PARTS, pictures)
+    fill_pictured(Storage(str(root)), MANIFEST_PARTS, rows // MANIFEST_PARTS, pictures)
     ours, theirs = [], []
     for turn in range(TURNS):
         ours.append(_export(str(root), str(folder / "ours"), PER_SHARD))
@@ -115,16 +115,16 @@ def _growth(folder: Path, rows: int) -> tuple[dict[str, float], dict[str, float]
     external_sort.BUCKET_ROWS = rows  # of the small export
     roots = {scale: folder / f"growth-{scale}" for scale in (1, SCALE)}
     for scale, root in roots.items():
-        fill_pictured(Storage(str(root)), PARTS * scale, rows // PARTS, small)
+        fill_pictured(Storage(str(root)), MANIFEST_PARTS * scale, rows // MANIFEST_PARTS, small)
     seconds: dict[int, list[float]] = {scale: [] for scale in roots}
     for turn in range(TURNS):
         for scale, root in roots.items():
-            seconds[scale].append(_export(str(root), str(folder / "ours"), rows // PARTS) / (rows * scale))
+            seconds[scale].append(_export(str(root), str(folder / "ours"), rows // MANIFEST_PARTS) / (rows * scale))
             shutil.rmtree(folder / "ours")
         _say(turn, **{f"us_a_sample_{scale}": 1e6 * values[-1] for scale, values in seconds.items()})
     for root in roots.values():
         shutil.rmtree(root)
-    figures = {f"us_per_small_sample_{PARTS * scale}_parts": 1e6 * statistics.median(seconds[scale]) for scale in roots}
+    figures = {f"us_per_small_sample_{MANIFEST_PARTS * scale}_parts": 1e6 * statistics.median(seconds[scale]) for scale in roots}
     return figures, {"growth": statistics.median(b / a for a, b in zip(*seconds.values(), strict=True))}
 
 
@@ -138,12 +138,12 @@ def _with_delay(folder: Path, rows: int, pictures: Sequence[bytes], port: int) -
     (folder / "s3").mkdir()
     with server(folder / "s3") as behind, proxy(behind, outcome, port):
         bucket(behind).mkdir("bench")
-        fill_pictured(Storage("s3://bench/root"), PARTS, rows // PARTS, pictures)
+        fill_pictured(Storage("s3://bench/root"), MANIFEST_PARTS, rows // MANIFEST_PARTS, pictures)
         seconds: dict[float, list[float]] = {0.0: [], DELAY: []}
         for turn in range(TURNS):
             for added, values in seconds.items():
                 delay = added
-                values.append(_export("s3://bench/root", f"s3://bench/out-{turn}-{added}", rows // PARTS))
+                values.append(_export("s3://bench/root", f"s3://bench/out-{turn}-{added}", rows // MANIFEST_PARTS))
             _say(turn, s3=seconds[0.0][-1], with_30_ms=seconds[DELAY][-1])
             delay = 0.0
     rates = {name: rows / statistics.median(seconds[added]) for name, added in (("s3", 0.0), ("s3_with_30_ms", DELAY))}

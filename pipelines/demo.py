@@ -2,7 +2,8 @@
 
 Pictures and sentences of Debian's Tux Paint stamps and Noto emoji become a small web on loopback, published in the schemas of
 LAION, COYO and Wukong, with planted defects. Its recipe, recipe.toml in the demo's folder, then goes through `pairmill run`, with
-scores and captions by the small models of `infra/models`, and the three alignment stages are trained a little on the shards.
+scores and captions by the small models of `infra/models`, and the three alignment stages are trained a little on the shards. Of
+Debian's pictures samples are exported for Mono-InternVL too, whose stages concept, semantic and instruction follow each other.
 Run it again: nothing is done twice.
 """
 
@@ -23,9 +24,10 @@ from infra.compat.children import child_environment
 from infra.models import CLIP, INTERNVL
 from pipelines import report, run
 from pipelines.demo_corpus.build import build, require
+from pipelines.demo_corpus.mono import export_stages
 from pipelines.demo_corpus.results import results_table
 from pipelines.demo_corpus.server import END
-from pipelines.demo_corpus.training import export_clip, train
+from pipelines.demo_corpus.training import export_clip, train, train_mono
 from pipelines.runtime import command_line
 from pipelines.runtime.parser import job_parser
 from pipelines.runtime.submit import submit
@@ -52,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--address", metavar="ADDRESS", help="a cluster; http://… submits the run to its job server")
     parser.add_argument(
-        "--train-seconds", type=int, default=15, metavar="N", help="how long to train each stage (default: 15; 0: not at all)"
+        "--train-seconds",
+        type=int,
+        default=15,
+        metavar="N",
+        help="how long to train a stage, one of Mono-InternVL half as long (default: 15; 0: not at all)",
     )
     options = parser.parse_args(argv)
     root, started = Path(options.root).resolve(), time.monotonic()  # a submitted job has another working folder
@@ -66,9 +72,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         chain = _run_recipe(root, recipe, port, options.address)
     if chain["failed"]:
         return {"pairs": web["pairs"], "stopped_at": chain["stopped_at"], "failed": chain["failed"]}
+    with_mono = bool(options.train_seconds) and options.corpus is None  # its instruction set is of the stamps
+    if with_mono:
+        export_stages(root, recipe, None if (options.address or "").startswith("http") else options.address)
     _stop_ray()
     if options.train_seconds:
         train(root, options.train_seconds, CLIP, INTERNVL)
+    if with_mono:
+        train_mono(root, max(1, options.train_seconds // 2), INTERNVL)
     numbers = _report(root, recipe, options.corpus)
     question = f'pairmill sql --root {root} "select source, count(*), avg(stage1_keep::int) from manifest group by 1"'
     page = root / "report" / "index.html"

@@ -9,6 +9,7 @@ build.py     builds the web in a folder, once
 training.py  the alignment stages on the demo's shards
 results.py   what was caught, as a table
 lessons.py   the sound pairs as shards, for training the small models
+mono.py      Mono-InternVL's stages: exports, experiments, its language model
 instructions.py  an instruction set as LLaVA publishes them
 transformations.py  what happens to pictures on their way through the web
 trigrams.py  which three letters follow each other in words

@@ -1,4 +1,4 @@
-"""The three alignment stages on the demo's shards, from the repository's small models and from each other."""
+"""The alignment stages on the demo's shards, from the repository's small models and from each other; Mono-InternVL's too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from infra.compat.children import child_environment
+from pipelines.demo_corpus.mono import STAGES, meta_of, write_config
 from pipelines.manifest.receipts import digest_of
 from trainer_bridge.launch import trainer_command, trainer_environment
 
@@ -24,6 +25,40 @@ def train(root: Path, seconds: int, clip: Path, internvl: Path) -> None:
     _train_stage(root, "contrastive", "contrastive-continue.toml", clip, seconds)
     _train_stage(root, "generative", "generative-tiny.toml", root / "training" / "contrastive" / "model", seconds)
     _train_stage(root, "chat", "chat-tiny.toml", internvl, seconds)
+
+
+def train_mono(root: Path, seconds: int, internvl: Path) -> None:
+    """Trains Mono-InternVL's stages one after the other, from the language model of `internvl`, on their exports in `root/mono`.
+
+    Each for so many seconds; RuntimeError names the log of one that fails.
+    """
+    language = root / "models" / "language"
+    _write_language(internvl, language)
+    start: Path | None = None
+    for stage in STAGES:
+        config, meta, out = write_config(root, stage, language), meta_of(root, stage), root / "training" / f"mono-{stage}"
+        data = (root / "mono" / stage / "dataset.json").read_bytes()
+        begun = (start or language) / "model.safetensors"
+        origin = {"shards": digest_of(data), "config": digest_of(config.read_bytes()), "start": digest_of(begun.read_bytes())}
+        if not _is_made_from(out, origin):
+            shutil.rmtree(out, ignore_errors=True)
+            sys.stderr.write(f"train: mono {stage} stage, 2 processes, {seconds} s\n")
+            command = [*trainer_command("mono", config, None, out, start), "--data", str(meta), "--seconds", str(seconds)]
+            _run_trainer(command, root / f"training-mono-{stage}.log")
+            _write_origin(out, origin)
+        start = out / "model"
+
+
+def _write_language(internvl: Path, folder: Path) -> None:
+    """The language model of the InternVL in a folder of its own, unless `folder` holds it."""
+    origin = {"weights": digest_of((internvl / "model.safetensors").read_bytes())}
+    if _is_made_from(folder, origin):
+        return
+    command = [sys.executable, "-m", "pipelines.demo_corpus.mono", "--from", str(internvl), "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
+    if done.returncode:
+        raise RuntimeError(f"the language model could not be written: {done.stderr.strip().splitlines()[-1]}")
+    _write_origin(folder, origin)
 
 
 def export_clip(clip: Path, folder: Path) -> None:

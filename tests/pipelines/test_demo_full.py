@@ -57,6 +57,10 @@ def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:
     for stage in ("contrastive", "generative"):
         summary = json.loads((root / "training" / stage / "summary.json").read_text())
         assert summary["recall@10"] > 2 * summary["chance@10"]
+    for stage in ("concept", "semantic", "instruction"):
+        rows = [json.loads(line) for line in (root / "training" / f"mono-{stage}" / "metrics.jsonl").read_text().splitlines()]
+        losses = [row["loss"] for row in rows]
+        assert sum(losses[-5:]) < sum(losses[:5]) and f"mono-{stage} stage: loss" in done.stderr, stage
     ((captioned, prompts),) = connection.sql("select count(synthetic_caption), count(distinct prompt) from captions").fetchall()
     assert captioned > 10_000 and prompts == 2
     report = json.loads((root / "report" / "report.json").read_text())

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 import struct
 
-import numpy as np
+from pipelines.images.text_run import has_text
 
 SOI, EOI, START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of a segment, or of the end
 END = re.compile(EOI)  # in half the time that bytes.find takes
 SCAN_COLOURS = 4  # where a scan tells how many colours it holds
-EXIF, BMP_HEADER = b"Exif", 26
+BMP_HEADER = 26
 READABLE = (SOI, b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 ISO_IMAGES = (b"avif", b"avis")
 # First bytes of formats that are images, but none that we read.
@@ -39,13 +39,6 @@ UNSUPPORTED = (
 )
 HEIF = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1")
 TGA_TYPES, TGA_BITS, TGA_FOOTER = (1, 2, 3, 9, 10, 11), (8, 15, 16, 24, 32), b"TRUEVISION-XFILE.\0"
-TEXT, STRIDE, LEAST_SAMPLES = re.compile(rb"[\t\n\r -~]{128}"), 32, 5
-# Where samples are text, TEXT is looked for from one stride before them to one behind. These of the 224 bytes lie in the middle,
-# so a match covers them wherever it begins.
-MIDDLE = np.arange(2 * STRIDE, 3 * STRIDE, 4)
-IS_TEXT = np.array([byte in b"\t\n\r" or 32 <= byte < 127 for byte in range(256)])
-IS_TEXT_SAMPLE = bytes(byte == 10 or 32 <= byte < 127 for byte in range(256))
-ALL_TEXT = int.from_bytes(b"\1" * len(MIDDLE))  # of the middle bytes, seen as one number
 STRIPS, TILES = (273, 279), (324, 325)  # TIFF's tags of offsets and lengths
 
 
@@ -76,23 +69,11 @@ def is_cut(body: bytes) -> bool:
 def has_text_inside(jpeg: bytes) -> bool:
     """Whether the coded pixels of a JPEG hold 192 characters of text or more, such as a server's error message.
 
-    Coded pixels look random, so they never do (0.37 ** 192), but a decoder may find its way through text without noticing. One
-    byte in 32 is looked at first; where five of these in a row are text, a few in their middle; and only then the others.
+    Coded pixels look random, so they never do (0.38 ** 192), but a decoder may find its way through text without noticing.
     """
-    # Thumbnails have scans of their own, and behind the image there may be others with text before their scans (gain maps). To
-    # find the very pixels takes long, so it is done where EXIF makes a thumbnail likely, and where there is text.
-    start, end = _coded_pixels(jpeg) if EXIF in jpeg[:64] else (jpeg.find(START_OF_SCAN), jpeg.rfind(EOI))
-    is_text = np.frombuffer(jpeg[max(0, start) : max(0, end) : STRIDE].translate(IS_TEXT_SAMPLE), bool)
-    pairs = is_text[:-1] & is_text[1:]
-    runs = pairs[:-3] & pairs[2:-1] & is_text[LEAST_SAMPLES - 1 :]
-    places = start + STRIDE * runs.nonzero()[0]
-    middles = np.frombuffer(jpeg, np.uint8)[places[:, None] + MIDDLE]
-    places = places[IS_TEXT[middles].view(np.uint64)[:, 0] == ALL_TEXT]  # one run of random bytes in 2 500 is left
-    if not len(places):
-        return False
-    start, end = _coded_pixels(jpeg)
-    around = ((max(start, int(place) - STRIDE), min(end, int(place) + STRIDE * (LEAST_SAMPLES + 1))) for place in places)
-    return any(TEXT.search(jpeg, first, last) for first, last in around if first < last)
+    # To find the very pixels takes longer, and what lies around them (a thumbnail, a film) seldom holds text either.
+    start, end = jpeg.find(START_OF_SCAN), jpeg.rfind(EOI)
+    return has_text(jpeg, max(0, start), max(0, end)) and has_text(jpeg, *_coded_pixels(jpeg))
 
 
 def has_more_scans(jpeg: bytes, most: int) -> bool:
@@ -115,10 +96,10 @@ def first_scan_colours(jpeg: bytes) -> int:
 
 
 def _coded_pixels(jpeg: bytes) -> tuple[int, int]:
-    """Where the first scan of a JPEG begins, and where the image ends."""
+    """Where the first scan of a JPEG begins, and where the image ends; all of it where there is no scan."""
     start = _next_scan(jpeg, len(SOI))
     end = END.search(jpeg, start) if start >= 0 else None
-    return start, end.start() if end else len(jpeg)
+    return max(0, start), end.start() if end else len(jpeg)
 
 
 def _next_scan(jpeg: bytes, at: int) -> int:

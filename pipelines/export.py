@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     }
     settings = recipe_of(options).export.model_copy(update=chosen).of_product()
     settings.require_consistent()
+    if not settings.out and not options.dry_run:
+        raise RequestError("no place for the shards; give --out, or set export.out in the recipe")
     name, storage = _name(settings), Storage(options.root)
     if settings.stage == INSTRUCTION:
         return _conversations(storage, settings, options)
@@ -82,8 +84,6 @@ def _conversations(storage: Storage, settings: ExportSettings, options: Any) -> 
 
 def _place(settings: ExportSettings) -> Storage:
     """Where the shards go; RequestError where nothing can be written."""
-    if not settings.out:
-        raise RequestError("no place for the shards; give --out, or set export.out in the recipe")
     out = Storage(settings.out)
     out.require_writable()
     return out

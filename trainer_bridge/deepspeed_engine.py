@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -25,6 +26,7 @@ from trainer_bridge.schedule import SCHEDULES
 from trainer_bridge.stages.settings import Experiment, OptimizerSettings
 from trainer_bridge.zero_shares import own_piece, share_weights
 
+LOCK_SECONDS = 0.2  # far more than gloo's threads take
 BUCKET = 500_000_000  # most gradients that are summed over ranks at once
 
 
@@ -50,6 +52,9 @@ def stop() -> None:
     """Leaves the process group, and all that DeepSpeed remembers of it: another may follow in this process."""
     import deepspeed
 
+    # DeepSpeed's objects keep the group, and so gloo's threads, which need the interpreter's lock to free their last tensors.
+    # It is left to them for a while here: a process that ends while they wait for it is aborted.
+    time.sleep(LOCK_SECONDS)
     deepspeed.comm.destroy_process_group()
 
 

@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 def _conversations(storage: Storage, settings: ExportSettings, options: Any) -> dict[str, Any]:
     """Exports the conversations that the settings name."""
-    items = shard_items(open_sets(settings), settings)
+    sets = open_sets(settings)
+    items = shard_items(sets, settings)
     if options.dry_run:
         sys.stderr.write("a dry run: nothing was written\n")
         return {"conversations": sum(item["end"] - item["first"] for item in items), "shards": len(items)}
@@ -79,7 +80,7 @@ def _conversations(storage: Storage, settings: ExportSettings, options: Any) -> 
         raise RequestError(f"--conversations {settings.conversations} has no conversation; check the file")
     claimed = claim(storage, settings.name, _place(settings), force=options.force)
     start_ray(options.address)
-    return export_conversations(claimed, settings)
+    return export_conversations(claimed, settings, sets, items)
 
 
 def _place(settings: ExportSettings) -> Storage:

@@ -71,10 +71,13 @@ def shard_items(sets: Mapping[str, tuple[ConversationSet, Lines]], settings: Exp
     return items
 
 
-def export_conversations(claim: Claim, settings: ExportSettings) -> dict[str, Any]:
-    """Writes the shards that are not there yet, `meta.json` to train on, and the data card; the counts."""
-    sets = open_sets(settings)
-    items = shard_items(sets, settings)
+def export_conversations(
+    claim: Claim,
+    settings: ExportSettings,
+    sets: Mapping[str, tuple[ConversationSet, Lines]],
+    items: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Writes the shards `items` of `sets` that are not there yet, `meta.json` to train on, and the data card; the counts."""
     written = written_before(claim.out, items)
     todo = [item for item in items if item["label"] not in written.receipts]
     counts = Counter(item["split"] for item in items)

@@ -143,6 +143,15 @@ def test_signed_urls_are_read_side_by_side_over_few_connections(folder: Path, mo
 
 
 @pytest.mark.slow
+def test_the_server_that_tests_share_holds_a_bucket_of_each(s3_server: int) -> None:
+    fs = bucket(s3_server)
+    for number in range(9):
+        fs.mkdir(f"bucket-{number}")
+        fs.pipe_file(f"bucket-{number}/a", CONTENT)
+    assert all(fs.cat_file(f"bucket-{number}/a") == CONTENT for number in range(9))
+
+
+@pytest.mark.slow
 def test_a_real_s3_server_takes_the_signature(s3_server: int, monkeypatch: pytest.MonkeyPatch) -> None:
     fs, name = bucket(s3_server), "signed/a picture+ü.tar"
     fs.mkdir("signed")

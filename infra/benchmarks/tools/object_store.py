@@ -49,7 +49,7 @@ def server(folder: Path) -> Iterator[int]:
         "-s3",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
-        "-volume.max=20",
+        "-volume.max=1000",  # seven for each bucket, made when first written to
     ]
     command += ["-master.volumeSizeLimitMB=64", f"-s3.config={folder / 'identities.json'}"]
     for name, port in ports.items():

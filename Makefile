@@ -21,7 +21,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(VENV)/.installed: pyproject.toml sharding/_resize.c filters/text/_tokens.c filters/quality/_pool.c filters/duplicates/_hamming.c sharding/_pread.c
+$(VENV)/.installed: pyproject.toml $(shell find pipelines filters sharding trainer_bridge -name "*.c")
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "torch==2.13.*"

@@ -74,7 +74,10 @@ def _document(uri: str) -> dict[str, Any] | None:
         if fs.isdir(path) or fs.size(path) > LARGEST:
             return None
         with open_file(uri) as handle:
-            data = handle.read()
+            data = handle.readline() + handle.readline()
+            if _is_of_entries(data):
+                return None
+            data += handle.read()
     except Exception as error:  # file systems raise many kinds
         line = failure_line(error)
         if line is None:
@@ -97,6 +100,18 @@ def _document(uri: str) -> dict[str, Any] | None:
         twice = next(name for name in names if names.count(name) > 1)
         raise RequestError(f"{uri} names set {twice!r} twice, of which one would be lost; give each a name of its own")
     return document
+
+
+def _is_of_entries(lines: bytes) -> bool:
+    """Whether the first two lines of a file say that it is a list or JSON lines, so that the rest need not be read twice."""
+    first, _, second = lines.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+    if first.lstrip().startswith(b"["):
+        return True
+    try:
+        json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return bool(second.strip())
 
 
 def _names_sets(document: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import fsspec
 import numpy as np
@@ -30,6 +30,30 @@ SPACE = re.compile(r"[\s,]*")
 VERSION = 2
 
 
+class Block(NamedTuple):
+    """Entries that lie one after the other in a file.
+
+    data   a stretch of the file
+    spans  int64[N, 2]: start and end of each entry in it
+    place  where it begins in the file
+    """
+
+    data: bytes
+    spans: np.ndarray
+    place: int
+
+    def entries(self) -> list[bytes]:
+        """The bytes of each entry."""
+        return [self.data[start:end] for start, end in self.spans.tolist()]
+
+    def cut(self, size: int) -> Iterator[Block]:
+        """The same in blocks of `size` entries, without what lies between."""
+        for first in range(0, len(self.spans), size):
+            spans = self.spans[first : first + size]
+            start, end = int(spans[0, 0]), int(spans[-1, 1])
+            yield Block(self.data[start:end], spans - start, self.place + start)
+
+
 class Lines:
     """The entries of a file at a path or URI; RequestError in one line when it is neither JSON lines nor a JSON list.
 
@@ -38,12 +62,11 @@ class Lines:
 
     def __init__(self, uri: str) -> None:
         self.uri = absolute(uri)
-        kept = cache_folder() / "lines" / hashlib.sha256(self.uri.encode()).hexdigest()[:32]
-        self.stamp = stamp = self._stamp()
-        if not kept.exists() or kept.stat().st_size < stamp.nbytes or (np.fromfile(kept, np.int64, len(stamp)) != stamp).any():
-            self._index(kept, stamp)
-        count = (kept.stat().st_size - stamp.nbytes) // 16
-        self.spans = np.memmap(kept, np.int64, "r", stamp.nbytes, (count, 2)) if count else np.empty((0, 2), np.int64)
+        for _ in new_blocks(uri):
+            pass
+        kept, self.stamp = _kept_places(self.uri), _stamp(self.uri)
+        count = (kept.stat().st_size - self.stamp.nbytes) // 16
+        self.spans = np.memmap(kept, np.int64, "r", self.stamp.nbytes, (count, 2)) if count else np.empty((0, 2), np.int64)
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -55,7 +78,7 @@ class Lines:
 
     def name_of(self, row: int) -> str:
         """Where an entry lies, for messages: entries count from 1, as lines do."""
-        return f"{self.uri}, entry {row + 1}"
+        return entry_name(self.uri, row)
 
     @cached_property
     def _fs(self) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -66,45 +89,70 @@ class Lines:
     def _ranges(self) -> RangeReader:
         return range_reader(self._fs[0], 1)
 
-    def _stamp(self) -> np.ndarray:
-        """What changes with the file: int64[3]."""
-        fs, path = file_system(self.uri)
-        try:
-            info: dict[str, Any] = fs.info(path)
-        except FileNotFoundError:
-            raise RequestError(f"{self.uri} is not there; check the path") from None
-        if info["type"] != "file":
-            raise RequestError(f"{self.uri} is a folder; name a file of conversations, JSON lines or a list")
-        changed = str([info.get(key) for key in ("mtime", "ETag", "LastModified", "last_modified")])
-        digest = int.from_bytes(hashlib.sha256(changed.encode()).digest()[:8], "little", signed=True)
-        return np.array([VERSION, int(info["size"]), digest], np.int64)
 
-    def _index(self, kept: Path, stamp: np.ndarray) -> None:
-        fs, path = file_system(self.uri)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_name(f".{kept.name}.{uuid.uuid4().hex}")
-        try:
-            with fs.open(path, "rb") as handle, temporary.open("wb") as file:
-                file.write(stamp.tobytes())
-                for spans in _spans(handle, self.uri):
-                    file.write(spans.tobytes())
-            temporary.replace(kept)
-        finally:
-            temporary.unlink(missing_ok=True)
+def entry_name(uri: str, row: int) -> str:
+    """Where an entry of a file lies, for messages."""
+    return f"{absolute(uri)}, entry {row + 1}"
 
 
-def _spans(handle: BinaryIO, uri: str) -> Iterator[np.ndarray]:
-    """int64[n, 2]: start and end of the entries of a file, some at a time."""
+def new_blocks(uri: str) -> Iterator[Block]:
+    """All entries of a file whose places are not kept yet, in order, read once; none of another.
+
+    The places are kept when the last has been taken. RequestError as of `Lines`.
+    """
+    uri = absolute(uri)
+    kept, stamp = _kept_places(uri), _stamp(uri)
+    if kept.exists() and kept.stat().st_size >= stamp.nbytes and (np.fromfile(kept, np.int64, len(stamp)) == stamp).all():
+        return
+    fs, path = file_system(uri)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    temporary = kept.with_name(f".{kept.name}.{uuid.uuid4().hex}")
+    try:
+        with fs.open(path, "rb") as handle, temporary.open("wb") as file:
+            file.write(stamp.tobytes())
+            for block in _blocks(handle, uri):
+                file.write((block.spans + block.place).tobytes())
+                yield block
+        temporary.replace(kept)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_size(uri: str) -> int:
+    """Bytes of a file; RequestError as of `Lines`."""
+    return int(_stamp(absolute(uri))[1])
+
+
+def _kept_places(uri: str) -> Path:
+    return cache_folder() / "lines" / hashlib.sha256(uri.encode()).hexdigest()[:32]
+
+
+def _stamp(uri: str) -> np.ndarray:
+    """What changes with a file: int64[3]."""
+    fs, path = file_system(uri)
+    try:
+        info: dict[str, Any] = fs.info(path)
+    except FileNotFoundError:
+        raise RequestError(f"{uri} is not there; check the path") from None
+    if info["type"] != "file":
+        raise RequestError(f"{uri} is a folder; name a file of conversations, JSON lines or a list")
+    changed = str([info.get(key) for key in ("mtime", "ETag", "LastModified", "last_modified")])
+    digest = int.from_bytes(hashlib.sha256(changed.encode()).digest()[:8], "little", signed=True)
+    return np.array([VERSION, int(info["size"]), digest], np.int64)
+
+
+def _blocks(handle: BinaryIO, uri: str) -> Iterator[Block]:
+    """The entries of a file, a block for each piece that is read."""
     first = handle.read(CHUNK)
     if kind := next((kind for magic, kind in COMPRESSED.items() if first.startswith(magic)), None):
         raise RequestError(f"{uri} is compressed with {kind}, so that no entry can be read by its place; unpack it")
     mark = 3 if first.startswith(b"\xef\xbb\xbf") else 0  # a byte order mark
     if first[mark:].lstrip()[:1] == b"[":
-        return _list_spans(handle, first, mark, uri)
-    return _line_spans(handle, first, mark)
+        return _list_blocks(handle, first, mark, uri)
+    return _line_blocks(handle, first, mark)
 
 
-def _line_spans(handle: BinaryIO, first: bytes, start: int) -> Iterator[np.ndarray]:
+def _line_blocks(handle: BinaryIO, first: bytes, start: int) -> Iterator[Block]:
     """The lines of a file, without those that are empty."""
     place, data = start, first[start:]
     while data:
@@ -115,12 +163,12 @@ def _line_spans(handle: BinaryIO, first: bytes, start: int) -> Iterator[np.ndarr
         starts = np.append(0, ends[:-1] + 1) if len(ends) else ends
         short = np.flatnonzero(ends - starts < 8).tolist()
         empty = [i for i in short if not data[starts[i] : ends[i]].strip()]
-        yield np.delete(np.stack([starts, ends], axis=1).astype(np.int64) + place, empty, axis=0)
+        yield Block(data, np.delete(np.stack([starts, ends], axis=1).astype(np.int64), empty, axis=0), place)
         used = int(ends[-1]) + 1 if len(ends) else 0
         place, data = place + used, data[used:] + chunk
 
 
-def _list_spans(handle: BinaryIO, first: bytes, start: int, uri: str) -> Iterator[np.ndarray]:
+def _list_blocks(handle: BinaryIO, first: bytes, start: int, uri: str) -> Iterator[Block]:
     """The entries of a JSON list. As Latin-1 a character is a byte, and what is outside of strings is ASCII in any case."""
     text, place = first.decode("latin-1"), text_start(first, start)
     before, decoder = 0, json.JSONDecoder(strict=False)  # bytes of the file before `text`
@@ -141,12 +189,16 @@ def _list_spans(handle: BinaryIO, first: bytes, start: int, uri: str) -> Iterato
                 raise RequestError(
                     f"{uri} is no JSON list: at byte {before + place:,} an entry is broken, or the list has no end"
                 )
-            yield np.array(spans, np.int64).reshape(-1, 2)
+            yield _list_block(text, spans, before)
             before, text, place, spans = before + place, text[place:] + chunk.decode("latin-1"), 0, []
             continue
-        spans.append((before + place, before + end))
+        spans.append((place, end))
         place = end
-    yield np.array(spans, np.int64).reshape(-1, 2)
+    yield _list_block(text, spans, before)
+
+
+def _list_block(text: str, spans: list[tuple[int, int]], before: int) -> Block:
+    return Block(text.encode("latin-1"), np.array(spans, np.int64).reshape(-1, 2), before)
 
 
 def _require_end(handle: BinaryIO, rest: str, place: int, uri: str) -> None:

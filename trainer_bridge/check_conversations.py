@@ -3,9 +3,10 @@
     python -m trainer_bridge.check_conversations META.json
     python -m trainer_bridge.check_conversations a.jsonl b.json --tokenizer InternVL3-1B-hf --length 4096
 
-Each entry that a training reads, and each of its pictures, is read and decoded once, by as many processes as there are cores. The
-places of entries that are found on the way are kept for the training. Exit status 0: every entry gives an example; 1: some do
-not, counted by fault, with ten of each; 2: the request is wrong.
+Each entry that a training reads is read once, and its pictures decoded, by as many processes as there are cores; of a new file
+the places of entries are kept on the way, for the training. Where repeat_time is below 1 they are found first, as the share is of
+their number, and the share is read then. Exit status 0: every entry gives an example; 1: some do not, counted by fault, with ten
+of each; 2: the request is wrong.
 """
 
 from __future__ import annotations
@@ -15,20 +16,22 @@ import json
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache, partial
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from infra.compat.errors import RequestError, require_least
 from sharding.conversation_sets import MOST_TILES, ConversationSet, read_sets
+from sharding.lines import Block, entry_name, file_size, new_blocks
 from trainer_bridge.data.chat_tokenizer import IMAGE, add_chat_tokens, load_tokenizer
-from trainer_bridge.data.instructions.checking import Findings, check_rows
+from trainer_bridge.data.instructions.checking import Findings, check_entries
 from trainer_bridge.data.instructions.encoding import Encoder
-from trainer_bridge.data.instructions.entries import open_entries
+from trainer_bridge.data.instructions.entries import Entry, open_entries
 from trainer_bridge.data.instructions.pictures import Pictures
 from trainer_bridge.data.instructions.source import comes, notices_on, rule_of
 from trainer_bridge.data.instructions.template import BASE, ChatTemplate
@@ -49,6 +52,19 @@ class Task(NamedTuple):
     least: int
     most: int
     pictures: bool
+
+
+class Piece(NamedTuple):
+    """Entries to check.
+
+    rows   theirs in the set
+    done   how much of the set is done with them
+    block  as they were read; None: they are to be read
+    """
+
+    rows: range
+    done: float
+    block: Block | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -117,21 +133,54 @@ def _checked(sets: Sequence[ConversationSet], task: Task, workers: int) -> Itera
         for each in sets:
             names[each.name] += 1
             name = each.name if names[each.name] == 1 else f"{each.name} {names[each.name]}"
-            entries, found, told = _entries(each), Findings(), time.monotonic()
-            size = min(len(entries), comes(each, len(entries)))
-            sys.stderr.writelines(f"{notice}\n" for notice in notices_on(each, entries))
-            starts = range(0, size, ROWS)
-            check = map if size <= ROWS else pool.map  # a few entries take less time than starting processes
-            for part in check(partial(_check, each, task), starts, [min(start + ROWS, size) for start in starts]):
+            found, told = Findings(), time.monotonic()
+            for piece, part in _mapped(pool, workers, partial(_check, each, task), _pieces(each)):
                 found.add(part)
                 if time.monotonic() - told > EVERY:
                     told = time.monotonic()
-                    sys.stderr.write(f"{name}: {found.entries:,} of {size:,} entries, {found.faults.total():,} faulty\n")
+                    sys.stderr.write(f"{name}: {found.entries:,} entries ({piece.done:.0%}), {found.faults.total():,} faulty\n")
+            sys.stderr.writelines(f"{notice}\n" for notice in notices_on(each, _entries(each)))
             yield name, found
 
 
-def _check(each: ConversationSet, task: Task, start: int, end: int) -> Findings:
-    return check_rows(each, _entries(each), range(start, end), *_tools(task))
+def _pieces(each: ConversationSet) -> Iterator[Piece]:
+    """The entries of a set that come in a training, some at a time; those of a file that is read here for the first time."""
+    row = 0
+    if each.annotation and each.share >= 1:
+        size = max(1, file_size(each.annotation))
+        for whole in new_blocks(each.annotation):
+            for block in whole.cut(ROWS):
+                yield Piece(range(row, row + len(block.spans)), (block.place + len(block.data)) / size, block)
+                row += len(block.spans)
+    entries = _entries(each)
+    count = min(len(entries), comes(each, len(entries)))
+    for start in range(row, count, ROWS):
+        yield Piece(range(start, min(start + ROWS, count)), start / count)
+
+
+def _mapped(
+    pool: ProcessPoolExecutor, workers: int, check: Callable[[Piece], Findings], pieces: Iterator[Piece]
+) -> Iterator[tuple[Piece, Findings]]:
+    """What is found in each piece, in order; no more of them are in memory than keep the processes busy."""
+    first = list(islice(pieces, 2))
+    if len(first) < 2:  # a few entries take less time than starting processes
+        yield from ((piece, check(piece)) for piece in first)
+        return
+    waiting = deque[tuple[Piece, Future[Findings]]]()
+    for piece in chain(first, pieces):
+        waiting.append((piece._replace(block=None), pool.submit(check, piece)))
+        if len(waiting) > 2 * workers:
+            piece, future = waiting.popleft()
+            yield piece, future.result()
+    yield from ((piece, future.result()) for piece, future in waiting)
+
+
+def _check(each: ConversationSet, task: Task, piece: Piece) -> Findings:
+    if piece.block is None:
+        entries = _entries(each)
+        return check_entries(each, entries.read_many(piece.rows), map(entries.name_of, piece.rows), *_tools(task))
+    names = (entry_name(each.annotation, row) for row in piece.rows)
+    return check_entries(each, [*map(Entry, piece.block.entries())], names, *_tools(task))
 
 
 _entries = cache(open_entries)

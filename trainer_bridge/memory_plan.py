@@ -34,7 +34,7 @@ def memory_plan(outline: Outline, experiment: Experiment, ranks: int) -> list[Pa
     share = max(1, max(phase.batch for phase in phases) // ranks)
     held, trained = _counts(outline.model)
     costliest = max((_on_rank(phase, outline.side, ranks) for phase in phases), key=_tokens)
-    pixels = 3 * costliest.image_size**2
+    pixels = 3 * costliest.image_size**2 * outline.tiles
     loaded = max(experiment.data.ahead_mib * 2**20, share * pixels) + share * pixels
     activations = activation_bytes(
         outline.model,
@@ -46,7 +46,7 @@ def memory_plan(outline: Outline, experiment: Experiment, ranks: int) -> list[Pa
         Part("parameters", _parameters(held, run, ranks), _more_zero(run, 3, ranks)),
         Part("gradients", _gradients(trained, run, ranks), _more_zero(run, 2, ranks)),
         Part("optimizer", _optimizer(trained, experiment, ranks), _more_zero(run, 1, ranks)),
-        Part("activations", activations, _recompute(run)),
+        Part("activations", activations, _recompute(experiment)),
         Part("features", outline.features(share, ranks), "train on more ranks or lower data.batch"),
         Part("loader", loaded, "lower data.ahead_mib", on_host=True),
     ]
@@ -90,9 +90,10 @@ def _more_zero(run: RunSettings, stage: int, ranks: int) -> str:
     return f"set run.zero = {stage}" if run.zero < stage and ranks > 1 else "train on more ranks"
 
 
-def _recompute(run: RunSettings) -> str:
+def _recompute(experiment: Experiment) -> str:
+    smaller = "packing.tokens and packing.tiles" if getattr(experiment, "packing", None) else "run.micro_batch"
     blocks = 'set run.activation_checkpointing = "blocks"'
-    return "lower run.micro_batch" if run.activation_checkpointing == "blocks" else f"{blocks} or lower run.micro_batch"
+    return f"lower {smaller}" if experiment.run.activation_checkpointing == "blocks" else f"{blocks} or lower {smaller}"
 
 
 def describe(parts: Sequence[Part], ranks: int) -> str:

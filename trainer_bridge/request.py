@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from infra.compat.errors import RequestError
-from sharding.conversation_sets import read_sets
 from sharding.index import Dataset
+from trainer_bridge.data.instructions.source import open_sets
 from trainer_bridge.evaluation.shards import require_members
+from trainer_bridge.ranks import rank_environment
 from trainer_bridge.stages import Stage
 from trainer_bridge.stages.settings import AnyExperiment, Experiment
 
@@ -27,7 +29,8 @@ def weighted(option: str) -> tuple[str, float]:
 
 
 def trained_on(experiment: AnyExperiment, data: str, shards: str | None, mix: Sequence[str] = ()) -> AnyExperiment:
-    """The experiment with the conversations of --data; RequestError when there are both these and shards, or neither.
+    """The experiment with the conversations of --data; RequestError when there are both these and shards, or neither, and when
+    their annotations are not there or no JSON.
 
     mix  shards that are mixed into --shards, and into nothing else
     """
@@ -44,8 +47,8 @@ def trained_on(experiment: AnyExperiment, data: str, shards: str | None, mix: Se
         raise RequestError("nothing to train on; give --shards URI" + (", or --data FILE of conversations" if settings else ""))
     if named and mix:
         raise RequestError('--mix adds to --shards; with conversations, name them in the meta file: {"mine": {"shards": URI}}')
-    if named:
-        read_sets(named)
+    if named and rank_environment(os.environ)["LOCAL_RANK"] == "0":  # it finds where entries lie, for all of its machine
+        open_sets(named)
     return experiment
 
 

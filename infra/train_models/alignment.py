@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.models import CLIP, INTERNVL
+from trainer_bridge.checkpoints.weights import stored_type
 from trainer_bridge.launch import trainer_command, trainer_environment
 
 TREE = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def train(stage: str, config: str, shards: Path, out: Path, start: Path | None =
 
 
 def halve(source: Path, target: Path) -> None:
-    """Copies a model folder with its float32 weights as float16, in the dtypes of its config too."""
+    """Copies a model folder with its float32 weights as float16, and its config with the type of the weights."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -53,7 +54,7 @@ def halve(source: Path, target: Path) -> None:
     config = json.loads((target / "config.json").read_text())
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         if "dtype" in part:
-            part["dtype"] = "float16"
+            part["dtype"] = stored_type(target)
     (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -95,6 +96,7 @@ def internvl(work: Path) -> None:
         samples=samples / 1e3,
         minutes=seconds / 60,
         size=_megabytes(INTERNVL),
+        dtype=stored_type(INTERNVL),
         right=summary["right_nouns"],
         prompts=summary["prompts"],
         rows=rows,
@@ -153,7 +155,7 @@ are not on the scale of OpenAI's CLIP. Not for use outside this project's demo a
 INTERNVL_CARD = (
     """# A small InternVL
 
-InternViT → MLP → LLaMA, {parameters:.1f} M parameters ({size} MB, float16), in the Hugging Face layout:
+InternViT → MLP → LLaMA, {parameters:.1f} M parameters ({size} MB, {dtype}), in the Hugging Face layout:
 `InternVLForConditionalGeneration` and `AutoProcessor` load this folder. It writes the demo's synthetic captions.
 
 **Trained** {date} by `python -m infra.train_models internvl`: the chat stage on {samples:.0f} K conversations, {minutes:.0f}

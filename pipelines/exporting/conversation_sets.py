@@ -24,7 +24,6 @@ from pipelines.exporting.conversation_shards import REASONS, write_one
 from pipelines.exporting.settings import ExportSettings
 from pipelines.exporting.shards import Written, written_before
 from pipelines.manifest.receipts import fingerprint_of
-from pipelines.runtime.runner import run_items
 from sharding.conversation_sets import ConversationSet, read_sets
 from sharding.index import summary_bytes
 from sharding.layout import SUMMARY, shard_name
@@ -85,12 +84,7 @@ def export_conversations(
         claim.out.remove([SUMMARY])  # until the new shards are whole, nobody is told of the old ones
         claim = claim.extend(counts)
     work = partial(write_one, out=claim.out, pictures=settings.pictures)
-    total = sum(item["end"] - item["first"] for item in todo)
-    for label, receipt, error in run_items(todo, work, name="export", unit="conversations", total=total):
-        if error is None:
-            written.receipts[label] = receipt
-        else:
-            written.failed[label] = error
+    written.run(todo, work, "conversations")
     if written.failed:
         return {"conversations": 0, "shards": len(items), "failed": written.failed}
     return _finish(claim, settings, sets, items, written)

@@ -6,7 +6,7 @@ import json
 import tempfile
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,15 @@ class Written:
 
     receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+
+    def run(self, items: Sequence[dict[str, Any]], work: Callable[..., dict[str, Any]], unit: str) -> None:
+        """Writes the shards of these items by `work`, and adds the receipt or the failure of each."""
+        total = sum(item["end"] - item["first"] for item in items)
+        for label, receipt, error in run_items(items, work, name="export", unit=unit, total=total):
+            if error is None:
+                self.receipts[label] = receipt
+            else:
+                self.failed[label] = error
 
     @property
     def lost(self) -> dict[str, list[dict[str, Any]]]:
@@ -96,12 +105,7 @@ def write_shards(
     sliced = [{**item, "slices": _slices(rows, starts, item["first"], item["end"])} for item in items]
     work = partial(write_one, storage=storage, out=out, settings=settings, types=types)
     written = Written()
-    total = sum(item["end"] - item["first"] for item in items)
-    for label, receipt, error in run_items(sliced, work, name="export", unit="samples", total=total):
-        if error is None:
-            written.receipts[label] = receipt
-        else:
-            written.failed[label] = error
+    written.run(sliced, work, "samples")
     return written
 
 

@@ -53,7 +53,7 @@ def test_places_are_found_once_and_again_when_the_file_changes(tmp_path: Path, m
     path.write_text('{"n": 1}\n{"n": 2}\n')
     assert read(path) == [{"n": 1}, {"n": 2}]
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_spans", None)  # not called
+        patch.setattr(module, "_blocks", None)  # not called
         assert read(path) == [{"n": 1}, {"n": 2}]
     path.write_text('{"n": 3}\n{"n": 4}\n{"n": 5}')
     assert read(path) == [{"n": 3}, {"n": 4}, {"n": 5}]

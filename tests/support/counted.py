@@ -21,12 +21,41 @@ USERS = (
 )
 
 
+class CountedFile:
+    """A file opened for reading that adds the bytes it gives to a counter."""
+
+    def __init__(self, handle: Any, counter: Counter[str], path: str) -> None:
+        self._handle, self._counter, self._path = handle, counter, path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handle, name)
+
+    def __enter__(self) -> "CountedFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._handle.close()
+
+    def read(self, size: int = -1) -> bytes:
+        return self._count(self._handle.read(size))
+
+    def readline(self) -> bytes:
+        return self._count(self._handle.readline())
+
+    def _count(self, data: bytes) -> bytes:
+        self._counter[self._path] += len(data)
+        return data
+
+
 class CountedFileSystem(LocalFileSystem):
-    """A folder as an object store, `counted:///…`; `opened` counts the reads of each path, `requests` those of ranges alone."""
+    """A folder as an object store, `counted:///…`; `opened` counts the reads of each path, `requests` those of ranges alone, and
+    `fetched` the bytes of both.
+    """
 
     protocol = "counted"
     opened: ClassVar[Counter[str]] = Counter()
     requests: ClassVar[Counter[str]] = Counter()
+    fetched: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(auto_mkdir=True, **options)
@@ -36,9 +65,11 @@ class CountedFileSystem(LocalFileSystem):
         return LocalFileSystem._strip_protocol(str(path).removeprefix("counted://"))
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
-        if mode == "rb":
-            self.opened[self._strip_protocol(path)] += 1
-        return super()._open(path, mode, **options)
+        handle = super()._open(path, mode, **options)
+        if mode != "rb":
+            return handle
+        self.opened[self._strip_protocol(path)] += 1
+        return CountedFile(handle, self.fetched, self._strip_protocol(path))
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
         if start is not None:

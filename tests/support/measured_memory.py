@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import distributed as dist
@@ -29,9 +32,9 @@ MODELS = {
 assert MODELS.keys() <= CONFIGS.keys()
 
 
-def experiment(name: str, **run: object) -> Experiment:
-    """The experiment of a stage with these settings of its run, on micro-batches of half the batch."""
-    return experiment_of(name, model=MODELS[name], data={"batch": BATCH}, run={"micro_batch": BATCH // 2, **run})
+def experiment(name: str, sections: Mapping[str, Any] = MappingProxyType({}), **run: object) -> Experiment:
+    """The experiment of a stage with these settings of its run, on micro-batches of half the batch, and more `sections`."""
+    return experiment_of(name, model=MODELS[name], data={"batch": BATCH}, run={"micro_batch": BATCH // 2, **run}, **sections)
 
 
 def batch(count: int) -> Batch:

@@ -3,11 +3,15 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sharding import lines
 from tests import ROOT
+from tests.support.counted import CountedFileSystem
 from tests.trainer_bridge.stages.test_instructions import cache, published  # noqa: F401
 from trainer_bridge import check_conversations as module
 from trainer_bridge.check_conversations import main
@@ -65,6 +69,33 @@ def test_of_a_share_of_a_file_what_comes_is_checked(tmp_path: Path, capsys: pyte
     (tmp_path / "meta.json").write_text('{"a": {"annotation": "a.json", "repeat_time": 0.75}}')
     status, found, _ = check(capsys, str(tmp_path / "meta.json"))
     assert status == 0 and found["entries"] == 3
+
+
+def mapped_here(pool: Any, workers: int, check: Callable[[Any], Any], pieces: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    return ((piece, check(piece)) for piece in pieces)
+
+
+@pytest.mark.parametrize("form", ["lines", "list", "meta"])
+def test_a_file_is_read_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    turns = [{"from": "human", "value": "why? " * 20}, {"from": "gpt", "value": "so " * 40}]
+    entries = [{"id": i, "conversations": turns if i % 7 else []} for i in range(3000)]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(entries, indent=1) if form == "list" else "\n".join(map(json.dumps, entries)))
+    (tmp_path / "meta.json").write_text(json.dumps({"a": {"annotation": f"counted://{path}", "repeat_time": 2}}))
+    monkeypatch.setattr(lines, "CHUNK", 1 << 16)
+    if form != "lines":
+        monkeypatch.setattr(module, "_mapped", mapped_here)
+    uri = f"counted://{path}" if form != "meta" else str(tmp_path / "meta.json")
+    CountedFileSystem.fetched.clear()
+    status, found, _ = check(capsys, uri, "--workers", "1")
+    assert status == 1 and found["entries"] == 3000 and found["faults"]["turns"]["count"] == 429
+    assert found["faults"]["turns"]["examples"][1].startswith(f"counted://{path}, entry 8: ")
+    assert CountedFileSystem.fetched[str(path)] <= 1.01 * path.stat().st_size
+    monkeypatch.setattr(lines, "_blocks", None)  # not called: the places are kept
+    monkeypatch.setattr(module, "_mapped", mapped_here)
+    assert check(capsys, uri)[1] == found
 
 
 @pytest.mark.parametrize(

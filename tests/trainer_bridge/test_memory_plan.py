@@ -12,6 +12,7 @@ from tests.support.stages import write_start
 from trainer_bridge.checkpoints.model_folders import save_contrastive
 from trainer_bridge.checkpoints.starts import start_contrastive
 from trainer_bridge.data.tokenizer import train_tokenizer
+from trainer_bridge.stages.chat_settings import ChatExperiment
 
 STAGES, KINDS = ("softmax", "generative", "chat"), ("none", "selective", "blocks")
 # ZeRO stage, stage, checkpointing, and one precision or the other: a covering part is quick.
@@ -44,3 +45,31 @@ def test_the_plan_is_within_a_fifth_of_what_is_measured(
     parts = planned(name, settings, start, 1)
     found = measured(name, settings, start, one_process)
     assert sum(part.size for part in parts) == pytest.approx(found, rel=0.2), [(part.name, part.size) for part in parts]
+
+
+@pytest.mark.parametrize("packing", [{"tokens": 4 * 96, "tiles": 4}, {"tokens": 16 * 96, "tiles": 16}])
+def test_a_pack_is_planned_for_whatever_the_micro_batch(
+    packing: dict[str, int],
+    start: Path,
+    one_process: torch.device,  # noqa: F811
+) -> None:
+    settings = experiment("chat", {"packing": packing}, precision="fp32", micro_batch=1)
+    parts = planned("chat", settings, start, 1)
+    found = measured("chat", settings, start, one_process)
+    assert sum(part.size for part in parts) == pytest.approx(found, rel=0.2), [(part.name, part.size) for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({}, (8, 1, 80)),  # captions: a picture is one tile
+        ({"conversations": {"max_dynamic_patch": 1}}, (8, 1, 80)),
+        ({"conversations": {"max_dynamic_patch": 3}}, (8, 4, 32)),  # and a thumbnail
+        ({"conversations": {"max_dynamic_patch": 12}}, (8, 5, 16)),  # as many as a conversation has room for
+        ({"packing": {"tokens": 200, "tiles": 4}}, (3, 2, 64)),  # the pack, not the micro-batch
+        ({"packing": {"tokens": 960, "tiles": 400}}, (10, 5, 16)),
+    ],
+)
+def test_the_largest_pass_of_conversations(sections: dict[str, dict[str, int]], expected: tuple[int, int, int]) -> None:
+    settings = experiment("chat", sections)
+    assert isinstance(settings, ChatExperiment) and settings.largest_pass(settings.run.micro_batch, 16) == expected

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+EVEN = 0.01  # how much longer than the mean the longest pack may be, as a share
+SWAPS = 8  # of samples between packs at most, for each pack
+PARTNERS = 32  # the shortest packs, with which the longest may swap
+
 
 @dataclass(frozen=True)
 class Packs:
@@ -65,6 +69,7 @@ def pack(tokens: np.ndarray, tiles: np.ndarray, most_tokens: int, most_tiles: in
         count = math.ceil(count / ranks) * ranks
         places = _balanced(sizes, limits, count)
         if places is not None:
+            _even_out(sizes, limits, places, count)
             return _numbered(len(tokens), packed, sizes, places, count, ranks)
         count += 1
 
@@ -82,9 +87,43 @@ def _balanced(sizes: np.ndarray, limits: np.ndarray, count: int) -> np.ndarray |
         if not fits.any():
             return None
         cost = np.where(fits, (loads / scale) @ relative[sample], np.inf)
-        places[sample] = np.lexsort((loads[:, 0], cost))[0]
+        cheapest = np.flatnonzero(cost == cost.min())
+        places[sample] = cheapest[loads[cheapest, 0].argmin()]
         loads[places[sample]] += sizes[sample]
     return places
+
+
+def _even_out(sizes: np.ndarray, limits: np.ndarray, places: np.ndarray, count: int) -> None:
+    """Swaps samples of the longest pack with smaller ones, or none, of short packs, in `places`.
+
+    It ends when the longest is hardly longer than the mean, or no swap makes it much shorter.
+
+    The largest first leaves no small samples for the end where a pack holds few. Of the swaps that shorten the longest pack and
+    make no other as long, that is taken after which the sum of squares of the loads is smallest.
+    """
+    scale = sizes.sum(axis=0).clip(min=1) / count
+    loads = np.zeros((count, 2), np.int64)
+    np.add.at(loads, places, sizes)
+    for _ in range(SWAPS * count):
+        order = np.lexsort((np.arange(count), loads[:, 0]))
+        longest, short = order[-1], order[:-1][:PARTNERS]
+        if loads[longest, 0] <= (1 + EVEN) * scale[0]:
+            return
+        most = loads[longest, 0] - EVEN / 4 * scale[0]
+        own, theirs = np.flatnonzero(places == longest), np.flatnonzero(np.isin(places, short))
+        partners = np.concatenate([places[theirs], short])  # each gives one of its samples, or none
+        moved = sizes[own, None] - np.concatenate([sizes[theirs], np.zeros((len(short), 2), np.int64)])
+        left, grown = loads[longest] - moved, loads[partners] + moved
+        fits = (grown <= limits).all(axis=2) & (left[..., 1] <= max(limits[1], loads[longest, 1]))
+        fits &= np.maximum(left[..., 0], grown[..., 0]) <= most
+        if not fits.any():
+            return
+        squares = ((left / scale) ** 2 + (grown / scale) ** 2 - (loads[partners] / scale) ** 2).sum(axis=2)
+        sample, partner = np.unravel_index(np.where(fits, squares, np.inf).argmin(), squares.shape)
+        loads[longest], loads[partners[partner]] = left[sample, partner], grown[sample, partner]
+        places[own[sample]] = partners[partner]
+        if partner < len(theirs):
+            places[theirs[partner]] = longest
 
 
 def _numbered(samples: int, packed: np.ndarray, sizes: np.ndarray, places: np.ndarray, count: int, ranks: int) -> Packs:

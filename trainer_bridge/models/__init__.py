@@ -6,6 +6,7 @@ negatives.py  hard negatives, and rows of tensors from the ranks that hold them
 draws.py      random numbers of a sample, wherever it is trained
 lora.py       low-rank adapters
 packed_attention.py  causal attention within the samples of a sequence
+sequence_loss.py     the loss on the answers of conversations
 blocks.py     blocks compiled, embeddings in bf16
 *.py          a model, as its first line says
 """

@@ -17,9 +17,8 @@ from torch.nn import functional as F
 from infra.compat.settings import Section
 from infra.compat.torchvision_operators import define_missing_operators
 from trainer_bridge.models.internvit import InternViT, InternViTConfig
-from trainer_bridge.models.losses import answer_loss
-from trainer_bridge.models.packed_attention import packed_options
 from trainer_bridge.models.qllama import GenerativeConfig
+from trainer_bridge.models.sequence_loss import SequenceLoss
 from trainer_bridge.models.text_tower import TextConfig
 
 
@@ -252,31 +251,26 @@ def add_dropout(language: Any, share: float) -> None:
         layer.mlp.down_proj.register_forward_hook(dropout)
 
 
-class ChatLoss(nn.Module):
-    """An InternVLForConditionalGeneration and its loss on answers; logits are computed at labelled positions only."""
+class ChatLoss(SequenceLoss):
+    """An InternVLForConditionalGeneration and its loss on answers."""
 
     def __init__(self, chat: Any) -> None:
         super().__init__()
         self.chat = chat
 
-    def forward(
-        self,
-        ids: Tensor,
-        labels: Tensor,
-        pixels: Tensor,
-        weights: Tensor | None = None,
-        positions: Tensor | None = None,
-        ends: Tensor | None = None,
-        longest: int = 0,
-    ) -> Tensor:
-        """Sum of the cross-entropy of labelled tokens, each times its weight; what is not said here is as in `Sequences`.
+    @property
+    def head(self) -> nn.Module:
+        """What gives logits of states."""
+        head: nn.Module = self.chat.lm_head
+        return head
 
-        ids, labels int64[B, T]; pixels float32[K, 3, S, S]
+    def states(self, ids: Tensor, pixels: Tensor, **options: Any) -> Tensor:
+        """As of `SequenceLoss`. Attention is causal and padding comes last, so no label needs a mask, and without one attention
+        has faster kernels.
         """
-        # Attention is causal and padding comes last, so no label needs a mask, and without one attention has faster kernels.
-        options: dict[str, Any] = {"use_cache": False} | packed_options(positions, ends, longest)
-        states = self.chat.model.language_model(inputs_embeds=self._embedded(ids, pixels), **options).last_hidden_state
-        return answer_loss(self.chat.lm_head, states, labels, weights)
+        embedded = self._embedded(ids, pixels)
+        states: Tensor = self.chat.model.language_model(inputs_embeds=embedded, use_cache=False, **options).last_hidden_state
+        return states
 
     def _embedded(self, ids: Tensor, pixels: Tensor) -> Tensor:
         """[B, T, D]: words, with pictures at the places of the image token.

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from infra.compat.settings import Section
 from trainer_bridge.models.internvit import Patches, resize_positions
-from trainer_bridge.models.losses import answer_loss
-from trainer_bridge.models.packed_attention import packed_options
+from trainer_bridge.models.sequence_loss import SequenceLoss
 
 MERGED = 2  # patches a side that become one token
 VISUAL = "visual"  # in the names of parameters that only image tokens pass
@@ -192,26 +191,20 @@ class MonoModel(nn.Module):
             states = self._states(self.language.get_input_embeddings()(token), None, past_key_values=cache, use_cache=True)
 
 
-class MonoLoss(nn.Module):
-    """A MonoModel and its loss on answers; logits are computed at labelled positions only."""
+class MonoLoss(SequenceLoss):
+    """A MonoModel and its loss on answers."""
 
     def __init__(self, model: MonoModel) -> None:
         super().__init__()
         self.mono = model
 
-    def forward(
-        self,
-        ids: Tensor,
-        labels: Tensor,
-        pixels: Tensor,
-        weights: Tensor | None = None,
-        positions: Tensor | None = None,
-        ends: Tensor | None = None,
-        longest: int = 0,
-    ) -> Tensor:
-        """Sum of the cross-entropy of labelled tokens, each times its weight; what is not said here is as in `Sequences`.
+    @property
+    def head(self) -> nn.Module:
+        """What gives logits of states."""
+        head: nn.Module = self.mono.language.lm_head
+        return head
 
-        ids, labels int64[B, T]; pixels float32[K, 3, S, S]
-        """
-        states = self.mono(ids, pixels, **packed_options(positions, ends, longest))
-        return answer_loss(self.mono.language.lm_head, states, labels, weights)
+    def states(self, ids: Tensor, pixels: Tensor, **options: Any) -> Tensor:
+        """As of `SequenceLoss`."""
+        states: Tensor = self.mono(ids, pixels, **options)
+        return states

@@ -114,24 +114,24 @@ class ChatStage(ConversationStage):
 
     @classmethod
     def outline(cls, experiment: ChatExperiment, start: Path | None) -> Outline:
-        """The model of the settings around what it starts from; a picture and a text of the greatest length in each sample."""
+        """The model of the settings around what it starts from; as many tiles as there is room for, and text up to the length."""
         config = experiment.model
         chat = outlined(config, require_start(start))
         if experiment.lora:
             with META:
                 add_lora(chat, experiment.lora)
         prepare(chat, config)
-        side, text = chat.config.vision_config.image_size[0], max(1, config.length - chat.config.image_seq_length)
+        side, tokens = chat.config.vision_config.image_size[0], chat.config.image_seq_length
 
         def loss(model: nn.Module, phase: Phase) -> Tensor:
-            samples = phase.micro_batch
+            samples, tiles, text = experiment.largest_pass(phase.micro_batch, tokens)
             parts, ids = model.chat.model, torch.zeros(samples, text, dtype=torch.int64)
-            pictures = parts.get_image_features(pixel_values=torch.zeros(samples, 3, side, side)).pooler_output
-            words = parts.get_input_embeddings()(ids)
-            states = parts.language_model(inputs_embeds=torch.cat([pictures, words], dim=1), use_cache=False).last_hidden_state
+            pictures = parts.get_image_features(pixel_values=torch.zeros(samples * tiles, 3, side, side)).pooler_output
+            words, seen = parts.get_input_embeddings()(ids), pictures.reshape(samples, tiles * tokens, -1)
+            states = parts.language_model(inputs_embeds=torch.cat([seen, words], dim=1), use_cache=False).last_hidden_state
             return token_loss(model.chat.lm_head(states[:, -text:]), ids)
 
-        return Outline(ChatLoss(chat), side, loss, lambda samples, ranks: 0)
+        return Outline(ChatLoss(chat), side, loss, lambda samples, ranks: 0, experiment.most_tiles(tokens))
 
     def samples(self, steps: int, device: torch.device, run: Callable[..., Any]) -> list[dict[str, str]]:
         """Answers to the first questions of the first conversations in the order of training."""

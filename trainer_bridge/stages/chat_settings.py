@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field, model_validator
 
 from infra.compat.settings import Section
@@ -83,6 +85,21 @@ class ConversationExperiment(Experiment):
                 "conversation; raise it"
             )
         return self
+
+    def most_tiles(self, image_tokens: int) -> int:
+        """Tiles of a conversation at most, of so many tokens each; 1 of captioned shards."""
+        most = self.conversations.max_dynamic_patch if "conversations" in self.model_fields_set or self.conversations.data else 1
+        return max(1, min((self.model.length - 1) // image_tokens, most + (most > 1)))
+
+    def largest_pass(self, micro_batch: int, image_tokens: int) -> tuple[int, int, int]:
+        """(conversations, tiles and tokens of text in each) of the largest forward pass, of the longest conversations: a
+        micro-batch, or as many as fill a pack.
+        """
+        count, tiles = micro_batch, self.most_tiles(image_tokens)
+        if self.packing:
+            count = math.ceil(self.packing.tokens / self.model.length)
+            tiles = max(1, min((self.model.length - 1) // image_tokens, math.ceil(self.packing.tiles / count)))
+        return count, tiles, max(1, self.model.length - tiles * image_tokens)
 
 
 class ChatExperiment(ConversationExperiment):

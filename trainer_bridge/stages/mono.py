@@ -82,16 +82,14 @@ class MonoStage(ConversationStage):
 
     @classmethod
     def outline(cls, experiment: MonoExperiment, start: Path | None) -> Outline:
-        """The model of the settings; as many tiles as a conversation has room for, and text up to the greatest length."""
+        """The model of the settings; as many tiles as there is room for, and text up to the length."""
         config = experiment.model
         mono = outlined_mono(config, start)
         prepare_mono(mono, config)
         side, tokens = mono.config.image_size, mono.config.tokens
-        tiles = max(1, min((config.length - 1) // tokens, experiment.conversations.max_dynamic_patch + 1))
-        text = max(1, config.length - tiles * tokens)
 
         def loss(model: nn.Module, phase: Phase) -> Tensor:
-            samples = 1 if experiment.packing else phase.micro_batch  # a pack is hardly longer than a conversation may be
+            samples, tiles, text = experiment.largest_pass(phase.micro_batch, tokens)
             ids = torch.zeros(samples, text, dtype=torch.int64)
             words = model.mono.language.get_input_embeddings()(ids)
             seen = model.mono.pictures(torch.zeros(samples * tiles, 3, side, side)).reshape(samples, tiles * tokens, -1)
@@ -100,7 +98,7 @@ class MonoStage(ConversationStage):
             states = model.mono.language.model(inputs_embeds=torch.cat([seen, words], dim=1), use_cache=False).last_hidden_state
             return token_loss(model.mono.language.lm_head(states[:, -text:]), ids)
 
-        return Outline(MonoLoss(mono), side, loss, lambda samples, ranks: 0)
+        return Outline(MonoLoss(mono), side, loss, lambda samples, ranks: 0, experiment.most_tiles(tokens))
 
     def save(self, folder: Path, state: dict[str, Tensor]) -> None:
         """The released layout where the language model is a LLaMA, as Mono-InternVL-2B's is; else one with its own names."""

@@ -18,9 +18,11 @@ class Outline:
     side      of the square pictures that the loader delivers, in pixels
     loss      (model, phase): a scalar, from the costliest pass that has a gradient, on a micro-batch of any values
     features  (samples of a rank, ranks): bytes that a step keeps beside that pass: cached features, and those of other ranks
+    tiles     pictures of a sample at most
     """
 
     model: nn.Module
     side: int
     loss: Callable[[nn.Module, Phase], Tensor]
     features: Callable[[int, int], int]
+    tiles: int = 1

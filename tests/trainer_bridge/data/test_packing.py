@@ -1,6 +1,7 @@
 """Packs hold every sample once, within their limits, evenly over ranks, and by the sizes of the global batch alone."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,8 +38,37 @@ def test_a_mix_of_short_conversations_wastes_little_on_any_number_of_ranks() -> 
 
 def test_the_packs_of_a_table() -> None:
     packs = pack(np.array([50, 0, 30, 20, 40, 60]), np.array([1, 0, 1, 0, 1, 1]), 110, 3, 2)
-    assert packs.of.tolist() == [1, -1, 0, 0, 1, 0] and packs.owner.tolist() == [1, -1, 0, 0, 1, 0]
-    assert packs.tokens.tolist() == [110, 90] and packs.tiles.tolist() == [2, 2] and round(packs.waste, 3) == 0.091
+    assert packs.of.tolist() == [0, -1, 0, 0, 1, 1] and packs.owner.tolist() == [0, -1, 0, 0, 1, 1]
+    assert packs.tokens.tolist() == [100, 100] and packs.tiles.tolist() == [2, 2] and packs.waste == 0
+
+
+TILES = {  # of conversations, by draws and their number
+    "text": lambda draws, count: np.zeros(count, np.int64),
+    "one picture": lambda draws, count: draws.integers(1, 8, count),
+    "up to two tiles": lambda draws, count: draws.integers(0, 3, count),
+    "up to 13 tiles": lambda draws, count: draws.integers(0, 14, count),
+    "half of them text": lambda draws, count: np.where(draws.random(count) < 0.5, 0, draws.integers(1, 8, count)),
+}
+
+
+@pytest.mark.parametrize("mix", TILES)
+@pytest.mark.parametrize("samples", [8, 64])
+def test_of_any_mix_that_can_be_even_64_ranks_wait_for_little(mix: str, samples: int) -> None:
+    ranks = 64
+    for seed in range(4):
+        draws = np.random.default_rng(seed)
+        tiles = TILES[mix](draws, samples * ranks)
+        tokens = draws.lognormal(5, 0.8, len(tiles)).astype(int).clip(20, 1024) + 256 * tiles
+        assert tokens.max() < tokens.sum() / ranks  # no conversation is longer than a rank's share
+        packs = pack(tokens, tiles, 16384, 48, ranks)
+        assert packs.waste < 0.02, (seed, packs.waste)
+        by_rank = packs.tiles.reshape(-1, ranks).sum(axis=0)
+        assert by_rank.max() <= 1.1 * by_rank.mean() + 2, (seed, by_rank.max(), by_rank.mean())
+
+
+def test_ranks_wait_for_a_conversation_that_is_longer_than_their_share() -> None:
+    tokens = np.array([400, *[100] * 12])
+    assert pack(tokens, np.zeros(13, np.int64), 1000, 4, 8).waste == 0.5
 
 
 def test_a_sample_with_more_tiles_than_a_pack_has_one_of_its_own() -> None:

@@ -144,6 +144,9 @@ def test_packed_conversations_have_the_loss_of_padded_ones(tmp_path: Path, one_p
     [
         (["--stage", "chat"], "nothing to train on; give --shards URI, or --data FILE of conversations"),
         (["--stage", "chat", "--data", "gone.json"], "gone.json"),
+        (["--stage", "chat", "--data", "torn.json"], "torn.json is no JSON list: at byte 1 an entry is broken"),
+        (["--stage", "chat", "--data", "empty.jsonl"], "empty.jsonl: no set has conversations"),
+        (["--stage", "chat", "--data", "lost.json"], "lines.gz is not there"),
         (["--stage", "chat", "--data", "meta.json", "--shards", "x"], "both named"),
         (["--stage", "chat", "--data", "meta.json", "--mix", "x=1"], "--mix adds to --shards"),
         (["--stage", "contrastive", "--data", "meta.json"], "which the stages chat and mono alone train on"),
@@ -153,6 +156,9 @@ def test_a_wrong_request_is_one_line(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     published(tmp_path)
+    (tmp_path / "torn.json").write_text('[{"conversations": []')
+    (tmp_path / "empty.jsonl").write_text("\n")
+    (tmp_path / "lost.json").write_text('{"mine": {"annotation": "lines.gz"}}')
     monkeypatch.chdir(tmp_path)
     name = "chat-tiny" if arguments[1] == "chat" else "contrastive-tiny"
     with pytest.raises(SystemExit) as end:

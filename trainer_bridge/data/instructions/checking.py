@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sharding.conversation_sets import ConversationSet
 from trainer_bridge.data.instructions.dialogue import NOTES
 from trainer_bridge.data.instructions.encoding import Encoder
-from trainer_bridge.data.instructions.entries import Entries, Entry
+from trainer_bridge.data.instructions.entries import Entry
 from trainer_bridge.data.instructions.example import FAULTS, SampleFault
 from trainer_bridge.data.instructions.pictures import Pictures
 from trainer_bridge.data.instructions.source import read_entry, require_decodable, rule_of, tile_counts
@@ -57,27 +57,28 @@ class Findings:
         )
 
 
-def check_rows(
+def check_entries(
     each: ConversationSet,
-    entries: Entries,
-    rows: Sequence[int],
+    entries: Sequence[Entry | Exception],
+    names: Iterable[str],
     pictures: Pictures | None,
     rule: TileRule,
     encoder: Encoder | None,
 ) -> Findings:
-    """What a training would get of some entries of a set.
+    """What a training would get of some entries of a set, as they were read.
 
+    names     where each lies
     pictures  None: they are not looked for
     encoder   None: tokens are not counted
     """
-    found = Findings(len(rows))
-    for row, entry in zip(rows, entries.read_many(rows), strict=True):
+    found = Findings(len(entries))
+    for name, entry in zip(names, entries, strict=True):
         try:
             if isinstance(entry, Exception):
                 raise SampleFault("missing", str(entry))
             _check(each, entry, pictures, rule, encoder, found)
         except SampleFault as fault:
-            found.fault(fault.kind, str(fault.at(entries.name_of(row))))
+            found.fault(fault.kind, str(fault.at(name)))
     return found
 
 

@@ -45,8 +45,6 @@ class InstructionSource:
         self.pictures = Pictures()
         counts = [comes(each, len(entries)) for each, entries in self.sets]
         self.blocks = [(number, start) for number, count in enumerate(counts) for start in range(0, count, BLOCK)]
-        if not self.blocks:
-            raise RequestError("no set has conversations; check their annotation files")
         sizes = [min(BLOCK, counts[number] - start) for number, start in self.blocks]
         self.order = Order(sizes, seed, WINDOW)
         self.total = self.order.total
@@ -118,7 +116,15 @@ class InstructionSource:
 
 def open_source(uri: str, encoder: Encoder, rule: TileRule, seed: int) -> InstructionSource:
     """The conversations of a meta file, or of a file of them; RequestError in one line when there are none."""
-    return InstructionSource([(each, open_entries(each)) for each in read_sets(uri)], encoder, rule, seed)
+    return InstructionSource(open_sets(uri), encoder, rule, seed)
+
+
+def open_sets(uri: str) -> list[tuple[ConversationSet, Entries]]:
+    """The sets that a meta file, or a file of conversations, names; RequestError in one line when they have none."""
+    sets = [(each, open_entries(each)) for each in read_sets(uri)]
+    if not any(comes(each, len(entries)) for each, entries in sets):
+        raise RequestError(f"{uri}: no set has conversations; check their annotation files")
+    return sets
 
 
 def read_entry(each: ConversationSet, entry: Entry, pictures: Pictures) -> tuple[Dialogue, list[bytes]]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support.chat_tokenizers import small
 from tests.trainer_bridge.data.instructions.test_source import TILE, cache, conversation, meta, write_lines  # noqa: F401
-from trainer_bridge.data.instructions.checking import check_rows
+from trainer_bridge.data.instructions.checking import check_entries
 from trainer_bridge.data.instructions.encoding import Encoder
 from trainer_bridge.data.instructions.example import LONGEST, Example
 from trainer_bridge.data.instructions.pictures import Pictures
@@ -117,7 +117,7 @@ def test_the_check_counts_what_training_leaves_out(tmp_path: Path, monkeypatch: 
     ((each, entries),) = source.sets
     assert len(entries) == len(cases)
     for row, (entry, expected) in enumerate(cases):
-        found = check_rows(each, entries, [row], Pictures(), RULE, encoder)
+        found = check_entries(each, entries.read_many([row]), [entries.name_of(row)], Pictures(), RULE, encoder)
         trained = source._example(0, row, entries.read_many([row])[0], np.random.default_rng(0))
         assert [*found.faults] == [expected] * bool(expected), (entry, found)
         if isinstance(trained, Example):

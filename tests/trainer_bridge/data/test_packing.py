@@ -66,6 +66,17 @@ def test_of_any_mix_that_can_be_even_64_ranks_wait_for_little(mix: str, samples:
         assert by_rank.max() <= 1.1 * by_rank.mean() + 2, (seed, by_rank.max(), by_rank.mean())
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_of_eight_packs_64_ranks_wait_for_less_than_a_hundredth_with_even_tiles(share: float) -> None:
+    draws = np.random.default_rng(0)
+    tiles = np.where(draws.random(64 * int(60 / share**0.7)) < share, 13, 0)
+    tokens = draws.lognormal(4, 0.8, len(tiles)).astype(int).clip(20, 1024) + 256 * tiles
+    packs = pack(tokens, tiles, 16384, 48, 64)
+    by_rank = packs.tiles.reshape(-1, 64).sum(axis=0)
+    assert packs.per_rank >= 8 and packs.waste < 0.01, (packs.per_rank, packs.waste)
+    assert by_rank.max() <= 1.05 * by_rank.mean(), (by_rank.max(), by_rank.mean())
+
+
 def test_ranks_wait_for_a_conversation_that_is_longer_than_their_share() -> None:
     tokens = np.array([400, *[100] * 12])
     assert pack(tokens, np.zeros(13, np.int64), 1000, 4, 8).waste == 0.5

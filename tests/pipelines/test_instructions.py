@@ -229,7 +229,8 @@ def test_the_papers_mix_is_read_and_has_a_set_for_each_of_its_tasks() -> None:
     } <= mix.sets.keys()
     of_2017 = [each for each in mix.sets.values() if each.pictures == "coco/train2017"]  # which has most of val2014
     assert of_2017 and all("coco-val" in each.overlaps for each in of_2017)
-    assert "licence: CC BY 4.0 (not verified); made from its JSON" in mix.sets["textcaps"].to_be_had()
+    told = "licence: terms of the Robust Reading Competition (not verified); made from infographicVQA_train_v1.0.json"
+    assert told in mix.sets["infovqa"].to_be_had()
 
 
 def test_it_is_left_out_wherever_an_entry_names_it(data: Path) -> None:

@@ -2,8 +2,8 @@
 
 URI is a folder or pattern of images, WebDataset tars (indexed or not), Parquet with a column of images, or a list of published
 hashes: csv, tsv or Parquet with a name and a hash in hex (`phash`, 64 bits, as ImageHash and COYO; `pdq`, 256 bits). The file can
-be taken anywhere: it holds names and hashes, no pictures (with --squares tiny ones), less than 60 bytes an item, 300 with
-variants: its picture mirrored, with a white or black border, cropped and small, so that such copies are found too.
+be taken anywhere: it holds names and hashes, no pictures but tiny ones, less than 60 bytes an item; 300 with variants (its
+picture mirrored, with a white or black border, cropped and small, so that such copies are found too), and 1 500 more with looks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 
 from infra.compat.errors import RequestError
 from infra.compat.paths import absolute
+from pipelines.corpus.evaluation_hashing import Embedder
 from pipelines.corpus.evaluation_search import local_file
-from pipelines.corpus.evaluation_sets import AUTO, Embedder, index_set, require_sets
+from pipelines.corpus.evaluation_sets import AUTO, Options, index_set, require_sets
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import recipe_of
 from pipelines.runtime import command_line
@@ -36,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("uri", metavar="URI", help="its pictures, or their hashes, on any fsspec URI")
     variants = "also hash changed copies of each picture; auto (the default): of sets of 3 million pictures at most"
     parser.add_argument("--variants", choices=("auto", "all", "none"), default=AUTO, help=variants)
+    looks = (
+        "also keep a tiny look (1.5 kB) of each picture, by which `dedup` confirms what a hash matched, and tells flags or coins "
+    )
+    auto = "from each other; auto (the default): of sets of 500 000 pictures at most"
+    parser.add_argument("--looks", choices=("auto", "all", "none"), default=AUTO, help=looks + auto)
     embed = "also embed each picture by the CLIP of [score], as `score` does with score.embeddings, for dedup.eval_cosine"
     parser.add_argument("--embed", action="store_true", help=embed)
     squares = "also keep a small square (5 kB) of each picture, by which changed copies that no hash meets are found: "
@@ -46,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     require_sets({options.name: uri})
     storage.require_writable()
     start_ray(options.address)
-    one = index_set(storage, options.name, uri, options.variants, embedder, options.squares)
+    kept = Options(options.variants, options.looks, options.squares, embedder)
+    one = index_set(storage, options.name, uri, kept)
     counts = {"file": one.uri, "items": local_file(one.uri).items, "failed": dict(one.faults)}
     return command_line.named_failures(counts)
 

@@ -1,15 +1,14 @@
-"""How much of one picture is in another, once the two are laid over each other: cropped, framed, captioned or mirrored copies.
+"""Two pictures laid over each other: cropped, framed, captioned or mirrored copies and what they show of the original.
 
 The trick: along each axis a copy shows a stretch of the original, or the original lies within a stretch of the copy. So sums over
 rows and over columns, which change little with what a corner holds, are compared under each stretch and shift, axis by axis; of
-the best few of both axes the pair is kept under which the pixels correlate most, and refined. What is counted then are not
-differences on average, which a small sibling of a picture (another coin, another flag) keeps low, but how much of the structure
-agrees window by window: a logo costs its own windows, another motto on a coin costs all that differ. And as marks are put into
-corners and along sides, so much must agree of the middle alone too: another digit on the same key is another picture.
+the best few of both axes the pair is kept under which the pixels correlate most, and refined. A border leads that astray, and
+many copies show the whole picture: so the search begins there, and `agreement.py` judges whether the second way must be tried.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -23,12 +22,6 @@ SHIFT = 1 / SIDE  # between shifts
 BEST = 6  # stretches of an axis that are tried together
 STEPS = (0.012, 0.006, 0.003)  # by which scale and shift are refined
 LEAST_SHOWN = 0.45  # of a thumbnail that the other one covers
-WINDOW = 7  # pixels
-ALIKE = 0.7  # structural similarity of a window, 0 … 1
-NOISE = 4e-4  # variances, of values 0 … 1, that count for nothing
-STRONGEST = 0.01  # a window of more variance weighs no more
-LEAST_STRUCTURE = 20.0  # weight of all windows together, below which two pictures have too little to agree in
-COLOURS_APART, GREY = 0.12, 0.02  # of chroma, 0 … 1: two colours, and the deviation of a picture without any
 
 
 @dataclass(frozen=True)
@@ -41,17 +34,24 @@ class Stretch:
     shows: np.ndarray
 
 
-def agreement(picture: np.ndarray, original: np.ndarray) -> float:
-    """The share, 0 … 1, of structure that agrees where two thumbnails uint8[SIDE, SIDE, 3] overlap: of all of it, or of the
-    middle if that is less.
-    """
-    one, other = (image.astype(np.float32) / 255 for image in (picture, original))
-    best, aligned = -1.0, (other, _stretch(1.0, 0.0), _stretch(1.0, 0.0))
-    for turned in (other, other[:, ::-1]):
-        correlation, rows, columns = _aligned(one @ LUMA, turned @ LUMA)
-        if correlation > best:
-            best, aligned = correlation, (turned, rows, columns)
-    return _agreeing(one, *aligned)
+@dataclass(frozen=True)
+class Overlay:
+    """What the other picture shows of one, float32[SIDE, SIDE, 3], and in which rows and columns, float32[SIDE], 0 or 1."""
+
+    shown: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+def overlays(one: np.ndarray, other: np.ndarray) -> Iterator[Overlay]:
+    """The ways in which a picture may lie over another, both float32[SIDE, SIDE, 3] of 0 … 1, mirrored where that fits better."""
+    whole = _stretch(1.0, 0.0)
+    for search in (lambda here, there: _refined(here, there, whole, whole), _aligned):
+        ways = [(search(one @ LUMA, turned @ LUMA), turned) for turned in (other, other[:, ::-1])]
+        (correlation, rows, columns), turned = max(ways, key=lambda way: way[0][0])
+        if correlation > -1:
+            shown = np.stack([rows.weights @ turned[..., place] @ columns.weights.T for place in range(3)], axis=-1)
+            yield Overlay(shown, rows.shows, columns.shows)
 
 
 def _aligned(one: np.ndarray, other: np.ndarray) -> tuple[float, Stretch, Stretch]:
@@ -103,50 +103,6 @@ def _correlation(one: np.ndarray, other: np.ndarray, row: Stretch, column: Stret
     shown = row.weights @ other @ column.weights.T
     left, right = ((values - (values * mask).sum() / count) * mask for values in (one, shown))
     return float((left * right).sum() / np.sqrt((left**2).sum() * (right**2).sum() + 1e-6))
-
-
-def _agreeing(one: np.ndarray, other: np.ndarray, row: Stretch, column: Stretch) -> float:
-    """The weighted share of windows in which two aligned pictures, float32[SIDE, SIDE, 3], look alike."""
-    shown = np.stack([row.weights @ other[..., place] @ column.weights.T for place in range(3)], axis=-1)
-    mask = row.shows[:, None] * column.shows
-    count = np.maximum(_windows(mask), 1)
-    left, right = (image @ LUMA * mask for image in (one, shown))
-    left_mean, right_mean = _windows(left) / count, _windows(right) / count
-    left_variance = np.maximum(0, _windows(left**2) / count - left_mean**2) * mask
-    right_variance = np.maximum(0, _windows(right**2) / count - right_mean**2) * mask
-    gain = np.sqrt((left_variance.sum() + NOISE) / (right_variance.sum() + NOISE))  # another contrast is no difference
-    covariance, right_variance = gain * (_windows(left * right) / count - left_mean * right_mean), gain**2 * right_variance
-    alike = (2 * covariance + NOISE) / (left_variance + right_variance + NOISE) > ALIKE
-    weight = mask * np.sqrt(np.minimum(np.maximum(left_variance, right_variance), STRONGEST))
-    alike &= ~_of_other_colours(one, shown, mask, count)
-    unlike = weight * ~alike
-    middle = np.ix_(*(_middle(shows) for shows in (row.shows, column.shows)))
-    in_middle = 1 - unlike[middle].sum() / max(weight[middle].sum(), LEAST_STRUCTURE / 4)
-    return float(min((weight - unlike).sum() / max(weight.sum(), LEAST_STRUCTURE), in_middle))
-
-
-def _middle(shows: np.ndarray) -> np.ndarray:
-    """The middle half of the pixels of an axis that show something."""
-    shown = np.flatnonzero(shows)
-    return shown[len(shown) // 4 : len(shown) - len(shown) // 4]
-
-
-def _of_other_colours(one: np.ndarray, other: np.ndarray, mask: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Where two pictures have different colours, bool[SIDE, SIDE]; nowhere if one is grey."""
-    chroma = [(image[..., ::2] - (image @ LUMA)[..., None]) * mask[..., None] for image in (one, other)]
-    if min(float((each**2).sum() / mask.sum()) for each in chroma) < GREY**2:
-        return np.zeros(mask.shape, bool)
-    apart = [_windows(chroma[0][..., place] - chroma[1][..., place]) / count for place in (0, 1)]
-    different: np.ndarray = apart[0] ** 2 + apart[1] ** 2 > COLOURS_APART**2
-    return different
-
-
-def _windows(values: np.ndarray) -> np.ndarray:
-    """The sums of values float32[SIDE, SIDE] over the window around each, of those there are."""
-    for _ in range(2):
-        sums = np.cumsum(np.pad(values, ((WINDOW // 2 + 1, WINDOW // 2), (0, 0))), axis=0, dtype=np.float64)
-        values = (sums[WINDOW:] - sums[:-WINDOW]).T
-    return values
 
 
 @lru_cache(1 << 12)

@@ -1,4 +1,4 @@
-"""Which pictures of instruction data evaluation sets show, by their hashes: the search of `dedup`."""
+"""Which pictures of instruction data evaluation sets show, by their hashes and looks: the search of `dedup`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 
-from pipelines.corpus.evaluation_search import EvalSet, eval_matches
-from pipelines.corpus.evaluation_sets import picture_hashes
+from pipelines.corpus.evaluation_hashing import picture_hashes
+from pipelines.corpus.evaluation_looks import Look, confirmed, look_of
+from pipelines.corpus.evaluation_search import EvalSet, candidates
 from pipelines.corpus.settings import DedupSettings
 from sharding.decode import decode_picture
 from sharding.named_files import NamedFiles
@@ -27,16 +29,19 @@ def shown(pictures: Sequence[str], sets: Sequence[EvalSet]) -> tuple[dict[str, s
             rows = list(pool.map(partial(_hashes, files), chosen))
             unreadable += rows.count(None)
             sound = [(number, row) for number, row in enumerate(rows) if row is not None]
-            matches = eval_matches(_table(sound), sets, DedupSettings())
+            samples, settings = _table([(number, hashes) for number, (hashes, _) in sound]), DedupSettings()
+            looks = {row: look for row, (_, (_, look)) in enumerate(sound)}
+            matches = confirmed(samples, sets, candidates(samples, sets, settings), looks, settings)
             for match in matches.to_pylist():
                 matched[chosen[match["sample_id"]]] = f"{match['set']}: {match['item']}"
     return matched, unreadable
 
 
-def _hashes(files: NamedFiles, uri: str) -> tuple[int, bytes, int] | None:
-    """phash, PDQ and its quality; None of a picture that cannot be read."""
+def _hashes(files: NamedFiles, uri: str) -> tuple[tuple[int, bytes, int], Look] | None:
+    """phash, PDQ and its quality, and the look; None of a picture that cannot be read."""
     try:
-        return picture_hashes(decode_picture(files.read(uri)))
+        image = decode_picture(files.read(uri))
+        return picture_hashes(image), look_of(np.asarray(image))
     except (OSError, ValueError):
         return None
 

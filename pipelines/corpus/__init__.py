@@ -10,12 +10,15 @@ ranks.py                which of two copies stays
 caption_counts.py       how many pictures share each caption
 evaluation_sets.py      evaluation sets as files of hashes
 evaluation_pictures.py  the pictures of an evaluation set
+evaluation_hashing.py   these as hashes and tiny pictures
 variants.py             changed copies of evaluation pictures that are indexed too
 hash_lists.py           published lists of hashes
 evaluation_file.py      the file of an evaluation set
 evaluation_embeddings.py  which items they show by their embeddings, where no hash says so
 evaluation_agreement.py  which items they show, changed too much for a hash: laid over each other
 evaluation_search.py    which items of evaluation sets the pictures of a part show
+evaluation_looks.py     which of these agree when the pictures are looked at again
+stored_pictures.py      pictures of samples, read again
 doubtful_pairs.py       the pairs nearest to a threshold, on either side
 review.py               the page that shows them
 settings.py             what counts as a copy

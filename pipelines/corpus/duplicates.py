@@ -1,7 +1,7 @@
 """Samples that repeat another, and samples that show a picture of an evaluation set → the family `dedup`, with the evidence.
 
     copy_keys ──copies.py──▶ of each kind, which sample each copies ─┐
-    hashes ──evaluation_search.py──▶ `eval_matches` ─────────────────┴─▶ `dedup`
+    hashes ──evaluation_search.py, evaluation_looks.py──▶ `eval_matches` ─────────────────┴─▶ `dedup`
 
 A sample is dropped as a copy, `duplicate_of`, where it is one in a kind of `dedup.drop`; other kinds are evidence. The sample
 that it copies has a lower rank (`ranks.py`), so of samples that are copies of each other one stays, whichever kinds are dropped.
@@ -24,11 +24,13 @@ from filters.duplicates.hashes import without_brightness
 from infra.compat.content import content_digest
 from pipelines.corpus.copies import Copies, find_copies
 from pipelines.corpus.copy_keys import INPUTS, keys_step
-from pipelines.corpus.evaluation_agreement import UNREADABLE, agreeing_matches
+from pipelines.corpus.evaluation_agreement import agreeing_matches
 from pipelines.corpus.evaluation_embeddings import embedding_matches
-from pipelines.corpus.evaluation_search import EvalSet, eval_matches
+from pipelines.corpus.evaluation_looks import confirmed_matches
+from pipelines.corpus.evaluation_search import EvalSet, candidates
 from pipelines.corpus.evaluation_sets import describe
 from pipelines.corpus.settings import DedupSettings
+from pipelines.corpus.stored_pictures import UNREADABLE
 from pipelines.manifest.embeddings import FAMILY
 from pipelines.manifest.join import locate, read_columns, read_family
 from pipelines.manifest.parts import Part
@@ -68,6 +70,7 @@ def _matching(settings: DedupSettings, sets: Sequence[EvalSet]) -> Step:
     """The step that makes `eval_matches`."""
     common: dict[str, object] = {
         "sets": describe(sets),
+        "hash_agreement": settings.eval_hash_agreement,
         "eval": [settings.eval_distance, settings.eval_pdq_distance, settings.eval_both_distances, settings.eval_quality],
     }
     by_cosine, by_agreement = settings.eval_cosine is not None, settings.eval_agreement is not None
@@ -78,7 +81,7 @@ def _matching(settings: DedupSettings, sets: Sequence[EvalSet]) -> Step:
         inputs=(*INPUTS, "copy_keys", *([FAMILY] if by_cosine else [])),
         settings=lambda part: common,
         work=partial(match_part, settings=settings, sets=sets),
-        content=(eval_matches, embedding_matches, agreeing_matches),
+        content=(candidates, confirmed_matches, embedding_matches, agreeing_matches),
     )
 
 
@@ -96,12 +99,13 @@ def match_part(
     storage: Storage, part: Part, reporter: Reporter, *, settings: DedupSettings, sets: Sequence[EvalSet]
 ) -> PartResult:
     """`eval_matches` of a part: the samples that show a picture of an evaluation set."""
-    matches = conform(eval_matches(picture_hashes_of_part(storage, part), sets, settings), "eval_matches")
-    counts = dict[str, int]()
+    matches, counts = confirmed_matches(storage, part, picture_hashes_of_part(storage, part), sets, settings)
+    matches = conform(matches, "eval_matches")
     compared = storage.read_parquet(part.path("copy_keys"), ["sample_id"])["sample_id"].to_numpy()
     if settings.eval_agreement is not None:
         left = np.setdiff1d(compared, matches["sample_id"].to_numpy())
-        found, counts = agreeing_matches(storage, part, left, sets, settings.eval_agreement, settings.eval_quality)
+        found, unread = agreeing_matches(storage, part, left, sets, settings.eval_agreement, settings.eval_quality)
+        counts |= unread
         matches = pa.concat_tables([matches, conform(found, "eval_matches")]).sort_by("sample_id")
     if settings.eval_cosine is not None:
         left = np.setdiff1d(compared, matches["sample_id"].to_numpy())

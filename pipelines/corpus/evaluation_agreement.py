@@ -13,23 +13,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.duplicates.alignment import SIDE, agreement
+from filters.duplicates.agreement import agreement
+from filters.duplicates.alignment import SIDE
 from filters.duplicates.descriptors import descriptors
 from filters.duplicates.semantic import most_similar, rounded
 from infra.compat.errors import RequestError
 from pipelines.corpus.evaluation_file import EvalFile
 from pipelines.corpus.evaluation_search import EvalSet, file_of
-from pipelines.images.small import small_square, unpacked
+from pipelines.corpus.stored_pictures import UNREADABLE, prepared_of_samples
+from pipelines.images.small import packed, small_square, unpacked
 from pipelines.images.square import ROOM, upright_pixels
+from pipelines.manifest.join import read_columns
 from pipelines.manifest.parts import Part
-from pipelines.manifest.selection import WITH_PICTURE
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import schema_of
-from pipelines.runtime.picture_chunks import distinct_pictures, pending_samples, prepare_ahead
 
-TIER, UNREADABLE = "agreement", "reason.unreadable"
-BATCH = 1024  # pictures compared at once
+TIER = "agreement"
 LEAST_COSINE = 0.5  # of descriptors: below it nearly nothing is a copy
+Square = tuple[np.ndarray, int]  # uint8[SIDE, SIDE, 3], and the pixels of the picture's shorter side
 Found = tuple[str, str, float]  # set, item and agreement
 
 
@@ -49,41 +50,48 @@ def agreeing_matches(
     most agreement is named.
     """
     files = [(each.name, file) for each in sets if (file := file_of(each)).squares is not None]
-    nobody = pa.table({"sample_id": pa.array([], pa.uint64())})
-    samples = pending_samples(storage, part, nobody, WITH_PICTURE, ["pdq_quality"]) if files else nobody
-    if files:
-        is_told = pc.greater_equal(pc.fill_null(samples["pdq_quality"], 100), quality)
-        samples = samples.filter(pc.and_(is_told, pa.array(np.isin(samples["sample_id"].to_numpy(), ids))))
-    pictures, picture_of = distinct_pictures(samples) if len(samples) else ([], [])
-    matched, unreadable = dict[int, Found](), 0
-    for batch in prepare_ahead(storage, pictures, BATCH, _square):
-        unreadable += len(batch.errors)
-        if batch.items:
-            matched |= zip(batch.indices, most_agreeing(np.stack(batch.items), files), strict=True)
-    rows = [
-        {"sample_id": sample, "set": found[0], "item": found[1], "tier": TIER, "agreement": found[2]}
-        for sample, picture in zip(samples["sample_id"].to_pylist(), picture_of, strict=True)
-        if (found := matched.get(picture)) and found[2] >= least
-    ]
+    is_told = _are_told(storage, part, quality) if files else np.zeros(0, np.uint64)
+    rows, unreadable = list[dict[str, object]](), 0
+    for shown_by, squares, errors in prepared_of_samples(storage, part, np.intersect1d(ids, is_told), _square):
+        unreadable += errors
+        best = most_agreeing(squares, files) if squares else []
+        for sample, place in shown_by:
+            name, item, agreed = best[place]
+            if agreed >= least:
+                rows.append({"sample_id": sample, "set": name, "item": item, "tier": TIER, "agreement": agreed})
     schema = schema_of("eval_matches")
     fields = [schema.field(name) for name in ("sample_id", "set", "item", "tier", "agreement")]
-    return pa.Table.from_pylist(rows, pa.schema(fields)), {UNREADABLE: unreadable} if unreadable else {}
+    return pa.Table.from_pylist(rows, pa.schema(fields)).sort_by("sample_id"), {UNREADABLE: unreadable} if unreadable else {}
 
 
-def _square(index: int, data: bytes) -> tuple[np.ndarray, int]:
-    square = small_square(upright_pixels(data, ROOM * SIDE))
-    return square, square.nbytes
+def _are_told(storage: Storage, part: Part, quality: int) -> np.ndarray:
+    """The samples, uint64[N], whose PDQ is of that quality, or has none."""
+    table = read_columns(storage, part, {"pdq_quality": None})
+    is_told = pc.greater_equal(pc.fill_null(table["pdq_quality"], 100), quality)
+    ids: np.ndarray = table.filter(is_told)["sample_id"].to_numpy()
+    return ids
 
 
-def most_agreeing(squares: np.ndarray, files: Sequence[tuple[str, EvalFile]]) -> list[Found]:
-    """For each of squares uint8[N, SIDE, SIDE, 3] the set and item that it agrees with most."""
+def square_of(pixels: np.ndarray) -> Square:
+    """What is compared of pixels uint8[H, W, 3]."""
+    return small_square(pixels), min(pixels.shape[:2])
+
+
+def _square(index: int, data: bytes) -> tuple[Square, int]:
+    square = square_of(upright_pixels(data, ROOM * SIDE))
+    return square, square[0].nbytes
+
+
+def most_agreeing(squares: Sequence[Square], files: Sequence[tuple[str, EvalFile]]) -> list[Found]:
+    """For each square the set and item that it agrees with most."""
     best: list[Found] = [("", "", 0.0)] * len(squares)
-    vectors = rounded(descriptors(squares))
+    vectors = rounded(descriptors(np.stack([square for square, _ in squares])))
     for name, file in files:
         assert file.descriptors is not None and file.squares is not None
         items, cosines = most_similar(vectors, file.descriptors)
         for row in np.flatnonzero(cosines >= LEAST_COSINE).tolist():
-            agreed = agreement(squares[row], unpacked(file.squares[items[row]]))
+            square, pixels = squares[row]
+            agreed = agreement(unpacked(packed(square)), unpacked(file.squares[items[row]]), pixels)
             if agreed > best[row][2]:
                 best[row] = (name, file.names([int(items[row])])[0], agreed)
     return best

@@ -9,6 +9,7 @@ its picture and of K - 1 variants of that (`variants.py`):
     embeddings   F16[N, D]   of the pictures as they are, L2-normalised, where the set was embedded
     descriptors  F16[N, 128] of the pictures as they are, and
     squares      U8[N, 4608] these as small squares (`pipelines.images.small`), where changed copies are to be found by them
+    looks        U8[N, 1536] these as smaller ones, by which what a hash matched is confirmed, where the set is not too large
     name_ends    U64[B]      where each block of names ends in `names`
     names        U8[…]       blocks of 1024 names, each compressed by zlib, NUL between names
 
@@ -35,11 +36,12 @@ import xxhash
 
 from filters.duplicates.descriptors import SIZE
 from infra.compat.errors import RequestError
-from pipelines.images.small import PACKED
+from pipelines.images.small import PACKED, PACKED_LOOK
 from pipelines.manifest.receipts import fingerprint_of
 
 ENDING = ".evalset"
-EMBEDDINGS, DESCRIPTORS, SQUARES = OF_ITEMS = ("embeddings", "descriptors", "squares")  # a row an item, none for its variants
+OF_ITEMS = ("embeddings", "descriptors", "squares", "looks")  # a row an item, none for its variants
+EMBEDDINGS, DESCRIPTORS, SQUARES, LOOKS = OF_ITEMS
 FORMAT = "pairmill-evalset-1"
 BLOCK = 1024  # names compressed together
 NAMED = 100  # items that are left out
@@ -52,6 +54,7 @@ ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
     EMBEDDINGS: ("F16", (-1,)),  # as long as the model's
     DESCRIPTORS: ("F16", (SIZE,)),
     SQUARES: ("U8", (PACKED,)),
+    LOOKS: ("U8", (PACKED_LOOK,)),
     "pdq_quality": ("U8", ()),
     "names": ("U8", ()),
 }
@@ -78,6 +81,7 @@ class EvalFile:
     embeddings: np.ndarray | None
     descriptors: np.ndarray | None
     squares: np.ndarray | None
+    looks: np.ndarray | None
     phash: np.ndarray | None
     pdq: np.ndarray | None
     pdq_quality: np.ndarray | None
@@ -175,6 +179,7 @@ def open_evalset(path: Path) -> EvalFile:
         embeddings=arrays.get(EMBEDDINGS),
         descriptors=arrays.get(DESCRIPTORS),
         squares=arrays.get(SQUARES),
+        looks=arrays.get(LOOKS),
         phash=arrays.get("phash"),
         pdq=arrays.get("pdq"),
         pdq_quality=arrays.get("pdq_quality"),

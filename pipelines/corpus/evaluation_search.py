@@ -66,28 +66,52 @@ def local_file(uri: str) -> EvalFile:
     return _opened(copy, stamp)
 
 
+class Candidate(NamedTuple):
+    """An item that a sample matches: the row of the sample, whether by a variant of the item, the number of the tier in `TIERS`,
+    the distance, the number of the set, and the row of the set's hashes.
+    """
+
+    row: int
+    by_variant: int
+    tier: int
+    distance: int
+    set: int
+    hashed: int
+
+
 def eval_matches(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSettings) -> pa.Table:
-    """sample_id, set, item, variant, tier, distance of the samples that show an item of a set, by sample_id.
+    """sample_id, set, item, variant, tier, distance of the samples that show an item of a set by their hashes, by sample_id.
 
     `samples` has the hashes that a picture may have, NULL where it does not: pdq in hex with pdq_quality, phash (of the stored
     picture) and published (the publisher's, of a picture that is not stored). A picture is compared by the best of these that the
-    set has too. Of several items one that matched as it is comes before one by a variant, then that of the best tier, then the
-    nearest, then of the first set and the first in it. `variant` is the one that matched, NULL for the picture as it is.
+    set has too. Of several items the first of its `candidates` is named. `variant` is the one that matched, NULL for the picture
+    as it is.
     """
-    files = [file_of(each) for each in sets]
-    rows = [np.zeros((0, 6), np.int64)]  # of sample, whether by a variant, tier, distance, set, row of the set's hashes
-    for place, file in enumerate(files):
+    matches = candidates(samples, sets, settings)
+    return named(samples, sets, matches[np.diff(matches[:, 0], prepend=-1) > 0])
+
+
+def candidates(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSettings) -> np.ndarray:
+    """All items that samples match, rows of `Candidate`, int64[P, 6], in order of the samples.
+
+    Of one sample those that matched as they are come before those by a variant, then by tier, distance, set and place in the set.
+    """
+    rows = [np.zeros((0, len(Candidate._fields)), np.int64)]
+    for place, file in enumerate(file_of(each) for each in sets):
         for search_of_tier in _searches(samples, file, settings):
             row, hashed, distance = _near(samples, file, search_of_tier, settings)
             tier, of_set = (np.full(len(row), value) for value in (TIERS.index(search_of_tier.tier), place))
             by_variant = hashed % (1 + len(file.variants)) > 0
             rows.append(np.stack([row, by_variant, tier, distance, of_set, hashed], axis=1))
     matches = np.concatenate(rows)
-    matches = matches[np.lexsort(matches.T[::-1])]
-    matches = matches[np.diff(matches[:, 0], prepend=-1) > 0]  # the first of each sample
+    return matches[np.lexsort(matches.T[::-1])]
+
+
+def named(samples: pa.Table, sets: Sequence[EvalSet], matches: np.ndarray) -> pa.Table:
+    """Matches, rows of `Candidate`, one of a sample at most, as columns (`eval_matches`)."""
     row, _, tier, distance, of_sets, hashed = matches.T
     names, variants = np.empty(len(matches), object), np.empty(len(matches), object)
-    for place, file in enumerate(files):
+    for place, file in enumerate(file_of(each) for each in sets):
         of_set = of_sets == place
         items, kinds = np.divmod(hashed[of_set], 1 + len(file.variants))
         names[of_set] = file.names(items.tolist())

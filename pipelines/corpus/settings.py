@@ -31,6 +31,9 @@ class DedupSettings(Section):
     eval_both_distances  of such pictures over 64 bits and over PDQ's 256, both at most so far: with a border, or of half the size
     eval_distance        of such pictures where one has no PDQ, over 64 bits: among 14 million items 6 are met by chance by one
                          picture in 3 000, 8 by one in 50
+    eval_hash_agreement  how much of a picture and of one of an evaluation set that a hash matched must agree when they are laid
+                         over each other, 0 … 1, where the set keeps looks: else flags that differ in colour alone, coins of a
+                         currency and keys of a keyboard are taken for each other; 0: the hash alone decides
     eval_cosine          of the embeddings of a picture and one of an evaluation set that was embedded by the same model, for
                          pictures that no hash matched; none: embeddings are not compared. SSCD's authors give 0.75; of CLIP
                          nobody has published one
@@ -51,6 +54,7 @@ class DedupSettings(Section):
     eval_pdq_distance: int = Field(31, ge=0, le=64)
     eval_both_distances: tuple[Annotated[int, Field(ge=0, le=16)], Annotated[int, Field(ge=0, le=128)]] = (8, 64)
     eval_distance: int = Field(6, ge=0, le=16)
+    eval_hash_agreement: float = Field(0.75, ge=0, le=1)
     eval_cosine: float | None = Field(None, ge=0, le=1)
     eval_agreement: float | None = Field(None, ge=0.5, le=1)
     eval_quality: int = Field(50, ge=0, le=100)

@@ -112,7 +112,7 @@ FAMILIES: dict[str, pa.Schema] = {
                 pa.string(),
             ),  # by what it matched: the hashes pdq, both, phash, published (by the source), agreement, or embedding
             ("cosine", pa.float32()),  # of the embeddings of the picture and the item, where it matched by these
-            ("agreement", pa.float32()),  # share of the structure that picture and item have in common, where it matched by that
+            ("agreement", pa.float32()),  # how much picture and item agree, laid over each other, where they were
             ("distance", pa.int32()),  # bits between the hashes of an item, or of the sample that is copied
         ]
     ),

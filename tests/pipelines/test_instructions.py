@@ -20,7 +20,7 @@ from pipelines.annotations.answered import read_set
 from pipelines.annotations.mix import read_mix
 from pipelines.annotations.reading import Tally
 from pipelines.corpus.evaluation_file import ITEMS, write_evalset
-from pipelines.corpus.evaluation_sets import picture_hashes
+from pipelines.corpus.evaluation_hashing import picture_hashes
 from pipelines.instructions import main
 from sharding.ranges import retried
 

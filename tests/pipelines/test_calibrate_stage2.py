@@ -194,6 +194,12 @@ def test_a_source_of_which_stage_1_keeps_nothing_is_a_problem_of_that_source(sto
     assert run(storage, "--stage", "2", "--compare", str(tmp_path / "same.toml"))["coyo"]["kept_now"] == 0
 
 
+def test_a_fit_made_twice_writes_the_same_bytes(storage: Storage, tmp_path: Path) -> None:
+    results = [run(storage, *POLICY, "--out", str(tmp_path / f"{number}.toml")) for number in range(2)]
+    assert results[0]["coyo"] == results[1]["coyo"]
+    assert (tmp_path / "0.toml").read_bytes() == (tmp_path / "1.toml").read_bytes()
+
+
 def test_a_large_source_is_fitted_on_a_share_of_its_samples(storage: Storage) -> None:
     settings = load_recipe().stage2_rules()
     whole, sampled = (judged_samples(storage, settings, most) for most in (ROWS, 400))

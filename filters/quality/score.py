@@ -1,4 +1,7 @@
-"""Quality: how likely a caption is to say what its picture shows, from 0 (nothing) to 1 (describes a scene)."""
+"""Quality: how likely a caption is to say what its picture shows, from 0 (nothing) to 1 (describes a scene).
+
+That it names what is seen, or better describes a scene, and is no junk: junk may look like a sentence.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from filters.quality.network import bias, logits
 from filters.text.characters import runs
 
 # What reaching each grade adds: 1 and 2 are weak captions, 3 names what is seen, 4 describes a scene.
-GRADE_WEIGHTS = np.array([0, 0, 0.2, 0.8], np.float32)
+GRADE_WEIGHTS = np.array([0, 0, 0.4, 0.6], np.float32)
 ROWS = 1 << 12  # captions in a batch: what is known of their tokens fits in the processor's cache
 # More digits would depend on the processor.
 DIGITS, PART_DIGITS = 3, 2
@@ -33,9 +36,14 @@ def _score(captions: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     """Quality and parts of a batch: float32[N], float32[N, PARTS]."""
     features = features_of(captions)
     added = logits(features)
-    scores = _share(added.sum(axis=1) + bias()) @ GRADE_WEIGHTS
+    scores = score_of(_share(added.sum(axis=1) + bias()))
     scores[np.diff(features.first) == 0] = 0  # nothing to read
     return np.round(scores, DIGITS), np.round(_share(added @ GRADE_WEIGHTS), PART_DIGITS)
+
+
+def score_of(reached: np.ndarray) -> np.ndarray:
+    """How likely N captions reach each grade (float32[N, GRADES]) → their scores: float32[N]."""
+    return np.asarray((reached @ GRADE_WEIGHTS) * reached[:, 0])
 
 
 def _share(odds: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 import pyarrow as pa
 
-from filters.quality.score import GRADE_WEIGHTS
+from filters.quality.score import score_of
 from filters.text.language import identify
 from infra.models import QUALITY
 
@@ -20,7 +20,7 @@ def write_card(texts: pa.StringArray, grades: np.ndarray, unseen: np.ndarray) ->
 
     `unseen` is how likely each reaches each grade, by a model that had not seen it: float32[N, GRADES].
     """
-    scores = unseen @ GRADE_WEIGHTS
+    scores = score_of(unseen)
     languages, _ = identify(pa.chunked_array([texts]))
     rows = defaultdict[str, list[int]](list)
     for place, language in enumerate(languages.to_pylist()):
@@ -80,10 +80,11 @@ at a time), whose outputs are added: they are the parts that `quality_parts` sho
 
 **Trained** by `python -m infra.train_models quality`, three minutes on one core, to the same bytes on the same kind of processor.
 
-**Data.** {captions:,} captions in twenty languages, written for this and graded by hand, none copied from a corpus
-(captions/*.tsv: {counts}). 0 is junk, 1 and 2 are weak (names, titles, headlines; products), 3 names what is seen, 4 describes
-a scene. `words.txt`: classes of function words, by hand. `filters/text/vocabulary.safetensors` (2.6 MB): 74 000 words with
-wordfreq's frequencies (Apache 2.0, CC BY-SA 4.0) and 24 dimensions of what multilingual-e5-small (MIT) makes of each word alone,
+**Data.** {captions:,} captions in twenty languages, and a few in each of some thirty more, written for this and graded by
+hand, none copied from a corpus (captions/*.tsv: {counts}). 0 is junk, 1 and 2 are weak (names,
+titles, headlines; products), 3 names what is seen, 4 describes a scene. `words.txt`: classes of
+function words, by hand. `filters/text/vocabulary.safetensors` (2.6 MB): 74 000 words with wordfreq's frequencies
+(Apache 2.0, CC BY-SA 4.0) and 24 dimensions of what multilingual-e5-small (MIT) makes of each word alone,
 by `python -m infra.train_models vocabulary`.
 
 **Results** on these captions, each judged by a model that had not seen it nor its neighbours in the file (five folds): area

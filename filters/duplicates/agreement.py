@@ -65,8 +65,18 @@ def _agreeing(one: np.ndarray, overlay: Overlay) -> float:
     mask = np.outer(*(_within(shows) for shows in (overlay.rows, overlay.columns)))
     if not mask.any():
         return 0.0
-    one, other = _as_sharp(one, _planes(overlay.shown), mask)
-    middle = np.ix_(*(_middle(shows) for shows in (overlay.rows, overlay.columns)))
+    other, middle = _planes(overlay.shown), np.ix_(*(_middle(shows) for shows in (overlay.rows, overlay.columns)))
+    unmarked = np.zeros_like(mask)
+    unmarked[middle] = mask[middle]
+    best = 0.0
+    for alike in (mask, unmarked):  # a mark changes the brightness of the whole, and the middle alone says less
+        best = max(best, _agreeing_as_fitted(*_as_sharp(one, other, alike), mask, middle))
+        if best >= ENOUGH:
+            break
+    return best
+
+
+def _agreeing_as_fitted(one: np.ndarray, other: np.ndarray, mask: np.ndarray, middle: tuple[np.ndarray, ...]) -> float:
     apart = _windows(_apart(one, other) * mask, WINDOW) / WINDOW**2
     unlike = 1 - apart[middle].max() / UNLIKE
     elsewhere = 1 - 2 * (apart > DIFFERENT).sum() / mask.sum()

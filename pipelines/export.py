@@ -1,7 +1,7 @@
 """export [--stage S] [--out URI]: kept samples → shuffled, sharded, indexed, checksummed WebDataset.
 
 How samples come into shards is in `pipelines/exporting/run.py`; stage instruction exports conversations of others instead, which
---conversations names (`pipelines/exporting/conversation_sets.py`).
+--conversations names (`pipelines/exporting/conversation_sets.py`), and so does stage alignment where it is given.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument(
         "--conversations",
         metavar="META",
-        help="of stage instruction: the meta file of `pairmill instructions`, or a file of conversations",
+        help="of stage instruction: the meta file of `pairmill instructions`, or a file of conversations; of stage alignment: a "
+        "meta file whose sets say their kind",
     )
     parser.add_argument("--name", help="the export's name, letters and digits (default: the recipe's, else stage1 or stage2)")
     parser.add_argument("--force", action="store_true", help="replace shards in --out that this export did not write")
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if not settings.out and not options.dry_run:
         raise RequestError("no place for the shards; give --out, or set export.out in the recipe")
     name, storage = _name(settings), Storage(options.root)
-    if settings.stage == INSTRUCTION:
+    if settings.conversations:
         return _conversations(storage, settings, options)
     if options.dry_run:
         parts = command_line.require_parts(storage)
@@ -77,7 +78,7 @@ def _conversations(storage: Storage, settings: ExportSettings, options: Any) -> 
         sys.stderr.write("a dry run: nothing was written\n")
         return {"conversations": sum(item["end"] - item["first"] for item in items), "shards": len(items)}
     if not items:
-        raise RequestError(f"--conversations {settings.conversations} has no conversation; check the file")
+        raise RequestError(f"--conversations {settings.conversations} has no conversation to be put into shards; check the file")
     claimed = claim(storage, settings.name, _place(settings), force=options.force)
     start_ray(options.address)
     return export_conversations(claimed, settings, sets, items)

@@ -26,6 +26,7 @@ KEYS = (
     "min_dynamic_patch",
     "max_dynamic_patch",
     "length",
+    "kind",
 )
 MOST_REPEATS = 1_000_000
 MOST_TILES = 1024  # of a picture: 256 tokens each are more than a language model reads
@@ -44,6 +45,7 @@ class ConversationSet:
     augment     pictures go through JPEG once, at a random quality
     least, most tiles of a picture; 0: the experiment's
     length      how many entries it says it has; 0: it does not say
+    kind        what it teaches, for exports that give each kind a share; "": it does not say
     """
 
     name: str
@@ -56,6 +58,7 @@ class ConversationSet:
     least: int = 0
     most: int = 0
     length: int = 0
+    kind: str = ""
 
 
 def read_sets(uri: str) -> list[ConversationSet]:
@@ -143,14 +146,15 @@ def _set(uri: str, name: str, entry: Any) -> ConversationSet:
     if most and least > most:
         raise RequestError(f"{where}: min_dynamic_patch = {least} is more than max_dynamic_patch = {most}")
     paths = {key: entry.get(key) or "" for key in ("annotation", "shards", "root")}
-    split = entry.get("split") or "train"
-    if not all(isinstance(path, str) for path in (*paths.values(), split)):
-        raise RequestError(f"{where}: annotation, shards and root are paths or URIs, and split is a name")
+    names = {key: entry.get(key) or default for key, default in (("split", "train"), ("kind", ""))}
+    if not all(isinstance(path, str) for path in (*paths.values(), *names.values())):
+        raise RequestError(f"{where}: annotation, shards and root are paths or URIs, split and kind are names")
     augment = entry.get("data_augment") or False
     if not isinstance(augment, bool):
         raise RequestError(f"{where}: data_augment = {json.dumps(augment)} is neither true nor false")
-    places = {key: _located(uri, path) for key, path in paths.items()}
-    return ConversationSet(name, **places, split=split, share=share, augment=augment, least=least, most=most, length=length)
+    places: dict[str, Any] = {key: _located(uri, path) for key, path in paths.items()}
+    numbers: dict[str, Any] = {"share": share, "least": least, "most": most, "length": length}
+    return ConversationSet(name, **places, split=names["split"], kind=names["kind"], augment=augment, **numbers)
 
 
 def _number(where: str, entry: Mapping[str, Any], key: str, default: float) -> float:

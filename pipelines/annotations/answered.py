@@ -14,7 +14,7 @@ from typing import Any
 
 from infra.compat.errors import RequestError
 from infra.compat.files import open_file
-from pipelines.annotations.boxes import BoxFault, scaled_box
+from pipelines.annotations.boxes import BoxFault, pixel_box
 from pipelines.annotations.grounded import read_grounded
 from pipelines.annotations.mix import SetSettings
 from pipelines.annotations.reading import Tally, id_of, json_lines, picture_of
@@ -139,7 +139,7 @@ def _regions(uri: str, tally: Tally) -> Iterator[Line]:
         if named is None:
             continue
         try:
-            box = scaled_box(entry.get("bbox") or [], *named[1:])
+            box = pixel_box(entry.get("bbox") or [], *named[1:])
         except (BoxFault, TypeError):
             tally.refuse("no_boxes", where)
             continue

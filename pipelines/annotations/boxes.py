@@ -16,6 +16,7 @@ REASONS = {
     "box_not_numbers": "a box is not four finite numbers",
     "box_degenerate": "a box has no area at the scale of 0 … 1000",
     "box_outside": "a box lies outside its picture",
+    "box_tiny": "a box lies within the first pixel of its picture: its corners are shares of the sides, not pixels",
     "box_unit": "boxes are neither all of 0 … 1 nor all of 0 … 1000",
 }
 
@@ -51,6 +52,14 @@ def scaled_box(corners: object, width: float, height: float) -> Box:
     if left >= right or top >= bottom:
         raise BoxFault("box_degenerate")
     return left, top, right, bottom
+
+
+def pixel_box(corners: object, width: float, height: float) -> Box:
+    """The same of corners in pixels; BoxFault too where they are shares of the sides: those lie in the first pixel."""
+    x1, y1, x2, y2 = _numbers(corners)
+    if 0 <= x1 < x2 <= 1 < width and 0 <= y1 < y2 <= 1 < height:
+        raise BoxFault("box_tiny")
+    return scaled_box(corners, width, height)
 
 
 def _numbers(corners: object) -> tuple[float, float, float, float]:

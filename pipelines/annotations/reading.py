@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from infra.compat.errors import RequestError
 from infra.compat.files import open_file
-from pipelines.annotations.boxes import Box, BoxFault, is_finite, scaled_box
+from pipelines.annotations.boxes import Box, BoxFault, is_finite, pixel_box
 from sharding.lines import Lines
 
 # reason → what it means, beside those of boxes
@@ -65,11 +65,11 @@ class Entry:
 
 
 def boxes_of(corners: Sequence[object], size: tuple[float, float], tally: Tally, where: str) -> list[Box]:
-    """The boxes of corners in the unit of `size`; those that are none are counted."""
+    """The boxes of corners in pixels, in a picture of `size`; those that are none are counted."""
     boxes = []
     for each in corners:
         try:
-            boxes.append(scaled_box(each, *size))
+            boxes.append(pixel_box(each, *size))
         except BoxFault as fault:
             tally.refuse(str(fault), where)
     return boxes

@@ -1,7 +1,7 @@
 """Data products: what each stage of Mono-InternVL is trained on, as samples with a conversation in their json.
 
-The answer is the sample's caption. The paper states the prompt of the concept stage alone: that the others use it is a choice,
-and so are the filters. Source: Mono-InternVL §3.3, tables 1 and 7.
+The answer is the sample's caption. What alignment has beside captions are conversations of others (`--conversations`). The paper
+states the prompt of the concept stage alone: that the others use it is a choice, and so are the filters. Source: Mono-InternVL §3.3, tables 1 and 7.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ class Product:
     captions  as `export.captions`
     prompts   language → question
     paper     what the paper says of it: rows of (what, how many)
+    shares    kind of conversation → its share of an epoch, where it is made of several
     """
 
     filter: Literal[1, 2]
     captions: Literal["original", "synthetic", "mixture", "both"]
     prompts: Mapping[str, str] = field(default_factory=lambda: IN_ONE_SENTENCE)
     paper: tuple[tuple[str, str], ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 PRODUCTS: dict[str, Product] = {
@@ -44,12 +46,14 @@ PRODUCTS: dict[str, Product] = {
         "original",
         paper=(
             ("captions: LAION (en, zh), COYO (zh), GRIT (zh), COCO (en), TextCaps (en)", "77.1 M (53.9 %)"),
-            ("detection: Objects365, GRIT, All-Seeing (en, zh); not of this export: `pairmill conversations`", "7.4 M (5.2 %)"),
-            ("OCR, large: Wukong-OCR, LaionCOCO-OCR, Common Crawl PDF; not of this export", "45.8 M (32.0 %)"),
-            ("OCR, small: 14 sets such as TextOCR, ChartQA, DocVQA; not of this export", "12.7 M (8.9 %)"),
+            ("detection: Objects365, GRIT, All-Seeing (en, zh)", "7.4 M (5.2 %)"),
+            ("OCR, large: Wukong-OCR (zh), LaionCOCO-OCR (en), Common Crawl PDF (en, zh)", "45.8 M (32.0 %)"),
+            ("OCR, small: 14 sets such as TextOCR, ChartQA, DocVQA", "12.7 M (8.9 %)"),
         ),
+        shares={"captioning": 0.539, "detection": 0.052, "ocr_large": 0.320, "ocr_small": 0.089},
     ),
 }
+MIX = "mix"  # ends the name of an export of a product's conversations: its samples of a manifest lie in another
 
 PAPER_INSTRUCTIONS = (
     (

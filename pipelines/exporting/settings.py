@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from infra.compat.errors import RequestError
 from infra.compat.settings import Location, Section
-from pipelines.exporting.products import INSTRUCTION, PRODUCTS, ProductName
+from pipelines.exporting.products import INSTRUCTION, MIX, PRODUCTS, ProductName
+from pipelines.exporting.shares import require_whole
 
 
 class ExportSettings(Section):
@@ -17,7 +18,10 @@ class ExportSettings(Section):
     stage              1: what stage 1 keeps; 2: what both stages keep; or what a stage of Mono-InternVL is trained on: concept,
                        semantic, alignment. These set captions and prompts, where the recipe does not. instruction: conversations
                        of other publishers, of which out, name, conversations, pictures and samples_per_shard are asked alone
-    conversations      of stage instruction: the meta file of `pairmill instructions`, as InternVL's, or a file of conversations
+    conversations      of stage instruction: the meta file of `pairmill instructions`, as InternVL's, or a file of conversations.
+                       Of stage alignment: a meta file whose sets say their `kind`; captions in shards, of an export before, too
+    shares             kind → its share of an epoch of these; of alignment the paper's: captioning 0.539, detection 0.052,
+                       ocr_large 0.32, ocr_small 0.089
     out                where the shards go: a folder or any fsspec URI
     name               the export's name, lower-case letters and digits; "": stage1 or stage2, or the training stage's
     where              a SQL condition on columns of the manifest that samples must meet too, each by itself: "width >= 512"
@@ -43,6 +47,7 @@ class ExportSettings(Section):
     stage: Literal[1, 2, "instruction"] | ProductName = 2
     out: Location = ""
     conversations: Location = ""
+    shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
     name: str = ""
     where: str = ""
     weights: dict[str, Annotated[float, Field(ge=0, le=1000)]] = Field(default_factory=dict)
@@ -70,23 +75,29 @@ class ExportSettings(Section):
         if self.stage == INSTRUCTION:
             return self if self.name else self.model_copy(update={"name": INSTRUCTION})
         product = PRODUCTS[self.stage]
-        of_it = {"name": self.stage, "captions": product.captions, "prompts": dict(product.prompts)}
+        of_it: dict[str, Any] = {"name": f"{self.stage}{MIX}" if self.conversations else self.stage, "captions": product.captions}
+        of_it |= {"prompts": dict(product.prompts), "shares": dict(product.shares)}
         return self.model_copy(update={name: value for name, value in of_it.items() if name not in self.model_fields_set})
 
     def require_consistent(self) -> None:
         """RequestError where two settings contradict each other."""
-        if (self.stage == INSTRUCTION) != bool(self.conversations):
-            raise RequestError(
-                "export.stage = instruction takes conversations; name their meta file, --conversations"
-                if self.stage == INSTRUCTION
-                else "export.conversations is for stage instruction; leave it out, or set export.stage"
-            )
-        if self.stage == INSTRUCTION and self.where:
-            raise RequestError(
-                "export.where is a condition on samples of the manifest, of which stage instruction has none; leave it out"
-            )
+        if self.stage == INSTRUCTION and not self.conversations:
+            raise RequestError("export.stage = instruction takes conversations; name their meta file, --conversations")
+        if self.conversations:
+            self._require_conversations()
         if self.captions == "both" and self.captions_per_sample == 1:
             raise RequestError(
                 "export.captions is both, and export.captions_per_sample 1 leaves room for one; set it to 2 or more, "
                 "or captions to original, synthetic or mixture"
             )
+
+    def _require_conversations(self) -> None:
+        """RequestError where the settings do not fit conversations of others."""
+        if self.stage not in (INSTRUCTION, "alignment"):
+            raise RequestError(
+                "export.conversations is for stage instruction and stage alignment; leave it out, or set export.stage"
+            )
+        if self.where:
+            raise RequestError("export.where is a condition on samples of the manifest, not on conversations; leave it out")
+        if self.stage != INSTRUCTION:
+            require_whole(self.shares)

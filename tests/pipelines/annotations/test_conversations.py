@@ -15,7 +15,7 @@ from PIL import Image
 from infra.compat.errors import RequestError
 from pipelines import conversations
 from pipelines.annotations import coco
-from pipelines.annotations.boxes import SCALE, BoxFault, scaled_box
+from pipelines.annotations.boxes import SCALE, BoxFault, pixel_box, scaled_box
 from pipelines.annotations.ocr import Line, in_reading_order
 from pipelines.annotations.phrases import located, plain
 from pipelines.annotations.reading import Tally, json_lines
@@ -147,14 +147,17 @@ def test_a_box_is_whole_numbers_in_its_picture_or_refused(shares: list[float], w
         ((0, 0, float("nan"), 9), "box_not_numbers"),
         ((0, 0, 9), "box_not_numbers"),
         ((50, 50, 10, 10), "box_degenerate"),
+        ((0.1, 0.2, 0.5, 1), "box_tiny"),
+        ((0, 0, 0, 0), "box_degenerate"),
+        ((0.5, 0.5, 0.1, 0.1), "box_degenerate"),
     ],
 )
 def test_corners_that_are_no_box(corners: tuple, fault: str | None) -> None:
     if fault is None:
-        assert scaled_box(corners, 200, 100) == (0, 0, 1000, 1000)
+        assert pixel_box(corners, 200, 100) == (0, 0, 1000, 1000)
         return
     with pytest.raises(BoxFault, match=fault):
-        scaled_box(corners, 200, 100)
+        pixel_box(corners, 200, 100)
 
 
 def test_a_phrase_is_grounded(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from infra.compat.errors import RequestError
 from pipelines import export
+from pipelines.exporting.products import PRODUCTS
 from sharding import faults, read_dataset
 from sharding.conversation_sets import read_sets
 from sharding.named_pictures import named_pictures, without_names
@@ -136,11 +138,27 @@ def test_another_export_takes_card_and_meta_file_away(mix: Path, ray_session: No
         assert {path.name for path in out.glob("*.tar")} == {"train-000000.tar"}
 
 
+ONE_KIND = ["--set", "export.shares={detection = 1.0}"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--stage", "instruction"], "name their meta file, --conversations"),
         (["--stage", "1", "--conversations", "meta.json"], "is for stage instruction"),
+        (["--stage", "semantic", "--conversations", "meta.json"], "is for stage instruction"),
+        (["--stage", "alignment", "--conversations", "empty.jsonl"], "set 'empty' of empty.jsonl does not say its kind"),
+        (["--stage", "alignment", "--conversations", "kinds.json"], "'dection', which has no share.*did you mean 'detection'"),
+        (
+            ["--stage", "alignment", "--conversations", "one.json"],
+            "no set of one.json is of kind 'captioning', whose share is 0.539",
+        ),
+        (["--stage", "alignment", "--conversations", "one.json", *ONE_KIND], "has no conversation to be put into shards"),
+        (
+            ["--stage", "alignment", "--conversations", "one.json", "--set", "export.shares={detection = 0.9}"],
+            "sum to 0.9, not to 1",
+        ),
+        (["--stage", "alignment", "--conversations", "stored.json", *ONE_KIND], "set 'a': .*somewhere.*export its shards first"),
         (["--stage", "instruction", "--conversations", "absent.json"], "cannot be read"),
         (["--stage", "instruction", "--conversations", "empty.jsonl"], "has no conversation"),
         (["--stage", "instruction", "--conversations", "named.json"], "shards are called after it"),
@@ -156,8 +174,68 @@ def test_a_request_that_cannot_be_is_told(
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "named.json").write_text(json.dumps({"a/b": {"root": "", "annotation": "empty.jsonl"}}))
     (tmp_path / "shards.json").write_text(json.dumps({"a": {"shards": "somewhere"}}))
+    (tmp_path / "stored.json").write_text(json.dumps({"a": {"shards": "somewhere", "kind": "detection"}}))
+    for name, kind in (("kinds", "dection"), ("one", "detection")):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"a": {"annotation": "empty.jsonl", "kind": kind}}))
     with pytest.raises(RequestError, match=told):
         export.main(["--root", "root", "--out", "out", *arguments])
+
+
+@pytest.fixture
+def kinds(mix: Path) -> Path:
+    """A meta file for alignment: captions in shards already, of the others little, and of one more than its share."""
+    captions = exported(mix, "--name", "captions")[1]
+    counts = {"boxes": 20, "signs": 300, "charts": 70}
+    for name, count in counts.items():
+        lines = (json.dumps({"image": "0.jpeg", "conversations": turns(f"<image>{number}")}) + "\n" for number in range(count))
+        (mix / f"{name}.jsonl").write_text("".join(lines))
+    sets = {
+        "captions": {"shards": str(captions), "split": "asked", "repeat_time": 90, "kind": "captioning"},
+        "boxes": {"root": "pictures", "annotation": "boxes.jsonl", "repeat_time": 2, "kind": "detection"},
+        "signs": {"root": "pictures", "annotation": "signs.jsonl", "kind": "ocr_large"},
+        "charts": {"root": "pictures", "annotation": "charts.jsonl", "kind": "ocr_small"},
+    }
+    (mix / "kinds.json").write_text(json.dumps(sets))
+    return mix
+
+
+def aligned(mix: Path, *more: str) -> tuple[dict[str, Any], Path]:
+    out = mix.parent / "aligned"
+    arguments = ["--root", str(mix.parent / "root"), "--stage", "alignment", "--conversations", str(mix / "kinds.json")]
+    return export.main([*arguments, "--out", str(out), *more]), out
+
+
+def test_kinds_come_by_their_shares(kinds: Path, ray_session: None) -> None:
+    counts, out = aligned(kinds)
+    assert counts["failed"] == {} and (counts["sets"], counts["conversations"]) == (5, 390), "captions are named, not copied"
+    sets = {each.name: each for each in read_sets(str(out / "meta.json"))}
+    drawn = {name: len(open_entries(each)) * each.share for name, each in sets.items()}
+    by_kind = Counter[str]()
+    for name, each in sets.items():
+        by_kind[each.kind] += round(drawn[name])
+    total = by_kind.total()
+    shares = PRODUCTS["alignment"].shares
+    assert total == pytest.approx(40 / shares["detection"], abs=3), "the kind of which there is least comes whole"
+    assert {kind: by_kind[kind] / total for kind in shares} == pytest.approx(dict(shares), abs=0.005)
+    assert sets["captions"].share == 69 and 0 < sets["captions in part"].share < 1, "a meta file repeats whole sets"
+    assert (sets["boxes"].share, sets["signs"].share) == (2, pytest.approx(0.8205, abs=1e-4))
+    card = (out / "data-card.md").read_text()
+    assert "| detection | 40 | 5.2% | 5.2% |" in card and "| signs | 300 | 300 | 300 | 0.8205 |" in card and "77.1 M" in card
+
+
+def test_other_shares_write_no_shard_again(kinds: Path, ray_session: None) -> None:
+    _, out = aligned(kinds)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    even = "export.shares={captioning = 0.25, detection = 0.25, ocr_large = 0.25, ocr_small = 0.25}"
+    aligned(kinds, "--set", even)
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*.tar")} == before and len(before) == 3
+    assert [each.share for each in read_sets(str(out / "meta.json")) if each.name == "signs"] == [pytest.approx(40 / 300)]
+
+
+def test_a_kind_of_which_nothing_could_be_written_is_told(kinds: Path, ray_session: None) -> None:
+    (kinds / "boxes.jsonl").write_text(json.dumps({"image": "gone.jpeg", "conversations": turns("<image>?")}) + "\n")
+    with pytest.raises(RequestError, match="no conversation of kind 'detection', whose share is"):
+        aligned(kinds)
 
 
 def test_pictures_are_named_beside_the_turns_and_in_them() -> None:

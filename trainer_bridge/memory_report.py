@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from trainer_bridge.deepspeed_engine import rank_device
 from trainer_bridge.memory.devices import device_bytes, parse_size
-from trainer_bridge.memory_plan import describe, memory_plan, require_fit
+from trainer_bridge.memory.heap import WITHOUT_CACHES, has_no_caches, heap_bytes
+from trainer_bridge.memory_plan import Part, describe, memory_plan, require_fit
 from trainer_bridge.ranks import rank_environment
 from trainer_bridge.stages import Stage
+from trainer_bridge.stages.chat_settings import ConversationExperiment
 from trainer_bridge.stages.settings import Experiment
 
 
@@ -45,6 +48,16 @@ def _report(stage: type[Stage], experiment: Any, start: Path | None, ranks: int,
         sys.stderr.write("memory     not planned: the stage has no outline\n")
         return
     parts = memory_plan(outline, experiment, ranks)
+    if not on_gpu and isinstance(experiment, ConversationExperiment):
+        parts.append(_heap(parts))
     sys.stderr.write(describe(parts, ranks))
     if available is not None:
         require_fit(parts, available, on_gpu)
+
+
+def _heap(parts: Sequence[Part]) -> Part:
+    """What a process on a CPU holds beside the tensors of `parts`."""
+    activations = next(part.size for part in parts if part.name == "activations")
+    smaller = "set packing.tokens, or run.micro_batch, lower"
+    remedy = smaller if has_no_caches(os.environ) else f"start it with {WITHOUT_CACHES}, or {smaller}"
+    return Part("heap", heap_bytes(activations, os.environ), remedy, on_host=True)

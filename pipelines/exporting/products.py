@@ -1,7 +1,8 @@
 """Data products: what each stage of Mono-InternVL is trained on, as samples with a conversation in their json.
 
 The answer is the sample's caption. What alignment has beside captions are conversations of others (`--conversations`). The paper
-states the prompt of the concept stage alone: that the others use it is a choice, and so are the filters. Source: Mono-InternVL §3.3, tables 1 and 7.
+states the prompt of the concept stage alone: that the others use it is a choice, and so are the filters. Source: Mono-InternVL
+§3.3, tables 1 and 7.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """The plan is printed before anything starts, without shards where only a plan is wanted, and says what to change."""
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from infra.compat.errors import RequestError
 from tests import ROOT
 from tests.support.stages import CONFIGS
 from trainer_bridge.memory.devices import device_bytes, parse_size
+from trainer_bridge.memory.heap import has_no_caches
 from trainer_bridge.memory_plan import Part, require_fit
-from trainer_bridge.memory_report import plan_ahead
+from trainer_bridge.memory_report import _heap, plan_ahead
 from trainer_bridge.stages import find_stages
 from trainer_bridge.stages.settings import load_experiment
 from trainer_bridge.train import main
@@ -119,3 +121,22 @@ def test_the_published_configurations_fit_eight_gpus_as_written_and_not_without_
     printed = capsys.readouterr().err
     assert sizes(printed)["activations"] > 200  # issue 19: about 247 GiB
     assert 'set run.activation_checkpointing = "blocks" or lower run.micro_batch' in printed
+
+
+@pytest.mark.parametrize(
+    ("tunables", "without"),
+    [
+        ("", False),
+        ("glibc.malloc.tcache_count=0", True),
+        ("glibc.malloc.mxfast=0:glibc.malloc.tcache_count=0:glibc.malloc.arena_max=2", True),
+        ("glibc.malloc.tcache_count=07", False),
+    ],
+)
+def test_holes_on_the_heap_are_planned_by_how_malloc_was_started(
+    tunables: str, without: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", tunables)
+    assert has_no_caches(os.environ) is without
+    heap = _heap([Part("activations", 640 << 20, "")])
+    assert heap.size >> 20 == (400 + 416 if without else 400 + 1280)
+    assert heap.on_host and ("tcache_count" in heap.remedy) is not without

@@ -118,7 +118,10 @@ def _finish(
     claim: Claim, settings: ExportSettings, sets: Sets, items: Sequence[Mapping[str, Any]], written: Written
 ) -> dict[str, Any]:
     """Writes what tells of whole shards; the counts."""
-    tallies = {name: Counter[str]() if opened.lines else Counter(conversations=opened.entries) for name, opened in sets.items()}
+    tallies = {
+        name: Counter[str]() if opened.lines is not None else Counter(conversations=opened.entries)
+        for name, opened in sets.items()
+    }
     for item in items:
         tallies[item["split"]].update(written.receipts[item["label"]]["counts"])
     splits = written.splits(items)
@@ -133,7 +136,7 @@ def _finish(
     every = sum((tallies[name] for name in splits), Counter[str]())
     shards = [shard for shards in splits.values() for shard in shards]
     return {
-        "sets": len(meta),
+        "sets": len(sets),
         "conversations": every["conversations"],
         "pictures": every["pictures"],
         "shards": len(shards),
@@ -145,7 +148,7 @@ def _finish(
 
 def _times(sets: Sets, tallies: Mapping[str, Counter[str]], settings: ExportSettings) -> dict[str, float]:
     """How often each set comes in an epoch; of one that comes less than once the first share alone was written."""
-    times = {name: max(1.0, each.share) if lines else each.share for name, (each, _, lines) in sets.items()}
+    times = {name: each.share if lines is None else max(1.0, each.share) for name, (each, _, lines) in sets.items()}
     if settings.stage == INSTRUCTION:
         return times
     drawn = {name: int(tallies[name]["conversations"] * often) for name, often in times.items()}

@@ -207,7 +207,7 @@ def aligned(mix: Path, *more: str) -> tuple[dict[str, Any], Path]:
 
 def test_kinds_come_by_their_shares(kinds: Path, ray_session: None) -> None:
     counts, out = aligned(kinds)
-    assert counts["failed"] == {} and (counts["sets"], counts["conversations"]) == (5, 390), "captions are named, not copied"
+    assert counts["failed"] == {} and (counts["sets"], counts["conversations"]) == (4, 390), "captions are named, not copied"
     sets = {each.name: each for each in read_sets(str(out / "meta.json"))}
     drawn = {name: len(open_entries(each)) * each.share for name, each in sets.items()}
     by_kind = Counter[str]()

@@ -12,6 +12,7 @@ shards.py    shards written
 places.py    where each sample went, scattered back to its part
 conversation_sets.py    published conversations → shards, and a meta file to train on
 conversation_shards.py  one of these shards
+shares.py    how often each set comes, by the shares of their kinds
 products.py  what training stages of Mono-InternVL take
 card.py      the data card of such an export
 estimate.py  what an export would take

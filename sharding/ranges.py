@@ -1,9 +1,9 @@
 """Byte ranges of files: many at once, locally or from an object store, with as few wasted bytes as possible.
 
-Of local files each range is one pread. Of remote ones a request costs more than some bytes, so ranges of a file that lie close
-are fetched by one request, all requests side by side. What the world may cure (a 503, a cut connection, a stale handle of NFS) is
-read again after a pause. An answer that is short without an error is the end of the file: it costs the ranges behind it, and no
-neighbour in their request.
+Of local files those that lie side by side are one read. Of remote ones a request costs more than some bytes, so ranges of a file
+that lie close are fetched by one request, all requests side by side. What the world may cure (a 503, a cut connection, a stale
+handle of NFS) is read again after a pause. An answer that is short without an error is the end of the file: it costs the ranges
+behind it, and no neighbour in their request.
 """
 
 from __future__ import annotations
@@ -105,10 +105,7 @@ class LocalRanges(RangeReader):
 
     def read(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
         """The bytes of each range, or why they cannot be read."""
-        results = _persistently(self._read_once, ranges, before=self._forget)
-        size = _size(results)
-        self._count(len(ranges), size, size)
-        return results
+        return _persistently(self._read_once, ranges, before=self._forget)
 
     def _read_once(self, ranges: Sequence[Range]) -> list[bytes | Exception]:
         columns = RangeColumns.of(ranges)
@@ -131,12 +128,15 @@ class LocalRanges(RangeReader):
             numbers[file] = descriptor.number if isinstance(descriptor, _Descriptor) else NO_FILE
         lengths = ranges.ends - ranges.starts
         data = read_ranges(np.stack([numbers[ranges.files], ranges.starts, lengths], axis=1))
-        if _are_whole(data, int(lengths.sum())):
+        if _are_whole(data, size := int(lengths.sum())):
+            self._count(len(ranges), size, size)
             return data
-        return [
+        results: list[bytes | Exception] = [
             error if isinstance(error := opened[file], OSError) else _whole_or_error(part, length)
             for part, length, file in zip(data, lengths.tolist(), files, strict=True)
         ]
+        self._count(len(ranges), size := _size(results), size)
+        return results
 
     def _forget(self, ranges: Sequence[Range]) -> None:
         """Opens files anew the next time, as a descriptor may have become stale (NFS)."""

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import fsspec
@@ -17,7 +18,7 @@ from infra.compat.files import file_system
 from sharding.columns import ReadError, SampleColumns
 from sharding.index import Dataset, Index, read_index
 from sharding.layout import tar_file
-from sharding.ranges import RangeColumns, RangeReader, ShortRead, Traffic, are_read, range_reader, retried
+from sharding.ranges import LocalRanges, RangeColumns, RangeReader, ShortRead, Traffic, are_read, range_reader, retried
 from sharding.sample import Sample
 
 OPEN_SHARDS = 64
@@ -67,6 +68,11 @@ class ShardReader:
         return range_reader(self._fs[0], self.open_shards)
 
     @property
+    def is_local(self) -> bool:
+        """Whether the tars are local files."""
+        return isinstance(self._ranges, LocalRanges)
+
+    @property
     def traffic(self) -> Traffic:
         """What was read of tars so far."""
         return self._ranges.traffic
@@ -87,16 +93,19 @@ class ShardReader:
     def read_columns(self, places: Sequence[tuple[int, int]] | np.ndarray) -> SampleColumns:
         """The same as columns."""
         places = np.asarray(places, np.int64).reshape(-1, 2)
-        shards, rows = places.T
-        samples = SampleColumns.empty(len(places))
+        samples, order = SampleColumns.empty(len(places)), np.argsort(places[:, 0], kind="stable")
+        shards, rows = places[order].T
+        firsts = np.flatnonzero(np.diff(shards, prepend=-1)).tolist()
+        tables = self._read_tables({*shards[firsts].tolist()})
         kinds: dict[tuple[str, ...], list[_Part]] = {}  # tars that others wrote may differ in what members they have
-        for shard, table in self._read_tables({*shards.tolist()}).items():
-            at = np.flatnonzero(shards == shard)
+        for first, end in pairwise([*firsts, len(places)]):
+            at, shard = order[first:end], int(shards[first])
+            table = tables[shard]
             if isinstance(table, ReadError):
                 for i in at.tolist():
                     samples.fail(i, table)
             else:
-                numbers = table.numbers[np.minimum(rows[at], len(table))]
+                numbers = table.numbers[np.minimum(rows[first:end], len(table))]
                 kinds.setdefault(table.members, []).append(_Part(self._path(shard), at, numbers))
         for members, parts in kinds.items():
             self._read_parts(members, parts, places, samples)
@@ -115,12 +124,18 @@ class ShardReader:
         ends = (starts + lengths)[is_there]
         data = self._ranges.read(RangeColumns(paths, np.repeat(files, is_there.sum(axis=1)), starts[is_there], ends))
         owners, members = np.nonzero(is_there)  # of each range its sample and its member
-        faults = {} if are_read(data) else {k: part for k, part in enumerate(data) if isinstance(part, Exception)}
-        read = data if are_read(data) else [b"" if isinstance(part, Exception) else part for part in data]
+        if are_read(data):
+            faults, read = dict[int, Exception](), data
+        else:
+            faults = {k: part for k, part in enumerate(data) if isinstance(part, Exception)}
+            read = [b"" if isinstance(part, Exception) else part for part in data]
         samples.identify(at.tolist(), numbers[:, 0].astype(np.uint64).tolist())
         for member, name in enumerate(names):
-            chosen = np.flatnonzero(members == member)
-            samples.fill(name, at[owners[chosen]].tolist(), [read[k] for k in chosen.tolist()])
+            if len(read) == is_there.size:  # no sample lacks a member
+                samples.fill(name, at.tolist(), read[member :: len(names)])
+            else:
+                chosen = np.flatnonzero(members == member)
+                samples.fill(name, at[owners[chosen]].tolist(), [read[k] for k in chosen.tolist()])
         for k in sorted(faults, reverse=True):  # of several faults the first is told
             i, sample_id = int(at[owners[k]]), int(numbers[owners[k], 0].astype(np.uint64))
             samples.fail(i, ReadError(f"{self.name_of(*places[i].tolist())} cannot be read: {_cause(faults[k])}", sample_id))

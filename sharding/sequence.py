@@ -72,6 +72,11 @@ class SampleSequence:
         return reader.name_of(int(places[0, 0]), int(places[0, 1]))
 
     @property
+    def is_local(self) -> bool:
+        """Whether all samples lie in local files."""
+        return all(reader.is_local for reader in self.readers)
+
+    @property
     def sample_bytes(self) -> float:
         """Mean bytes of a sample in its tar."""
         shards = [shard for reader in self.readers for shard in reader.shards]

@@ -50,15 +50,19 @@ def resized_by_numpy(pixels: np.ndarray, size: tuple[int, int], *, cubic: bool) 
     return _resized(pixels, size, "cubic" if cubic else "average")
 
 
-def cropped(pixels: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+def cropped(
+    pixels: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int], out: np.ndarray | None = None
+) -> np.ndarray:
     """The box (left, top, right, bottom) of pixels uint8[H, W, 3] resized to (width, height): uint8[height, width, 3].
 
-    By triangles (bilinear), widened where the box shrinks; pixels outside of the box count for nothing.
+    By triangles (bilinear), widened where the box shrinks; pixels outside of the box count for nothing. The result is written to
+    `out` and is it, where that is such an array, contiguous.
     """
     if compiled is None or not hasattr(compiled, "crop"):  # an editable installation compiled before there was a crop
         return cropped_by_numpy(pixels, box, size)
     (new_width, new_height), (height, width, _) = size, pixels.shape
-    result = np.empty((new_height, new_width, 3), np.uint8)
+    fits = out is not None and out.shape == (new_height, new_width, 3) and out.dtype == np.uint8 and out.flags.c_contiguous
+    result = out if fits and out is not None else np.empty((new_height, new_width, 3), np.uint8)
     compiled.crop(np.ascontiguousarray(pixels), height, width, box, result, new_height, new_width, VECTOR_BYTES)
     return result
 

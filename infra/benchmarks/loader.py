@@ -138,9 +138,9 @@ def write_shards(folder: Path, count: int, words: str = "") -> None:
     (folder / SUMMARY).write_bytes(summary_bytes({"train": shards}, {SHUFFLED: True}))
 
 
-def crop(image: bytes, rng: np.random.Generator) -> np.ndarray:
+def crop(image: bytes, rng: np.random.Generator, out: np.ndarray | None = None) -> np.ndarray:
     """What the loader is given: decode at a scale, crop, resize."""
-    return random_resized_crop(decode_pixels(image, loaders.SIZE), loaders.SIZE, loaders.LEAST_AREA, rng)
+    return random_resized_crop(decode_pixels(image, loaders.SIZE), loaders.SIZE, loaders.LEAST_AREA, rng, out)
 
 
 def pillow_crop(image: bytes, rng: np.random.Generator) -> np.ndarray:

@@ -47,7 +47,11 @@ class ReadAhead(Generic[Result]):
     def _start(self) -> None:
         while self._free and self._waiting:
             self._free -= 1
-            self._threads.submit(self._run, *self._waiting.popleft())
+            positions, future = self._waiting.popleft()
+            try:
+                self._threads.submit(self._run, positions, future)
+            except RuntimeError as error:  # the interpreter ends, with the iteration neither finished nor closed
+                future.set_exception(error)
 
     def _run(self, positions: np.ndarray, future: Future[Result]) -> None:
         try:

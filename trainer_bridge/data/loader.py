@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
+from inspect import signature
 from threading import Lock
 from typing import NamedTuple, TypeAlias
 
@@ -33,13 +34,15 @@ from trainer_bridge.data.settings import LoaderSettings
 
 CHUNK = 32  # samples that are decoded as one piece of work
 READ_AT_ONCE = 128  # samples that are read as one: the interpreter's work for a read hardly grows with them
-READERS = 4  # such reads side by side
-READ_AHEAD = 256  # samples that are read before they are decoded, and a read of each reader
+# Such reads side by side, and samples that are read before they are decoded. What was read a moment ago is in the processor's
+# cache; from a store the next requests have to begin while those before them are on their way.
+READERS, READ_AHEAD = 4, 256
+REMOTE_READERS, REMOTE_READ_AHEAD = 8, 1024
 MOST_AHEAD = 2048  # samples, however small they are: more would keep no thread busier
 TRIED = 64  # samples that are tried to learn the size of what the transform returns
 
 _Reads: TypeAlias = ReadAhead[SampleColumns]
-Transform = Callable[[bytes, np.random.Generator], np.ndarray]
+Transform = Callable[..., np.ndarray]
 
 
 class Row(NamedTuple):
@@ -57,7 +60,8 @@ class Loader:
 
     batch      samples of a global batch, a multiple of `world`; ValueError when it is not, or where there is no such rank
     transform  (encoded image, random generator of the position) → uint8[3, S, S], or another array or tensor, of one shape and
-               type for all samples. Called in several threads. A sample for which it raises is one that cannot be decoded.
+               type for all samples. Called in several threads. A sample for which it raises is one that cannot be decoded. One
+               that takes `out` is given the sample's place in the batch: it writes the pixels there and returns it, if they fit
     mixed_in   further datasets with their weights, where that of `dataset` is 1
     start      position of the first sample of global batch 0
     """
@@ -87,6 +91,7 @@ class Loader:
         self.sequence = SampleSequence([(dataset, 1.0), *mixed_in], split, seed, self.settings.window, run_length)
         self.batch, self.share, self.rank = batch, batch // world, rank
         self.transform, self.seed, self.start = transform, seed, start
+        self._writes_out = _takes_out(transform)
         self.limit = FaultLimit(self.settings.max_faults, "check the shards with `pairmill verify`, or raise data.max_faults")
 
     def positions(self, step: int) -> np.ndarray:
@@ -110,8 +115,9 @@ class Loader:
         keep_freed_memory()
         remaining = iter(steps)
         waiting: deque[_Slice] = deque()
-        with _threads(READERS, "read") as readers, _threads(self.settings.threads(), "decode") as decoders:
-            reads = ReadAhead(self.sequence.read_columns, readers, max(READERS, READ_AHEAD // min(self.share, READ_AT_ONCE)))
+        count, samples = (READERS, READ_AHEAD) if self.sequence.is_local else (REMOTE_READERS, REMOTE_READ_AHEAD)
+        with _threads(count, "read") as readers, _threads(self.settings.threads(), "decode") as decoders:
+            reads = ReadAhead(self.sequence.read_columns, readers, max(count, samples // min(self.share, READ_AT_ONCE)))
             memory = PixelMemory(self.share, self._black)
 
             def fill() -> None:
@@ -162,7 +168,7 @@ class Loader:
         fault = ""
         for position in range(TRIED):
             at = np.array([position])
-            row, pixels = self._decoded(self.sequence.read_columns(at), 0, position, *generators(self.seed, at))
+            row, pixels = self._decoded(self.sequence.read_columns(at), 0, position, generators(self.seed, at)[0])
             if pixels is not None:
                 return np.zeros_like(pixels)
             fault = fault or row.fault
@@ -185,25 +191,29 @@ class Loader:
         positions, rows = batch.positions[first + numbers.start : first + numbers.stop], list[Row]()
         pixels = batch.pixels().numpy()[first + numbers.start : first + numbers.stop]
         for out, i, position, draws in zip(pixels, numbers, positions.tolist(), generators(self.seed, positions), strict=True):
-            row, decoded = self._decoded(samples, i, position, draws)
+            row, decoded = self._decoded(samples, i, position, draws, out)
             if decoded is not None and (decoded.shape, decoded.dtype) != (self._black.shape, self._black.dtype):
                 raise RequestError(
                     f"the transform gives {_kind(decoded)} for {self.sequence.name_of(position)}, and {_kind(self._black)} for "
                     "others; give all pictures one shape and type"
                 )
-            out[...] = self._black if decoded is None else decoded
+            if decoded is not out:
+                out[...] = self._black if decoded is None else decoded
             rows.append(row)
         return rows
 
     def _decoded(
-        self, samples: SampleColumns, i: int, position: int, draws: np.random.Generator
+        self, samples: SampleColumns, i: int, position: int, draws: np.random.Generator, out: np.ndarray | None = None
     ) -> tuple[Row, np.ndarray | None]:
-        """What a batch holds of sample `i` of those that were read, and its pixels; None where there are none."""
+        """What a batch holds of sample `i` of those that were read, and its pixels, `out` itself where they were written there.
+
+        None where there are none.
+        """
         sample_id, image, text, json = samples.sample_ids[i], samples.images[i], samples.texts[i], samples.json[i]
         if i in samples.errors:
             return Row(sample_id, fault=str(samples.errors[i])), None
         try:
-            pixels = np.asarray(self.transform(image, draws))
+            pixels = np.asarray(self.transform(image, draws, out=out) if self._writes_out else self.transform(image, draws))
         except MemoryError:
             raise
         except Exception as error:  # decoders raise many kinds
@@ -215,6 +225,12 @@ class Loader:
             pair = pairs[draws.integers(len(pairs)) if len(pairs) > 1 else 0]
             sample_id, text, json = pair.sample_id, pair.text, pair.json
         return Row(sample_id, content_key(image), text, json or b"{}"), pixels
+
+
+def _takes_out(transform: Transform) -> bool:
+    with suppress(ValueError, TypeError):  # of a function in C that tells none
+        return "out" in signature(transform).parameters
+    return False
 
 
 def _kind(pixels: np.ndarray) -> str:

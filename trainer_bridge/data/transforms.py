@@ -1,6 +1,7 @@
 """Decoded pictures (uint8[H, W, 3], or of Pillow) → pixels uint8[3, size, size] RGB, channels last in memory.
 
-The random crop is a function of the generator.
+The random crop is a function of the generator. Where a place for the pixels is given, `out`, they are written there if they are
+of its shape and type, and that very array is returned: a copy of them would take as long as the crop itself.
 """
 
 from __future__ import annotations
@@ -29,11 +30,17 @@ def random_box(width: int, height: int, least_area: float, rng: np.random.Genera
     return left, top, left + crop_width, top + crop_height
 
 
-def random_resized_crop(picture: np.ndarray | Image.Image, size: int, least_area: float, rng: np.random.Generator) -> np.ndarray:
+def random_resized_crop(
+    picture: np.ndarray | Image.Image,
+    size: int,
+    least_area: float,
+    rng: np.random.Generator,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """A random crop of at least `least_area` (0 … 1) of the picture, of ratio 3:4 … 4:3, resized: uint8[3, size, size]."""
     pixels = np.asarray(picture)
     height, width, _ = pixels.shape
-    return _resized(pixels, random_box(width, height, least_area, rng), size)
+    return _resized(pixels, random_box(width, height, least_area, rng), size, out)
 
 
 def whole(picture: np.ndarray | Image.Image, size: int) -> np.ndarray:
@@ -43,8 +50,12 @@ def whole(picture: np.ndarray | Image.Image, size: int) -> np.ndarray:
     return _resized(pixels, (0, 0, width, height), size)
 
 
-def _resized(pixels: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
-    return cropped(pixels, box, (size, size)).transpose(2, 0, 1)
+def _resized(pixels: np.ndarray, box: tuple[int, int, int, int], size: int, out: np.ndarray | None = None) -> np.ndarray:
+    if out is None:
+        return cropped(pixels, box, (size, size)).transpose(2, 0, 1)
+    place = out.transpose(1, 2, 0)
+    result = cropped(pixels, box, (size, size), place)
+    return out if result is place else result.transpose(2, 0, 1)
 
 
 @lru_cache

@@ -82,9 +82,9 @@ class ContrastiveStage(Stage):
         """Pictures get the phase's size, and lose its share of tokens."""
         self.side, self.drop_tokens = phase.image_size or self.model.config.image.image_size, phase.drop_tokens
 
-    def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
+    def transform(self, image: bytes, rng: np.random.Generator, out: np.ndarray | None = None) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""
-        return random_resized_crop(decode_pixels(image, self.side), self.side, self.experiment.data.least_area, rng)
+        return random_resized_crop(decode_pixels(image, self.side), self.side, self.experiment.data.least_area, rng, out)
 
     def parameters(self) -> list[dict[str, Any]]:
         """Two learning rates: the image side's and the rest's."""

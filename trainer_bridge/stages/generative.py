@@ -64,10 +64,10 @@ class GenerativeStage(Stage):
         self.experiment = experiment
         self.model, self.tensors = begun.model, begun.tensors
 
-    def transform(self, image: bytes, rng: np.random.Generator) -> np.ndarray:
+    def transform(self, image: bytes, rng: np.random.Generator, out: np.ndarray | None = None) -> np.ndarray:
         """Encoded image → uint8[3, S, S], randomly cropped."""
         size = self.model.stage1.config.image.image_size
-        return random_resized_crop(decode_pixels(image, size), size, self.experiment.data.least_area, rng)
+        return random_resized_crop(decode_pixels(image, size), size, self.experiment.data.least_area, rng, out)
 
     def parameters(self) -> list[dict[str, Any]]:
         """Queries, cross-attention, second pooling head, ITM head and logit scale."""

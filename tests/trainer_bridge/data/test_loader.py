@@ -1,6 +1,8 @@
 """The loader's sequence of samples does not depend on stops, ranks, workers or broken neighbours."""
 
 import io
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -13,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra.compat.children import HOME
 from infra.compat.errors import RequestError
 from infra.compat.files import file_system
 from sharding import Dataset, Sample, read_dataset, summary_bytes
@@ -238,3 +241,48 @@ def test_pixels_of_another_shape_or_type_than_others_are_refused(tmp_path: Path,
 
     with pytest.raises(RequestError, match=r"the transform gives .*train-000000.tar.*one shape and type"):
         [*Loader(numbered_dataset(tmp_path, [9]), "train", 9, decoded, 0).batches(0, 1)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    broken=st.sets(st.integers(0, 8), max_size=4),
+    elsewhere=st.sets(st.integers(0, 8), max_size=4),
+)
+def test_a_transform_that_writes_into_the_batch_gives_what_one_gives_that_returns_arrays(
+    tmp_path_factory: pytest.TempPathFactory, broken: set[int], elsewhere: set[int]
+) -> None:
+    dataset = numbered_dataset(tmp_path_factory.mktemp("shards"), [9])
+    places = []
+
+    def returned(image: bytes, generator: np.random.Generator) -> np.ndarray:
+        if (number := int(image.split()[-1])) in broken:
+            raise ValueError("not a picture")
+        return np.full((3, 2, 2), number, np.uint8)
+
+    def written(image: bytes, generator: np.random.Generator, out: np.ndarray | None = None) -> np.ndarray:
+        number = int(image.split()[-1])
+        if out is None or number in elsewhere:
+            return returned(image, generator)
+        places.append(number)
+        out[...] = number
+        if number in broken:
+            raise ValueError("not a picture, as the end of it shows")
+        return out
+
+    first, second = (Loader(dataset, "train", 9, transform, 0).load(0) for transform in (returned, written))
+    assert np.array_equal(first.pixels, second.pixels) and first.valid.tolist() == second.valid.tolist()
+    assert set(places) == set(range(9)) - elsewhere
+
+
+def test_a_process_ends_that_leaves_an_iteration_open(tmp_path: Path) -> None:
+    numbered_dataset(tmp_path, [40])
+    script = f"""
+import numpy as np
+from sharding import read_dataset
+from trainer_bridge.data.loader import Loader
+
+batches = Loader(read_dataset({str(tmp_path)!r}), "train", 8, lambda image, draws: np.zeros((1, 1, 1)), 0).batches(0, 100_000)
+next(batches)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], timeout=120, cwd=HOME, check=False)
+    assert ended.returncode == 0

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from sharding.resize import compiled
 from trainer_bridge.data.transforms import random_resized_crop, whole
 
 sides = st.one_of(st.integers(1, 3), st.integers(4, 90))
@@ -26,3 +27,16 @@ def test_a_picture_of_pillow_is_cropped_as_its_pixels() -> None:
     image = Image.fromarray(pixels)
     first, second = (random_resized_crop(picture, 8, 0.4, np.random.default_rng(1)) for picture in (pixels, image))
     assert np.array_equal(first, second) and np.array_equal(whole(pixels, 8), whole(image, 8))
+
+
+@given(sides, sides, st.sampled_from([(3, 8, 8), (3, 8, 9), (3, 7, 7)]), st.sampled_from([np.uint8, np.float32]))
+def test_a_crop_is_written_to_a_place_that_it_fits(
+    width: int, height: int, shape: tuple[int, int, int], kind: type[np.generic]
+) -> None:
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    channels, rows, columns = shape
+    place = np.zeros((rows, columns, channels), kind).transpose(2, 0, 1)
+    written = random_resized_crop(pixels, 8, 0.4, np.random.default_rng(1), place)
+    assert (written is place) == (shape == (3, 8, 8) and kind is np.uint8 and compiled is not None)
+    assert np.array_equal(written, random_resized_crop(pixels, 8, 0.4, np.random.default_rng(1)))
+    assert (written is place) or not place.any()

@@ -1,16 +1,15 @@
 """Which items that a hash matched samples really show: the second look, at the few pictures that have a candidate.
 
 Hashes see shades of grey, coarsely: to them flags in other colours are one, and so are two coins of a currency. So a picture with
-a candidate is read again, and laid over the look that the set keeps of each of its candidates, until one agrees. A candidate of a
-set without looks stands as it is, and so does one of a picture that is not stored or cannot be read.
+a candidate is read again, and laid over the look that the set keeps of each of its candidates, until one agrees. What cannot be
+looked at stands as it is: a candidate of a set without looks, one of a picture that is not stored or cannot be read, and the next
+one of a picture, such as a placeholder, that was laid over `MOST` items already.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby, islice
-from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +25,7 @@ from pipelines.images.square import ROOM, upright_pixels
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
 
-MOST = 64  # candidates of a picture that are looked at
+MOST = 64  # items that a picture is laid over
 REMEMBERED = 1 << 12  # pairs: placeholders and logos are met again and again
 Look = tuple[bytes, int]  # a packed look, and the pixels of the picture's shorter side
 
@@ -57,7 +56,9 @@ def confirmed(
     """`eval_matches` with `agreement` of `candidates`, given the looks of rows of samples; without one a candidate stands."""
     files, least = [file_of(each) for each in sets], settings.eval_hash_agreement
     kept, shares = list[Candidate](), list[float | None]()
-    for row, own in groupby(map(Candidate._make, found.tolist()), key=itemgetter(0)):
+    rows, firsts = np.unique(found[:, 0], return_index=True)
+    for row, of_row in zip(rows.tolist(), np.split(found, firsts[1:]), strict=False):  # no rows split into one part
+        own = (Candidate(*candidate.tolist()) for candidate in of_row)  # few of thousands are asked for
         match, share = _first_agreeing(own, looks.get(row) if least else None, files, least)
         kept += [match] if match else []
         shares += [share] if match else []
@@ -68,14 +69,19 @@ def confirmed(
 def _first_agreeing(
     own: Iterable[Candidate], shown: Look | None, files: Sequence[EvalFile], least: float
 ) -> tuple[Candidate | None, float | None]:
-    """The first candidate of a picture that agrees, and by how much."""
-    for candidate in islice(own, MOST):
+    """The first candidate of a picture that agrees, and by how much; or that cannot be looked at."""
+    others = set[tuple[int, int]]()
+    for candidate in own:
         file = files[candidate.set]
-        if shown is None or file.looks is None:
+        item = candidate.hashed // (1 + len(file.variants))
+        if (candidate.set, item) in others:  # by another variant
+            continue
+        if shown is None or file.looks is None or len(others) == MOST:
             return candidate, None
-        share = _agreement(shown, file.looks[candidate.hashed // (1 + len(file.variants))].tobytes())
+        share = _agreement(shown, file.looks[item].tobytes())
         if share >= least:
             return candidate, share
+        others.add((candidate.set, item))
     return None, None
 
 

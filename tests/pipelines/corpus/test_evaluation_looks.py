@@ -11,7 +11,7 @@ from infra.benchmarks.recall import compared
 from infra.benchmarks.tools.pictured import fill_pictured
 from pipelines.corpus import evaluation_looks, evaluation_sets
 from pipelines.corpus.evaluation_looks import confirmed_matches
-from pipelines.corpus.evaluation_search import EvalSet, eval_matches, local_file
+from pipelines.corpus.evaluation_search import EvalSet, candidates, eval_matches, local_file
 from pipelines.corpus.evaluation_sets import Options, index_set
 from pipelines.corpus.settings import DedupSettings
 from pipelines.corpus.stored_pictures import UNREADABLE
@@ -102,3 +102,34 @@ def test_the_next_candidate_is_looked_at_where_the_first_is_a_sibling(storage: S
     own = compared([scene(1)]).set_column(0, "sample_id", read_family(storage, part, "samples", [])["sample_id"].slice(0, 1))
     found, _ = confirmed_matches(Storage(str(tmp_path / "other")), colour, own, [one], DedupSettings())
     assert found["item"].to_pylist() == ["1.png"]
+
+
+def test_what_cannot_be_looked_at_stands_by_its_hash_after_siblings(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = indexed(storage, tmp_path, "shapes", "all")
+    for number in range(4):
+        recoloured(scene(1)).save(tmp_path / f"eval/{number}.png")
+    siblings, plain = indexed(storage, tmp_path, "siblings", "all"), indexed(storage, tmp_path, "plain", "none")
+    samples, looks = compared([scene(1)]), {0: evaluation_looks.look_of(np.asarray(scene(1)))}
+
+    def found(sets: list[EvalSet], most: int) -> list[tuple[str, str, bool]]:
+        monkeypatch.setattr(evaluation_looks, "MOST", most)
+        rows = evaluation_looks.confirmed(samples, sets, candidates(samples, sets, DedupSettings()), looks, DedupSettings())
+        return [(row["set"], row["item"], row["agreement"] is None) for row in rows.to_pylist()]
+
+    assert found([siblings], 4) == [] and found([siblings], 64) == []  # all were looked at, each once
+    assert found([siblings], 3) == [("siblings", "3.png", True)]
+    assert found([siblings, plain], 4) == [("plain", "0.png", True)]
+    assert found([siblings, one], 1) == [("shapes", "1.png", False)]  # the nearest is looked at first
+
+
+def test_the_same_picture_stands_however_little_it_shows(storage: Storage, tmp_path: Path) -> None:
+    flat = Image.new("RGB", (80, 80), "white")
+    flat.paste("grey", (20, 20, 30, 30))
+    flat.save(tmp_path / "eval/0.png")
+    one = indexed(storage, tmp_path, "shapes", "all")
+    samples = compared([flat]).set_column(1, "pdq", pa.nulls(1, pa.string()))
+    looks = {0: evaluation_looks.look_of(np.asarray(flat))}
+    found = evaluation_looks.confirmed(samples, [one], candidates(samples, [one], DedupSettings()), looks, DedupSettings())
+    assert found["item"].to_pylist() == ["0.png"] and found["agreement"].to_pylist() == [1.0]

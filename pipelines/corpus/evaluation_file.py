@@ -161,10 +161,12 @@ def open_evalset(path: Path) -> EvalFile:
         hashes = [arrays[name] for name in (*HASHES, "pdq_quality") if name in arrays]
         if any(len(array) != items * (1 + len(variants)) for array in hashes) or not set(HASHES) & set(arrays):
             raise ValueError(f"its arrays do not have {items} items")
+        if len(arrays["name_ends"]) != -(-items // BLOCK) or "names" not in arrays:
+            raise ValueError(f"it has no names of {items} items")
         described = {name: metadata[name] for name in ("items", "left_out", "faults", "provenance")}
     except FileNotFoundError:
         raise
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise RequestError(
             f"{path} is no evaluation set, or a broken one ({cause}); delete it and run the job that wrote it again"

@@ -44,11 +44,34 @@ class EvalSet:
 
 
 def open_set(name: str, uri: str) -> EvalSet:
-    """The set in a file; RequestError where there is none."""
+    """The set in a file; RequestError where there is none, or a damaged one."""
     try:
-        return EvalSet(name, uri, local_file(uri).digest)
+        file = local_file(uri)
     except FileNotFoundError:
         raise RequestError(f"evaluation set {name}: no file {uri}; write it by `pairmill index-evalset {name} URI`") from None
+    require_sound(file)
+    return EvalSet(name, uri, file.digest)
+
+
+def require_sound(file: EvalFile) -> None:
+    """RequestError where an array of a file is not what was written; a file is read once for that."""
+    _require_sound(file.path, file.path.stat().st_mtime_ns)
+
+
+@lru_cache(16)
+def _require_sound(path: Path, changed: int) -> None:
+    file = open_evalset(path)
+    for name in file.array_digests:
+        _require_digest(
+            path, name, getattr(file, "compressed_names" if name == "names" else name, None), file.array_digests[name]
+        )
+
+
+def _require_digest(path: Path, name: str, array: np.ndarray | None, digest: str) -> None:
+    if array is None or xxhash.xxh3_128_hexdigest(array.data) != digest:
+        raise RequestError(
+            f"{path} is damaged: its array {name} has another checksum; delete it and run the job that wrote it again"
+        )
 
 
 def local_file(uri: str) -> EvalFile:
@@ -208,10 +231,8 @@ def _index(path: Path, array: str, digest: str) -> HammingIndex:
     hashes = getattr(open_evalset(path), array)
     hashes = hashes.reshape(len(hashes), -1)
     folder = _cache() / f"{digest}-{TABLES[hashes.shape[1]]}-{key_bits(*hashes.shape)}"
-    if not folder.exists() and xxhash.xxh3_128_hexdigest(hashes) != digest:
-        raise RequestError(
-            f"{path} is damaged: its array {array} has another checksum; delete it and run the job that wrote it again"
-        )
+    if not folder.exists():
+        _require_digest(path, array, hashes, digest)
     if len(hashes) < SMALL:
         return build(hashes)
     if not folder.exists():

@@ -16,7 +16,7 @@ from infra.compat.paths import absolute
 from pipelines.corpus.evaluation_file import ENDING, write_evalset
 from pipelines.corpus.evaluation_hashing import Embedder, Hasher, Kept, picture_hashes
 from pipelines.corpus.evaluation_pictures import chunks_of, require_name, stamps_of
-from pipelines.corpus.evaluation_search import EvalSet, local_file, open_set
+from pipelines.corpus.evaluation_search import EvalSet, local_file, open_set, require_sound
 from pipelines.corpus.variants import VARIANTS, with_variants
 from pipelines.manifest.receipts import fingerprint_of
 from pipelines.manifest.storage import Storage
@@ -35,6 +35,8 @@ def named_sets(requests: Sequence[str]) -> dict[str, str]:
         name, equals, uri = request.partition("=")
         if not (equals and uri):
             raise RequestError(f"--against {request!r} is not NAME=URI; e.g. --against flickr30k=/data/flickr30k/images")
+        if name in sets:
+            raise RequestError(f"--against names {name} twice; give each set a name of its own")
         sets[name] = absolute(uri)
     return sets
 
@@ -109,6 +111,7 @@ def _with_faults(storage: Storage, name: str, path: str) -> EvalSet:
     """The set in a file under the root, and the items that it lacks."""
     target = f"{storage.root}/{path}"
     file = local_file(target)
+    require_sound(file)
     faults = dict(file.faults)
     if file.left_out > len(faults):
         faults["others"] = f"{file.left_out - len(faults):,} more cannot be read"

@@ -1,5 +1,6 @@
 """Files of evaluation sets and their tables are shared by the workers of a machine, whatever they are read from."""
 
+import json
 from pathlib import Path
 
 import fsspec
@@ -73,5 +74,16 @@ def test_a_set_that_was_damaged_or_written_again_is_refused(tmp_path: Path) -> N
     write_evalset(path, [ITEMS.slice(1)], {})
     with pytest.raises(RequestError, match="was written again since the job began"):
         matched(one, [0])
+    for array in ("phash", "names", "name_ends"):  # any byte of any array, before a job begins
+        write_evalset(path, [ITEMS], {})
+        data = bytearray(path.read_bytes())
+        length = int.from_bytes(data[:8], "little")
+        data[8 + length + json.loads(data[8 : 8 + length])[array]["data_offsets"][1] - 1] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(RequestError, match=f"is damaged: its array {array} has another checksum"):
+            open_set("a", str(path))
+        path.write_bytes(data.replace(f'"{array}": {{"data'.encode(), f'"{array[1:]}_": {{"data'.encode()))  # an array renamed
+        with pytest.raises(RequestError, match=r"a broken one|is damaged"):
+            open_set("a", str(path))
     with pytest.raises(RequestError, match=r"no file .*; write it by `pairmill index-evalset b URI`"):
         open_set("b", str(tmp_path / "b.evalset"))

@@ -89,6 +89,8 @@ def test_wrong_requests_are_refused_in_a_line(tmp_path: Path, pictures: Path) ->
     for request in ("a", "a="):
         with pytest.raises(RequestError, match="is not NAME=URI"):
             named_sets([request])
+    with pytest.raises(RequestError, match="names a twice; give each set a name of its own"):
+        named_sets([f"a={pictures}", "a=/other"])
     (tmp_path / "wrong.evalset").write_bytes(b"no")
     for sets, error in [
         ({"a b": str(pictures)}, "a name has letters, digits"),

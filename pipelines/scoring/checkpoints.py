@@ -32,12 +32,14 @@ def checkpoint_of(settings: ScoreSettings, name: Weights) -> Checkpoint:
 
 
 def checkpoint(setting: str, uri: str, expected: str = "") -> Checkpoint:
-    """The weights that a setting names; RequestError when there are none, they are a pickle, or have another sha256."""
+    """The weights that a setting names; RequestError when there are none, or a pickle, a broken file or one of another sha256."""
     if not uri.endswith((".safetensors", ".onnx")):
         raise RequestError(f"{setting} = {uri!r} is no .safetensors file; convert it (pickles are not loaded): {CONVERT.strip()}")
     try:
         found = read_file(uri)
         require_sha256(setting, uri, found.sha256, expected)
+        if uri.endswith(".safetensors"):
+            _require_whole(setting, uri, found.path)
         return found
     except OSError as error:
         raise RequestError(f"{setting} = {uri!r} cannot be read ({error.strerror or error}); name a file that is there") from None
@@ -51,6 +53,19 @@ def require_sha256(setting: str, uri: str, sha256: str, expected: str) -> None:
             f"{setting} = {uri!r} has the sha256 {sha256}, not {expected}; name the expected weights, "
             f"or correct score.sha256.{name}"
         )
+
+
+def _require_whole(setting: str, uri: str, path: Path) -> None:
+    """RequestError where a file is no safetensors, or one that is cut."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np"):
+            pass
+    except SafetensorError as error:
+        raise RequestError(
+            f"{setting} = {uri!r} is no safetensors file, or a cut one ({error}); copy the weights again"
+        ) from None
 
 
 def read_file(uri: str) -> Checkpoint:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 TAG = "<image>"
+TAGS = re.compile(rf"{TAG}|<img>\s*([^<>\s][^<>\n]*?)\s*</img>")  # or a path within the text. Source: Qwen-VL's conversations
 TURNS, TEXTS = ("conversations", "messages"), ("value", "content", "text")
 ASKING = {"human", "user"}  # who may show pictures by a tag
 INLINE = ("image", "path", "url", "image_url")  # where a part of a message, as chat templates take it, may name a picture
+
+
+def tags_in(text: str) -> list[str | None]:
+    """Of each tag in a question the path that it names itself, or None."""
+    return [match[1] for match in TAGS.finditer(text)]
+
+
+def without_paths(text: str) -> str:
+    """A question whose tags are all `<image>`."""
+    return TAGS.sub(TAG, text)
 
 
 def named_pictures(entry: Mapping[str, Any]) -> list[str]:
@@ -35,12 +47,11 @@ def without_names(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _tags(entry: Mapping[str, Any]) -> Iterator[str | None]:
     """Of each place of a picture the path that it names itself, or None."""
     for turn in (turn for key in TURNS for turn in _listed(entry.get(key)) if isinstance(turn, Mapping)):
-        said_by = turn.get("from", turn.get("role"))
-        asks = isinstance(said_by, str) and said_by.lower() in ASKING
+        asks = _asks(turn)
         for part in (part for key in TEXTS for part in _listed(turn.get(key))):
             text = part.get("text") if isinstance(part, Mapping) else part
             if isinstance(text, str):
-                yield from [None] * (text.count(TAG) if asks else 0)
+                yield from tags_in(text) if asks else ()
             elif isinstance(part, Mapping) and part.get("type") in ("image", "image_url"):
                 yield next((path for key in INLINE if (path := _path(part.get(key)))), None)
 
@@ -50,17 +61,27 @@ def _path(value: Any) -> str:
     return named if isinstance(named, str) else ""
 
 
+def _asks(turn: Mapping[str, Any]) -> bool:
+    said_by = turn.get("from", turn.get("role"))
+    return isinstance(said_by, str) and said_by.lower() in ASKING
+
+
 def _unnamed(turn: Any) -> Any:
     if not isinstance(turn, Mapping):
         return turn
-    return {
-        key: [_without(part) for part in value] if key in TEXTS and isinstance(value, list) else value
-        for key, value in turn.items()
-    }
+    asks = _asks(turn)
+    return {key: _without(value, asks) if key in TEXTS else value for key, value in turn.items()}
 
 
-def _without(part: Any) -> Any:
-    return {key: value for key, value in part.items() if key not in INLINE} if isinstance(part, Mapping) else part
+def _without(value: Any, asks: bool) -> Any:
+    """A text, or a list of parts, that names no picture."""
+    if isinstance(value, str):
+        return without_paths(value) if asks else value
+    if isinstance(value, list):
+        return [_without(part, asks) for part in value]
+    if isinstance(value, Mapping):
+        return {key: _without(part, asks) if key == "text" else part for key, part in value.items() if key not in INLINE}
+    return value
 
 
 def _listed(value: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from sharding import faults, read_dataset
 from sharding.conversation_sets import read_sets
 from sharding.named_pictures import named_pictures, without_names
 from tests.support.pictured import pictured
+from trainer_bridge.data.instructions.dialogue import read_dialogue
 from trainer_bridge.data.instructions.entries import open_entries
 from trainer_bridge.data.instructions.pictures import Pictures
 from trainer_bridge.data.instructions.source import parsed, read_entry
@@ -244,6 +245,19 @@ def test_pictures_are_named_beside_the_turns_and_in_them() -> None:
     assert named_pictures(entry) == ["b.png", "a.png"], "a picture without a place comes last"
     told = {"messages": [{"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "?"}]}], "id": 3}
     assert without_names(entry) == told and named_pictures(told) == []
+
+
+def test_pictures_within_texts_are_named_in_their_place() -> None:
+    asked = {"from": "user", "value": "1: <img>b.png</img> 2: <image> 3: <img> c.png </img>?"}
+    told = {"from": "assistant", "value": "<img>no.png</img>"}
+    entry = {"image": "a.png", "conversations": [asked, told]}
+    assert named_pictures(entry) == ["b.png", "a.png", "c.png"]
+    unnamed = without_names(entry)
+    assert unnamed == {"conversations": [asked | {"value": "1: <image> 2: <image> 3: <image>?"}, told]}
+    assert read_dialogue(unnamed, named_pictures(entry)).messages == read_dialogue(entry).messages
+    parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": asked["value"]}]}], "images": ["a.png"]}
+    assert named_pictures(parts) == ["b.png", "a.png", "c.png"]
+    assert without_names(parts)["messages"][0]["content"] == [{"type": "text", "text": "1: <image> 2: <image> 3: <image>?"}]
 
 
 def test_a_meta_file_names_the_folder_that_it_lies_in_on_any_file_system() -> None:

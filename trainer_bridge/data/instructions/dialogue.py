@@ -1,17 +1,19 @@
 """A published entry → who says what, and where each picture stands.
 
 LLaVA's and InternVL's `conversations` ({from: human | gpt | system, value}) and OpenAI's `messages` ({role, content}) are read as
-they lie. As in the released loaders a lone picture without a tag comes before the first question, a line apart; an answer before
-the first question is left out; and `<image>` in an answer is text. What is mended is told in `notes`. A question that is left out
+they lie, with Qwen-VL's `<img>path</img>` in questions. As in the released loaders a lone picture without a tag comes before the
+first question, a line apart; an answer before the first question is left out; and `<image>` in an answer is text. What is mended is told in `notes`. A question that is left out
 takes its pictures with it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from sharding.named_pictures import TAG, tags_in, without_paths
 from trainer_bridge.data.instructions.example import SampleFault
 
 Role = Literal["system", "user", "assistant"]
@@ -24,13 +26,25 @@ ROLES: dict[str, Role] = {
     "chatgpt": "assistant",
     "assistant": "assistant",
 }
-TAG = "<image>"
-UNSEEN = {"video": "a video", "audio": "a sound", "input_audio": "a sound"}  # what is not trained on, by the key that names it
+# what is not trained on, by the key that names it
+UNSEEN = {
+    "video": "a video",
+    "videos": "a video",
+    "audio": "a sound",
+    "audios": "a sound",
+    "input_audio": "a sound",
+}
+# Places of pictures, videos and sounds as other trainers mark them. Source: the prompts of Qwen2-VL, LLaVA-NeXT-Video, Llama 3.2,
+# Phi-3-vision, DeepSeek-VL, InternLM-XComposer2 and MMMU.
+OTHER_TAG = re.compile(
+    r"<(?:video|audio|ImageHere|image_placeholder|image[ _-]?\d+)>|<\|(?:image|image_\d+|image_pad|video_pad)\|>|<img>\s*</img>"
+)
 # note → what was mended, as `check_conversations` tells it
 NOTES = {
     "text_key": "a turn has its text under `text`, read as `value`",
     "last_question": "the last question has no answer and is left out",
     "first_answer": "it begins with an answer, which is left out",
+    "img_tag": "a question names its picture within <img> and </img>, read as <image>",
     "no_tag": "its picture has no <image> and comes before the first question",
 }
 
@@ -99,14 +113,14 @@ def _turn(turn: Any, notes: list[str]) -> _Turn:
     if role is None:
         raise SampleFault("role", f"a turn is from {name!r}; known are {', '.join(ROLES)}")
     key = next((key for key in ("value", "content", "text") if turn.get(key) is not None), None)
-    read = _text(turn[key], role) if key else None
+    read = _text(turn[key], role, notes) if key else None
     if read is None:
         raise SampleFault("text", f"a turn of {name} has no text under `value` or `content`")
     notes += ["text_key"] * (key == "text")
     return _Turn(role, read[0].encode("utf-8", "replace").decode(), read[1], turn.get("weight") != 0)
 
 
-def _text(value: Any, role: Role) -> tuple[str, tuple[str | None, ...]] | None:
+def _text(value: Any, role: Role, notes: list[str]) -> tuple[str, tuple[str | None, ...]] | None:
     """The text of a turn and what its tags name; of a list of parts, as chat templates take it, each picture is a tag and a line
     feed. None where there is no text.
     """
@@ -118,8 +132,11 @@ def _text(value: Any, role: Role) -> tuple[str, tuple[str | None, ...]] | None:
     for part in parts:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text" and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-            named += [None] * (part["text"].count(TAG) if role == "user" else 0)
+            asks = role == "user"
+            inline = tags_in(part["text"]) if asks else []
+            notes += ["img_tag"] * any(path is not None for path in inline)
+            texts.append(without_paths(part["text"]) if asks else part["text"])
+            named += inline
         elif kind in ("image", "image_url"):
             if role != "user":
                 raise SampleFault("place", f"a picture stands in a turn of {role}, not in a question")
@@ -181,6 +198,9 @@ def _placed(said: Sequence[_Turn], kept: Sequence[_Turn], listed: list[str], not
     texts = [tuple(turn.text.split(TAG)) if turn.role == "user" else (turn.text,) for turn in kept]
     messages = [Message(turn.role, text, turn.learned) for turn, text in zip(kept, texts, strict=True)]
     tags = [path for turn in said for path in turn.named]
+    other = next((match for turn in kept if turn.role == "user" and (match := OTHER_TAG.search(turn.text))), None)
+    if other and not tags:
+        raise SampleFault("other_tag", f"a question has {other[0]}; {TAG} stands for a picture, and nothing else is trained on")
     if not tags and len(listed) == 1:
         first = next(i for i, message in enumerate(messages) if message.role == "user")
         messages[first] = Message("user", ("", f"\n{messages[first].texts[0]}"), messages[first].learned)

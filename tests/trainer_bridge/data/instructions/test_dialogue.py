@@ -99,6 +99,22 @@ SHAPES: dict[str, tuple[dict[str, Any], list[tuple[str, tuple[str, ...]]], list[
         ["a.jpg", "b.jpg"],
         [],
     ),
+    "pictures within texts, as Qwen-VL has them": (
+        entry(
+            {"from": "user", "value": "Picture 1: <img>a b.jpg</img>\nPicture 2: <image>\n<img> https://c/d.png </img>?"},
+            {"from": "assistant", "value": "<img>so</img>"},
+            image="b.jpg",
+        ),
+        [("user", ("Picture 1: ", "\nPicture 2: ", "\n", "?")), ("assistant", ("<img>so</img>",))],
+        ["a b.jpg", "b.jpg", "https://c/d.png"],
+        ["img_tag"],
+    ),
+    "other tags beside <image> are text": (
+        entry({"from": "human", "value": "<image>\nWhat does <image 1> show, and <img> of HTML?"}, A, image="a.jpg"),
+        [("user", ("", "\nWhat does <image 1> show, and <img> of HTML?")), ("assistant", ("so",))],
+        ["a.jpg"],
+        [],
+    ),
     "developer": (
         {"messages": [{"role": role, "content": role} for role in ("developer", "user", "assistant")]},
         [("system", ("developer",)), ("user", ("user",)), ("assistant", ("assistant",))],
@@ -147,6 +163,27 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "tag without a picture": ("tags", entry({"from": "human", "value": "<image>"}, A)),
     "video": ("video", entry(Q, A, video="a.mp4")),
     "sound": ("video", entry(Q, A, audio="a.wav")),
+    "videos": ("video", entry(Q, A, videos=["a.mp4"])),
+    "sounds": ("video", entry(Q, A, audios=["a.wav"])),
+    "a path within a text twice": ("tags", entry({"from": "user", "value": "<img>a.jpg</img>"}, A, image="a.jpg")),
+    **{
+        f"another tag, {tag}": ("other_tag", entry({"from": "human", "value": f"{tag}\nwhy?"}, A))
+        for tag in (
+            "<video>",
+            "<audio>a.wav</audio>",
+            "<image 1>",
+            "<image_0>",
+            "<image-2>",
+            "<ImageHere>",
+            "<image_placeholder>",
+            "<|image|>",
+            "<|image_1|>",
+            "<|vision_start|><|image_pad|><|vision_end|>",
+            "<|video_pad|>",
+            "<img></img>",
+        )
+    },
+    "another tag for the only picture": ("other_tag", entry({"from": "human", "value": "See <image 1>."}, A, image="a.jpg")),
     "a part is a video": ("video", {"messages": [{"role": "user", "content": [{"type": "video", "video": "a.mp4"}]}, A]}),
     "picture in an answer": ("place", entry(Q, {"from": "gpt", "value": [{"type": "image", "image": "a.jpg"}]})),
     "picture before all": ("place", entry({"from": "system", "value": [{"type": "image", "image": "a.jpg"}]}, Q, A)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -25,9 +26,11 @@ from sharding.ranges import Range, RangeReader, range_reader
 from sharding.tar_headers import COMPRESSED
 
 CHUNK = 16 << 20  # bytes that are read at once
-LARGEST = 256 << 20  # bytes of an entry of a list; what ends no entry before is no JSON
+LARGEST = 256 << 20  # bytes of an entry; what ends none before is neither JSON lines nor a list
 SPACE = re.compile(r"[\s,]*")
-VERSION = 2
+VERSION = 3
+HEADER = 4  # numbers before the places that are kept: the stamp, and how many entries there are
+DAY = 86_400.0  # seconds after which nobody writes any more to places that are not whole
 
 
 class Block(NamedTuple):
@@ -64,9 +67,11 @@ class Lines:
         self.uri = absolute(uri)
         for _ in new_blocks(uri):
             pass
-        kept, self.stamp = _kept_places(self.uri), _stamp(self.uri)
-        count = (kept.stat().st_size - self.stamp.nbytes) // 16
-        self.spans = np.memmap(kept, np.int64, "r", self.stamp.nbytes, (count, 2)) if count else np.empty((0, 2), np.int64)
+        kept = _kept_places(self.uri)
+        places = _read_places(kept)
+        if places is None:
+            raise RequestError(f"{kept} was changed by others while {uri} was read; run it again")
+        self.stamp, self.spans = places
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -102,17 +107,23 @@ def new_blocks(uri: str) -> Iterator[Block]:
     """
     uri = absolute(uri)
     kept, stamp = _kept_places(uri), _stamp(uri)
-    if kept.exists() and kept.stat().st_size >= stamp.nbytes and (np.fromfile(kept, np.int64, len(stamp)) == stamp).all():
+    places = _read_places(kept)
+    if places is not None and (places[0] == stamp).all():
         return
     fs, path = file_system(uri)
     kept.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left(kept)
     temporary = kept.with_name(f".{kept.name}.{uuid.uuid4().hex}")
+    count = 0
     try:
         with fs.open(path, "rb") as handle, temporary.open("wb") as file:
-            file.write(stamp.tobytes())
+            file.write(bytes(8 * HEADER))
             for block in _blocks(handle, uri):
                 file.write((block.spans + block.place).tobytes())
+                count += len(block.spans)
                 yield block
+            file.seek(0)
+            file.write(np.append(stamp, count).tobytes())
         temporary.replace(kept)
     finally:
         temporary.unlink(missing_ok=True)
@@ -125,6 +136,23 @@ def file_size(uri: str) -> int:
 
 def _kept_places(uri: str) -> Path:
     return cache_folder() / "lines" / hashlib.sha256(uri.encode()).hexdigest()[:32]
+
+
+def _read_places(kept: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """(stamp, spans int64[N, 2]) as they are kept; None where they are not, or not whole."""
+    header = np.fromfile(kept, np.int64, HEADER) if kept.exists() else np.empty(0, np.int64)
+    if len(header) < HEADER or kept.stat().st_size != 8 * HEADER + 16 * int(header[-1]):
+        return None
+    count = int(header[-1])
+    spans = np.memmap(kept, np.int64, "r", 8 * HEADER, (count, 2)) if count else np.empty((0, 2), np.int64)
+    return header[:-1], spans
+
+
+def _remove_left(kept: Path) -> None:
+    """Removes what processes left that were killed while they wrote places."""
+    for left in kept.parent.glob(f".{kept.name}.*"):
+        if left.stat().st_mtime < time.time() - DAY:
+            left.unlink(missing_ok=True)
 
 
 def _stamp(uri: str) -> np.ndarray:
@@ -149,10 +177,10 @@ def _blocks(handle: BinaryIO, uri: str) -> Iterator[Block]:
     mark = 3 if first.startswith(b"\xef\xbb\xbf") else 0  # a byte order mark
     if first[mark:].lstrip()[:1] == b"[":
         return _list_blocks(handle, first, mark, uri)
-    return _line_blocks(handle, first, mark)
+    return _line_blocks(handle, first, mark, uri)
 
 
-def _line_blocks(handle: BinaryIO, first: bytes, start: int) -> Iterator[Block]:
+def _line_blocks(handle: BinaryIO, first: bytes, start: int, uri: str) -> Iterator[Block]:
     """The lines of a file, without those that are empty."""
     place, data = start, first[start:]
     while data:
@@ -165,6 +193,10 @@ def _line_blocks(handle: BinaryIO, first: bytes, start: int) -> Iterator[Block]:
         empty = [i for i in short if not data[starts[i] : ends[i]].strip()]
         yield Block(data, np.delete(np.stack([starts, ends], axis=1).astype(np.int64), empty, axis=0), place)
         used = int(ends[-1]) + 1 if len(ends) else 0
+        if len(data) - used > LARGEST:
+            raise RequestError(
+                f"{uri}: at byte {place + used:,} a line does not end within {LARGEST:,} bytes; give JSON lines, or one list"
+            )
         place, data = place + used, data[used:] + chunk
 
 
@@ -203,11 +235,11 @@ def _list_block(text: str, spans: list[tuple[int, int]], before: int) -> Block:
 
 def _require_end(handle: BinaryIO, rest: str, place: int, uri: str) -> None:
     """RequestError when something comes after a list, as another list: it would be lost."""
-    while rest:
+    while rest or (rest := handle.read(CHUNK).decode("latin-1")):
         if rest.strip():
             place += len(rest) - len(rest.lstrip())
             raise RequestError(f"{uri} goes on at byte {place:,}, behind the list; give one list, or JSON lines")
-        place, rest = place + len(rest), handle.read(CHUNK).decode("latin-1")
+        place, rest = place + len(rest), ""
 
 
 def text_start(first: bytes, start: int) -> int:

@@ -77,6 +77,40 @@ def test_what_is_neither_is_refused_in_one_line(tmp_path: Path, data: bytes, cau
     assert "\n" not in str(error.value) and not list((tmp_path / "cache" / "pairmill" / "lines").iterdir())
 
 
+@pytest.mark.parametrize("chunk", [10, 11, 4096])
+def test_what_comes_behind_a_list_is_told_wherever_reading_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    path = tmp_path / "a.json"
+    for gap in ("", "\n"):
+        path.write_text(f'[{{"a": 1}}]{gap}[{{"a": 2}}]')
+        with pytest.raises(RequestError, match=f"goes on at byte {10 + len(gap)}, behind the list"):
+            Lines(str(path))
+
+
+def test_an_entry_that_has_no_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 16)
+    monkeypatch.setattr(module, "LARGEST", 64)
+    path = tmp_path / "a.json"
+    path.write_text('{"n": 1}\n{"images": [' + "7, " * 100)
+    with pytest.raises(RequestError, match="at byte 9 a line does not end within 64 bytes"):
+        Lines(str(path))
+    path.write_text('{"n": 1}\n{"n": "' + "7" * 40 + '"}')
+    assert len(read(path)) == 2
+
+
+@pytest.mark.parametrize("cut", [0, 8, 30, -16, -5, 100])
+def test_places_that_were_cut_are_found_again(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"n": 1}\n' * 9)
+    assert len(read(path)) == 9
+    (kept,) = (tmp_path / "cache" / "pairmill" / "lines").iterdir()
+    data = kept.read_bytes()
+    kept.write_bytes(data[:cut] if cut < 100 else data + bytes(16))
+    assert read(path) == [{"n": 1}] * 9 and kept.read_bytes() == data
+
+
 def test_a_million_lines_are_mapped_not_held(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"n": 1234567}\n' * 1_000_000)

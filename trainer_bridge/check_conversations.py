@@ -14,17 +14,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache, partial
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from infra.compat.children import end_with_parent
 from infra.compat.errors import RequestError, require_least
 from sharding.conversation_sets import MOST_TILES, ConversationSet, read_sets
 from sharding.lines import Block, entry_name, file_size, new_blocks
@@ -37,9 +40,12 @@ from trainer_bridge.data.instructions.source import comes, notices_on, rule_of
 from trainer_bridge.data.instructions.template import BASE, ChatTemplate
 from trainer_bridge.data.instructions.tiles import TileRule
 from trainer_bridge.ranks import fail
+from trainer_bridge.stop_signal import STOPPED
 
+PROGRAM = "trainer_bridge.check_conversations"
 ROWS = 1000  # entries that a process checks at a time
 EVERY = 10.0  # seconds between two lines of progress
+INTERRUPTED = 128 + signal.SIGINT  # the exit status after Ctrl-C, as shells give it
 SIDE, TILE_TOKENS = 448, 256  # of released InternVLs; a folder of an InternVL says its own
 
 
@@ -82,7 +88,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             rule_of(each, rule)
         found = {name: findings for name, findings in _checked(sets, task, options.workers or os.cpu_count() or 1)}
     except (RequestError, ValueError, OSError) as error:
-        fail("trainer_bridge.check_conversations", error)
+        fail(PROGRAM, error)
+    except BrokenProcessPool:
+        fail(PROGRAM, RequestError("a process of the check was ended, as the system does when memory is short; lower --workers"))
+    except KeyboardInterrupt:
+        fail(PROGRAM, RequestError("stopped; run it again from the start"), INTERRUPTED)
     total = Findings()
     for findings in found.values():
         total.add(findings)
@@ -93,9 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="trainer_bridge.check_conversations", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="FILE", help="InternVL's meta file, JSON lines or a JSON list (URI)")
     parser.add_argument("--tokenizer", metavar="DIR", default="", help="counts tokens; the folder of an InternVL or tokenizer")
     parser.add_argument("--template", default=BASE, help="the chat template, as conversations.template")
@@ -129,18 +137,33 @@ def _tools(task: Task) -> tuple[Pictures | None, TileRule, Encoder | None]:
 def _checked(sets: Sequence[ConversationSet], task: Task, workers: int) -> Iterator[tuple[str, Findings]]:
     """(name, findings) of each set; names that sets share get a number."""
     names = Counter[str]()
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
         for each in sets:
             names[each.name] += 1
             name = each.name if names[each.name] == 1 else f"{each.name} {names[each.name]}"
-            found, told = Findings(), time.monotonic()
-            for piece, part in _mapped(pool, workers, partial(_check, each, task), _pieces(each)):
-                found.add(part)
-                if time.monotonic() - told > EVERY:
-                    told = time.monotonic()
-                    sys.stderr.write(f"{name}: {found.entries:,} entries ({piece.done:.0%}), {found.faults.total():,} faulty\n")
-            sys.stderr.writelines(f"{notice}\n" for notice in notices_on(each, _entries(each)))
-            yield name, found
+            try:
+                yield name, _of_set(name, each, task, pool, workers)
+            except BaseException:  # the pool would wait for all that has begun
+                for child in active_children():
+                    child.terminate()
+                raise
+
+
+def _begin() -> None:
+    """Of a process of the check: Ctrl-C is for the one that started it, with which it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+
+
+def _of_set(name: str, each: ConversationSet, task: Task, pool: ProcessPoolExecutor, workers: int) -> Findings:
+    found, told = Findings(), time.monotonic()
+    for piece, part in _mapped(pool, workers, partial(_check, each, task), _pieces(each)):
+        found.add(part)
+        if time.monotonic() - told > EVERY:
+            told = time.monotonic()
+            sys.stderr.write(f"{name}: {found.entries:,} entries ({piece.done:.0%}), {found.faults.total():,} faulty\n")
+    sys.stderr.writelines(f"{notice}\n" for notice in notices_on(each, _entries(each)))
+    return found
 
 
 def _pieces(each: ConversationSet) -> Iterator[Piece]:
@@ -197,4 +220,5 @@ def _gist(found: Findings) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(STOPPED))  # what was begun is removed, and processes end
     main()

@@ -1,6 +1,6 @@
 """The lowest layer: what every room may import.
 
-children.py                the environment of the processes that we start
+children.py                the processes that we start: their environment, and that they end with us
 content.py                digest of what decides: functions with all that they read, values, files
 cpu_products.py           matrix products of torch on CPUs, by the faster of its two libraries
 errors.py                 the error of a wrong request, and the nearest known name

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 
+from infra.compat.children import end_with_parent
 from pipelines.fetching.errors import DECODER_CRASH
 from pipelines.fetching.settings import FetchSettings
 from pipelines.images.identify import RejectedImage, identify
@@ -67,15 +66,4 @@ def marked(storage: Storage, path: str) -> Iterator[bool]:
 
 
 def _child() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent)

@@ -1,14 +1,18 @@
 """A check of a file tells before a training what it would leave out."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.compat.children import child_environment
 from sharding import lines
 from tests import ROOT
 from tests.support.counted import CountedFileSystem
@@ -69,6 +73,53 @@ def test_of_a_share_of_a_file_what_comes_is_checked(tmp_path: Path, capsys: pyte
     (tmp_path / "meta.json").write_text('{"a": {"annotation": "a.json", "repeat_time": 0.75}}')
     status, found, _ = check(capsys, str(tmp_path / "meta.json"))
     assert status == 0 and found["entries"] == 3
+
+
+def children(process: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 120
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_check_that_is_stopped_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    turns = [{"from": "human", "value": "why?"}, {"from": "gpt", "value": "so"}]
+    (tmp_path / "a.jsonl").write_text((json.dumps({"conversations": turns}) + "\n") * 50_000)
+    command = [sys.executable, "-m", "trainer_bridge.check_conversations", str(tmp_path / "a.jsonl"), "--workers", "2"]
+    environment = child_environment() | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as process:
+        assert until(lambda: len(children(process.pid)) >= 3)  # one of multiprocessing's own
+        begun = children(process.pid)
+        process.send_signal(number)
+        told = process.communicate()[1]
+    assert process.returncode == (128 + number if number != signal.SIGKILL else -number), told
+    if number != signal.SIGKILL:  # after which multiprocessing's own process has something to say
+        assert told.count("\n") == (number == signal.SIGINT), told
+    assert until(lambda: not any(Path(f"/proc/{child}").exists() for child in begun))
+    left = list((tmp_path / "cache" / "pairmill" / "lines").iterdir())
+    assert len(left) <= (number == signal.SIGKILL)
+
+
+def test_a_process_that_was_killed_is_told_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta = published(tmp_path)
+    monkeypatch.setattr(module, "ROWS", 4)
+    monkeypatch.setattr(module, "_check", killed)
+    status, _, told = check(capsys, str(meta), "--workers", "2")
+    assert status == 2 and "lower --workers" in told and told.count("\n") == 1
+
+
+def killed(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def mapped_here(pool: Any, workers: int, check: Callable[[Any], Any], pieces: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

@@ -2,8 +2,8 @@
 
 LLaVA's and InternVL's `conversations` ({from: human | gpt | system, value}) and OpenAI's `messages` ({role, content}) are read as
 they lie, with Qwen-VL's `<img>path</img>` in questions. As in the released loaders a lone picture without a tag comes before the
-first question, a line apart; an answer before the first question is left out; and `<image>` in an answer is text. What is mended is told in `notes`. A question that is left out
-takes its pictures with it.
+first question, a line apart; an answer before the first question is left out; and `<image>` in an answer is text. What is mended
+is told in `notes`. A question that is left out takes its pictures with it.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _placed(said: Sequence[_Turn], kept: Sequence[_Turn], listed: list[str], not
     messages = [Message(turn.role, text, turn.learned) for turn, text in zip(kept, texts, strict=True)]
     tags = [path for turn in said for path in turn.named]
     other = next((match for turn in kept if turn.role == "user" and (match := OTHER_TAG.search(turn.text))), None)
-    if other and not tags:
+    if other and not tags and not listed:
         raise SampleFault("other_tag", f"a question has {other[0]}; {TAG} stands for a picture, and nothing else is trained on")
     if not tags and len(listed) == 1:
         first = next(i for i, message in enumerate(messages) if message.role == "user")

@@ -19,7 +19,7 @@ FAULTS = {
     "video": "it has a video or a sound",
     "place": "a picture stands in an answer, or in a turn of the system",
     "reference": "a picture is named by something else than a path",
-    "other_tag": "a question without <image> has a tag that stands for a picture, a video or a sound elsewhere",
+    "other_tag": "it has no picture, and a tag that stands for a picture, a video or a sound elsewhere",
     "tags": "there are not as many <image> as pictures",
     "missing": "a picture cannot be read",
     "picture": "a picture cannot be decoded",

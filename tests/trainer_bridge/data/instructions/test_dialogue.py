@@ -109,6 +109,12 @@ SHAPES: dict[str, tuple[dict[str, Any], list[tuple[str, tuple[str, ...]]], list[
         ["a b.jpg", "b.jpg", "https://c/d.png"],
         ["img_tag"],
     ),
+    "another tag for the only picture": (
+        entry({"from": "human", "value": "See <image 1>."}, A, image="a.jpg"),
+        [("user", ("", "\nSee <image 1>.")), ("assistant", ("so",))],
+        ["a.jpg"],
+        ["no_tag"],
+    ),
     "other tags beside <image> are text": (
         entry({"from": "human", "value": "<image>\nWhat does <image 1> show, and <img> of HTML?"}, A, image="a.jpg"),
         [("user", ("", "\nWhat does <image 1> show, and <img> of HTML?")), ("assistant", ("so",))],
@@ -183,7 +189,6 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
             "<img></img>",
         )
     },
-    "another tag for the only picture": ("other_tag", entry({"from": "human", "value": "See <image 1>."}, A, image="a.jpg")),
     "a part is a video": ("video", {"messages": [{"role": "user", "content": [{"type": "video", "video": "a.mp4"}]}, A]}),
     "picture in an answer": ("place", entry(Q, {"from": "gpt", "value": [{"type": "image", "image": "a.jpg"}]})),
     "picture before all": ("place", entry({"from": "system", "value": [{"type": "image", "image": "a.jpg"}]}, Q, A)),

@@ -127,6 +127,7 @@ def _finish(
     splits = written.splits(items)
     about = {"settings": settings.model_dump(include={"stage", "conversations", "pictures", "samples_per_shard"})}
     claim.out.write(SUMMARY, summary_bytes(splits, about))
+    failed = {name: told for name, opened in sets.items() if (told := _left_out(opened, tallies[name]))}
     sets = {name: opened for name, opened in sets.items() if opened.lines is None or name in splits}
     times = _times(sets, tallies, settings)
     meta = {key: entry for name, (each, *_) in sets.items() for key, entry in _entries(each, tallies[name], times[name])}
@@ -142,7 +143,7 @@ def _finish(
         "shards": len(shards),
         "bytes": sum(shard.bytes for shard in shards),
         "meta": claim.out.full(META),
-        "failed": {name: told for name, tally in tallies.items() if (told := _left_out(tally))},
+        "failed": failed,
     }
 
 
@@ -167,8 +168,10 @@ def _entries(each: ConversationSet, tally: Mapping[str, int], times: float) -> I
             yield name, {**place, "repeat_time": often} | {key: value for key, value in more.items() if value}
 
 
-def _left_out(tally: Mapping[str, int]) -> str:
-    """A line on the entries of a set that were left out; empty where none was."""
+def _left_out(opened: OpenSet, tally: Mapping[str, int]) -> str:
+    """A line on the entries of a set that were left out, or on a set of which nothing comes; empty where all is well."""
     lost = {reason: tally[reason] for reason in REASONS if tally[reason]}
+    if not lost and not tally["conversations"]:
+        return f"nothing comes of its {opened.entries:,} entries; check its annotation and repeat_time"
     told = ", ".join(f"{count:,} {REASONS[reason]}" for reason, count in lost.items())
     return f"{sum(lost.values()):,} of {tally['entries']:,} entries are left out: {told}; receipts name them" if lost else ""

@@ -130,6 +130,16 @@ def test_entries_without_their_pictures_are_counted_and_named(mix: Path, ray_ses
     assert exported(mix)[0]["conversations"] == 11
 
 
+def test_a_set_of_which_nothing_comes_is_told(mix: Path, ray_session: None) -> None:
+    (mix / "none.jsonl").touch()
+    sets = json.loads((mix / "meta.json").read_text())
+    few = sets["asked"] | {"repeat_time": 0.01}
+    (mix / "meta.json").write_text(json.dumps(sets | {"none": {"annotation": "none.jsonl"}, "few": few}))
+    counts, out = exported(mix)
+    assert counts["conversations"] == 11 and json.loads((out / "meta.json").read_text()).keys() == {"asked", "told"}
+    assert counts["failed"].keys() == {"none", "few"} and "nothing comes of its 6 entries" in counts["failed"]["few"]
+
+
 def test_another_export_takes_card_and_meta_file_away(mix: Path, ray_session: None) -> None:
     _, out = exported(mix)
     storage = pictured(mix.parent / "other", broken=False)

@@ -17,7 +17,6 @@ from torch import distributed as dist
 from torch.utils._mode_utils import no_dispatch
 
 from infra.compat.cpu_products import use_onednn
-from infra.compat.memory import keep_all_memory
 from trainer_bridge.checkpoints.building import fill
 from trainer_bridge.data.settings import cores_of_rank
 from trainer_bridge.models.blocks import checkpoint_blocks, compile_blocks, embed_in_bf16
@@ -39,7 +38,6 @@ def start() -> torch.device:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         torch.set_num_threads(cores_of_rank())  # with a thread per core each, ranks would slow each other down
         use_onednn()
-        keep_all_memory()
     import deepspeed
 
     if not cuda:

@@ -26,6 +26,7 @@ from torch import distributed as dist
 
 from infra.compat.errors import RequestError
 from infra.compat.failures import failure_line
+from infra.compat.memory import keep_all_memory
 from sharding.index import Dataset
 from trainer_bridge import deepspeed_engine
 from trainer_bridge.clock import Clock
@@ -158,6 +159,8 @@ def train(
     clock = Clock(steps, seconds, seconds_before, device)
     metrics = _open_log(experiment, out, done, clock) if rank == 0 else None
     skipped, stop = SkippedSteps(min(experiment.optimizer.max_bad_steps, steps)), StopSignal()
+    if device.type == "cpu":
+        keep_all_memory()  # only now: what building and restoring take is given back
 
     def save() -> None:
         require_finite(deepspeed_engine.weights_are_finite(engine), done)

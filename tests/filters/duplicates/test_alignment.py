@@ -15,7 +15,7 @@ from pipelines.demo_corpus.transformations import with_bar, with_logo
 from pipelines.images.small import PACKED, packed, small_square, unpacked
 
 FEW = settings(deadline=None, max_examples=15)
-LEAST = 0.85
+LEAST = 0.8  # as README recommends for dedup.eval_agreement
 
 
 @cache
@@ -55,7 +55,7 @@ def test_a_caption_bar_and_a_logo_cost_little(seed: int, height: float, above: b
     barred = with_bar(height)(scene(seed).transpose(Image.Transpose.ROTATE_180) if above else scene(seed))
     barred = barred.transpose(Image.Transpose.ROTATE_180) if above else barred
     assert agreement(square(barred), square(scene(seed))) > LEAST
-    assert agreement(square(with_logo(0.2)(scene(seed))), square(scene(seed))) > LEAST - 0.05
+    assert agreement(square(with_logo(0.2)(scene(seed))), square(scene(seed))) > LEAST
 
 
 @FEW
@@ -67,9 +67,10 @@ def test_other_pictures_and_other_colours_do_not_agree(first: int, second: int) 
     assert agreement(square(turned), square(scene(first))) < LEAST
 
 
-def test_plain_pictures_have_nothing_to_agree_in() -> None:
-    white, black = (np.full((SIDE, SIDE, 3), value, np.uint8) for value in (255, 0))
-    assert agreement(white, black) == agreement(white, white) == 0
+def test_plain_pictures_have_nothing_to_agree_in_but_the_same_one_agrees() -> None:
+    white, almost, black = (np.full((SIDE, SIDE, 3), value, np.uint8) for value in (255, 254, 0))
+    assert agreement(white, black) == agreement(white, almost) == 0
+    assert agreement(white, white) == 1
 
 
 def test_the_descriptor_of_a_copy_is_nearer_than_that_of_any_other_picture() -> None:

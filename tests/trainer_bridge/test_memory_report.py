@@ -138,5 +138,5 @@ def test_holes_on_the_heap_are_planned_by_how_malloc_was_started(
     monkeypatch.setenv("GLIBC_TUNABLES", tunables)
     assert has_no_caches(os.environ) is without
     heap = _heap([Part("activations", 640 << 20, "")])
-    assert heap.size >> 20 == (400 + 416 if without else 400 + 1280)
+    assert heap.size >> 20 == (400 + 448 if without else 400 + 1280)
     assert heap.on_host and ("tcache_count" in heap.remedy) is not without

@@ -50,7 +50,7 @@ from trainer_bridge.data.settings import LoaderSettings
 from trainer_bridge.data.transforms import random_box, random_resized_crop
 
 SAMPLES, SHARDS, PICTURES, TURNS, DELAY = 8_000, 16, 64, 3, 0.03
-PASSES = 5  # of what takes no time
+PASSES = 25  # of what takes no time: a second, as a full collection of garbage alone takes a tenth of one
 CORES = os.cpu_count() or 1
 
 

@@ -1,5 +1,8 @@
 """Trainings by the stage `mono`, and what their models do: loss on text, on captions, and with pictures that are shuffled.
 
+Beside them, by the stage `chat` on the same data and steps, the same language model behind an image encoder and an MLP, as in
+LLaVA. The encoder is the small CLIP's, which learned from the demo's pictures: a start that none of the others has.
+
 `python -m infra.benchmarks.mono_training.runs FOLDER SEED` does all of a seed, and writes FOLDER/seed-SEED.json.
 """
 
@@ -15,6 +18,7 @@ import torch
 
 from infra.benchmarks.mono_training.corpus import HELD_OUT_PAGES, SIDE
 from infra.benchmarks.mono_training.language import text_logits, text_loss
+from infra.models import CLIP
 
 STEPS, BATCH, RATE = 70, 24, 2e-3
 LATER = 1000  # is added to the seed of a stage that goes on
@@ -27,6 +31,7 @@ VARIANTS: dict[str, tuple[tuple[str, ...], bool]] = {
     "full": (("pictures", "attention", "language"), False),
     "connector": (("pictures",), False),
 }
+ENCODERS = {"encoder + MLP": ["projector"], "encoder + MLP, language": ["projector", "language"]}  # name → what is trained
 
 
 @dataclass(frozen=True)
@@ -53,22 +58,26 @@ def experiment(folder: Path, data: str, train: tuple[str, ...], experts: bool, s
     """The settings of a run."""
     from trainer_bridge.stages.mono_settings import MonoExperiment
 
-    return MonoExperiment.model_validate(
-        {
-            "model": {
-                "train": train,
-                "length": 96,
-                "language_checkpoint": str(folder / "language"),
-                "picture": {"image_size": SIDE, "patch": 8, "width": 48, "experts": experts},
-            },
-            "conversations": {"data": str(folder / f"{data}.jsonl"), "template": "pairmill"},
-            "data": {"batch": BATCH, "seed": seed},
-            "optimizer": {"lr": RATE, "warmup": 10, "steps": STEPS, "schedule": "constant"},
-            "run": {"micro_batch": BATCH, "precision": "fp32", "save_every": 100_000},
-            "log": {"every": 1000},
-            **more,
-        }
-    )
+    picture = {"image_size": SIDE, "patch": 8, "width": 48, "experts": experts}
+    return MonoExperiment.model_validate(_settings(folder, data, seed, {"train": train, "picture": picture}) | more)
+
+
+def encoder_experiment(folder: Path, data: str, train: list[str], seed: int) -> Any:
+    """The settings of a run with an encoder."""
+    from trainer_bridge.stages.chat_settings import ChatExperiment
+
+    return ChatExperiment.model_validate(_settings(folder, data, seed, {"train": train}))
+
+
+def _settings(folder: Path, data: str, seed: int, model: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "model": model | {"length": 96, "language_checkpoint": str(folder / "language")},
+        "conversations": {"data": str(folder / f"{data}.jsonl"), "template": "pairmill", "max_dynamic_patch": 1},
+        "data": {"batch": BATCH, "seed": seed},
+        "optimizer": {"lr": RATE, "warmup": 10, "steps": STEPS, "schedule": "constant"},
+        "run": {"micro_batch": BATCH, "precision": "fp32", "save_every": 100_000},
+        "log": {"every": 1000},
+    }
 
 
 def runs_of_seed(folder: Path, seed: int, device: torch.device) -> dict[str, Shown]:
@@ -79,19 +88,22 @@ def runs_of_seed(folder: Path, seed: int, device: torch.device) -> dict[str, Sho
     start, shown["concept"] = run(folder, "concept", experiment(folder, "noisy", DELTA, True, seed), None, device)
     for name, data in (("concept, concept", "noisy"), ("concept, semantic", "clean")):
         _, shown[name] = run(folder, name, experiment(folder, data, DELTA, True, seed + LATER), start, device)
+    for name, trained in ENCODERS.items():
+        _, shown[name] = run(folder, name, encoder_experiment(folder, "clean", trained, seed), CLIP, device)
     return shown
 
 
 def run(folder: Path, name: str, settings: Any, start: Path | None, device: torch.device) -> tuple[Path, Shown]:
     """Trains; the folder of the model, and what it does."""
     from trainer_bridge.run_folder import RunFolder
+    from trainer_bridge.stages.chat import ChatStage
     from trainer_bridge.stages.mono import MonoStage
     from trainer_bridge.train import train
 
     out = folder / "runs" / f"{name.replace(', ', '-').replace(' ', '-')}-{settings.data.seed}"
     out.mkdir(parents=True)
     torch.manual_seed(settings.data.seed)
-    stage = MonoStage(settings, None, start, out)
+    stage = (ChatStage if name in ENCODERS else MonoStage)(settings, None, start, out)
     train(stage, settings, [], RunFolder(str(out)), 0.0, device)
     return out / "model", _shown(folder, stage)
 
@@ -100,20 +112,31 @@ def _shown(folder: Path, stage: Any) -> Shown:
     from trainer_bridge.checkpoints.hugging_face import load_language_model
 
     sentences = json.loads((folder / "sentences.json").read_text())["heldout"]
-    mono = stage.mono.eval()
+    stage.model.eval()
     base, tokenizer = load_language_model(str(folder / "language"))
     caption, shuffled = (_caption_loss(folder, stage, shift) for shift in (0, HELD_OUT_PAGES))
-    mono.routing.route(None)
-    ours, theirs = (text_logits(each, tokenizer, sentences[:64], base.config.vocab_size) for each in (mono.language, base))
-    text = text_loss(mono.language, tokenizer, sentences)
-    return Shown(text, caption, shuffled, torch.equal(ours, theirs), *_moved(base, mono.language))
+    language = _language(stage)
+    ours, theirs = (text_logits(each, tokenizer, sentences[:64], base.config.vocab_size) for each in (language, base))
+    text = text_loss(language, tokenizer, sentences)
+    return Shown(text, caption, shuffled, torch.equal(ours, theirs), *_moved(base, language))
+
+
+def _language(stage: Any) -> Any:
+    """What gives a stage's logits of text alone."""
+    if not hasattr(stage, "mono"):
+        return stage.chat
+    stage.mono.routing.route(None)
+    return stage.mono.language
 
 
 def _moved(base: Any, language: Any) -> tuple[list[str], list[str]]:
     """Parts of a language model in which parameters have changed, and in which some have not."""
     from trainer_bridge.stages.mono_settings import part_of
 
-    now = {name.replace(".mlp.text.", ".mlp."): parameter for name, parameter in language.named_parameters()}
+    now = {
+        name.replace(".mlp.text.", ".mlp.").replace("model.language_model.", "model."): parameter
+        for name, parameter in language.named_parameters()
+    }
     found: dict[bool, set[str]] = {True: set(), False: set()}
     for name, before in base.named_parameters():
         changed = not torch.equal(now[name][: len(before)], before)  # the rows of new tokens come after them

@@ -20,7 +20,7 @@ def _planted(numbers: dict[str, Any]) -> Iterator[str]:
         name = row["defect"] + (" *" if row["defect"] in ("swapped", "redirect") else "")
         caught_share = share(row["caught"] / row["planted"] if row["planted"] else None)
         yield f"{name:<28} {row['planted']:>9,} {row['caught']:>9,} {caught_share:>8}"
-    yield "* swapped: by the small CLIP's similarity; redirect: caught means followed and kept"
+    yield "* swapped: by the small CLIP's similarity; redirect: caught means followed"
 
 
 def _models(numbers: dict[str, Any]) -> Iterator[str]:

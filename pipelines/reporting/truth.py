@@ -16,7 +16,8 @@ def planted(connection: duckdb.DuckDBPyConnection, truth: str) -> list[dict[str,
     """For each defect how many samples have it (`planted`) and how many of them the filters dealt with (`caught`).
 
     Caught means not in the shards; of a copy and its original, that at most one is. A redirect that works is no defect: caught
-    means kept. The last row counts all other samples: `caught` are good ones lost. Makes the temporary table `truth`.
+    means followed, so that the picture came. The last row counts all other samples: `caught` are good ones lost. Makes the
+    temporary table `truth`.
     """
     try:
         connection.execute("create or replace temp table truth as select sample_id, defect, of from read_parquet(?)", [truth])
@@ -32,7 +33,7 @@ def planted(connection: duckdb.DuckDBPyConnection, truth: str) -> list[dict[str,
         fate as (
           select defect, case
             when defect = 'broken_row' then t.sample_id in (select sample_id from rejects)
-            when defect = 'redirect' then t.sample_id in (select sample_id from kept)
+            when defect = 'redirect' then t.sample_id in (select sample_id from m where fetch_status = 'ok')
             when defect like '%copy' and t.of is not null
               then t.sample_id not in (select sample_id from kept) or t.of not in (select sample_id from kept)
             else t.sample_id not in (select sample_id from kept) end as is_right

@@ -43,13 +43,14 @@ def hash_part(storage: Storage, part: Part, reporter: Reporter) -> PartResult:
     """`copy_keys` of a part, by sample_id."""
     hash_columns = [PICTURE_HASH.column] if PICTURE_HASH.column else STORED
     table = candidates(storage, part, ["caption", "url", "sha256", "pdq_quality", *hash_columns])
+    words = pc.fill_null(caption_key(table["caption"]), "")
     keys = pa.table(
         {
             "sample_id": table["sample_id"],
             "phash": _picture_hashes(storage, table),
             "pdq_quality": table["pdq_quality"],
             "bytes": _hash(pc.fill_null(table["sha256"], ""), table["sha256"].is_null()),
-            "caption": _hash(caption_key(table["caption"])),
+            "caption": _hash(words, pc.equal(words, "")),  # no words are not the same words
             "url": _hash(normalised_urls(table["url"])),
         }
     )

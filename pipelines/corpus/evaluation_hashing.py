@@ -15,7 +15,7 @@ from filters.duplicates.descriptors import descriptors
 from filters.duplicates.hashes import PICTURE_HASH
 from pipelines.corpus import hash_lists
 from pipelines.corpus.evaluation_file import DESCRIPTORS, EMBEDDINGS, ITEMS, LOOKS, SQUARES
-from pipelines.corpus.evaluation_pictures import pictures_of
+from pipelines.corpus.evaluation_pictures import KILOBYTE, pictures_of, units_of
 from pipelines.corpus.variants import with_variants
 from pipelines.images import small
 from pipelines.images.pdq import pdq_of_pixels
@@ -67,8 +67,11 @@ class Hasher:
     def __call__(self, item: dict[str, Any], reporter: Reporter) -> dict[str, int]:
         """Writes the table at the item's `target`."""
         chunk = item["chunk"]
-        table = listed_items(chunk["files"][0]) if chunk["kind"] == "list" else _hashed_pictures(chunk, self.kept, reporter)
+        table, done = (
+            (listed_items(chunk["files"][0]), 0) if chunk["kind"] == "list" else _hashed_pictures(chunk, self.kept, reporter)
+        )
         self.storage.write_parquet(item["target"], table)
+        reporter(units_of(chunk) - done)
         return {"items": len(table)}
 
 
@@ -84,8 +87,9 @@ def listed_items(file: str) -> pa.Table:
     return table.append_column("fault", pc.if_else(pa.array(has_all), None, "its row has no hash that can be read"))
 
 
-def _hashed_pictures(chunk: Mapping[str, Any], kept: Kept, reporter: Reporter) -> pa.Table:
-    rows, embedded, pixels = list[tuple[Any, ...]](), _Embedded(kept.embedder), SmallPictures(kept)
+def _hashed_pictures(chunk: Mapping[str, Any], kept: Kept, reporter: Reporter) -> tuple[pa.Table, int]:
+    """The table of a chunk, and the units of it that were reported."""
+    rows, embedded, pixels, done = list[tuple[Any, ...]](), _Embedded(kept.embedder), SmallPictures(kept), 0
     for picture in pictures_of(chunk):
         fault = picture.fault
         if not fault:
@@ -98,11 +102,13 @@ def _hashed_pictures(chunk: Mapping[str, Any], kept: Kept, reporter: Reporter) -
                 fault = f"is {error}"
         if fault:
             rows += [(picture.name, 0, bytes(32), 0, fault)] * (1 + len(kept.variants))
-        reporter(1)
+        units = len(picture.data) // KILOBYTE if chunk["kind"] == "tar" else 1
+        reporter(units)
+        done += units
     schema = ITEMS.append(pa.field("fault", pa.string()))
     table = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
     table = table.append_column(EMBEDDINGS, embedded.column(len(rows))) if kept.embedder else table
-    return pixels.appended(table)
+    return pixels.appended(table), done
 
 
 class SmallPictures:

@@ -13,7 +13,7 @@ from infra.compat.files import file_system, open_file
 from pipelines.corpus import hash_lists
 from pipelines.sources.files import stamp_of
 from pipelines.sources.parquet_files import naming_broken, parquet_shape
-from pipelines.sources.patterns import matching
+from pipelines.sources.patterns import folder_of, matching
 from sharding.index import read_dataset, read_index
 from sharding.layout import SUMMARY, tar_file
 from sharding.tar_headers import REMOTE_WINDOW, Window, read_members
@@ -22,6 +22,7 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 KINDS = {"files": ENDINGS, "tar": (".tar",), "parquet": (".parquet",), "list": hash_lists.ENDINGS}  # the first that there are
 CHUNK = 500
 READ_AHEAD = 8 << 20  # bytes
+KILOBYTE = 1000
 PICTURE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "image_bytes", "bytes", "content")
 Chunk = Mapping[str, Any]
 
@@ -51,9 +52,10 @@ def chunks_of(name: str, uri: str) -> list[dict[str, Any]]:
             for each in dataset.every_shard()
         ]
     names = matching(fs, path)
+    folder = fs.unstrip_protocol(folder_of(fs, path))
     for kind, endings in KINDS.items():
         if files := sorted(fs.unstrip_protocol(file) for file in names if file.lower().endswith(endings)):
-            return _chunks(kind, files)
+            return [{"folder": folder, **chunk} for chunk in _chunks(kind, files)]
     known = ", ".join(ending for endings in KINDS.values() for ending in endings)
     raise RequestError(f"evaluation set {name}: no images ({known}) under {uri}; name a folder that holds the set")
 
@@ -79,6 +81,11 @@ def _parquet_chunks(file: str) -> list[dict[str, Any]]:
     return [{"kind": "parquet", "files": [file], "group": group, "pictures": size} for group, size in enumerate(sizes) if size]
 
 
+def units_of(chunk: Chunk) -> int:
+    """What a chunk counts for in progress: its pictures; of a tar, whose members nobody has counted, its kilobytes."""
+    return int(stamps_of(chunk)[0][1]) // KILOBYTE if chunk["kind"] == "tar" else int(chunk["pictures"])
+
+
 def stamps_of(chunk: Chunk) -> list[list[str]]:
     """What changes when a picture of a chunk does: size and date of its file or tar, as reading all would cost too much."""
     files = chunk.get("files") or [f"{chunk['tars']}/{tar_file(chunk['shard'])}"]
@@ -91,7 +98,11 @@ def stamps_of(chunk: Chunk) -> list[list[str]]:
 
 
 def pictures_of(chunk: Chunk) -> Iterator[EvalPicture]:
-    """The pictures of a chunk; one in a shard or tar is named by that and its key or member."""
+    """The pictures of a chunk.
+
+    A picture is named by its path below the folder of the set; one in a shard, tar or Parquet file by the path of that, without
+    its ending, and its key, member or place; or by the name that its row has for it.
+    """
     return READERS[chunk["kind"]](chunk)
 
 
@@ -99,11 +110,11 @@ def may_hold(chunk: Chunk, name: str) -> bool:
     """Whether a chunk may have the picture of that name, as far as is known without reading it."""
     match chunk["kind"]:
         case "files":
-            return any(file.rpartition("/")[2] == name for file in chunk["files"])
+            return any(_below(chunk, file) == name for file in chunk["files"])
         case "shard":
             return name.startswith(f"{chunk['shard']}/")
         case "tar":
-            return name.startswith(f"{_short_name(chunk['files'][0])}/")
+            return name.startswith(f"{_stem(chunk)}/")
         case kind:
             return bool(kind == "parquet")
 
@@ -122,7 +133,7 @@ def picture_column(schema: pa.Schema) -> str | None:
 def _of_files(chunk: Chunk) -> Iterator[EvalPicture]:
     for file in chunk["files"]:
         with open_file(file) as handle:
-            yield EvalPicture(file.rpartition("/")[2], handle.read())
+            yield EvalPicture(_below(chunk, file), handle.read())
 
 
 def _of_shard(chunk: Chunk) -> Iterator[EvalPicture]:
@@ -137,7 +148,7 @@ def _of_shard(chunk: Chunk) -> Iterator[EvalPicture]:
 
 def _of_tar(chunk: Chunk) -> Iterator[EvalPicture]:
     (tar,) = chunk["files"]
-    name = _short_name(tar)
+    name = _stem(chunk)
     with open_file(tar, block_size=READ_AHEAD) as handle:
         contents = read_members(Window(handle, _size(tar), REMOTE_WINDOW))
         for member in contents.members:
@@ -158,7 +169,7 @@ def _of_parquet(chunk: Chunk) -> Iterator[EvalPicture]:
     pictures = [value if isinstance(value, dict) else {"bytes": value} for value in table[column].to_pylist()]
     labels = table[names[0]].to_pylist() if names else [None] * len(table)
     for row, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        name = str(label or picture.get("path") or f"{_short_name(file)}/{group}/{row}")
+        name = str(label or picture.get("path") or f"{_stem(chunk)}/{group}/{row}")
         data = picture["bytes"]
         yield EvalPicture(name, data or b"", "" if data else "has no bytes")
 
@@ -171,8 +182,14 @@ READERS: dict[str, Callable[[Chunk], Iterator[EvalPicture]]] = {
 }
 
 
-def _short_name(file: str) -> str:
-    return file.rpartition("/")[2].rpartition(".")[0]
+def _below(chunk: Chunk, file: str) -> str:
+    """The path of a file below the folder of the set."""
+    return file.removeprefix(f"{chunk['folder'].rstrip('/')}/")
+
+
+def _stem(chunk: Chunk) -> str:
+    """The same of a chunk's one file, without its ending."""
+    return _below(chunk, chunk["files"][0]).rpartition(".")[0]
 
 
 def _size(file: str) -> int:

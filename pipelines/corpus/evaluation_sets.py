@@ -15,7 +15,7 @@ from infra.compat.errors import RequestError
 from infra.compat.paths import absolute
 from pipelines.corpus.evaluation_file import ENDING, write_evalset
 from pipelines.corpus.evaluation_hashing import Embedder, Hasher, Kept, picture_hashes
-from pipelines.corpus.evaluation_pictures import chunks_of, require_name, stamps_of
+from pipelines.corpus.evaluation_pictures import chunks_of, require_name, stamps_of, units_of
 from pipelines.corpus.evaluation_search import EvalSet, local_file, open_set, require_sound
 from pipelines.corpus.variants import VARIANTS, with_variants
 from pipelines.manifest.receipts import fingerprint_of
@@ -133,8 +133,8 @@ def _hashed_parts(storage: Storage, name: str, uri: str, options: Options) -> tu
     items: list[dict[str, Any]] = [
         {"label": target, "chunk": chunk, "target": target} for target, chunk in chunks.items() if not storage.exists(target)
     ]
-    total = sum(item["chunk"]["pictures"] for item in items)
-    for label, _, error in run_items(items, Hasher(storage, kept), name=f"hash {name}", unit="pictures", total=total):
+    total, unit = sum(units_of(item["chunk"]) for item in items), "kB" if found[0]["kind"] == "tar" else "pictures"
+    for label, _, error in run_items(items, Hasher(storage, kept), name=f"hash {name}", unit=unit, total=total):
         if error:
             raise RequestError(f"evaluation set {name}: {label}: {error}; repair the file or leave it out")
     return kept, list(chunks)
@@ -142,7 +142,7 @@ def _hashed_parts(storage: Storage, name: str, uri: str, options: Options) -> tu
 
 def _pictures(chunk: Mapping[str, Any]) -> int:
     """How many pictures a chunk has; of a tar, which is not read for it, how many it would have of 20 kB each."""
-    return int(stamps_of(chunk)[0][1]) // 20_000 if chunk["kind"] == "tar" else int(chunk["pictures"])
+    return units_of(chunk) // 20 if chunk["kind"] == "tar" else int(chunk["pictures"])
 
 
 def _content() -> str:
@@ -159,6 +159,7 @@ def _target(name: str, chunk: Mapping[str, Any], kept: Kept) -> str:
     """Where the hashes of these pictures lie."""
     decides: dict[str, Any] = {
         "items": stamps_of(chunk),
+        "folder": chunk.get("folder", ""),
         "content": _content(),
         "variants": kept.variants,
         "embedder": kept.about,

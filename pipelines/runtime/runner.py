@@ -53,6 +53,7 @@ def run_items(
         def one(item: dict[str, Any]) -> dict[str, Any]:
             reporter = Reporter(tally, work_id)
             for attempt in range(ATTEMPTS):
+                reporter(-reporter.units)  # of a try before, as they are counted again
                 try:
                     result = work(item, reporter)
                     return {"label": item["label"], "result": json.dumps(result), "error": "", "units": reporter.units}

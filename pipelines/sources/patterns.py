@@ -58,9 +58,17 @@ def matching(fs: fsspec.AbstractFileSystem, path: str) -> list[str]:
         return [path]
     is_pattern = kind is None and MAGIC.search(path)
     found = fs.glob(_literal_where_it_exists(fs, path), detail=True) if is_pattern else fs.find(path, detail=True)
-    base = MAGIC.split(path)[0].rpartition("/")[0] if is_pattern else path
+    base = folder_of(fs, path)
     files = [name for name, info in found.items() if info["type"] == "file" and not _is_hidden(name[len(base) :])]
     return sorted(files, key=natural)
+
+
+def folder_of(fs: fsspec.AbstractFileSystem, path: str) -> str:
+    """The folder below which all files lie that a path names: itself, that of the file, or what stands before a pattern."""
+    kind = kind_of(fs, path)
+    if kind == "file":
+        return path.rpartition("/")[0]
+    return MAGIC.split(path)[0].rpartition("/")[0] if kind is None and MAGIC.search(path) else path
 
 
 def kind_of(fs: fsspec.AbstractFileSystem, path: str) -> str | None:

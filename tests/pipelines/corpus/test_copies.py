@@ -36,10 +36,10 @@ rows = st.tuples(
     st.integers(0, 31),  # bits of a hash, spread over the word
     st.sampled_from([None, 20, 50, 90]),  # quality
     st.sampled_from([None, 1, 2]),  # bytes
-    st.integers(1, 2),  # caption
+    st.sampled_from([None, 1, 2]),  # caption
     st.integers(1, 6),  # URL
 )
-Row = tuple[int, int | None, int | None, int, int]
+Row = tuple[int, int | None, int | None, int | None, int]
 
 
 def phash(number: int) -> int:
@@ -82,7 +82,7 @@ def by_comparing_all(known: dict[int, Row], chosen: DedupSettings) -> dict[str, 
             case "url":
                 return 0 if a[4] == b[4] else None
             case "pair":
-                return bits if a[3] == b[3] and bits <= chosen.distance else None
+                return bits if a[3] is not None and a[3] == b[3] and bits <= chosen.distance else None
             case _:
                 return bits if bits <= chosen.pixel_distance and not is_flat else None
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.compat.errors import RequestError
-from pipelines.corpus.evaluation_pictures import chunks_of, pictures_of, stamps_of
+from pipelines.corpus.evaluation_pictures import chunks_of, may_hold, pictures_of, stamps_of, units_of
 from pipelines.corpus.evaluation_sets import Hasher
 from pipelines.manifest.storage import Storage
 from sharding import Sample
@@ -38,7 +38,7 @@ def test_every_form_gives_the_same_pictures(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": structs}), tmp_path / "hugging_face/a.parquet")
     expected = {
         "folder": "2.JPG",
-        "plain": "00000/000000002.jpg",
+        "plain": "part-0/00000/000000002.jpg",
         "tars": "part-0/00000/000000002",
         "ours": f"train-000000/{2:016x}",
         "parquet": "a/0/2",
@@ -49,6 +49,38 @@ def test_every_form_gives_the_same_pictures(tmp_path: Path) -> None:
         pictures = list(pictures_of(chunk))
         assert [picture.data for picture in pictures] == PICTURES
         assert pictures[-1].name == last and all(int(stamp[1]) > 500 for stamp in stamps_of(chunk))
+        assert all(may_hold(chunk, picture.name) for picture in pictures)
+        assert may_hold(chunk, "elsewhere/2.jpg") == (chunk["kind"] == "parquet")
+
+
+@pytest.mark.parametrize("named", ["{}", "{}/", "{}/*/*.jpg", "{}/**/*.jpg"])
+def test_items_of_one_file_name_are_told_apart_by_their_folders(tmp_path: Path, named: str) -> None:
+    for number, folder in enumerate(("val", "test")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.jpg").write_bytes(PICTURES[number])
+    chunks = chunks_of("flickr", named.format(tmp_path))
+    found = {picture.name: picture.data for chunk in chunks for picture in pictures_of(chunk)}
+    assert found == {"test/1.jpg": PICTURES[1], "val/1.jpg": PICTURES[0]}
+    assert all(any(may_hold(chunk, name) for chunk in chunks) for name in found) and not may_hold(chunks[0], "1.jpg")
+    (alone,) = chunks_of("flickr", f"{tmp_path}/val/1.jpg")
+    assert [picture.name for picture in pictures_of(alone)] == ["1.jpg"]
+
+
+@pytest.mark.parametrize("cut", [0, 500, 5000])
+def test_progress_of_a_set_ends_at_its_total(tmp_path: Path, cut: int) -> None:
+    img2dataset_tar(tmp_path / "tars/00000.tar", 0, 3)
+    whole = (tmp_path / "tars/00000.tar").read_bytes()
+    (tmp_path / "tars/00000.tar").write_bytes(whole[: len(whole) - cut])
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list/a.csv").write_text("phash\n" + "00ff00ff00ff00ff\n" * 3)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/a.jpg").write_bytes(PICTURES[0])
+    (tmp_path / "folder/b.jpg").write_bytes(b"no")
+    for folder in ("tars", "list", "folder"):
+        for chunk in chunks_of("flickr", str(tmp_path / folder)):
+            reported = list[int]()
+            Hasher(Storage(str(tmp_path / "root")))({"chunk": chunk, "target": "a.parquet"}, reported.append)
+            assert sum(reported) == units_of(chunk) > 0 and min(reported) >= 0
 
 
 def test_row_groups_of_parquet_are_chunks_of_their_own(tmp_path: Path) -> None:

@@ -135,6 +135,14 @@ def test_a_picture_without_a_hash_is_compared_with_none(manifest: Storage, monke
     assert result.table["phash"].null_count == 4 and result.counts == {"reason.no_hash": 4}  # the publisher gives none
 
 
+def test_no_words_are_not_the_same_words(manifest: Storage) -> None:
+    table = manifest.read_parquet(PARTS[0].path("samples")).drop_columns("caption")
+    captions = pa.array([None, "", "…  ★", "a red circle"])
+    manifest.write_parquet(PARTS[0].path("samples"), conform(table.append_column("caption", captions), "samples"))
+    keys = copy_keys.hash_part(manifest, PARTS[0], lambda rows: None).table
+    assert keys["caption"].is_valid().to_pylist() == [False, False, False, True]
+
+
 def darker_than_middle(greys: np.ndarray) -> np.ndarray:
     """A hash that no column holds: which of 8 × 8 blocks are darker than the middle."""
     blocks = greys.reshape(len(greys), 8, 2, 8, 2).mean(axis=(2, 4)).reshape(len(greys), 64)

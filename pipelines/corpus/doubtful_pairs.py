@@ -6,39 +6,22 @@ Pairs within a threshold are in the manifest. Those just beyond are in none, so 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from filters.duplicates.blocks import block_keys, choices, pairs_of_keys
 from filters.duplicates.index import pairs_within
-from pipelines.corpus.duplicates import picture_hashes_of_part
-from pipelines.corpus.evaluation_search import EvalSet, eval_matches
+from pipelines.corpus.doubt import DoubtfulPair, sampled, thresholds
+from pipelines.corpus.doubtful_items import matched_items, refused_items
+from pipelines.corpus.evaluation_search import EvalSet
 from pipelines.corpus.settings import DedupSettings
 from pipelines.manifest import connect
 from pipelines.manifest.parts import Part
-from pipelines.manifest.receipts import fingerprint_of
 from pipelines.manifest.storage import Storage
 
-SAMPLED, SAMPLED_FOR_SETS = 500_000, 20_000  # rows among which pairs beyond a threshold are searched
-BEYOND = {"pixels": 2, "pair": 3, "pdq": 8, "both": 8, "phash": 2, "published": 2}  # bits
-
-
-class DoubtfulPair(NamedTuple):
-    """A sample and what it may repeat: another sample, or where `set` is named an item of an evaluation set."""
-
-    kind: str
-    threshold: int
-    distance: int
-    sample: int
-    other: int | str
-    set: str = ""
-
-    @property
-    def is_match(self) -> bool:
-        """Whether it is within the threshold."""
-        return self.distance <= self.threshold
+SAMPLED = 500_000  # rows among which pairs beyond a threshold are searched
+BEYOND = {"pixels": 2, "pair": 3}  # bits
 
 
 def doubtful_pairs(
@@ -46,52 +29,38 @@ def doubtful_pairs(
 ) -> list[DoubtfulPair]:
     """Of each kind that has a threshold the `count` pairs nearest to it on either side, the nearest to it first."""
     found = [*_recorded(storage, settings, count), *_beyond(storage, parts, settings)]
-    found += _beyond_of_sets(storage, parts, settings, sets)
+    found += [*matched_items(storage, settings, count), *refused_items(storage, parts, settings, sets)]
     groups: dict[tuple[str, bool], list[DoubtfulPair]] = {}
-    for pair in sorted(found, key=lambda pair: (abs(pair.distance - pair.threshold), pair.sample, str(pair.other))):
+    for pair in sorted(found, key=lambda pair: (abs(pair.value - pair.threshold), pair.sample, str(pair.other))):
         groups.setdefault((pair.kind, pair.is_match), []).append(pair)
     return [pair for key in sorted(groups, key=lambda key: (key[0], not key[1])) for pair in groups[key][:count]]
 
 
-def _thresholds(settings: DedupSettings) -> dict[str, int]:
-    return {
-        "pixels": settings.pixel_distance,
-        "pair": settings.distance,
-        "pdq": settings.eval_pdq_distance,
-        "both": settings.eval_both_distances[1],
-        "phash": settings.eval_distance,
-        "published": settings.eval_distance,
-    }
-
-
 def _recorded(storage: Storage, settings: DedupSettings, count: int) -> Iterator[DoubtfulPair]:
-    """The pairs within each threshold that are nearest to it, of the whole manifest."""
-    connection, thresholds = connect(storage.root), _thresholds(settings)
+    """The copies within each threshold that are nearest to it, of the whole manifest."""
+    connection, known = connect(storage.root), thresholds(settings)
     for kind in ("pixels", "pair"):
         rows = connection.sql(
             f"select {kind}_distance, sample_id, {kind}_copy_of from dedup where {kind}_copy_of is not null "
             f"order by {kind}_distance desc, sample_id limit {count}"
         ).fetchall()
-        yield from (DoubtfulPair(kind, thresholds[kind], *row) for row in rows)
-    rows = connection.sql(
-        "select tier, distance, sample_id, eval_item, eval_match from dedup where eval_match is not null "
-        f"qualify row_number() over (partition by tier order by distance desc, sample_id) <= {count}"
-    ).fetchall()
-    yield from (DoubtfulPair(tier, thresholds[tier], *row) for tier, *row in rows if tier in thresholds)
+        yield from (DoubtfulPair(kind, known[kind], *row) for row in rows)
 
 
 def _beyond(storage: Storage, parts: Sequence[Part], settings: DedupSettings) -> Iterator[DoubtfulPair]:
     """Pairs of samples just beyond each threshold, among a sample of rows."""
     columns = ["sample_id", "phash", "pdq_quality", "caption"]
-    tables = [storage.read_parquet(part.path("copy_keys"), columns) for part in _sampled(parts, SAMPLED)]
+    tables = [storage.read_parquet(part.path("copy_keys"), columns) for part in sampled(parts, SAMPLED)]
     table = pa.concat_tables(tables).slice(0, SAMPLED)
     table = table.filter(table["phash"].is_valid())
-    ids, hashes, captions = (table[name].to_numpy() for name in ("sample_id", "phash", "caption"))
     if "pair" in settings.kinds:
+        with_words = table.filter(table["caption"].is_valid())
+        ids, hashes, captions = (with_words[name].to_numpy() for name in ("sample_id", "phash", "caption"))
         pairs = pairs_within(captions, hashes, settings.distance + BEYOND["pair"])
         yield from _pairs("pair", settings.distance, ids, hashes, [pairs])
     if "pixels" in settings.kinds:
         is_told = table["pdq_quality"].fill_null(100).to_numpy() >= settings.eval_quality
+        ids, hashes = (table[name].to_numpy() for name in ("sample_id", "phash"))
         hashes, first = np.unique(hashes[is_told], return_index=True)
         yield from _pairs("pixels", settings.pixel_distance, ids[is_told][first], hashes, _near(hashes, settings.pixel_distance))
 
@@ -115,34 +84,3 @@ def _pairs(
         low, high = (pick(ids[one[beyond]], ids[other[beyond]]).tolist() for pick in (np.minimum, np.maximum))
         for distance, sample, copied in zip(distances[beyond].tolist(), high, low, strict=True):
             yield DoubtfulPair(kind, threshold, distance, sample, copied)
-
-
-def _beyond_of_sets(
-    storage: Storage, parts: Sequence[Part], settings: DedupSettings, sets: Sequence[EvalSet]
-) -> Iterator[DoubtfulPair]:
-    """Samples just beyond the thresholds of evaluation sets, among a sample of rows."""
-    near, far = settings.eval_both_distances
-    wide = settings.model_copy(
-        update={
-            "eval_pdq_distance": settings.eval_pdq_distance + BEYOND["pdq"],
-            "eval_distance": settings.eval_distance + BEYOND["phash"],
-            "eval_both_distances": (near, far + BEYOND["both"]),
-        }
-    )
-    thresholds = _thresholds(settings)
-    for part in _sampled(parts, SAMPLED_FOR_SETS) if sets else ():
-        hashes = picture_hashes_of_part(storage, part).slice(0, SAMPLED_FOR_SETS)
-        for row in eval_matches(hashes, sets, wide).to_pylist():
-            if row["distance"] > thresholds[row["tier"]]:
-                yield DoubtfulPair(
-                    row["tier"], thresholds[row["tier"]], row["distance"], row["sample_id"], row["item"], row["set"]
-                )
-
-
-def _sampled(parts: Sequence[Part], rows: int) -> Iterator[Part]:
-    """Parts in an order that depends on their names alone, until they have so many rows."""
-    for part in sorted(parts, key=lambda part: fingerprint_of({"part": str(part)})):
-        yield part
-        rows -= part.rows
-        if rows <= 0:
-            return

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.compat.errors import RequestError
-from pipelines.corpus.doubtful_pairs import SAMPLED, SAMPLED_FOR_SETS, DoubtfulPair, doubtful_pairs
+from pipelines.corpus.doubt import AGREEMENT, EMBEDDING, LOOK, SHARES, DoubtfulPair
+from pipelines.corpus.doubtful_items import SAMPLED as SAMPLED_FOR_SETS
+from pipelines.corpus.doubtful_pairs import SAMPLED, doubtful_pairs
 from pipelines.corpus.evaluation_file import ENDING
 from pipelines.corpus.evaluation_pictures import chunks_of, may_hold, pictures_of
 from pipelines.corpus.evaluation_search import EvalSet, local_file
@@ -28,6 +30,9 @@ TITLES = {
     "both": "Evaluation pictures by both hashes: bits of PDQ's 256",
     "phash": "Evaluation pictures by the 64-bit hash: bits",
     "published": "Evaluation pictures by the hash that the source publishes: bits",
+    LOOK: "Evaluation pictures that a hash matched, laid over each other: share that agrees",
+    AGREEMENT: "Evaluation pictures that no hash matched, laid over each other: share of the structure that agrees",
+    EMBEDDING: "Evaluation pictures by embeddings: cosine",
 }
 STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 1200px; color: #222; }
@@ -66,7 +71,7 @@ def page(pairs: Sequence[DoubtfulPair], samples: Mapping[int, Mapping[str, Any]]
     ]
     for (kind, is_match), group in groupby(pairs, key=lambda pair: (pair.kind, pair.is_match)):
         own = list(group)
-        side = f"within {own[0].threshold}: {'matches' if own[0].set else 'copies'}" if is_match else f"beyond {own[0].threshold}"
+        side = f"{_side(own[0])} {own[0].threshold}" + (f": {'matches' if own[0].set else 'copies'}" if is_match else "")
         body.append(f"<h3>{escape(TITLES[kind])}, {side}</h3><section>")
         body += [_card(pair, samples, pictures) for pair in own]
         body.append("</section>")
@@ -83,9 +88,24 @@ def _card(pair: DoubtfulPair, samples: Mapping[int, Mapping[str, Any]], pictures
     else:
         figures.append(_figure(pictures.get((pair.set, pair.other), ""), pair.other, f"evaluation set {pair.set}"))
     return (
-        f"<article class='{'match' if pair.is_match else 'other'}'><p><b>{pair.distance}</b> bits</p>"
+        f"<article class='{'match' if pair.is_match else 'other'}'><p>{escape(_why(pair))}</p>"
         f"<div>{''.join(figures)}</div></article>"
     )
+
+
+def _side(pair: DoubtfulPair) -> str:
+    """Where a pair is of its threshold: bits are within or beyond it, shares at least as much or less."""
+    names = ("less than", "at least") if pair.kind in SHARES else ("beyond", "within")
+    return names[pair.is_match]
+
+
+def _why(pair: DoubtfulPair) -> str:
+    """Why a pair counts as a match or copy, or does not."""
+    unit = "cosine" if pair.kind == EMBEDDING else "agrees"
+    value = f"{pair.value:.2f} {unit}" if pair.kind in SHARES else f"{pair.value:.0f} bits"
+    looked = "" if pair.agreement is None else f"; laid over each other {pair.agreement:.2f} agrees"
+    refused = "" if pair.is_match else f": no {'match' if pair.set else 'copy'}"
+    return f"{value}, {_side(pair)} {pair.threshold}{looked}{refused}"
 
 
 def _sample(id: int, samples: Mapping[int, Mapping[str, Any]]) -> str:

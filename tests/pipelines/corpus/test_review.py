@@ -10,14 +10,16 @@ from PIL import Image
 from infra.compat.errors import RequestError
 from pipelines import dedup
 from pipelines.corpus.copies import find_copies
-from pipelines.corpus.doubtful_pairs import DoubtfulPair, doubtful_pairs
+from pipelines.corpus.doubt import DoubtfulPair
+from pipelines.corpus.doubtful_pairs import doubtful_pairs
 from pipelines.corpus.duplicates import join_part
+from pipelines.corpus.evaluation_sets import sets_of
 from pipelines.corpus.review import page
 from pipelines.corpus.settings import DedupSettings
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from tests.pipelines.corpus.test_copies import corpus, in_process
-from tests.pipelines.corpus.test_near_pictures import manifest, picture
+from tests.pipelines.corpus.test_near_pictures import PARTS, manifest, picture
 from tests.pipelines.reporting.test_report import browser
 
 __all__ = ["browser", "in_process", "manifest"]
@@ -46,6 +48,41 @@ def test_text_of_samples_and_items_is_escaped() -> None:
     shown = page(pairs, samples, {})
     assert "&lt;script&gt;" in shown and "<script" not in shown and "<img" not in shown
     assert "beyond 31" in shown and "within 8: copies" in shown
+
+
+def test_a_page_says_why_a_pair_stands_or_falls() -> None:
+    pairs = [
+        DoubtfulPair("pdq", 31, 12, 7, "a.jpg", "coco", 0.93),
+        DoubtfulPair("look", 0.75, 0.76, 7, "a.jpg", "coco"),
+        DoubtfulPair("look", 0.75, 0.74, 7, "b.jpg", "coco"),
+        DoubtfulPair("embedding", 0.8, 0.7, 7, "c.jpg", "coco"),
+    ]
+    assert [pair.is_match for pair in pairs] == [True, True, False, False]
+    shown = page(pairs, {}, {})
+    for line in (
+        "12 bits, within 31; laid over each other 0.93 agrees<",
+        "0.76 agrees, at least 0.75<",
+        "0.74 agrees, less than 0.75: no match<",
+        "0.70 cosine, less than 0.8: no match<",
+        "share that agrees, at least 0.75: matches</h3>",
+        "share that agrees, less than 0.75</h3>",
+    ):
+        assert line in shown
+
+
+def test_what_looks_refused_is_shown(manifest: Storage, tmp_path: Path, ray_session: None) -> None:
+    (tmp_path / "eval").mkdir()
+    picture(2).save(tmp_path / "eval" / "cross.png")
+    settings = DedupSettings(against={"shapes": str(tmp_path / "eval")}, eval_hash_agreement=0.999)
+    arguments = ["--root", manifest.root, "--against", f"shapes={tmp_path / 'eval'}"]
+    assert dedup.main([*arguments, "--set", "dedup.eval_hash_agreement=0.999"]).get("eval_matches", 0) == 0
+    pairs = doubtful_pairs(manifest, PARTS, settings, sets_of(manifest, settings.against), 9)
+    (refused,) = [pair for pair in pairs if pair.kind == "look"]
+    assert (refused.other, refused.is_match) == ("cross.png", False) and 0.75 < refused.value < 0.999
+    assert dedup.main(arguments)["eval_matches"] == 1
+    pairs = doubtful_pairs(manifest, PARTS, DedupSettings(against=settings.against), sets_of(manifest, settings.against), 9)
+    shown = {pair.kind: pair for pair in pairs if pair.other == "cross.png"}
+    assert {*shown} == {"pdq", "look"} and shown["look"].value == shown["pdq"].agreement == pytest.approx(refused.value)
 
 
 def test_a_browser_shows_pairs_of_samples_and_of_items_side_by_side(

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from filters.quality import network
 from filters.quality.features import PARTS, features_of
-from filters.quality.score import PARTS_TYPE, quality
+from filters.quality.score import PARTS_TYPE, WEAK_WEIGHT, quality, score_of
 from filters.stage2 import QUALITY, QUALITY_PARTS, columns_of, final_quality
 from filters.text import vocabulary
 from filters.text.characters import codes_of
@@ -53,6 +53,13 @@ def scores(captions: list[str]) -> list[float]:
 def test_a_described_scene_is_above_titles_names_and_headlines(language: str) -> None:
     scene, *titles = scores([SCENES[language], *TITLES[language]])
     assert scene > 0.5 and scene > 2 * max(titles)
+
+
+def test_a_product_is_above_a_headline_and_below_what_may_be_good() -> None:
+    chances = np.array([[1, 0, 0, 0], [1, 0.5, 0, 0], [1, 1, 0, 0], [1, 1, 0.2, 0], [1, 1, 1, 1], [0, 0, 0, 0]], np.float32)
+    headline, either, product, doubtful, scene, junk = score_of(chances).tolist()
+    assert junk == headline == 0 < either < product < doubtful < scene == 1
+    assert product == pytest.approx(WEAK_WEIGHT) and doubtful == pytest.approx(0.08)
 
 
 def test_good_captions_are_above_weak_ones_that_were_written_to_mislead_rules() -> None:

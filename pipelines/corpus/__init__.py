@@ -20,6 +20,8 @@ evaluation_search.py    which items of evaluation sets the pictures of a part sh
 evaluation_looks.py     which of these agree when the pictures are looked at again
 stored_pictures.py      pictures of samples, read again
 doubtful_pairs.py       the pairs nearest to a threshold, on either side
+doubtful_items.py       those of samples and evaluation sets
+doubt.py                what such a pair is, and where it is searched
 review.py               the page that shows them
 settings.py             what counts as a copy
 """

@@ -27,7 +27,8 @@ class GenerativeEvaluator(ContrastiveEvaluator):
     """Figures of InternVL-G: by the ensemble of both features as it is released, and of its other two losses.
 
     captions   the loss of the next token (ITG) on the texts, beside the entropy of tokens drawn from these texts one by one
-    matching   the share of right answers (ITM) about each text with its own picture and with the next one
+    matching   the share of right answers (ITM) about each text with its own picture and with the next one, which in a set in
+               order may be like it; `drawn`: with its own and with one drawn among all others
     """
 
     kinds = ("retrieval", "classification", "captions", "matching")
@@ -76,14 +77,20 @@ class GenerativeEvaluator(ContrastiveEvaluator):
     def _matching(self, data: EvaluationSet) -> dict[str, Any]:
         if data.pictures < 2:
             return {}  # there is no other picture
-        share, answers = share_of(len(data.texts)), []
-        for other in (0, 1):
-            pairs = self._pairs(data, share, (data.image_index + other) % data.pictures)
-            logits = [(self.run(self._match_logits, pixels, caption), valid) for _, pixels, caption, valid in pairs]
-            right = [torch.where(valid, (rows.argmax(dim=1) == 1 - other).long(), -1) for rows, valid in logits]
-            answers.append(share.gathered(torch.cat(right)))
-        judged = torch.cat(answers)
-        return {"itm_accuracy": (judged[judged >= 0] == 1).double().mean().item()}
+        drawn = np.random.default_rng(0).integers(1, data.pictures, len(data.texts))
+        own = self._matched(data, 0)
+        wrong = {"itm_accuracy": 1 - self._matched(data, 1), "itm_accuracy_drawn": 1 - self._matched(data, drawn)}
+        return {name: torch.cat([own, right]).nanmean().item() for name, right in wrong.items()}
+
+    def _matched(self, data: EvaluationSet, offset: int | np.ndarray) -> Tensor:
+        """Whether each text is said to match the picture so many after its own, float64[T]; NaN where that cannot be read."""
+        share = share_of(len(data.texts))
+        pairs = self._pairs(data, share, (data.image_index + offset) % data.pictures)
+        rows = [
+            torch.where(valid, self.run(self._match_logits, pixels, caption).argmax(dim=1).double(), torch.nan)
+            for _, pixels, caption, valid in pairs
+        ]
+        return share.gathered(torch.cat(rows))
 
     def _pairs(
         self, data: EvaluationSet, share: Share, image_index: np.ndarray

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from infra.compat.settings import Section
 from sharding.decode import decode_pixels
 from sharding.index import Dataset
 from trainer_bridge.checkpoints.building import Start
@@ -46,11 +48,24 @@ from trainer_bridge.stages.settings import Experiment, OneRate, load_experiment
 from trainer_bridge.stages.stage import Stage, to_device
 
 
+class MatchingSettings(Section):
+    """How ITM is learned: a small model needs easier pairs and more of the gradient than BLIP-2's, which are the defaults.
+
+    hardness  factor of the scaled similarities whose softmax are the odds of a wrong pair. 1: BLIP-2's, mostly the nearest one of
+              the batch; 0: all alike
+    weight    of ITM's loss beside ITC's and ITG's, in what is logged too
+    """
+
+    hardness: float = Field(1.0, ge=0)
+    weight: float = Field(1.0, gt=0)
+
+
 class GenerativeExperiment(Experiment):
     """The settings of stage 2; the sizes of the image and text towers come from the stage-1 model it starts from."""
 
     model: GenerativeConfig
     optimizer: OneRate
+    matching: MatchingSettings = MatchingSettings()
 
 
 class GenerativeStage(Stage):
@@ -75,11 +90,11 @@ class GenerativeStage(Stage):
         return parameter_groups(self.model, {"": optimizer.lr}, optimizer)
 
     def losses(self, engine: nn.Module, batch: Batch, micro_batch: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
-        """ITC, ITM and ITG with weight 1 each. Empty captions count in none of them.
+        """ITC and ITG with weight 1 each, and ITM with its own. Empty captions count in none of them.
 
         The frozen towers run once: the tokens of a rank's pictures are kept, 1.6 MB each at the size of InternViT-6B in bf16.
         """
-        text = self.model.stage1.config.text
+        text, matching = self.model.stage1.config.text, self.experiment.matching
         caption, prefixed = (self._tokens(batch, prefixed, device) for prefixed in (False, True))
         has_begin = bool(text.begin)
         rows = slices(len(batch.captions), micro_batch)
@@ -91,7 +106,7 @@ class GenerativeStage(Stage):
         itc = pair_loss(Features(image, text_features, scale, None), valid)
         keys = torch.tensor([batch.image_keys, [content_key(words) for words in _words(caption)]], device=device)
         seeds = sample_seeds(self.experiment.data.seed, batch.positions, device)
-        pairs = draw_pairs(image, text_features, scale, keys, valid, seeds)
+        pairs = draw_pairs(image, text_features, matching.hardness * scale, keys, valid, seeds)
         pictures, places = append_rows_of_others(pictures, pairs.image_index)
         other = Tokens(*(gather(each)[pairs.caption_index] for each in caption))
         is_match = torch.where(valid, pairs.is_match.long(), IGNORED)
@@ -105,7 +120,7 @@ class GenerativeStage(Stage):
             outputs = Outputs(*engine(Examples(pictures[: len(valid)][at], own, pictures[places[at]], matched, begin)))
             yield {
                 "itc": itc.part(at).of(Features(outputs.image, text_features[at], outputs.scale, None)),
-                "itm": token_loss(outputs.match_logits, is_match[at]) / samples,
+                "itm": matching.weight * token_loss(outputs.match_logits, is_match[at]) / samples,
                 "itg": token_loss(outputs.token_logits, next_tokens(own, valid[at], has_begin)) / tokens,
             }
 

@@ -20,7 +20,7 @@ from infra.train_models.language import make as make_language
 
 SEEDS = (0, 1, 2)
 STAGES, PRESET = ("contrastive", "generative"), "contrastive-tiny.toml"
-TOLD = {"recall@1", "itm_accuracy", "itm_accuracy_drawn", "caption_loss", "unigram_entropy", "samples", "seconds", "cpu_seconds"}
+TOLD = {"recall@1", "itm_accuracy", "itm_accuracy_next", "caption_loss", "unigram_entropy", "samples", "seconds", "cpu_seconds"}
 PAIRS = 600
 LANGUAGES = "en,de,nl,da,sv,nb,nn,af,fr,es,pt,it,ca,gl,ast,ro"  # Germanic and Romance ones that describe most of the stamps
 
@@ -133,7 +133,7 @@ def _row(seed: int, of: dict[str, dict[str, Any]]) -> str:
     loss, entropy = second["caption_loss"], second["unigram_entropy"]
     cells = [str(seed), *(f"{first[f'recall@{k}']:.2f}" for k in (1, 5, 10)), *_cost(first)]
     cells += [
-        *(f"{second[f'itm_accuracy{kind}']:.2f}" for kind in ("", "_drawn")),
+        *(f"{second[f'itm_accuracy{kind}']:.2f}" for kind in ("", "_next")),
         f"{loss:.2f}",
         f"{entropy:.2f}",
         f"{1 - loss / entropy:.0%}",
@@ -153,7 +153,7 @@ def _cost(figures: dict[str, Any]) -> list[str]:
 
 
 COST = ("K samples", "CPU min", "clock min")
-COLUMNS = ("seed", "recall@1", "@5", "@10", *COST, "ITM, next", "ITM, drawn", "ITG loss", "unigram entropy", "below it", *COST)
+COLUMNS = ("seed", "recall@1", "@5", "@10", *COST, "ITM, drawn", "ITM, next", "ITG loss", "unigram entropy", "below it", *COST)
 
 CARD = """# The tiny presets
 
@@ -173,12 +173,12 @@ steps ({minutes:.1f} CPU minutes of one core, once for all seeds) on the same tr
 languages (Unicode CLDR), what is said of one thing in several languages in one row; no held-out sentence was among them.
 
 **Results** on the held-out pairs. Retrieval: a caption finds its picture among the {pictures} (chance {chance}). ITM: does this
-caption fit this picture? Asked of its own picture, and of the next one, which is often of a like thing, as the stamps are in
-order, or of one drawn among all others (chance 0.50). ITG: the loss of a token in nats, beside the entropy of the same tokens
+caption fit this picture? Asked of its own picture and of one drawn among all others, or of the next one, which is often of a
+like thing, as the stamps are in order (chance 0.50). ITG: the loss of a token in nats, beside the entropy of the same tokens
 drawn one by one.
 
 {rows}
 
 **Limits.** Sentences are short and the languages are relatives: the figures say that losses, negatives and schedule work, nothing
-about photographs of the web.
+about photographs of the web. The settings of stage 2 were chosen with seed 0, on these pairs.
 """

@@ -28,7 +28,7 @@ GENERATIVE = {
     "cpu_seconds": 90,
     "seconds": 120,
     "itm_accuracy": 0.85,
-    "itm_accuracy_drawn": 0.9,
+    "itm_accuracy_next": 0.9,
     "caption_loss": 3.5,
 }
 

@@ -22,13 +22,15 @@ from trainer_bridge.models.contrastive import unit
 from trainer_bridge.models.losses import IGNORED, total
 from trainer_bridge.models.qllama import GenerativeModel, Tokens, attention_masks, next_tokens
 
+ITM_ODDS = 1 / 2  # of a match among the pairs of training: with each right pair a wrong picture and a wrong text are learned
+
 
 class GenerativeEvaluator(ContrastiveEvaluator):
     """Figures of InternVL-G: by the ensemble of both features as it is released, and of its other two losses.
 
     captions   the loss of the next token (ITG) on the texts, beside the entropy of tokens drawn from these texts one by one
-    matching   the share of right answers (ITM) about each text with its own picture and with the next one, which in a set in
-               order may be like it; `drawn`: with its own and with one drawn among all others
+    matching   the share of right answers (ITM) about each text with its own picture and with one drawn among all others;
+               `next`: with its own and with the next one, which in a set in order may be like it
     """
 
     kinds = ("retrieval", "classification", "captions", "matching")
@@ -79,15 +81,18 @@ class GenerativeEvaluator(ContrastiveEvaluator):
             return {}  # there is no other picture
         drawn = np.random.default_rng(0).integers(1, data.pictures, len(data.texts))
         own = self._matched(data, 0)
-        wrong = {"itm_accuracy": 1 - self._matched(data, 1), "itm_accuracy_drawn": 1 - self._matched(data, drawn)}
+        wrong = {"itm_accuracy": 1 - self._matched(data, drawn), "itm_accuracy_next": 1 - self._matched(data, 1)}
         return {name: torch.cat([own, right]).nanmean().item() for name, right in wrong.items()}
 
     def _matched(self, data: EvaluationSet, offset: int | np.ndarray) -> Tensor:
-        """Whether each text is said to match the picture so many after its own, float64[T]; NaN where that cannot be read."""
+        """Whether each text is said to match the picture so many after its own, float64[T]; NaN where that cannot be read.
+
+        One in three pairs of training matches (`ITM_ODDS`), and one in two here: the answer is the likelier one among these.
+        """
         share = share_of(len(data.texts))
         pairs = self._pairs(data, share, (data.image_index + offset) % data.pictures)
         rows = [
-            torch.where(valid, self.run(self._match_logits, pixels, caption).argmax(dim=1).double(), torch.nan)
+            torch.where(valid, (self.run(self._match_log_odds, pixels, caption) > math.log(ITM_ODDS)).double(), torch.nan)
             for _, pixels, caption, valid in pairs
         ]
         return share.gathered(torch.cat(rows))
@@ -115,9 +120,10 @@ class GenerativeEvaluator(ContrastiveEvaluator):
         states = model.decode(model.stage1.image_tower(pixels), read, mask)
         return states[:, queries:] @ model.stage1.output_weights.T
 
-    def _match_logits(self, pixels: Tensor, caption: Tokens) -> Tensor:
-        """The pass of ITM alone: [B, 2], the second for a pair that matches."""
+    def _match_log_odds(self, pixels: Tensor, caption: Tokens) -> Tensor:
+        """The pass of ITM alone: [B], the logarithm of the odds that a pair matches."""
         model, queries = self.model, self.model.config.queries
         mask = attention_masks(queries, caption.lengths.repeat(2), caption.ids.shape[1])[: len(caption.ids)]
         states = model.decode(model.stage1.image_tower(pixels), caption.ids, mask)
-        return model.itm_head(states[:, :queries]).mean(dim=1)
+        no, yes = model.itm_head(states[:, :queries]).mean(dim=1).unbind(dim=1)
+        return yes - no

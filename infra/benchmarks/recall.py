@@ -81,7 +81,7 @@ def _by_hashes(images: Sequence[Image.Image], one: EvalSet, settings: DedupSetti
     """Picture → item, of those that a hash matches and that agree."""
     samples = compared(images)
     met = candidates(samples, [one], settings)
-    looks = {row: look_of(np.asarray(images[row])) for row in set(met[:, 0].tolist())}
+    looks = {row: look_of(np.asarray(images[row])) for row in met.rows(np.ones(1, bool)).tolist()}
     found = confirmed(samples, [one], met, looks, settings)
     return dict(zip(found["sample_id"].to_pylist(), map(int, found["item"].to_pylist()), strict=True))
 

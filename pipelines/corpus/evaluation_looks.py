@@ -17,7 +17,7 @@ import pyarrow as pa
 from filters.duplicates.agreement import agreement
 from filters.duplicates.alignment import SIDE
 from pipelines.corpus.evaluation_file import EvalFile
-from pipelines.corpus.evaluation_search import Candidate, EvalSet, candidates, file_of, named
+from pipelines.corpus.evaluation_search import Candidate, Candidates, EvalSet, candidates, file_of, named
 from pipelines.corpus.settings import DedupSettings
 from pipelines.corpus.stored_pictures import UNREADABLE, prepared_of_samples
 from pipelines.images.small import PACKED_LOOK, look, look_square, small_square
@@ -41,7 +41,7 @@ def confirmed_matches(
     """`eval_matches` of the samples of a part, those that agree with the item by `eval_hash_agreement`, with that; counts."""
     found = candidates(samples, sets, settings)
     has_look = np.array([file_of(each).looks is not None for each in sets], bool)
-    ids = samples["sample_id"].to_numpy()[found[has_look[found[:, 4]], 0]] if settings.eval_hash_agreement and len(found) else []
+    ids = samples["sample_id"].to_numpy()[found.rows(has_look)] if settings.eval_hash_agreement else []
     looks, unreadable = dict[int, Look](), 0
     for shown_by, items, errors in prepared_of_samples(storage, part, np.unique(ids), _look):
         unreadable += errors
@@ -51,14 +51,13 @@ def confirmed_matches(
 
 
 def confirmed(
-    samples: pa.Table, sets: Sequence[EvalSet], found: np.ndarray, looks: Mapping[int, Look], settings: DedupSettings
+    samples: pa.Table, sets: Sequence[EvalSet], found: Candidates, looks: Mapping[int, Look], settings: DedupSettings
 ) -> pa.Table:
     """`eval_matches` with `agreement` of `candidates`, given the looks of rows of samples; without one a candidate stands."""
     files, least = [file_of(each) for each in sets], settings.eval_hash_agreement
     kept, shares = list[Candidate](), list[float | None]()
-    rows, firsts = np.unique(found[:, 0], return_index=True)
-    for row, of_row in zip(rows.tolist(), np.split(found, firsts[1:]), strict=False):  # no rows split into one part
-        own = (Candidate(*candidate.tolist()) for candidate in of_row)  # few of thousands are asked for
+    for row in found.rows(np.ones(len(sets), bool)).tolist():
+        own = (Candidate(row, *candidate[1:].tolist()) for candidate in found.of(row))  # few of thousands are asked for
         match, share = _first_agreeing(own, looks.get(row) if least else None, files, least)
         kept += [match] if match else []
         shares += [share] if match else []

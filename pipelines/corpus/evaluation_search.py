@@ -30,6 +30,7 @@ from pipelines.manifest.receipts import fingerprint_of
 from pipelines.sources.files import stamp_of
 
 TIERS = ("pdq", "both", "phash", "published")  # the hashes by which a picture is compared, the best first
+HASHES = ("pdq", "pdq_quality", "phash", "published")  # what decides which items a sample matches
 SMALL = 1 << 16  # items: their tables are made again as fast as they are read
 
 
@@ -90,8 +91,8 @@ def local_file(uri: str) -> EvalFile:
 
 
 class Candidate(NamedTuple):
-    """An item that a sample matches: the row of the sample, whether by a variant of the item, the number of the tier in `TIERS`,
-    the distance, the number of the set, and the row of the set's hashes.
+    """An item that hashes match: the row of these, whether by a variant of the item, the number of the tier in `TIERS`, the
+    distance, the number of the set, and the row of the set's hashes.
     """
 
     row: int
@@ -102,6 +103,28 @@ class Candidate(NamedTuple):
     hashed: int
 
 
+class Candidates(NamedTuple):
+    """The items that samples match, once for all samples of the same hashes: a placeholder on a thousand pages is matched once.
+
+    hashes_of  int64[N]: the number of each sample's hashes among the G distinct ones
+    starts     int64[G + 1]: where in `items` those of each distinct hashes begin
+    items      int64[P, 6]: rows of `Candidate`, whose `row` is the number of the hashes
+    """
+
+    hashes_of: np.ndarray
+    starts: np.ndarray
+    items: np.ndarray
+
+    def of(self, row: int) -> np.ndarray:
+        """Those of a sample."""
+        number = self.hashes_of[row]
+        return self.items[self.starts[number] : self.starts[number + 1]]
+
+    def rows(self, sets: np.ndarray) -> np.ndarray:
+        """The samples that match an item of a set whose number is True in `sets` bool[S]."""
+        return np.flatnonzero(np.isin(self.hashes_of, self.items[sets[self.items[:, 4]], 0]))
+
+
 def eval_matches(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSettings) -> pa.Table:
     """sample_id, set, item, variant, tier, distance of the samples that show an item of a set by their hashes, by sample_id.
 
@@ -110,15 +133,25 @@ def eval_matches(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSett
     set has too. Of several items the first of its `candidates` is named. `variant` is the one that matched, NULL for the picture
     as it is.
     """
-    matches = candidates(samples, sets, settings)
-    return named(samples, sets, matches[np.diff(matches[:, 0], prepend=-1) > 0])
+    found = candidates(samples, sets, settings)
+    rows = found.rows(np.ones(len(sets), bool))
+    firsts = found.items[found.starts[found.hashes_of[rows]]]
+    return named(samples, sets, np.column_stack([rows, firsts[:, 1:]]))
 
 
-def candidates(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSettings) -> np.ndarray:
-    """All items that samples match, rows of `Candidate`, int64[P, 6], in order of the samples.
+def candidates(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSettings) -> Candidates:
+    """All items that samples match.
 
     Of one sample those that matched as they are come before those by a variant, then by tier, distance, set and place in the set.
     """
+    codes = [samples[name].combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy() for name in HASHES]
+    _, firsts, hashes_of = np.unique(np.stack(codes, axis=1), axis=0, return_index=True, return_inverse=True)
+    items = _matching(samples.take(pa.array(firsts)), sets, settings)
+    return Candidates(hashes_of.reshape(-1), np.searchsorted(items[:, 0], np.arange(len(firsts) + 1)), items)
+
+
+def _matching(samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSettings) -> np.ndarray:
+    """All items that samples match, rows of `Candidate`, int64[P, 6], in order of the samples."""
     rows = [np.zeros((0, len(Candidate._fields)), np.int64)]
     for place, file in enumerate(file_of(each) for each in sets):
         for search_of_tier in _searches(samples, file, settings):

@@ -7,12 +7,15 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from infra.compat.errors import RequestError
 from infra.compat.paths import cache_folder
 from pipelines.corpus import evaluation_search
 from pipelines.corpus.evaluation_file import write_evalset
-from pipelines.corpus.evaluation_search import EvalSet, eval_matches, local_file, open_set
+from pipelines.corpus.evaluation_looks import confirmed
+from pipelines.corpus.evaluation_search import EvalSet, candidates, eval_matches, local_file, open_set
 from pipelines.corpus.settings import DedupSettings
 from tests.pipelines.corpus.test_evaluation_file import items
 
@@ -87,3 +90,25 @@ def test_a_set_that_was_damaged_or_written_again_is_refused(tmp_path: Path) -> N
             open_set("a", str(path))
     with pytest.raises(RequestError, match=r"no file .*; write it by `pairmill index-evalset b URI`"):
         open_set("b", str(tmp_path / "b.evalset"))
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 3)), max_size=30))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_samples_of_the_same_hashes_match_what_each_would_alone(tmp_path: Path, chosen: list[int | None]) -> None:
+    write_evalset(tmp_path / "a.evalset", [ITEMS], {})
+    one, known = open_set("a", str(tmp_path / "a.evalset")), ITEMS["phash"].to_pylist()
+    phashes = [None if number is None else known[number] for number in chosen]
+    table = samples(phashes)
+    alone = [eval_matches(table.slice(row, 1), [one], DedupSettings()) for row in range(len(table))]
+    found = candidates(table, [one], DedupSettings())
+    together = eval_matches(table, [one], DedupSettings())
+    assert together.to_pylist() == [match for each in alone for match in each.to_pylist()]
+    assert confirmed(table, [one], found, {}, DedupSettings()).drop_columns("agreement").equals(together)
+
+
+def test_a_placeholder_is_matched_once_however_often_it_is_stored(tmp_path: Path) -> None:
+    same = items(["a", "b", "c"])
+    write_evalset(tmp_path / "a.evalset", [same.set_column(1, "phash", pa.array([7] * 3, pa.uint64()))], {})
+    one = open_set("a", str(tmp_path / "a.evalset"))
+    found = candidates(samples([7] * 1000), [one], DedupSettings())
+    assert len(found.items) == 3 and len(found.of(999)) == 3 and len(found.rows(np.ones(1, bool))) == 1000

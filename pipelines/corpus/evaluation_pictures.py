@@ -101,7 +101,7 @@ def pictures_of(chunk: Chunk) -> Iterator[EvalPicture]:
     """The pictures of a chunk.
 
     A picture is named by its path below the folder of the set; one in a shard, tar or Parquet file by the path of that, without
-    its ending, and its key, member or place; or by the name that its row has for it.
+    its ending, and its member, the key, name or path that its row has for it, or its place.
     """
     return READERS[chunk["kind"]](chunk)
 
@@ -169,7 +169,8 @@ def _of_parquet(chunk: Chunk) -> Iterator[EvalPicture]:
     pictures = [value if isinstance(value, dict) else {"bytes": value} for value in table[column].to_pylist()]
     labels = table[names[0]].to_pylist() if names else [None] * len(table)
     for row, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        name = str(label or picture.get("path") or f"{_stem(chunk)}/{group}/{row}")
+        own = label or picture.get("path") or f"{group}/{row}"  # unique within its file at most
+        name = f"{_stem(chunk)}/{own}"
         data = picture["bytes"]
         yield EvalPicture(name, data or b"", "" if data else "has no bytes")
 

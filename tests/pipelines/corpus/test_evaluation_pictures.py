@@ -42,7 +42,7 @@ def test_every_form_gives_the_same_pictures(tmp_path: Path) -> None:
         "tars": "part-0/00000/000000002",
         "ours": f"train-000000/{2:016x}",
         "parquet": "a/0/2",
-        "hugging_face": "2.jpg",
+        "hugging_face": "a/2.jpg",
     }
     for folder, last in expected.items():
         (chunk,) = chunks_of("flickr", str(tmp_path / folder))
@@ -66,6 +66,16 @@ def test_items_of_one_file_name_are_told_apart_by_their_folders(tmp_path: Path, 
     assert [picture.name for picture in pictures_of(alone)] == ["1.jpg"]
 
 
+def test_rows_of_one_path_are_told_apart_by_their_parquet_file(tmp_path: Path) -> None:
+    for number, file in enumerate(("test", "val")):
+        pq.write_table(
+            pa.table({"image": pa.array([{"bytes": PICTURES[number], "path": "1.jpg"}])}), tmp_path / f"{file}.parquet"
+        )
+    chunks = chunks_of("flickr", str(tmp_path))
+    found = {picture.name: picture.data for chunk in chunks for picture in pictures_of(chunk)}
+    assert found == {"test/1.jpg": PICTURES[0], "val/1.jpg": PICTURES[1]}
+
+
 @pytest.mark.parametrize("cut", [0, 500, 5000])
 def test_progress_of_a_set_ends_at_its_total(tmp_path: Path, cut: int) -> None:
     img2dataset_tar(tmp_path / "tars/00000.tar", 0, 3)
@@ -86,7 +96,7 @@ def test_progress_of_a_set_ends_at_its_total(tmp_path: Path, cut: int) -> None:
 def test_row_groups_of_parquet_are_chunks_of_their_own(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": PICTURES, "name": ["a", "b", "c"]}), tmp_path / "a.parquet", row_group_size=2)
     chunks = chunks_of("flickr", str(tmp_path))
-    assert [[picture.name for picture in pictures_of(chunk)] for chunk in chunks] == [["a", "b"], ["c"]]
+    assert [[picture.name for picture in pictures_of(chunk)] for chunk in chunks] == [["a/a", "a/b"], ["a/c"]]
     assert stamps_of(chunks[0]) != stamps_of(chunks[1])
 
 

@@ -19,7 +19,7 @@ from infra.compat.paths import absolute
 from pipelines.captioning import captioner_named
 from pipelines.captioning.settings import CaptionSettings
 from pipelines.manifest.parts import Part
-from pipelines.manifest.pictures import StoredPicture
+from pipelines.manifest.pictures import LOST, StoredPicture
 from pipelines.manifest.selection import DISTINCT
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         gpus=settings.gpus,
         setup=load,
         workers=settings.workers,
+        reads_pictures=True,
     )
     return command_line.summary(run_step(storage, step, parts))
 
@@ -114,9 +115,10 @@ def _caption(
 
 def _counts(table: pa.Table) -> dict[str, int]:
     finishes = {row["values"]: row["counts"] for row in pc.value_counts(table["finish_reason"]).to_pylist()}
-    return {"captioned": len(table) - table["synthetic_caption"].null_count} | {
-        f"reason.{name}": finishes.get(name, 0) for name in ("length", "empty", "unreadable")
-    }
+    told = {name: finishes.get(name, 0) for name in ("length", "empty", "unreadable")}
+    told |= {name: finishes[name] for name in LOST if name in finishes}
+    captioned = len(table) - table["synthetic_caption"].null_count
+    return {"captioned": captioned, **{f"reason.{name}": count for name, count in told.items()}}
 
 
 if __name__ == "__main__":

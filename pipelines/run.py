@@ -17,7 +17,7 @@ from pipelines.cli import load_job
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.terminal import brief
+from pipelines.runtime.terminal import WITHOUT_PICTURES, brief
 
 CHAIN = ("ingest", "stage1", "fetch", "stage1", "score", "stage1", "dedup", "stage2", "caption", "export", "report")
 
@@ -61,8 +61,10 @@ def require_runnable(recipe: Recipe, jobs: Sequence[str], storage: Storage) -> N
 
 
 def run_chain(jobs: Sequence[str], arguments: Sequence[str]) -> dict[str, Any]:
-    """Runs the jobs with these options; their counts in order, and the failed parts of the job that it stopped at."""
-    done: list[dict[str, Any]] = []
+    """Runs the jobs with these options; their counts in order, the failed parts of the job that it stopped at, and those that
+    lack pictures by job: what can be read goes on.
+    """
+    done, lost = list[dict[str, Any]](), dict[str, str]()
     for job in jobs:
         try:
             counts = load_job(job).main(arguments)
@@ -70,9 +72,10 @@ def run_chain(jobs: Sequence[str], arguments: Sequence[str]) -> dict[str, Any]:
             raise RequestError(f"{job}: {error}") from None
         done.append({"job": job, **counts})
         sys.stderr.write(f"{job}: {brief(counts)}\n\n")
+        lost |= {f"{job} {part}": cause for part, cause in counts.get(WITHOUT_PICTURES, {}).items()}
         if counts.get("failed"):
             return {"jobs": done, "stopped_at": job, "failed": counts["failed"]}
-    return {"jobs": done, "failed": {}}
+    return {"jobs": done, "failed": {}, **({WITHOUT_PICTURES: lost} if lost else {})}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipelines.manifest import embeddings
 from pipelines.manifest.parts import Part
-from pipelines.manifest.pictures import StoredPicture
+from pipelines.manifest.pictures import LOST, StoredPicture
 from pipelines.manifest.receipts import completed
 from pipelines.manifest.score_columns import register_score_columns
 from pipelines.manifest.selection import WITH_PICTURE
@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         gpus=settings.gpus,
         setup=load,
         workers=settings.workers,
+        reads_pictures=True,
     )
     lacking = _without_embeddings(storage, parts) if embedder else set()
     return command_line.summary(run_step(storage, step, parts, lambda receipt: (receipt.source, receipt.part) in lacking))
@@ -128,20 +129,21 @@ def _compute(
 def _to_embed(storage: Storage, part: Part, scored: pa.Table, embedder: dict[str, Any]) -> pa.Table:
     """The samples of a part that have scores, but no embedding where one is asked for, as `pending_samples` gives them."""
     done = cached_results(storage, part, embeddings.FAMILY, embedder)["sample_id"]
-    failed = scored.filter(pc.is_valid(scored["error"]))["sample_id"]
+    failed = scored.filter(pc.and_(pc.is_valid(scored["error"]), pc.invert(pc.is_in(scored["error"], pa.array(LOST)))))[
+        "sample_id"
+    ]
     known = pa.table({"sample_id": pa.chunked_array([*done.chunks, *failed.chunks], pa.uint64())}).sort_by("sample_id")
     lacking = pending_samples(storage, part, known, WITH_PICTURE, ["caption"])
     return lacking.filter(pc.is_in(lacking["sample_id"], scored["sample_id"].combine_chunks()))
 
 
 def _with_errors(scored: pa.Table, more: pa.Table) -> pa.Table:
-    """Scores with the errors of pictures that were scored before errors were kept."""
-    failed = more.filter(pc.is_valid(more["error"])) if "error" in more.column_names else more.slice(0, 0)
-    if not len(failed):
+    """Scores with the errors of pictures that were read again to embed them, which may be others than when they were scored."""
+    if not len(more):
         return scored
-    errors = failed["error"].take(pc.index_in(scored["sample_id"], failed["sample_id"].combine_chunks()))
-    place = scored.column_names.index("error")
-    return scored.set_column(place, "error", pc.coalesce(scored["error"], errors))
+    rows = pc.index_in(scored["sample_id"], more["sample_id"].combine_chunks())
+    errors = pc.if_else(pc.is_valid(rows), more["error"].take(rows), scored["error"])
+    return scored.set_column(scored.column_names.index("error"), "error", errors)
 
 
 def _embedded(storage: Storage, part: Part, made: Sequence[pa.Table], embedder: dict[str, Any]) -> PartResult:

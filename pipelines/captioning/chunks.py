@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipelines.captioning import captioner_named
 from pipelines.captioning.captioner import Caption, Describe
 from pipelines.captioning.settings import CaptionSettings
-from pipelines.manifest.pictures import StoredPicture
+from pipelines.manifest.pictures import LOST, StoredPicture
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.picture_chunks import Finished, decode_ahead
 
@@ -35,18 +35,20 @@ def caption_chunk(
 ) -> pa.Table:
     """synthetic_caption, tokens and finish_reason of samples, a row each, in order: sample i shows `pictures[picture_of[i]]`.
 
-    A picture that cannot be decoded has no caption, and the finish_reason "unreadable". `finished(first, last)` is called as
-    pictures first … last - 1 end.
+    A picture that cannot be decoded has no caption, and the finish_reason "unreadable"; one that is not where it was fetched to
+    "missing" or "changed". `finished(first, last)` is called as pictures first … last - 1 end.
     """
     import torch
 
     torch.manual_seed(settings.seed)
     captions = [UNREADABLE] * len(pictures)
-    for first, last, indices, images in decode_ahead(storage, pictures, settings.batch):
-        if images:
-            for index, caption in zip(indices, describe(images, questions), strict=True):
+    for found in decode_ahead(storage, pictures, settings.batch):
+        for index, error in found.errors.items():
+            captions[index] = Caption(None, 0, error) if error in LOST else UNREADABLE
+        if found.images:
+            for index, caption in zip(found.indices, describe(found.images, questions), strict=True):
                 captions[index] = caption
-        finished(first, last)
+        finished(found.first, found.last)
     by_sample = [captions[index] for index in picture_of]
     return pa.table(
         {

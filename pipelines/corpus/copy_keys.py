@@ -77,8 +77,8 @@ def _picture_hashes(storage: Storage, table: pa.Table) -> pa.Array | pa.ChunkedA
         return table[PICTURE_HASH.column]
     pictures, picture_of = distinct_pictures(table)
     hashes, is_known = np.zeros(len(pictures), np.uint64), np.zeros(len(pictures), bool)
-    for _, _, indices, images in decode_ahead(storage, pictures, HASH_BATCH):
-        if images:
-            hashes[indices], is_known[indices] = PICTURE_HASH.of_images(images), True
+    for found in decode_ahead(storage, pictures, HASH_BATCH):
+        if found.images:
+            hashes[found.indices], is_known[found.indices] = PICTURE_HASH.of_images(found.images), True
     rows = np.asarray(picture_of, dtype=np.int64)
     return pa.array(hashes[rows], mask=~is_known[rows])

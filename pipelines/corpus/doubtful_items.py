@@ -61,7 +61,8 @@ def refused_items(
         for row in eval_matches(hashes, sets, wide).to_pylist():
             if row["distance"] > known[row["tier"]]:
                 yield _pair(row["tier"], known, row["distance"], row)
-        matched = read_family(storage, part, "eval_matches", ["sample_id"])["sample_id"].to_numpy()
+        matches = read_family(storage, part, "eval_matches", ["set"])
+        matched = matches.filter(matches["set"].is_valid())["sample_id"].to_numpy()
         left = hashes.filter(pa.array(~np.isin(hashes["sample_id"].to_numpy(), matched)))
         yield from _agreeing_too_little(storage, part, left, settings, sets)
 

@@ -12,6 +12,7 @@ evaluation sets by their publisher's hash.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -30,7 +31,6 @@ from pipelines.corpus.evaluation_looks import confirmed_matches
 from pipelines.corpus.evaluation_search import EvalSet, candidates
 from pipelines.corpus.evaluation_sets import describe
 from pipelines.corpus.settings import DedupSettings
-from pipelines.corpus.stored_pictures import UNREADABLE
 from pipelines.manifest.embeddings import FAMILY
 from pipelines.manifest.join import locate, read_columns, read_family
 from pipelines.manifest.parts import Part
@@ -56,8 +56,9 @@ def run_dedup(storage: Storage, parts: Sequence[Part], settings: DedupSettings, 
         return Outcome(hashed.counts, len(parts), hashed.ran, error.causes)
     outcome = run_step(storage, _joining(settings, copies), parts)
     outcome.counts["reason.no_hash"] = hashed.counts["reason.no_hash"]
-    outcome.counts |= {name: count for name, count in matched.counts.items() if name == UNREADABLE and count}
+    outcome.counts |= {name: count for name, count in matched.counts.items() if name.startswith("reason.")}
     outcome.failed |= faults_of(sets)
+    outcome.lost |= hashed.lost | matched.lost
     return outcome
 
 
@@ -82,6 +83,7 @@ def _matching(settings: DedupSettings, sets: Sequence[EvalSet]) -> Step:
         settings=lambda part: common,
         work=partial(match_part, settings=settings, sets=sets),
         content=(candidates, confirmed_matches, embedding_matches, agreeing_matches),
+        reads_pictures=True,
     )
 
 
@@ -99,20 +101,29 @@ def match_part(
     storage: Storage, part: Part, reporter: Reporter, *, settings: DedupSettings, sets: Sequence[EvalSet]
 ) -> PartResult:
     """`eval_matches` of a part: the samples that show a picture of an evaluation set."""
-    matches, counts = confirmed_matches(storage, part, picture_hashes_of_part(storage, part), sets, settings)
+    matches, unread = confirmed_matches(storage, part, picture_hashes_of_part(storage, part), sets, settings)
     matches = conform(matches, "eval_matches")
     compared = storage.read_parquet(part.path("copy_keys"), ["sample_id"])["sample_id"].to_numpy()
     if settings.eval_agreement is not None:
         left = np.setdiff1d(compared, matches["sample_id"].to_numpy())
-        found, unread = agreeing_matches(storage, part, left, sets, settings.eval_agreement, settings.eval_quality)
-        counts |= unread
+        found, errors = agreeing_matches(storage, part, left, sets, settings.eval_agreement, settings.eval_quality)
+        unread |= errors
         matches = pa.concat_tables([matches, conform(found, "eval_matches")]).sort_by("sample_id")
     if settings.eval_cosine is not None:
         left = np.setdiff1d(compared, matches["sample_id"].to_numpy())
         found = conform(embedding_matches(storage, part, left, sets, settings.eval_cosine), "eval_matches")
         matches = pa.concat_tables([matches, found]).sort_by("sample_id")
     reporter(part.rows)
-    return PartResult(matches, counts)
+    return PartResult(_with_errors(matches, unread), {f"reason.{why}": count for why, count in Counter(unread.values()).items()})
+
+
+def _with_errors(matches: pa.Table, unread: Mapping[int, str]) -> pa.Table:
+    """`eval_matches` with why pictures could not be read; a sample without a match has a row for that alone."""
+    errors = pa.table({"sample_id": pa.array(unread.keys(), pa.uint64()), "error": pa.array(unread.values(), pa.string())})
+    more = errors.filter(pc.invert(pc.is_in(errors["sample_id"], matches["sample_id"].combine_chunks())))
+    known = errors["error"].take(pc.index_in(matches["sample_id"], errors["sample_id"].combine_chunks()))
+    matches = matches.set_column(matches.column_names.index("error"), "error", known)
+    return pa.concat_tables([matches, conform(more, "eval_matches")]).sort_by("sample_id")
 
 
 def join_part(storage: Storage, part: Part, reporter: Reporter, *, settings: DedupSettings, copies: Copies) -> PartResult:
@@ -124,6 +135,7 @@ def join_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Ded
     columns, counts = {"sample_id": samples["sample_id"]}, {}
     dropped, kind_dropped = pa.nulls(len(ids), pa.uint64()), pa.nulls(len(ids), pa.string())
     distance = matches["distance"].take(match_rows)
+    of_sets = {name: matches[column].take(match_rows) for name, column in MATCH_COLUMNS.items()}
     found = copies.of_part(storage, part, ids)
     for kind in dict.fromkeys([*settings.drop, *found]):
         rows = locate(found[kind]["sample_id"].to_numpy(), ids)
@@ -135,17 +147,16 @@ def join_part(storage: Storage, part: Part, reporter: Reporter, *, settings: Ded
             is_new = pc.and_not(copy_of.is_valid(), pc.is_valid(dropped))
             kind_dropped = pc.if_else(is_new, kind, kind_dropped)
             bits = pa.nulls(len(ids), pa.int32()) if kind == "semantic" else apart.cast(pa.int32())
-            has_no_match = match_rows.is_null()  # of an evaluation picture it is the distance to the item
-            distance = pc.if_else(pc.and_(is_new, has_no_match), bits, distance)
+            # Of an evaluation picture it is the distance to the item.
+            distance = pc.if_else(pc.and_(is_new, pc.is_null(of_sets["eval_match"])), bits, distance)
             dropped = pc.coalesce(dropped, copy_of)
     evidence = {"duplicate_of": dropped, "duplicate_kind": kind_dropped, "distance": distance}
-    of_sets = {name: matches[column].take(match_rows) for name, column in MATCH_COLUMNS.items()}
     reporter(part.rows)
-    counts |= {"copies": len(ids) - dropped.null_count, "eval_matches": len(matches)}
+    counts |= {"copies": len(ids) - dropped.null_count, "eval_matches": len(matches) - matches["set"].null_count}
     return PartResult(pa.table({**columns, **evidence, **of_sets}), counts)
 
 
-OF_ITEMS = ("variant", "tier", "cosine", "agreement")
+OF_ITEMS = ("variant", "tier", "cosine", "agreement", "error")
 MATCH_COLUMNS = {"eval_match": "set", "eval_item": "item", **{name: name for name in OF_ITEMS}}
 
 

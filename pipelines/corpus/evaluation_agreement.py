@@ -20,7 +20,7 @@ from filters.duplicates.semantic import most_similar, rounded
 from infra.compat.errors import RequestError
 from pipelines.corpus.evaluation_file import EvalFile
 from pipelines.corpus.evaluation_search import EvalSet, file_of
-from pipelines.corpus.stored_pictures import UNREADABLE, prepared_of_samples
+from pipelines.corpus.stored_pictures import prepared_of_samples
 from pipelines.images.small import packed, small_square, unpacked
 from pipelines.images.square import ROOM, upright_pixels
 from pipelines.manifest.join import read_columns
@@ -43,17 +43,18 @@ def require_squares(sets: Sequence[EvalSet]) -> None:
 
 def agreeing_matches(
     storage: Storage, part: Part, ids: np.ndarray, sets: Sequence[EvalSet], least: float, quality: int
-) -> tuple[pa.Table, dict[str, int]]:
-    """sample_id, set, item, tier and agreement of the samples among `ids`, uint64[N], that agree with an item by `least`; counts.
+) -> tuple[pa.Table, dict[int, str]]:
+    """sample_id, set, item, tier and agreement of the samples among `ids`, uint64[N], that agree with an item by `least`; and
+    sample → why its picture could not be read.
 
     Samples whose PDQ is of a lower `quality` are left out, and sets without squares passed over. Of several sets that with the
     most agreement is named.
     """
     files = [(each.name, file) for each in sets if (file := file_of(each)).squares is not None]
     is_told = _are_told(storage, part, quality) if files else np.zeros(0, np.uint64)
-    rows, unreadable = list[dict[str, object]](), 0
+    rows, unread = list[dict[str, object]](), dict[int, str]()
     for shown_by, squares, errors in prepared_of_samples(storage, part, np.intersect1d(ids, is_told), _square):
-        unreadable += errors
+        unread |= errors
         best = most_agreeing(squares, files) if squares else []
         for sample, place in shown_by:
             name, item, agreed = best[place]
@@ -61,7 +62,7 @@ def agreeing_matches(
                 rows.append({"sample_id": sample, "set": name, "item": item, "tier": TIER, "agreement": agreed})
     schema = schema_of("eval_matches")
     fields = [schema.field(name) for name in ("sample_id", "set", "item", "tier", "agreement")]
-    return pa.Table.from_pylist(rows, pa.schema(fields)).sort_by("sample_id"), {UNREADABLE: unreadable} if unreadable else {}
+    return pa.Table.from_pylist(rows, pa.schema(fields)).sort_by("sample_id"), unread
 
 
 def _are_told(storage: Storage, part: Part, quality: int) -> np.ndarray:

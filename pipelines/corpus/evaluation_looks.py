@@ -19,7 +19,7 @@ from filters.duplicates.alignment import SIDE
 from pipelines.corpus.evaluation_file import EvalFile
 from pipelines.corpus.evaluation_search import Candidate, Candidates, EvalSet, candidates, file_of, named
 from pipelines.corpus.settings import DedupSettings
-from pipelines.corpus.stored_pictures import UNREADABLE, prepared_of_samples
+from pipelines.corpus.stored_pictures import prepared_of_samples
 from pipelines.images.small import PACKED_LOOK, look, look_square, small_square
 from pipelines.images.square import ROOM, upright_pixels
 from pipelines.manifest.parts import Part
@@ -37,17 +37,19 @@ def look_of(pixels: np.ndarray) -> Look:
 
 def confirmed_matches(
     storage: Storage, part: Part, samples: pa.Table, sets: Sequence[EvalSet], settings: DedupSettings
-) -> tuple[pa.Table, dict[str, int]]:
-    """`eval_matches` of the samples of a part, those that agree with the item by `eval_hash_agreement`, with that; counts."""
+) -> tuple[pa.Table, dict[int, str]]:
+    """`eval_matches` of the samples of a part, those that agree with the item by `eval_hash_agreement`, with that; and sample →
+    why its picture could not be looked at.
+    """
     found = candidates(samples, sets, settings)
     has_look = np.array([file_of(each).looks is not None for each in sets], bool)
     ids = samples["sample_id"].to_numpy()[found.rows(has_look)] if settings.eval_hash_agreement else []
-    looks, unreadable = dict[int, Look](), 0
+    looks, unread = dict[int, Look](), dict[int, str]()
     for shown_by, items, errors in prepared_of_samples(storage, part, np.unique(ids), _look):
-        unreadable += errors
+        unread |= errors
         looks |= {sample: items[place] for sample, place in shown_by}
     rows = {row: looks[sample] for row, sample in enumerate(samples["sample_id"].to_pylist()) if sample in looks} if looks else {}
-    return confirmed(samples, sets, found, rows, settings), {UNREADABLE: unreadable} if unreadable else {}
+    return confirmed(samples, sets, found, rows, settings), unread
 
 
 def confirmed(

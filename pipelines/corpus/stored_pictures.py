@@ -13,7 +13,6 @@ from pipelines.manifest.selection import WITH_PICTURE
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.picture_chunks import Prepare, distinct_pictures, pending_samples, prepare_ahead
 
-UNREADABLE = "reason.unreadable"
 BATCH = 1024  # pictures at once
 
 T = TypeVar("T")
@@ -21,11 +20,11 @@ T = TypeVar("T")
 
 def prepared_of_samples(
     storage: Storage, part: Part, ids: np.ndarray, prepare: Prepare[T]
-) -> Iterator[tuple[list[tuple[int, int]], list[T], int]]:
+) -> Iterator[tuple[list[tuple[int, int]], list[T], dict[int, str]]]:
     """What `prepare` makes of the stored pictures of the samples `ids`, uint64[N], a batch of pictures at a time.
 
-    Each batch is (sample, the place of its picture) of all whose picture it holds, what was made of the pictures, and how many
-    could not be read.
+    Each batch is (sample, the place of its picture) of all whose picture it holds, what was made of the pictures, and sample →
+    why its picture could not be read.
     """
     if not len(ids):
         return
@@ -38,4 +37,4 @@ def prepared_of_samples(
         shown_by.setdefault(picture, []).append(sample)
     for batch in prepare_ahead(storage, pictures, BATCH, prepare):
         places = [(sample, place) for place, picture in enumerate(batch.indices) for sample in shown_by[picture]]
-        yield places, batch.items, len(batch.errors)
+        yield places, batch.items, {sample: why for picture, why in batch.errors.items() for sample in shown_by[picture]}

@@ -13,6 +13,8 @@ from sharding.ranges import Range, RangeReader, ShortRead, range_reader
 
 STORED = ("tar", "tar_offset", "tar_length", "stored_checksum")  # the columns of the manifest that say where
 OPEN_TARS = 16
+MISSING, CHANGED, UNDECODABLE = "missing", "changed", "undecodable"  # why nothing can be made of a stored picture
+LOST = (MISSING, CHANGED)  # of these its tar is the reason: where that is put back as it was, the picture can be read again
 
 
 class StoredPicture(NamedTuple):

@@ -41,6 +41,7 @@ PRECEDENCE: dict[str, tuple[Place, ...]] = {
     **_own("stage2", "caption_repaired", "language_confidence", "caption_pictures", "quality", "quality_parts"),
     **_own("dedup", "duplicate_of", "duplicate_kind", "eval_match", "eval_item"),
     **_own("dedup", "variant", "tier", "distance", "cosine", "agreement", prefix="eval_"),
+    **_own("dedup", "error", prefix="dedup_"),
     **_own("dedup", "bytes_copy_of", "pixels_copy_of", "pixels_distance", "pair_copy_of", "pair_distance", "url_copy_of"),
     **_own("dedup", "semantic_copy_of", "semantic_distance"),
     **_own("captions", "synthetic_caption"),

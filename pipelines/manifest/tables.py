@@ -114,6 +114,7 @@ FAMILIES: dict[str, pa.Schema] = {
             ("cosine", pa.float32()),  # of the embeddings of the picture and the item, where it matched by these
             ("agreement", pa.float32()),  # how much picture and item agree, laid over each other, where they were
             ("distance", pa.int32()),  # bits between the hashes of an item, or of the sample that is copied
+            ("error", pa.string()),  # why the picture could not be looked at: undecodable, changed or missing
         ]
     ),
     "captions": pa.schema(
@@ -185,6 +186,7 @@ INTERNAL: dict[str, pa.Schema] = {
             ("distance", pa.int32()),
             ("cosine", pa.float32()),
             ("agreement", pa.float32()),
+            ("error", pa.string()),
         ]
     ),
 }

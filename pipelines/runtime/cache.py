@@ -14,10 +14,13 @@ from infra.compat.errors import RequestError
 from pipelines.manifest import embeddings
 from pipelines.manifest.join import read_columns, read_family
 from pipelines.manifest.parts import Part
+from pipelines.manifest.pictures import LOST
 from pipelines.manifest.receipts import digest_of, read_receipts
 from pipelines.manifest.selection import columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import schema_of
+
+REASONS = {"scores": "error", "captions": "finish_reason"}  # costly families → the column that says why there is no result
 
 
 def cached_results(storage: Storage, part: Part, family: str, settings: Mapping[str, Any]) -> pa.Table:
@@ -25,13 +28,27 @@ def cached_results(storage: Storage, part: Part, family: str, settings: Mapping[
     receipt = read_receipts(storage, family, [part]).get(part)
     if receipt is not None and dict(receipt.settings) != dict(settings):
         return schema_of(family).empty_table()
-    return read_family(storage, part, family)
+    return _without_lost(read_family(storage, part, family), family)
+
+
+def _without_lost(results: pa.Table, family: str) -> pa.Table:
+    """Results without those of pictures that could not be read, and perhaps can by now; a score that there is stays."""
+    if family not in REASONS or REASONS[family] not in results.column_names:
+        return results
+    is_lost = pc.is_in(results[REASONS[family]], pa.array(LOST))
+    for name in results.column_names:
+        if pa.types.is_floating(results[name].type):
+            is_lost = pc.and_(is_lost, pc.is_null(results[name]))
+    return results.filter(pc.invert(is_lost))
 
 
 def missing_results(storage: Storage, part: Part, family: str, conditions: Sequence[str]) -> int:
-    """How many samples of a part meet the conditions (of `pipelines.manifest.selection`) and have no result yet."""
+    """How many samples of a part meet the conditions (of `pipelines.manifest.selection`) and have no result yet, or one of a
+    picture that could not be read and perhaps can by now.
+    """
     table = read_columns(storage, part, columns_of(conditions))
-    cached = read_family(storage, part, family, [])["sample_id"].to_numpy()
+    read = ["finish_reason"] if family == "captions" else None  # of captions not their text
+    cached = _without_lost(read_family(storage, part, family, read), family)["sample_id"].to_numpy()
     selected = table["sample_id"].filter(mask_of(table, conditions)).to_numpy()
     return int(np.isin(selected, cached, invert=True).sum())
 
@@ -40,7 +57,8 @@ def missing_embeddings(storage: Storage, part: Part) -> int:
     """How many scored samples of a part have no embedding, though their pictures could be looked at."""
     scored = read_family(storage, part, "scores", ["error"])
     embedded = read_family(storage, part, embeddings.FAMILY, [])["sample_id"].to_numpy()
-    samples = scored.filter(pc.is_null(scored["error"]))["sample_id"].to_numpy()
+    may_have = pc.or_(pc.is_null(scored["error"]), pc.is_in(scored["error"], pa.array(LOST)))
+    samples = scored.filter(may_have)["sample_id"].to_numpy()
     return int(np.isin(samples, embedded, invert=True).sum())
 
 

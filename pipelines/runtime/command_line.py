@@ -14,7 +14,7 @@ from pipelines.manifest.storage import Storage
 from pipelines.runtime.exit_status import DONE, SOME_FAILED, failures_in_one_line
 from pipelines.runtime.parser import JSON, Parser, job_parser
 from pipelines.runtime.step import Outcome
-from pipelines.runtime.terminal import closing_sentence, counts_table, printable
+from pipelines.runtime.terminal import WITHOUT_PICTURES, closing_sentence, counts_table, printable
 
 ADDRESS = "a Ray cluster; by default Ray starts on this machine"
 
@@ -63,14 +63,14 @@ def run(job: str, body: Callable[[Sequence[str] | None], dict[str, Any] | None],
         counts = body(arguments)
         if counts is not None:
             _print_counts(job, counts, as_table=sys.stdout.isatty() and JSON not in arguments)
-    sys.exit(SOME_FAILED if counts and counts.get("failed") else DONE)
+    sys.exit(SOME_FAILED if counts and (counts.get("failed") or counts.get(WITHOUT_PICTURES)) else DONE)
 
 
 def _print_counts(job: str, counts: Mapping[str, Any], *, as_table: bool) -> None:
     if as_table:
         sys.stdout.write(f"{counts_table(counts)}{closing_sentence(job, counts)}\n")
         return
-    if counts.get("failed"):
+    if counts.get("failed") or counts.get(WITHOUT_PICTURES):
         sys.stderr.write(f"{closing_sentence(job, counts)}\n")
     sys.stdout.write(json.dumps(counts, sort_keys=True) + "\n")
 
@@ -83,12 +83,14 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "parts": outcome.parts,
         "ran": outcome.ran,
         "failed": outcome.failed,
+        **({WITHOUT_PICTURES: outcome.lost} if outcome.lost else {}),
     }
     return named_failures(counts)
 
 
 def named_failures(counts: dict[str, Any]) -> dict[str, Any]:
-    """The counts of a job, whose `failed` parts are named on stderr."""
-    for part, cause in counts["failed"].items():
-        sys.stderr.write(printable(f"failed {part}: {cause}") + "\n")
+    """The counts of a job, whose `failed` parts are named on stderr, and so are those that lack pictures."""
+    for kind in ("failed", WITHOUT_PICTURES):
+        for part, cause in counts.get(kind, {}).items():
+            sys.stderr.write(printable(f"{kind.replace('_', ' ')} {part}: {cause}") + "\n")
     return counts

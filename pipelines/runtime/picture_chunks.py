@@ -20,7 +20,17 @@ from pipelines.images.decode import LARGE
 from pipelines.images.prepare import memory_needed_by
 from pipelines.manifest.join import locate, read_columns
 from pipelines.manifest.parts import Part
-from pipelines.manifest.pictures import STORED, ChangedPicture, PictureReader, StoredPicture, read_stored, verified
+from pipelines.manifest.pictures import (
+    CHANGED,
+    MISSING,
+    STORED,
+    UNDECODABLE,
+    ChangedPicture,
+    PictureReader,
+    StoredPicture,
+    read_stored,
+    verified,
+)
 from pipelines.manifest.selection import columns_of, mask_of
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.cache import commit_once
@@ -77,12 +87,13 @@ class Prepared(NamedTuple, Generic[T]):
 
 
 class Decoded(NamedTuple):
-    """Pictures first … last - 1: RGB images of those that can be decoded, and their indices."""
+    """Pictures first … last - 1: RGB images of those that can be decoded, their indices, and why the others cannot."""
 
     first: int
     last: int
     indices: list[int]
     images: list[Image.Image]
+    errors: dict[int, str]
 
 
 def decode_ahead(storage: Storage, pictures: Sequence[StoredPicture], batch: int) -> Iterator[Decoded]:
@@ -92,8 +103,8 @@ def decode_ahead(storage: Storage, pictures: Sequence[StoredPicture], batch: int
         image = decode_picture(data)
         return image, image.width * image.height * PIXEL
 
-    for first, last, indices, images, _ in prepare_ahead(storage, pictures, batch, whole):
-        yield Decoded(first, last, indices, images)
+    for prepared in prepare_ahead(storage, pictures, batch, whole):
+        yield Decoded(*prepared)
 
 
 def prepare_ahead(
@@ -150,8 +161,8 @@ def prepare_ahead(
 
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "missing"
-    return "changed" if isinstance(error, ChangedPicture) else "undecodable"
+        return MISSING
+    return CHANGED if isinstance(error, ChangedPicture) else UNDECODABLE
 
 
 class _Stretches:

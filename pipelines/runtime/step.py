@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from infra.compat.content import content_digest
 from pipelines.manifest.parts import Part
+from pipelines.manifest.pictures import LOST
 from pipelines.manifest.receipts import Receipt, completed, digest_of, fingerprint_of, read_receipts, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
@@ -65,6 +66,8 @@ class Step:
     setup     what a worker does once before its first part: then parts are done by actors that live as long as the job, so that
               a model is loaded once in each
     workers   how many actors at most; 0: as many as the cluster has room for
+    reads_pictures  whether it reads stored pictures, and counts those that it cannot by `reason.<why>`: a part with pictures that
+              are `LOST` is named, and done again by the next run
     """
 
     family: str
@@ -77,16 +80,20 @@ class Step:
     gpus: float = 0.0
     setup: Callable[[], Any] | None = None
     workers: int = 0
+    reads_pictures: bool = False
 
 
 @dataclass
 class Outcome:
-    """What a job did: counts over all parts (also those done before), and the parts that failed with their cause."""
+    """What a job did: counts over all parts (also those done before), the parts that failed with their cause, and the parts that
+    are done but for pictures that cannot be read.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     parts: int = 0
     ran: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 def fingerprints(storage: Storage, step: Step, parts: Sequence[Part]) -> dict[Part, str]:
@@ -132,12 +139,14 @@ def _content_of(step: Step) -> str:
 def run_step(
     storage: Storage, step: Step, parts: Sequence[Part], again: Callable[[Receipt], bool] = lambda receipt: False
 ) -> Outcome:
-    """Does the step on every part that is not done, or that `again` selects; counts are over all parts."""
+    """Does the step on every part that is not done, lacks pictures, or that `again` selects; counts are over all parts."""
     inputs = input_digests(storage, step.inputs, parts)
     current = _fingerprints(step, inputs)
     receipts = completed(storage, step.family, parts)
     done = {
-        part: receipt for part, receipt in receipts.items() if receipt.fingerprint == current.get(part) and not again(receipt)
+        part: receipt
+        for part, receipt in receipts.items()
+        if receipt.fingerprint == current.get(part) and not again(receipt) and not _lost(step, receipt.counts)
     }
     pending = [part for part in current if part not in done]
     if pending:
@@ -166,9 +175,22 @@ def run_step(
     ):
         if error is None:
             outcome.counts.update(result["counts"])
+            outcome.lost |= {label: cause} if (cause := _lost(step, result["counts"])) else {}
         else:
             outcome.failed[label] = error
     return outcome
+
+
+def _lost(step: Step, counts: Mapping[str, int]) -> str:
+    """Which pictures of a part could not be read, and the mend; "" where all that were fetched could."""
+    lost = {why: counts[f"reason.{why}"] for why in LOST if counts.get(f"reason.{why}")} if step.reads_pictures else {}
+    if not lost:
+        return ""
+    told = ", ".join(f"{count:,} {why}" for why, count in lost.items())
+    return (
+        f"pictures of {sum(lost.values()):,} samples cannot be read ({told}); put their tars back as they were fetched, "
+        "or run `pairmill fetch --redo`, and run this again"
+    )
 
 
 def _do_part(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.runtime.flow import JOBS
 
+WITHOUT_PICTURES = "without_pictures"  # in a job's counts: the parts that are done but for pictures that cannot be read
 # Control characters but the newline, and those that turn the direction of text around.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -40,6 +41,10 @@ def brief(counts: Mapping[str, Any]) -> str:
 def closing_sentence(job: str, counts: Mapping[str, Any]) -> str:
     """What failed and how to go on, else what to run next."""
     failed = len(counts.get("failed") or ())
+    lost = len(counts.get(WITHOUT_PICTURES) or ())
+    if lost and not failed:
+        lacking = "1 part lacks" if lost == 1 else f"{lost:,} parts lack"
+        return f"{job}: done, but {lacking} pictures, named above with the cause; run it again once they can be read."
     if not failed:
         return f"{job}: done. Next: {JOBS[job].next_step}."
     where = f" stopped at {counts['stopped_at']}" if counts.get("stopped_at") else ""

@@ -125,6 +125,18 @@ def test_only_samples_without_a_caption_are_paid_for(manifest: Storage, model: P
     assert Path(manifest.full(PART.path("captions"))).read_bytes() == before
 
 
+def test_pictures_whose_tar_was_away_are_captioned_when_it_is_back(manifest: Storage, model: Path, ray_session: None) -> None:
+    tar = Path(manifest.full("images/a.tar"))
+    tar.rename(away := tar.with_suffix(".away"))
+    lost = run(manifest, model)
+    assert lost["captioned"] == 0 and lost["reasons"]["missing"] == 6 and not lost["failed"]
+    assert [*lost["without_pictures"]] == [str(PART)] and "6 missing" in lost["without_pictures"][str(PART)]
+    assert {row[4] for row in captions_of(manifest).values()} == {"missing"}
+    away.rename(tar)
+    again = run(manifest, model)
+    assert again["captioned"] == 5 and "without_pictures" not in again and run(manifest, model)["ran"] == 0
+
+
 def test_another_prompt_is_refused_unless_it_is_to_be_paid_for(manifest: Storage, model: Path, ray_session: None) -> None:
     run(manifest, model)
     before = captions_of(manifest)

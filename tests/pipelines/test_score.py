@@ -125,6 +125,22 @@ def test_stage1_judges_by_our_scores_and_the_footer_names_the_models(
     assert set(footer) == {"clip_similarity", "aesthetic", "watermark", "unsafe"} and len(footer["unsafe"]["sha256"]) == 64
 
 
+def test_pictures_whose_tar_was_away_are_scored_when_it_is_back(
+    manifest: Storage, weights: dict[str, str], ray_session: None
+) -> None:
+    whole = pictured(Path(manifest.root).parent / "whole")
+    run(whole, weights)
+    tar = Path(manifest.full("images/a.tar"))
+    tar.rename(away := tar.with_suffix(".away"))
+    lost = run(manifest, weights)
+    assert lost["reasons"]["missing"] == 6 and not lost["failed"] and "6 missing" in lost["without_pictures"][str(PART)]
+    assert run(manifest, weights)["without_pictures"] == lost["without_pictures"]  # as long as it is away
+    away.rename(tar)
+    again = run(manifest, weights)
+    assert "without_pictures" not in again and again["reasons"]["undecodable"] == 1 and run(manifest, weights)["ran"] == 0
+    assert manifest.read(PART.path("scores")) == whole.read(PART.path("scores"))
+
+
 def test_a_sample_once_scored_is_not_scored_again_and_other_models_need_redo(
     manifest: Storage, weights: dict[str, str], ray_session: None
 ) -> None:

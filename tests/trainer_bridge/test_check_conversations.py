@@ -92,7 +92,8 @@ def until(condition: Callable[[], bool]) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_check_that_is_stopped_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     turns = [{"from": "human", "value": "why?"}, {"from": "gpt", "value": "so"}]
-    (tmp_path / "a.jsonl").write_text((json.dumps({"conversations": turns}) + "\n") * 1_000_000)  # so many that it is not done before
+    entries = 1_000_000  # so many that it is not done before
+    (tmp_path / "a.jsonl").write_text((json.dumps({"conversations": turns}) + "\n") * entries)
     command = [sys.executable, "-m", "trainer_bridge.check_conversations", str(tmp_path / "a.jsonl"), "--workers", "2"]
     environment = child_environment() | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as process:

@@ -37,9 +37,9 @@ def test_changed_copies_are_named_with_their_agreement(tmp_path: Path, pictures:
     one = index_set(storage, "shapes", str(pictures), Options(squares=True))
     assert local_file(one.uri).squares is not None and local_file(one.uri).descriptors.shape == (4, 128)
     ids = read_family(storage, part, "samples", [])["sample_id"].to_numpy()
-    found, counts = agreeing_matches(storage, part, ids[[0, 1, 2, 4, 5]], [one], 0.85, 50)  # a hash matched the fourth
+    found, unread = agreeing_matches(storage, part, ids[[0, 1, 2, 4, 5]], [one], 0.85, 50)  # a hash matched the fourth
     rows = {row.pop("sample_id"): row for row in found.to_pylist()}
-    assert counts == {"reason.unreadable": 1} and list(rows) == [ids[0], ids[1], ids[5]]  # the sixth is the first again
+    assert unread == {ids[4]: "undecodable"} and list(rows) == [ids[0], ids[1], ids[5]]  # the sixth is the first again
     assert [row["item"] for row in rows.values()] == ["1.png", "2.png", "1.png"]
     assert all(row["set"] == "shapes" and row["tier"] == "agreement" and row["agreement"] > 0.85 for row in rows.values())
 

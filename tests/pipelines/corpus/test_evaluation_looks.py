@@ -14,7 +14,6 @@ from pipelines.corpus.evaluation_looks import confirmed_matches
 from pipelines.corpus.evaluation_search import EvalSet, candidates, eval_matches, local_file
 from pipelines.corpus.evaluation_sets import Options, index_set
 from pipelines.corpus.settings import DedupSettings
-from pipelines.corpus.stored_pictures import UNREADABLE
 from pipelines.manifest.join import read_family
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
@@ -63,13 +62,10 @@ def test_siblings_in_other_colours_do_not_stand_and_grey_copies_do(storage: Stor
     one = indexed(storage, tmp_path, "shapes", "auto")
     part, samples = filled(storage)
     assert local_file(one.uri).looks is not None and len(eval_matches(samples, [one], DedupSettings())) == 4
-    found, counts = confirmed_matches(storage, part, samples, [one], DedupSettings())
+    found, unread = confirmed_matches(storage, part, samples, [one], DedupSettings())
     rows = {row["sample_id"] - samples["sample_id"][0].as_py(): row for row in found.to_pylist()}
-    assert counts == {UNREADABLE: 1} and {place: row["item"] for place, row in rows.items()} == {
-        0: "1.png",
-        2: "2.png",
-        4: "1.png",
-    }
+    assert unread == {samples["sample_id"][-1].as_py(): "undecodable"}
+    assert {place: row["item"] for place, row in rows.items()} == {0: "1.png", 2: "2.png", 4: "1.png"}
     assert rows[0]["agreement"] > 0.9 and rows[2]["variant"] == "mirrored" and rows[4]["agreement"] is None
 
 
@@ -79,8 +75,8 @@ def test_without_looks_or_where_it_is_off_hashes_decide(storage: Storage, tmp_pa
     assert local_file(plain.uri).looks is None
     alone = eval_matches(samples, [plain, one], DedupSettings())
     for sets, settings in (([plain], DedupSettings()), ([plain, one], DedupSettings(eval_hash_agreement=0))):
-        found, counts = confirmed_matches(storage, part, samples, sets, settings)
-        assert found.drop_columns("agreement").equals(alone) and found["agreement"].null_count == len(found) and not counts
+        found, unread = confirmed_matches(storage, part, samples, sets, settings)
+        assert found.drop_columns("agreement").equals(alone) and found["agreement"].null_count == len(found) and not unread
     nothing = samples.slice(3, 1)  # matches no item
     assert len(confirmed_matches(storage, part, nothing, [one], DedupSettings())[0]) == 0
 

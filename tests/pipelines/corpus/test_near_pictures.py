@@ -116,6 +116,23 @@ def test_copies_and_evaluation_pictures_are_told_with_their_evidence(
     assert dedup.main(arguments)["ran"] == 0
 
 
+def test_a_picture_whose_tar_was_away_is_looked_at_when_it_is_back(manifest: Storage, tmp_path: Path, ray_session: None) -> None:
+    (tmp_path / "eval").mkdir()
+    picture(2).save(tmp_path / "eval" / "cross.png")
+    arguments = ["--root", manifest.root, "--against", f"shapes={tmp_path / 'eval'}"]
+    tar = Path(manifest.full("images/a.tar"))
+    tar.rename(away := tar.with_suffix(".away"))
+    counts = dedup.main(arguments)
+    assert [*counts["without_pictures"]] == [str(PARTS[0])] and counts["reasons"]["missing"] == 1 and counts["eval_matches"] == 1
+    query = "select eval_item, agreement, error from dedup where eval_match is not null or error is not null"
+    assert connect(manifest.root).sql(query).fetchall() == [("cross.png", None, "missing")]  # the hash alone decides meanwhile
+    away.rename(tar)
+    counts = dedup.main(arguments)
+    ((item, agreed, error),) = connect(manifest.root).sql(query).fetchall()
+    assert (item, error) == ("cross.png", None) and agreed > 0.75
+    assert "without_pictures" not in counts and dedup.main(arguments)["ran"] == 0
+
+
 def test_near_pictures_are_searched_by_the_hash_that_is_chosen(manifest: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     published = conform(
         manifest.read_parquet(PARTS[0].path("samples"))

@@ -36,8 +36,9 @@ def test_every_picture_comes_once_in_order_and_no_batch_is_larger_than_memory(
     storage, pictures = stored(tmp_path_factory.mktemp("pictures"), bodies)
     with patch.object(picture_chunks, "WAITING_BYTES", limit):
         batches = list(decode_ahead(storage, pictures, batch))
-    assert [number for first, last, _, _ in batches for number in range(first, last)] == list(range(len(sides)))
-    for first, last, indices, images in batches:
+    assert [number for first, last, *_ in batches for number in range(first, last)] == list(range(len(sides)))
+    for first, last, indices, images, errors in batches:
+        assert errors == {number: "undecodable" for number in range(first, last) if not sides[number]}
         assert 0 < last - first <= batch and indices == [number for number in range(first, last) if sides[number]]
         assert [image.getpixel((0, 0)) for image in images] == [(0, 0, sides[index]) for index in indices]
         assert sum(image.width * image.height * 4 for image in images[:-1]) < limit

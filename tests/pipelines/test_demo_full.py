@@ -60,7 +60,8 @@ def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:
     for stage in ("concept", "semantic", "instruction"):
         rows = [json.loads(line) for line in (root / "training" / f"mono-{stage}" / "metrics.jsonl").read_text().splitlines()]
         losses = [row["loss"] for row in rows]
-        assert sum(losses[-5:]) < sum(losses[:5]) and f"mono-{stage} stage: loss" in done.stderr, stage
+        some = min(5, len(losses) // 2)  # a loaded machine makes few steps in the time that a stage has
+        assert sum(losses[-some:]) < sum(losses[:some]) and f"mono-{stage} stage: loss" in done.stderr, stage
     ((captioned, prompts),) = connection.sql("select count(synthetic_caption), count(distinct prompt) from captions").fetchall()
     assert captioned > 10_000 and prompts == 2
     report = json.loads((root / "report" / "report.json").read_text())

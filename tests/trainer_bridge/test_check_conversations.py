@@ -96,7 +96,12 @@ def test_a_check_that_is_stopped_leaves_no_process(tmp_path: Path, number: signa
     (tmp_path / "a.jsonl").write_text((json.dumps({"conversations": turns}) + "\n") * entries)
     command = [sys.executable, "-m", "trainer_bridge.check_conversations", str(tmp_path / "a.jsonl"), "--workers", "2"]
     environment = child_environment() | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+    def heeds_interrupts() -> None:  # also where the tests were started in the background, which ignores them
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, **pipes, env=environment, preexec_fn=heeds_interrupts) as process:
         assert until(lambda: len(children(process.pid)) >= 3)  # one of multiprocessing's own
         begun = children(process.pid)
         process.send_signal(number)

@@ -37,6 +37,7 @@ GREY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow's name of grey of few bits → the
 DEEP_RGB = "RGB;16B"  # of which Pillow keeps the upper 8 bits
 AT_ONCE = 1 << 20  # pixels that are scaled to 8 bits: the floats of all would take more memory than decoding does
 PROFILES = 32  # transforms that a process keeps
+MOST_PIXELS = 178_956_970  # as Pillow by itself; a header can claim any number, and decoding then takes all memory
 UNSEEN_DIFFERENCE = 2  # levels: a profile that moves no colour further is sRGB by another name
 
 
@@ -47,7 +48,7 @@ def decode_picture(data: bytes, at_least: int | Sides = 0) -> Image.Image:
     """The picture, RGB and upright; a JPEG at the smallest DCT scale with both sides ≥ `at_least` (0: whole).
 
     `at_least` may be a function of (width, height) of the upright picture that gives a least width and height. ValueError when
-    the picture cannot be decoded.
+    the picture cannot be decoded, or has more than `MOST_PIXELS`.
     """
     picture = _decoded(data, at_least)
     return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
@@ -61,8 +62,10 @@ def decode_pixels(data: bytes, at_least: int | Sides = 0) -> np.ndarray:
 def _decoded(data: bytes, at_least: int | Sides) -> Image.Image | np.ndarray:
     try:
         if at_least and (size := plain_jpeg_size(data)):
+            _require_pixels(size)
             return _scaled(data, (at_least, at_least) if isinstance(at_least, int) else at_least(size))
         opened = Image.open(io.BytesIO(data))
+        _require_pixels(opened.size)
         if not has_coded_size(data, opened):
             raise ValueError("its size is not that of the coded picture")
         profile = opened.info.get("icc_profile")
@@ -83,6 +86,13 @@ def _decoded(data: bytes, at_least: int | Sides) -> Image.Image | np.ndarray:
         raise ValueError("not a picture: its format is unknown") from None
     except Exception as error:  # Pillow's parsers raise many kinds
         raise ValueError(f"not a picture: {error}") from None
+
+
+def _require_pixels(size: tuple[int, int]) -> None:
+    """ValueError for a picture that is too large to be decoded; Pillow's own check is off where `fetch` has one of its own."""
+    width, height = size
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"it has {width} x {height} pixels, and {MOST_PIXELS:,} are the most that are decoded")
 
 
 def _scaled(data: bytes, at_least: tuple[int, int]) -> np.ndarray:

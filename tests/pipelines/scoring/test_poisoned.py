@@ -98,9 +98,7 @@ def scored(folder: pytest.TempPathFactory, bodies: Sequence[bytes], batch: int, 
         batch=batch,
         batches=Batches(batch),
     )
-    return score_chunk(
-        Storage(str(root)), pictures, range(len(bodies)), ["a"] * len(bodies), loaded, lambda first, last: None
-    )
+    return score_chunk(Storage(str(root)), pictures, range(len(bodies)), ["a"] * len(bodies), loaded, lambda first, last: None)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
+from pipelines.images import settings
 from pipelines.images.identify import MAX_SCANS, RejectedImage, identify
 from pipelines.images.settings import ImageSettings
+from sharding import decode
 from tests.support import hostile_web
 from tests.support.images import encoded, smooth, stored_of, turned_exif
 
@@ -20,6 +23,12 @@ def test_a_jpeg_of_countless_scans_is_rejected_before_decoding() -> None:
         identify(body, ImageSettings())
     usual = encoded(smooth(300, 200), "JPEG", progressive=True)
     assert (stored_of(usual, ImageSettings(size=32)).width, identify(usual, ImageSettings()).decodes_quickly) == (300, False)
+
+
+def test_no_picture_is_stored_that_other_jobs_would_not_decode() -> None:
+    assert ImageSettings(max_pixels=settings.MOST_PIXELS).max_pixels == decode.MOST_PIXELS
+    with pytest.raises(ValidationError, match="less than or equal to 178956970"):
+        ImageSettings(max_pixels=decode.MOST_PIXELS + 1)
 
 
 def colour_by_colour(side: int, times: int) -> bytes:

@@ -172,7 +172,7 @@ class _Silent(Reporter):
     """Progress that nobody follows."""
 
     def __init__(self) -> None:
-        super().__init__(None, "")
+        super().__init__(None, "", "")
 
     def __call__(self, units: int) -> None:
         """Counts."""

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from functools import lru_cache
 from types import TracebackType
@@ -17,21 +17,22 @@ TALLY_TIMEOUT = 0.2  # seconds that a line waits for the tally, which takes as l
 
 
 class Reporter:
-    """Counts the units that a task has finished: the task calls it with each new number; `units` is their sum.
+    """Counts the units of an item that a task has finished: the task calls it with each new number; `units` is their sum.
 
-    The tally gets the sum at most twice a second: one call of an actor costs as much as a quarter of an image's download.
+    The tally gets the sum at most twice a second: one call of an actor costs as much as a quarter of an image's download. It
+    takes the place of the sum that a worker told which was killed since.
     """
 
-    def __init__(self, tally: Any, work: str) -> None:
-        self.tally, self.work, self.units = tally, work, 0
-        self.sent, self.sent_at = 0, time.monotonic()
+    def __init__(self, tally: Any, work: str, item: str) -> None:
+        self.tally, self.work, self.item, self.units = tally, work, item, 0
+        self.sent_at = time.monotonic()
 
     def __call__(self, units: int) -> None:
         """Adds `units` to what is done."""
         self.units += units
         if time.monotonic() - self.sent_at >= INTERVAL[True]:
-            self.tally.add.remote(self.work, self.units - self.sent)
-            self.sent, self.sent_at = self.units, time.monotonic()
+            self.tally.put.remote(self.work, self.item, self.units)
+            self.sent_at = time.monotonic()
 
 
 class Progress:
@@ -58,6 +59,7 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop.set()
         self.thread.join()
+        self.tally.forget.remote(self.work)
         if kind is None:
             self._show(self.done, last=True)
 
@@ -86,13 +88,18 @@ def _tally(driver: str) -> Any:
     @ray.remote(num_cpus=0)
     class Tally:
         def __init__(self) -> None:
-            self.done: Counter[str] = Counter()
+            self.done = Counter[str]()
+            self.of_items = defaultdict[str, Counter[str]](Counter)
 
-        def add(self, work: str, units: int) -> None:
-            self.done[work] += units
+        def put(self, work: str, item: str, units: int) -> None:
+            self.done[work] += units - self.of_items[work][item]
+            self.of_items[work][item] = units
 
         def get(self, work: str) -> int:
             return self.done[work]
+
+        def forget(self, work: str) -> None:
+            self.of_items.pop(work, None)
 
     return Tally.remote()  # type: ignore[attr-defined]
 

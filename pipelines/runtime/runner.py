@@ -51,7 +51,7 @@ def run_items(
             return [one(json.loads(item)) for item in row["items"]]
 
         def one(item: dict[str, Any]) -> dict[str, Any]:
-            reporter = Reporter(tally, work_id)
+            reporter = Reporter(tally, work_id, item["label"])
             for attempt in range(ATTEMPTS):
                 reporter(-reporter.units)  # of a try before, as they are counted again
                 try:

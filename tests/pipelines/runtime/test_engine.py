@@ -1,9 +1,12 @@
 """Parts and receipts: what is done is not done again, what failed is named, what is written is a function of its inputs."""
 
+import os
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import ray
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +17,7 @@ from pipelines.manifest.parts import Part, SourceFile, all_parts, parts_of, read
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import FAMILIES, conform
 from pipelines.recipe import load_recipe
-from pipelines.runtime.progress import duration, progress_line
+from pipelines.runtime.progress import INTERVAL, duration, progress_line
 from pipelines.runtime.runner import run_items, start_ray
 from pipelines.runtime.step import PartResult, Step, fingerprints, run_step
 
@@ -177,3 +180,21 @@ def test_the_last_line_of_progress_counts_what_every_item_reported(turn: int, ca
     items = [{"label": str(units), "units": units} for units in (5, 7, 30)]
     failed = [label for label, _, error in run_items(items, work, name="count", unit="units", total=42) if error]
     assert failed == ["7"] and "42 / 42 units" in capfd.readouterr().err.splitlines()[-1]  # seven were tried twice
+
+
+def test_what_a_killed_worker_reported_is_not_counted_twice(tmp_path: Path) -> None:
+    start_ray()
+    killed = tmp_path / "killed"
+
+    def work(item: dict[str, int], reporter) -> dict[str, int]:
+        reporter(20)
+        time.sleep(INTERVAL[True])  # the tally is told twice a second
+        reporter(10)
+        told = ray.get(reporter.tally.get.remote(reporter.work))
+        if not killed.exists():
+            killed.touch()
+            os._exit(9)
+        return {"told": told}
+
+    ((_, result, error),) = run_items([{"label": "part"}], work, name="count", unit="units", total=30)
+    assert killed.exists() and (result, error) == ({"told": 30}, None)

@@ -18,7 +18,7 @@ RULES = [
         kept={"quality": 0.8},
         dropped={"quality": 0.2},
         thresholds={"min": 0.0},
-        by_source={"laion2b-en": {"min": 0.64}},
+        by_source={"laion2b-en": {"min": 0.67}},
         measure=column("quality"),
     ),
 ]

@@ -123,7 +123,14 @@ def _of_equal_length(first: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray
 
 @lru_cache(1)
 def _weights() -> dict[str, np.ndarray]:
-    return {name: values.astype(np.float32) for name, values in load_file(PATH).items()}
+    return {name: values.astype(np.float32) if values.dtype == np.float16 else values for name, values in load_file(PATH).items()}
+
+
+def _vectors() -> np.ndarray:
+    """The vocabulary's vectors, where training has moved a word its own: int8[V + 1, DIM]."""
+    vectors = vocabulary().vectors.copy()
+    vectors[_weights()["moved.rows"]] = _weights()["moved.vectors"]
+    return vectors
 
 
 @lru_cache(1)
@@ -138,8 +145,7 @@ def _tables() -> dict[str, Table]:
         of_words, of_inputs = filters[: -own.shape[1]], filters[-own.shape[1] :]
         if len(of_words):
             answers = own @ of_inputs  # most tokens have bucket 0, which so costs nothing
-            vectors = vocabulary().vectors
-            tables[part] = _in_steps(vectors, of_words / np.float32(VECTOR_STEPS), answers[0] + bias, answers - answers[0])
+            tables[part] = _in_steps(_vectors(), of_words / np.float32(VECTOR_STEPS), answers[0] + bias, answers - answers[0])
         else:
             tables[part] = _in_steps(own, of_inputs, bias, np.zeros((0, len(bias)), np.float32))
     return tables

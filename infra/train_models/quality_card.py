@@ -15,10 +15,11 @@ LEAST = 100  # captions of a language that has a row of its own
 EXAMPLES = 8
 
 
-def write_card(texts: pa.StringArray, grades: np.ndarray, unseen: np.ndarray) -> None:
+def write_card(texts: pa.StringArray, grades: np.ndarray, unseen: np.ndarray, taught: int) -> None:
     """Writes infra/models/quality/README.md, given N captions (string[N]) and their grades (int[N]).
 
-    `unseen` is how likely each reaches each grade, by a model that had not seen it: float32[N, GRADES].
+    unseen  how likely each reaches each grade, by a model that had not seen it: float32[N, GRADES]
+    taught  how many captions the teacher graded beside them
     """
     scores = score_of(unseen)
     languages, _ = identify(pa.chunked_array([texts]))
@@ -32,6 +33,7 @@ def write_card(texts: pa.StringArray, grades: np.ndarray, unseen: np.ndarray) ->
     low = [place for place in np.argsort(scores) if grades[place] == 4][:EXAMPLES]
     card = CARD.format(
         captions=len(captions),
+        taught=taught,
         languages="\n".join(table),
         counts=", ".join(f"{count:,} of grade {grade}" for grade, count in enumerate(np.bincount(grades))),
         high="\n".join(f"* {scores[place]:.2f} `{captions[place]}`" for place in high),
@@ -78,16 +80,20 @@ at a time), whose outputs are added: they are the parts that `quality_parts` sho
 | fluency | how common its words are |
 | repetition | repeated words, commas, hyphens, length |
 
-**Trained** by `python -m infra.train_models quality`, three minutes on one core, to the same bytes on the same kind of processor.
+**Trained** by `python -m infra.train_models quality`, minutes on one core, to the same bytes on the same kind of processor.
 
 **Data.** {captions:,} captions in twenty languages, and a few in each of some thirty more, written for this and graded by
 hand, none copied from a corpus (captions/*.tsv: {counts}). 0 is junk, 1 and 2 are weak (names,
-titles, headlines; products), 3 names what is seen, 4 describes a scene. `words.txt`: classes of
+titles, headlines; products), 3 names what is seen, 4 describes a scene. {taught:,} more were made of these, by exchanging words
+for frequent ones or for those of other captions and by joining halves, and graded by a slow teacher: the network trained on the
+graded captions alone, and three over multilingual-e5-small's vectors of whole captions, their mean in log odds
+(`teacher.parquet`, by `python -m infra.train_models teacher`). `words.txt`: classes of
 function words, by hand. `filters/text/vocabulary.safetensors` (2.6 MB): 74 000 words with wordfreq's frequencies
 (Apache 2.0, CC BY-SA 4.0) and 24 dimensions of what multilingual-e5-small (MIT) makes of each word alone,
 by `python -m infra.train_models vocabulary`.
 
-**Results** on these captions, each judged by a model that had not seen it nor its neighbours in the file (five folds): area
+**Results** on the captions graded by hand, each judged by a model that had not seen it nor its neighbours in the file (five
+folds), trained without what the teacher graded, as that has seen them all: area
 under the curve for "describes a scene" (grade 4), for good (3 and 4), and Spearman's correlation with the grade. Real captions
 are harder: see the README of the project.
 

@@ -48,6 +48,20 @@ def jobs(root: str, source: str, *files: str) -> dict[str, float]:
     return {"driver": driver, "worker": max(workers.values()), "again": again}
 
 
+def judge_captions(path: str) -> dict[str, float]:
+    """Peak MiB of reading a file's captions and judging them as a worker of `stage2` does, without Ray."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from infra.benchmarks.captions import judge
+    from pipelines.stage2 import ROWS
+
+    pa.set_cpu_count(1)
+    for batch in pq.ParquetFile(path).iter_batches(ROWS, columns=["caption"], use_threads=False):
+        judge(pa.chunked_array([batch.column(0)]), identified=True)
+    return {"peak": peak_mib()}
+
+
 def count_captions(root: str, source: str) -> dict[str, float]:
     """MiB of counting duplicate captions: the driver and all workers at their worst."""
     from pipelines.corpus import caption_counts
@@ -105,6 +119,6 @@ def _require_done(failed: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     works: dict[str, Callable[..., dict[str, float]]] = {
-        work.__name__: work for work in (query, jobs, count_captions, dedup, near_copies)
+        work.__name__: work for work in (query, jobs, judge_captions, count_captions, dedup, near_copies)
     }
     sys.stdout.write("\n" + json.dumps(works[sys.argv[1]](*sys.argv[2:])) + "\n")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -116,7 +117,11 @@ def test_the_network_in_numpy_is_the_one_that_was_trained(monkeypatch: pytest.Mo
     captions = pa.array([*SCENES.values(), *(title for titles in TITLES.values() for title in titles)] * 4, pa.string())
     features = features_of(captions)
     trained = train(features, np.tile(np.linspace(0, 1, 4, dtype=np.float32), (len(captions), 1)), seed=3, epochs=2)
-    monkeypatch.setattr(network, "_weights", lambda: weights_of(trained, np.zeros(4, np.float32)))
+    words = np.unique(features.words)
+    trained.moved.weight.data[words] = 0.3 * torch.randn(len(words), trained.moved.embedding_dim)  # further than two epochs do
+    weights = weights_of(trained, np.zeros(4, np.float32))
+    assert weights["moved.rows"].tolist() == words.tolist()
+    monkeypatch.setattr(network, "_weights", lambda: weights)
     network._tables.cache_clear()
     try:
         odds = network.logits(features).sum(axis=1)

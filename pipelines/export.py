@@ -67,7 +67,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parts, out = command_line.require_parts(storage), _place(settings)
     claimed = claim(storage, name, out, force=options.force)
     start_ray(options.address)
-    return command_line.summary(run_export(storage, parts, settings, name, claimed))
+    counts = command_line.summary(run_export(storage, parts, settings, name, claimed))
+    if not counts["failed"] and not counts["exported"]:
+        sys.stderr.write(f"export: no sample is kept by stage {settings.stage} and meets {_cut(settings)}; there are no shards\n")
+    return counts
+
+
+def _cut(settings: ExportSettings) -> str:
+    """What an export takes a part of the kept samples by, for a line."""
+    weights = f"export.weights {settings.weights}" if settings.weights else "the pictures that were fetched"
+    return f"the condition {settings.where}" if settings.where else weights
 
 
 def _conversations(storage: Storage, settings: ExportSettings, options: Any) -> dict[str, Any]:

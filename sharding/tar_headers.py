@@ -122,6 +122,12 @@ def counted(names: list[str], what: str) -> str:
     return f"{len(names):,} {what}{'s' if len(names) > 1 else ''} ({', '.join(names[:NAMED])}{more})"
 
 
+def begins_member(header: bytes, length: int) -> bool:
+    """Whether the block before a member of `length` bytes is a header that says so, or one whose size stands in a PAX header."""
+    size = _number(header[124:136])
+    return size == length or (size == 0 and not _header_fault(header, BLOCK))
+
+
 def _header_fault(header: bytes, position: int) -> str:
     if len(header) < BLOCK and not (position == 0 and header.startswith(tuple(COMPRESSED))):
         return "ends early, without the empty block that ends a tar; it may be cut off"

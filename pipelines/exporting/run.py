@@ -84,7 +84,8 @@ def run_export(storage: Storage, parts: Sequence[Part], settings: ExportSettings
         return Outcome(planned.counts, len(parts), len(items), error.causes)
     rows.remove()
     storage.write_json(LATEST_EXPORT, {"family": f"shards_{name}", "uri": claim.out.root, "shards": len(shards)})
-    outcome.counts.update({"shards": len(shards), "bytes": sum(shard.bytes for shard in shards)})
+    totals = {name: sum(getattr(shard, name) for shard in shards) for name in ("samples", "bytes")}
+    outcome.counts.update({"shards": len(shards), **totals})
     outcome.failed |= causes(written.lost)
     return outcome
 

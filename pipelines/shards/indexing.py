@@ -23,6 +23,7 @@ from sharding.index import Dataset, Shard, index_bytes, read_dataset, summary_by
 from sharding.layout import SUMMARY, index_file, receipt_file, tar_file
 from sharding.tar_headers import LOCAL_WINDOW, REMOTE_WINDOW, Window, read_members
 
+RESHARDED = "receipts/reshard.json"  # the request that a folder of `pairmill reshard` is the result of
 READERS = 16
 MOST_IDS = 1 << 27  # compared at a time: a gigabyte
 
@@ -115,6 +116,8 @@ def _items(source: Storage, shards: Sequence[str], checksums: bool) -> list[dict
 def _earlier(out: Storage, tars: Tars) -> dict[str, list[Shard]]:
     """The splits that were indexed before in `out`; RequestError where they are not of an index of these tars."""
     if not out.exists(SUMMARY):
+        for folder in {out.root, tars.folder}:
+            _require_ended(folder)
         return {}
     dataset = read_dataset(out.root)
     if "index" not in dataset.about:
@@ -168,4 +171,11 @@ def indexed_dataset(uri: str) -> Dataset:
     try:
         return read_dataset(uri)
     except FileNotFoundError:
+        _require_ended(uri)
         raise RequestError(f"{uri} holds no {SUMMARY}; run `pairmill index {uri}` first, or check the URI") from None
+
+
+def _require_ended(uri: str) -> None:
+    """RequestError where a reshard into the folder, which has no summary, was stopped: a part would be taken for the whole."""
+    if Storage(uri).exists(RESHARDED):
+        raise RequestError(f"{uri} is of a `pairmill reshard` that has not ended; run that again, or delete the folder")

@@ -22,14 +22,15 @@ from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import run_items, start_ray
 from pipelines.shards.descriptions import Describer, is_between, read_described
+from pipelines.shards.indexing import RESHARDED
 from pipelines.shards.plan import Cut, batches_by_root, planned_shards
 from pipelines.shards.receipts import Done, Items, done_before, receipt_of, run_pending
 from sharding.index import SHUFFLED, Dataset, Shard, index_bytes, summary_bytes
 from sharding.layout import SUMMARY, index_file, receipt_file, shard_of, tar_file
 from sharding.ranges import Range, ShortRead, range_reader
+from sharding.tar_headers import BLOCK, begins_member
 from sharding.writer import ShardWriter
 
-NOTE = "receipts/reshard.json"  # the request that the folder is the result of
 MOST_BYTES = 64 << 20  # of samples in memory
 OPEN_TARS = 64
 WASTE = 0.5  # share of a request's bytes that may be thrown away
@@ -65,14 +66,14 @@ def run_reshard(dataset: Dataset, out: Storage, cut: Cut, address: str | None) -
 
 def claim_folder(out: Storage, request: Mapping[str, Any]) -> None:
     """Notes whose folder it is; RequestError where it holds shards, or those of another request."""
-    if out.exists(NOTE):
-        if out.read_json(NOTE) != request:
+    if out.exists(RESHARDED):
+        if out.read_json(RESHARDED) != request:
             raise RequestError(f"--out {out.root} holds the shards of another request; give another folder, or delete that one")
         return
     others = [file for file in out.glob("*") if file == SUMMARY or shard_of(file)]
     if others:
         raise RequestError(f"--out {out.root} holds {others[0]}, which reshard did not write; give another folder")
-    out.write_json(NOTE, request)
+    out.write_json(RESHARDED, request)
 
 
 def _run_split(dataset: Dataset, split: str, out: Storage, cut: Cut, name: str, address: str | None) -> Done:
@@ -147,11 +148,11 @@ def _samples(
     for chunk in _chunks(rows):
         places = [_members(row) for row in chunk]
         ranges = [
-            Range(source.full(tar_file(row["tar"])), offset, offset + length)
+            Range(source.full(tar_file(row["tar"])), offset - BLOCK, offset + length)
             for row, members in zip(chunk, places, strict=True)
             for _, offset, length in members
         ]
-        data = map(_bytes_or_short, reader.read(ranges))
+        data = map(_member_or_none, reader.read(ranges))
         for row, members in zip(chunk, places, strict=True):
             sample = {member: next(data) for member, _, _ in members}
             whole = {member: own for member, own in sample.items() if own is not None}
@@ -161,11 +162,16 @@ def _samples(
                 lost.append({"sample_id": row["sample_id"], "tar": row["tar"]})
 
 
-def _bytes_or_short(data: bytes | Exception) -> bytes | None:
-    """The bytes of a range, None where the tar ends before; raises what else kept them from being read."""
-    if isinstance(data, Exception) and not isinstance(data, ShortRead):
+def _member_or_none(data: bytes | Exception) -> bytes | None:
+    """A member, read with its header; None where the tar ends before, or has another one there: it is not what was indexed.
+
+    Raises what else kept it from being read.
+    """
+    if isinstance(data, ShortRead):
+        return None
+    if isinstance(data, Exception):
         raise data
-    return data if isinstance(data, bytes) else None
+    return data[BLOCK:] if begins_member(data[:BLOCK], len(data) - BLOCK) else None
 
 
 def _members(row: Mapping[str, Any]) -> list[tuple[str, int, int]]:
@@ -196,6 +202,7 @@ def _losses(done: Done) -> dict[str, str]:
         if receipt["lost"]:
             tars = ", ".join(sorted({row["tar"] for row in receipt["lost"]})[:NAMED])
             losses[label] = (
-                f"{len(receipt['lost']):,} samples are lost: {tars} ended before them; copy these and index them again"
+                f"{len(receipt['lost']):,} samples are lost: {tars} ended before them, or are others than were indexed; copy "
+                "these, index them again, and write to a new folder"
             )
     return losses

@@ -113,6 +113,35 @@ def test_a_tar_that_changed_since_it_was_indexed_is_named(tmp_path: Path, ray_se
     assert not (tmp_path / "out/dataset.json").exists()
 
 
+def test_samples_of_a_tar_that_was_replaced_by_one_of_the_same_size_are_named(tmp_path: Path, ray_session: None) -> None:
+    files = [(f"{number}.{ending}", data) for number in range(20) for ending, data in (("jpg", jpeg(number)), ("txt", b"words"))]
+    (tmp_path / "in").mkdir()
+    tar, whole = tmp_path / "in/00000.tar", tar_bytes(files)
+    tar.write_bytes(whole)
+    indexed_tars(tmp_path / "in")
+    tar.write_bytes(tar_bytes([*files[20:], *files[:20]]))
+    assert tar.stat().st_size == len(whole)
+    counts = reshard.main([str(tmp_path / "in"), "--samples-per-shard", "20", "--out", str(tmp_path / "out")])
+    assert "are others than were indexed" in next(iter(counts["failed"].values()))
+    assert counts["samples"] < 20 and verify.main([str(tmp_path / "out"), "--decode"])["failed"] == {}
+
+
+def test_a_reshard_that_was_stopped_is_not_taken_for_tars_of_others(tmp_path: Path, ray_session: None) -> None:
+    before, out = numbered_dataset(tmp_path / "in", [9] * 3), tmp_path / "out"
+    request = [before.uri, "--samples-per-shard", "4", "--out", str(out)]
+    reshard.main(request)
+    (out / "dataset.json").unlink()
+    for use in (
+        lambda: index.main([str(out)]),
+        lambda: verify.main([str(out)]),
+        lambda: index.main([str(out), "--out", str(tmp_path)]),
+    ):
+        with pytest.raises(RequestError, match="reshard` that has not ended; run that again"):
+            use()
+    reshard.main(request)
+    assert verify.main([str(out)])["failed"] == {}
+
+
 def test_an_index_that_places_samples_outside_of_their_tar_is_named(tmp_path: Path, ray_session: None) -> None:
     before, path = numbered_dataset(tmp_path / "in", [2]), tmp_path / "in/train-000000.index.parquet"
     table = pq.read_table(path)

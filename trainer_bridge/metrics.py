@@ -87,6 +87,8 @@ class MetricsLog:
     def __init__(
         self, out: Path, done: int, samples: int, clock: Clock, settings: LogSettings, trackers: Sequence[Tracker] = ()
     ) -> None:
+        if done:
+            _drop_unfinished_line(out / "metrics.jsonl")
         self.file, self.trackers = (out / "metrics.jsonl").open("a" if done else "w"), trackers
         self.clock, self.every = clock, settings.every
         self.window = Window(settings.window, clock.elapsed(), samples, peak_flops(clock.device))
@@ -156,6 +158,14 @@ def write_faults(path: Path, step: int, faults: Sequence[str]) -> None:
     if faults:
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps({"step": step, "fault": fault}, ensure_ascii=False) + "\n" for fault in faults)
+
+
+def _drop_unfinished_line(path: Path) -> None:
+    """Cuts off what a killed run wrote of its last line: its step is done again."""
+    if path.exists():
+        data = path.read_bytes()
+        with path.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)
 
 
 def counts(out: Path) -> dict[str, int]:

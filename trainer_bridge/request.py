@@ -63,6 +63,8 @@ def check_folders(out: Path, start: Path | None) -> None:
 
 def check_request(stage: type[Stage], experiment: Experiment, datasets: Sequence[Dataset], world: int) -> None:
     """RequestError in one line when a stage cannot train on these shards, or in this many processes."""
+    if world < 1:
+        raise RequestError(f"--ranks {world} is no number of processes; give 1 or more")
     for batch in dict.fromkeys(phase.batch for phase in experiment.phases()):
         if batch % world:
             lower, upper = batch // world * world, -(-batch // world) * world

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
+from infra.compat.errors import RequestError
 from infra.compat.files import file_system
 from infra.compat.paths import absolute
 
@@ -33,11 +35,16 @@ class RunFolder:
             name = f"pairmill-{os.getuid()}-{sha256(self.uri.encode()).hexdigest()[:16]}"
             self.local = Path(tempfile.gettempdir()) / name
         self._published: dict[Path, tuple[int, int]] = {}
+        self._lock: int | None = None
 
     def open(self) -> None:
-        """Makes the local folder; a copy holds what is at the URI, no more. The first process of each machine does it."""
+        """Makes the local folder; a copy holds what is at the URI, no more. The first process of each machine does it.
+
+        RequestError while another training on this machine writes there.
+        """
         if not _is_first():
             return
+        self._claim()
         if self.is_copy:
             shutil.rmtree(self.local, ignore_errors=True)
             self.fs.invalidate_cache()
@@ -49,6 +56,30 @@ class RunFolder:
                     self.fs.get_file(f"{self.base}/{name}", str(target))
         self.local.mkdir(parents=True, exist_ok=True)
         self._published = self._stamps()
+
+    def _claim(self) -> None:
+        """Locks the folder, or a file beside the copy; the system gives it back when the process ends."""
+        if os.environ.get("RANK", "0") != "0":
+            return  # of a run on several machines one process holds the folder that they share
+        if self.is_copy:
+            lock = os.open(self.local.with_suffix(".lock"), os.O_RDONLY | os.O_CREAT, 0o600)
+        else:
+            self.local.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.local, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise RequestError(f"another training writes to {self.uri}; wait for its end, or name another --out") from None
+        except OSError:
+            pass  # a file system without locks
+        self._lock = lock
+
+    def release(self) -> None:
+        """Lets another training have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def publish(self) -> None:
         """Copies what was written since `open` or the last time to the URI. The first process of each machine does it."""

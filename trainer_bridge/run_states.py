@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 from torch import distributed as dist
@@ -20,10 +23,11 @@ from trainer_bridge.zero_shares import add_moments, frozen_checksum, held_shares
 
 
 def what_decides(stage: Stage, experiment: Experiment, datasets: Sequence[tuple[Dataset, float]]) -> dict[str, Any]:
-    """What decides which samples come when, by name; `datasets` with their weights."""
+    """What decides which samples come when, and as which numbers, by name; `datasets` with their weights."""
     samples = [
         [sum(shard.samples for shard in dataset.shards("train")), weight, dataset.is_shuffled] for dataset, weight in datasets
     ]
+    shards = [[asdict(shard) for shard in dataset.shards("train")] for dataset, _ in datasets]
     phases, examples = experiment.phases(), stage.examples
     return {
         "--stage": type(stage).__module__.rpartition(".")[2],
@@ -32,8 +36,15 @@ def what_decides(stage: Stage, experiment: Experiment, datasets: Sequence[tuple[
         "data.window": experiment.data.window,
         "data.run_length": experiment.data.run_length,
         "[samples, weight, in random order] of the shards": samples,
+        "the digest of the shards' names, sizes and checksums": _digest(shards),
+        "the digest of the tokenizer's vocabulary": _digest(stage.tokenizer.get_vocab() if stage.tokenizer else {}),
         **({} if examples is None else {"[name, entries, share] of the conversations": examples.contents()}),
     }
+
+
+def _digest(value: Any) -> str:
+    """A short digest of what JSON can hold."""
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class RunStates:

@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         experiment = load_experiment(options.config, stage_type.experiment_type)
         if options.plan:
+            check_request(stage_type, experiment, (), options.ranks)
             return plan_only(stage_type, experiment, options)
         experiment = trained_on(experiment, options.data, options.shards, options.mix)
         dataset = open_shards(options.shards) if options.shards else None
@@ -72,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_request(stage_type, experiment, [each for each, _ in datasets], world)
         evaluations = plan_evaluations(experiment.evaluation, stage_type.evaluator_type, dataset)
         require_trackers(experiment.log)
+        if not 0 <= options.seconds < math.inf:
+            raise RequestError(f"--seconds {options.seconds:g} is no time; give a number above 0")
         if options.seconds and len(experiment.phases()) > 1:
             raise RequestError("--seconds fits no experiment with several [[phase]]; set optimizer.steps")
         folder = RunFolder(options.out)
@@ -96,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         fail("trainer_bridge.train", error, 1)  # of a disk, network or object store
     finally:
+        folder.release()
         deepspeed_engine.stop()
     if not finished:
         sys.exit(STOPPED)

@@ -11,7 +11,7 @@ import torch
 
 from infra.compat.errors import RequestError
 from trainer_bridge.clock import Clock
-from trainer_bridge.metrics import MetricsLog, Step, Window, describe, memory_mib, scalars, timed
+from trainer_bridge.metrics import MetricsLog, Step, Window, counts, describe, memory_mib, scalars, timed
 from trainer_bridge.stages.settings import LogSettings
 from trainer_bridge.trackers import open_trackers, require_trackers
 
@@ -30,6 +30,17 @@ def test_rates_are_those_of_the_last_steps() -> None:
         {"samples_per_s": round(108 / 11, 2), "data_wait": 0.5, "mfu": round(5.4 / 11, 4)},
         {"samples_per_s": round(16 / 3, 2), "data_wait": round(1 / 3, 4), "mfu": 0.2},
     ]
+
+
+def test_a_line_that_a_killed_run_left_unfinished_is_cut_off(tmp_path: Path) -> None:
+    for done, rest in ((0, '{"step": 1, "los'), (1, "")):
+        log = MetricsLog(tmp_path, done, 8 * done, Clock(2, 0.0, 0.0, CPU), LogSettings())
+        log.write(STEP._replace(step=done, samples=8 * (done + 1)))
+        log.close()
+        with (tmp_path / "metrics.jsonl").open("a") as file:
+            file.write(rest)
+    assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [0, 1]
+    assert counts(tmp_path) == {"faults": 2, "skipped_steps": 0}
 
 
 @pytest.mark.parametrize("peak, flops", [(None, 100.0), (1000.0, 0.0)])

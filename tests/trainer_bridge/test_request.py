@@ -93,6 +93,19 @@ def test_conversations_stand_for_captions_in_the_chat_stage(folder: Path) -> Non
             (("", ""), {"mix": f"FOLDER/captioned{weight}"}, "names no weight above 0")
             for weight in ("", "=", "=x", "=0", "=-1", "=nan")
         ),
+        (
+            ("\nheads = 2", "\nheads = 3"),
+            {},
+            "heads (model.image.heads, pool_heads or cross_heads) = 3 does not divide the width, 16",
+        ),
+        (("pool_heads = 2", "pool_heads = 3"), {}, "pool_heads or cross_heads) = 3 does not divide the width, 16"),
+        (
+            ("heads = 2\nmlp = 32\n[data]", "heads = 5\nmlp = 32\n[data]"),
+            {},
+            "model.text.heads = 5 does not divide the width, 16",
+        ),
+        (("", ""), {"seconds": "-5"}, "--seconds -5 is no time; give a number above 0"),
+        (("", ""), {"seconds": "nan"}, "--seconds nan is no time"),
         (("", ""), {"out": "FOLDER/file"}, "is a file; name a folder for the run"),
         (("", ""), {"out": "FOLDER/file/run"}, "is a file; name a folder for the run"),
         (("", ""), {"from": "FOLDER/nowhere"}, "nowhere is not there; name a model's folder"),

@@ -12,10 +12,24 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from infra.compat.errors import RequestError
 from tests import ROOT
 from tests.trainer_bridge.test_train import CONFIG, LIMIT, arguments, losses, run, shards  # noqa: F401
 from trainer_bridge.run_folder import RunFolder
 from trainer_bridge.stop_signal import STOPPED
+
+
+@pytest.mark.parametrize("place", ["folder", "store"])
+def test_a_folder_that_another_training_writes_to_is_refused_until_it_ends(place: str, tmp_path: Path) -> None:
+    uri = str(tmp_path / "run") if place == "folder" else f"memory://{uuid.uuid4().hex}"
+    first, second = RunFolder(uri), RunFolder(uri)
+    first.open()
+    with pytest.raises(RequestError, match=r"another training writes to .*; wait for its end, or name another"):
+        second.open()
+    first.release()
+    second.open()
+    second.release()
+    assert not list(second.local.iterdir())
 
 
 def test_a_copy_holds_what_is_at_the_uri_and_publishes_what_changed() -> None:
@@ -29,6 +43,7 @@ def test_a_copy_holds_what_is_at_the_uri_and_publishes_what_changed() -> None:
     first.publish()
     fs.pipe_file(f"{uri}/run/state/step00000001/state.json", b"{}")
     (first.local / "of an earlier run").write_text("")
+    first.release()
     second = RunFolder(f"{uri}/run")
     second.open()
     assert second.local == first.local and second.states == f"{uri}/run/state"

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from itertools import product
 from pathlib import Path
 
@@ -12,11 +13,15 @@ import torch
 from infra.compat.errors import RequestError
 from tests import ROOT
 from tests.support.processes import one_process  # noqa: F401
-from tests.support.stages import CONFIGS, stage_of, write_start
+from tests.support.shards import numbered_dataset
+from tests.support.stages import COMMON, CONFIGS, stage_of, write_start
 from tests.trainer_bridge.resumes import SAVED, STEPS, run_case, run_steps
 from trainer_bridge import deepspeed_engine
+from trainer_bridge.data.tokenizer import train_tokenizer
 from trainer_bridge.run_folder import RunFolder
-from trainer_bridge.run_states import RunStates
+from trainer_bridge.run_states import RunStates, what_decides
+from trainer_bridge.stages import Stage
+from trainer_bridge.stages.settings import Experiment
 
 EXACT = 1e-5
 LIMIT = 1200  # seconds, for processes that take a minute on a quiet machine
@@ -51,6 +56,21 @@ def assert_resumes(start: Path, case: str, world: int) -> None:
             assert resumed == straight[SAVED:]
         else:
             assert resumed[:-1] == [pytest.approx(losses, rel=0, abs=EXACT) for losses in straight[SAVED:-1]], name
+
+
+def test_a_run_is_of_its_shards_and_its_tokenizer(tmp_path: Path) -> None:
+    class Named(Stage):
+        def __init__(self, words: list[str]) -> None:
+            self.tokenizer = train_tokenizer(words, 300)
+
+    Named.__abstractmethods__ = frozenset()
+    experiment = Experiment.model_validate(tomllib.loads(COMMON.replace("image_lr = 1e-3\ntext_lr = 1e-3\n", "")))
+    first, again, other = (numbered_dataset(tmp_path / name, sizes) for name, sizes in (("a", [4]), ("b", [4]), ("c", [2, 2])))
+    runs = [
+        what_decides(Named(words), experiment, [(dataset, 1.0)])
+        for words, dataset in ((["a fox"], first), (["a fox"], again), (["a fox"], other), (["ein Fuchs"], first))
+    ]
+    assert runs[0] == runs[1] and [runs[0] == run for run in runs[2:]] == [False, False]
 
 
 def test_one_process_goes_on_under_another_zero_stage(start: Path, one_process: torch.device) -> None:  # noqa: F811

@@ -24,7 +24,8 @@ class LoaderSettings(Section):
     window      shards shuffled together; more for shards that were not written in random order
     run_length  neighbours in a shard that come one after the other, for one request to fetch them; "auto": 8 of shards in random
                 order, as `export` writes them, else 1
-    max_faults  share of samples that cannot be read or decoded at which training ends
+    max_faults  share of samples that cannot be read or decoded at which training ends, once these are more than 100; 0: at the
+                first
     """
 
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"

@@ -126,8 +126,15 @@ class Attention(nn.Module):
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
+def require_heads(width: int, heads: int, setting: str) -> None:
+    """ValueError, which names the setting, where a width does not divide among the heads."""
+    if width % heads:
+        raise ValueError(f"{setting} = {heads} does not divide the width, {width}; choose one that does")
+
+
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """[B, T, heads · D] → [B, heads, T, D]."""
+    require_heads(x.shape[-1], heads, "the number of heads (model.image.heads, pool_heads or cross_heads)")
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 

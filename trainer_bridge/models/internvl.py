@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from infra.compat.settings import Section
 from infra.compat.torchvision_operators import define_missing_operators
-from trainer_bridge.models.internvit import InternViT, InternViTConfig
+from trainer_bridge.models.internvit import InternViT, InternViTConfig, require_heads
 from trainer_bridge.models.qllama import GenerativeConfig
 from trainer_bridge.models.sequence_loss import SequenceLoss
 from trainer_bridge.models.text_tower import TextConfig
@@ -215,6 +215,7 @@ def qllama_of(config: Any) -> tuple[TextConfig, GenerativeConfig] | None:
 def language_settings(config: LanguageConfig, length: int, pad: int, end: int) -> Any:
     """The LlamaConfig of a new language model of these sizes, its output tied to its input embeddings."""
     define_missing_operators()
+    require_heads(config.width, config.heads, "model.language.heads")
     from transformers import LlamaConfig
 
     return LlamaConfig(

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from infra.compat.settings import Section
 from infra.compat.torchvision_operators import define_missing_operators
+from trainer_bridge.models.internvit import require_heads
 
 
 class Architecture(Section):
@@ -56,6 +57,8 @@ class TextConfig(Section):
 
 def new_text_tower(config: TextConfig) -> Any:
     """A randomly initialised LlamaModel, MistralModel, Qwen2Model or Qwen3Model."""
+    if config.architecture.head_dim is None:
+        require_heads(config.width, config.heads, "model.text.heads")
     define_missing_operators()  # transformers imports torchvision where there is one
     from transformers import AutoConfig, AutoModel
 

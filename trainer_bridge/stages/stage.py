@@ -42,6 +42,7 @@ class Stage(ABC):
     evaluator_type: ClassVar[type[Evaluator]]
     trained_members: ClassVar[tuple[str, ...]] = ("text",)
     model: nn.Module
+    tokenizer: Any = None  # of the tokenizers library, or of transformers
     tensors: dict[str, Tensor] | None = None
     examples: InstructionSource | None = None  # conversations that it trains on instead of shards
     measures: Mapping[str, float] = MappingProxyType({})  # numbers of the last step that are no loss, the same on every rank

@@ -150,11 +150,11 @@ def read_state(folder: StateFolder) -> dict[str, Any] | None:
     document = folder.newest()
     if document is None:
         return None
-    path = folder.path(document["progress"]["steps"])
-    if document["format"] != FORMAT:
+    if document.get("format") != FORMAT:
         raise RequestError(
-            f"the state {path} is of format {document['format']}, not {FORMAT}; go on with the version that wrote it"
+            f"a state in {folder.uri} is of format {document.get('format')}, not {FORMAT}; go on with the version that wrote it"
         )
+    path = folder.path(document["progress"]["steps"])
     runs = _runs(folder, {f"{path}/{name}": size for name, size in document["files"].items()})
     for name, shape in document["shapes"].items():
         for kind, pieces in runs.get(name, {WEIGHT: []}).items():

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from infra.compat.errors import RequestError
 from infra.train_models import alignment, copies, instructions, quality, seeds, teacher, vocabulary
 
 
@@ -42,7 +43,10 @@ def main() -> None:
         "teacher": teacher.make,
         "vocabulary": vocabulary.make,
     }
-    train[options.model]()
+    try:
+        train[options.model]()
+    except RequestError as error:
+        parser.exit(2, f"infra.train_models: {error}\n")
 
 
 if __name__ == "__main__":

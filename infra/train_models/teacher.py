@@ -53,7 +53,7 @@ SURE = 1e-5  # no caption is surer than this
 Embed = Callable[[Sequence[str]], np.ndarray]
 
 
-def make(embed: Embed | None = None) -> None:
+def make() -> None:
     """Writes infra/models/quality/teacher.parquet: captions, and in 255ths how likely each reaches the grades 1 … GRADES.
 
     The graded captions stand first, then those made of them.
@@ -69,7 +69,7 @@ def make(embed: Embed | None = None) -> None:
     texts = [*dict.fromkeys([*graded, *recombined(_by_language(), wordfreq.top_n_list)])]
     targets = reached(np.array([caption.grade for caption in captions]))
     read = repaired(texts)
-    vectors = _embedded(read.to_pylist(), embed or e5)
+    vectors = _embedded(read.to_pylist(), e5)
     slow = np.mean([reader(vectors, targets, number, *shape) for number, shape in enumerate(READERS)], axis=0)
     features = features_of(read)
     fast = probabilities(train(features_of(read[: len(graded)]), targets, SEED), features)

@@ -3,7 +3,7 @@
 import colorsys
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance
 
@@ -61,6 +61,8 @@ def test_flags_that_differ_in_the_hue_of_a_stripe_do_not_agree(
 @FEW
 @given(flags, st.booleans(), st.sampled_from(["grey", "jpeg", "paler", "brighter", "small"]))
 def test_a_changed_copy_of_a_flag_agrees(stripes: list[Colour], upright: bool, change: str) -> None:
+    # What is brightened beyond white is another colour: two stripes alike but for that may become one.
+    assume(change != "brighter" or all(max(colorsys.hls_to_rgb(*stripe)) <= 1 / 1.1 for stripe in stripes))
     image = flag(stripes, upright)
     changed = {
         "grey": lambda: image.convert("L").convert("RGB"),

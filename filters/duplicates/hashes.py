@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SIDE, LOW = 32, 8
 BATCH = 1 << 14  # rows: their text fits in the processor's cache
@@ -57,10 +60,12 @@ class PictureHash:
     side: int
     of: Callable[[np.ndarray], np.ndarray]
 
-    def of_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+    def of_images(self, images: Sequence[Image]) -> np.ndarray:
         """The hashes of N RGB pictures of any size: uint64[N]."""
+        from PIL.Image import Resampling  # not where only captions are hashed
+
         size = (self.side, self.side)
-        return self.of(np.stack([np.asarray(image.convert("L").resize(size, Image.Resampling.BOX)) for image in images]))
+        return self.of(np.stack([np.asarray(image.convert("L").resize(size, Resampling.BOX)) for image in images]))
 
 
 FETCHED_HASH = PictureHash("phash", SIDE, perceptual_hashes)  # fetch computes it of every picture

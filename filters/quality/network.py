@@ -2,14 +2,15 @@
 
 Three of them read tokens: filters over three tokens and over one, then of each filter the largest and the mean answer. The trick:
 what a filter gives for a structure, a form or a word at each of its places stands in a table, so that no token is multiplied
-with anything; in whole steps, in half the memory of floats. `_pool.c` adds the rows of these tables where it was compiled; NumPy
+with anything; in whole steps, in half the memory of floats. The table of words is made for each batch, of the words that it has:
+that of all words would be a quarter of what a worker holds. `_pool.c` adds the rows of these tables where it was compiled; NumPy
 takes captions of equal length as one array [tokens, captions, width], and twenty times as long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,7 +30,8 @@ READERS = ("completeness", "information", "style")
 GRADES = 4
 CLIP = 3.0  # standard deviations of a statistic
 LARGEST = 2**15 - 1  # of the steps of a table
-BLOCK = 1 << 12  # words whose filters are computed at a time
+EXACT = 2**24  # whole numbers below this, and their sums, are exact in float32, in whichever order they are added
+BLOCK = 1 << 10  # words whose filters are computed at a time
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,13 @@ def bias() -> np.ndarray:
 
 def _pooled(features: Features) -> dict[str, np.ndarray]:
     """The answers of each reader's filters: float32[N, 2 F + F / 2]."""
-    rows = {"completeness": features.structures, "information": features.words, "style": features.forms}
-    return {part: pool(features.first, rows[part], table, features.buckets) for part, table in _tables().items()}
+    words, rows = _words().table(features.words)
+    read = {
+        "completeness": (_tables()["completeness"], features.structures),
+        "information": (words, rows),
+        "style": (_tables()["style"], features.forms),
+    }
+    return {part: pool(features.first, places, table, features.buckets) for part, (table, places) in read.items()}
 
 
 def pool(first: np.ndarray, rows: np.ndarray, table: Table, buckets: np.ndarray) -> np.ndarray:
@@ -126,38 +133,81 @@ def _weights() -> dict[str, np.ndarray]:
     return {name: values.astype(np.float32) if values.dtype == np.float16 else values for name, values in load_file(PATH).items()}
 
 
-def _vectors() -> np.ndarray:
-    """The vocabulary's vectors, where training has moved a word its own: int8[V + 1, DIM]."""
+@dataclass(frozen=True)
+class Words:
+    """What a table of words is made of.
+
+    vectors  int8[V + 1, DIM]
+    filters  in whole steps, so few that every sum is exact: float32[DIM, 3 F + F / 2]
+    scale    the size of a step of the sums
+    bias     of each filter: float32[3 F + F / 2]
+    more     of the table: what each bucket adds
+    step     of the table
+    """
+
+    vectors: np.ndarray
+    filters: np.ndarray
+    scale: np.float32
+    bias: np.ndarray
+    more: np.ndarray
+    step: float
+
+    def table(self, words: np.ndarray) -> tuple[Table, np.ndarray]:
+        """The table of the words that occur in T tokens (their places, int32[T]), and each token's row in it: int32[T]."""
+        occurs = np.zeros(len(self.vectors), bool)
+        occurs[words] = True
+        present = np.flatnonzero(occurs)
+        place = np.empty(len(self.vectors), np.int32)
+        place[present] = np.arange(len(present), dtype=np.int32)
+        rows = np.empty((len(present), len(self.bias)), np.int16)
+        for start in range(0, len(present), BLOCK):
+            block = slice(start, start + BLOCK)
+            rows[block] = np.trunc(self.answers(self.vectors[present[block]]) / np.float32(self.step))
+        return Table(rows, self.more, self.step), place.take(words)
+
+    def answers(self, vectors: np.ndarray) -> np.ndarray:
+        """What the filters give for words, given their vectors, int8[W, DIM]: float32[W, 3 F + F / 2]."""
+        return np.asarray((vectors.astype(np.float32) @ self.filters) * self.scale + self.bias)
+
+
+@lru_cache(1)
+def _words() -> Words:
+    filters, bias = _filters("information")
     vectors = vocabulary().vectors.copy()
-    vectors[_weights()["moved.rows"]] = _weights()["moved.vectors"]
-    return vectors
+    vectors[_weights()["moved.rows"]] = _weights()["moved.vectors"]  # where training has moved a word
+    width = vectors.shape[1]
+    own = _weights()["buckets"]
+    answers = own @ filters[width:]  # most tokens have bucket 0, which so costs nothing
+    bias, more = answers[0] + bias, answers - answers[0]
+    finest = np.float32(EXACT // (width * 128) - 1) / np.abs(filters[:width]).max()
+    whole, scale = np.round(filters[:width] * finest), 1 / (finest * np.float32(VECTOR_STEPS))
+    words = Words(vectors, whole, scale, bias, more, 1.0)
+    blocks = (vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK))
+    largest = max(float(np.abs(words.answers(block)).max()) for block in blocks)
+    step = _step(largest + float(np.abs(more).max()))  # of sums of both
+    return replace(words, more=np.trunc(more / step).astype(np.int16), step=step)
 
 
 @lru_cache(1)
 def _tables() -> dict[str, Table]:
-    """What the filters of each reader give for each structure, form and word, with the bias, and for buckets."""
-    weights, tables = _weights(), dict[str, Table]()
-    for part, inputs in (("completeness", "structures"), ("style", "forms"), ("information", "buckets")):
-        filters = np.concatenate([*weights[f"{part}.three"], weights[f"{part}.one"]], axis=1)
-        three_bias, one_bias = weights[f"{part}.three_bias"], weights[f"{part}.one_bias"]
-        bias = np.concatenate([np.zeros_like(three_bias), three_bias, np.zeros_like(three_bias), one_bias])
-        own = weights[inputs]
-        of_words, of_inputs = filters[: -own.shape[1]], filters[-own.shape[1] :]
-        if len(of_words):
-            answers = own @ of_inputs  # most tokens have bucket 0, which so costs nothing
-            tables[part] = _in_steps(_vectors(), of_words / np.float32(VECTOR_STEPS), answers[0] + bias, answers - answers[0])
-        else:
-            tables[part] = _in_steps(own, of_inputs, bias, np.zeros((0, len(bias)), np.float32))
+    """What the filters of two readers give for each structure and form, with the bias."""
+    tables = dict[str, Table]()
+    for part, inputs in (("completeness", "structures"), ("style", "forms")):
+        filters, bias = _filters(part)
+        answers = _weights()[inputs] @ filters + bias
+        step = _step(float(np.abs(answers).max()))
+        tables[part] = Table(np.trunc(answers / step).astype(np.int16), np.zeros((0, len(bias)), np.int16), step)
     return tables
 
 
-def _in_steps(inputs: np.ndarray, filters: np.ndarray, bias: np.ndarray, more: np.ndarray) -> Table:
-    """The table of what filters give for each of the inputs, [R, width], and of `more`, float32[M, 3 F + F / 2].
+def _filters(part: str) -> tuple[np.ndarray, np.ndarray]:
+    """A reader's filters for what stands before, in the middle, behind and alone: [width, 3 F + F / 2]; and their bias."""
+    weights = _weights()
+    three_bias, one_bias = weights[f"{part}.three_bias"], weights[f"{part}.one_bias"]
+    bias = np.concatenate([np.zeros_like(three_bias), three_bias, np.zeros_like(three_bias), one_bias])
+    return np.concatenate([*weights[f"{part}.three"], weights[f"{part}.one"]], axis=1), bias
 
-    Some rows at a time: all of them as floats would take as much memory as all else that a worker knows.
-    """
-    blocks = [slice(start, start + BLOCK) for start in range(0, len(inputs), BLOCK)]
-    largest = max(float(np.abs(inputs[block] @ filters + bias).max()) for block in blocks)
-    step = max(1e-6, largest + float(np.abs(more).max(initial=0))) / LARGEST  # of sums of both
-    rows = np.concatenate([np.trunc((inputs[block] @ filters + bias) / step).astype(np.int16) for block in blocks])
-    return Table(rows, np.trunc(more / step).astype(np.int16), step)
+
+def _step(largest: float) -> float:
+    """The size of a step of a table whose numbers are at most this."""
+    return max(1e-6, largest) / LARGEST

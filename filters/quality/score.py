@@ -16,7 +16,7 @@ from filters.text.characters import runs
 GRADE_WEIGHTS = np.array([0, 0, 0.4, 0.6], np.float32)
 # Captions that are surely no good differ by nothing of this; of them a product (2) is above a name or a headline (1).
 WEAK_WEIGHT = np.float32(0.05)
-ROWS = 1 << 12  # captions in a batch: what is known of their tokens fits in the processor's cache
+ROWS = 1 << 11  # captions in a batch: what is known of their tokens fits in the processor's cache
 # More digits would depend on the processor.
 DIGITS, PART_DIGITS = 3, 2
 PARTS_TYPE = pa.struct([(part, pa.float32()) for part in PARTS])

@@ -11,20 +11,22 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { WIDTH = 16, MOST_ANSWERS = 8, SHORTEST = 2, LONGEST = 4, MOST_DEPTH = 512, NONE = 0xFFFF };
+enum { WIDTH = 16, MOST_ANSWERS = 8, SHORTEST = 2, LONGEST = 4, MOST_DEPTH = 512 };
 #define HASH_BASIS UINT32_C(2166136261)
 #define HASH_PRIME UINT32_C(16777619)
 static const char END_OF_LINE[] = "</s>", LABEL[] = "__label__";
 
 typedef struct {
     const float *rows;       /* [R, WIDTH]: of the words, then of the substrings */
-    const uint16_t *buckets; /* [B]: the row of a substring by its hash, NONE for most */
+    const uint64_t *has_row; /* [(B + 63) / 64]: a bit for each hash of a substring below B, most of them 0 */
+    const int32_t *before;   /* [(B + 63) / 64]: how many bits are 1 before each 64 */
+    const uint16_t *substring_rows; /* the row of the first bit that is 1, of the second, ... */
     const char *spelling;    /* of all words, one behind the other */
     const int32_t *edges;    /* [W + 1]: where each begins there */
     const int32_t *slots;    /* [S]: places of words by their hash, -1 for none; S is a power of two */
     const int32_t *left, *right; /* [2 L - 1]: branches of a node, -1 of a leaf */
     const float *nodes;      /* [L - 1, WIDTH]: the vectors of inner nodes */
-    int64_t words, substrings, slot_count, labels;
+    int64_t words, buckets, slot_count, labels; /* W, B, S, L */
 } Model;
 
 typedef struct {
@@ -48,6 +50,19 @@ static inline void add(Text *text, const float *row) {
     text->count++;
 }
 
+static inline int bits_of(uint64_t bits) {
+    bits -= bits >> 1 & UINT64_C(0x5555555555555555);
+    bits = (bits & UINT64_C(0x3333333333333333)) + (bits >> 2 & UINT64_C(0x3333333333333333));
+    return (int)(((bits + (bits >> 4)) & UINT64_C(0x0F0F0F0F0F0F0F0F)) * UINT64_C(0x0101010101010101) >> 56);
+}
+
+/* The row of a substring by its hash below B, NULL for most. */
+static inline const float *row_of(const Model *model, uint32_t bucket) {
+    uint64_t bits = model->has_row[bucket >> 6], bit = UINT64_C(1) << (bucket & 63);
+    if (!(bits & bit)) return NULL;
+    return model->rows + (int64_t)model->substring_rows[model->before[bucket >> 6] + bits_of(bits & (bit - 1))] * WIDTH;
+}
+
 /* Adds the substrings of a word, given with a mark before and behind it. */
 static void add_substrings(const Model *model, const char *word, int64_t length, Text *text) {
     for (int64_t start = 0; start < length; start++) {
@@ -58,8 +73,8 @@ static void add_substrings(const Model *model, const char *word, int64_t length,
             do hash = hash_more(hash, word[end++]);
             while (end < length && is_continued(word[end]));
             if (size < SHORTEST) continue;
-            uint16_t row = model->buckets[hash % (uint32_t)model->substrings];
-            if (row != NONE) add(text, model->rows + (int64_t)row * WIDTH);
+            const float *row = row_of(model, hash % (uint32_t)model->buckets);
+            if (row) add(text, row);
         }
     }
 }
@@ -177,23 +192,37 @@ static int words_fit(const Model *model, int64_t bytes) {
     return empty && model->words >= 0 && model->edges[model->words] <= bytes && !(model->slot_count & (model->slot_count - 1));
 }
 
-/* predict(text, ends int32[N + 1], model's nine arrays, least probability, labels int32[N, K], probabilities float32[N, K]): the
+/* Whether the rows of substrings lie among `rows`, and there is one for each bit. */
+static int substrings_fit(const Model *model, int64_t blocks, int64_t substrings, int64_t rows) {
+    int64_t count = 0;
+    if (model->buckets <= 0 || model->buckets > UINT32_MAX || blocks != (model->buckets + 63) / 64) return 0;
+    for (int64_t block = 0; block < blocks; block++) {
+        if (model->before[block] != count) return 0;
+        count += bits_of(model->has_row[block]);
+    }
+    for (int64_t i = 0; i < substrings; i++)
+        if (model->substring_rows[i] >= rows) return 0;
+    return count == substrings;
+}
+
+/* predict(text, ends int32[N + 1], B, model's ten arrays, least probability, labels int32[N, K], probabilities float32[N, K]): the
    last two are written, best first, -1 behind the last answer. */
 static PyObject *predict(PyObject *self, PyObject *args) {
     (void)self;
-    Py_buffer in[10], out[2];
+    Py_buffer in[12], out[2];
+    long long buckets;
     float least;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*y*y*fw*w*", &in[0], &in[1], &in[2], &in[3], &in[4], &in[5], &in[6], &in[7], &in[8],
-                          &in[9], &least, &out[0], &out[1]))
+    if (!PyArg_ParseTuple(args, "y*y*Ly*y*y*y*y*y*y*y*y*y*fw*w*", &in[0], &in[1], &buckets, &in[2], &in[3], &in[4], &in[5], &in[6],
+                          &in[7], &in[8], &in[9], &in[10], &in[11], &least, &out[0], &out[1]))
         return NULL;
     const char *text = in[0].buf;
     const int32_t *ends = in[1].buf;
     int64_t count = in[1].len / 4 - 1, rows = in[2].len / (4 * WIDTH), longest = 0;
-    Model model = {in[2].buf, in[3].buf, in[4].buf, in[5].buf, in[6].buf, in[7].buf, in[8].buf, in[9].buf,
-                   in[5].len / 4 - 1, in[3].len / 2, in[6].len / 4, (in[7].len / 4 + 1) / 2};
-    int fits = count >= 0 && model.substrings > 0 && in[8].len == in[7].len && in[9].len == 4 * WIDTH * (model.labels - 1);
-    fits = fits && tree_fits(&model) && words_fit(&model, in[4].len) && model.words <= rows;
-    for (int64_t i = 0; fits && i < model.substrings; i++) fits = model.buckets[i] == NONE || model.buckets[i] < rows;
+    Model model = {in[2].buf, in[3].buf, in[4].buf, in[5].buf, in[6].buf, in[7].buf, in[8].buf, in[9].buf, in[10].buf, in[11].buf,
+                   in[7].len / 4 - 1, buckets, in[8].len / 4, (in[9].len / 4 + 1) / 2};
+    int fits = count >= 0 && in[10].len == in[9].len && in[11].len == 4 * WIDTH * (model.labels - 1) && 2 * in[4].len == in[3].len;
+    fits = fits && tree_fits(&model) && words_fit(&model, in[6].len) && model.words <= rows;
+    fits = fits && substrings_fit(&model, in[3].len / 8, in[5].len / 2, rows);
     for (int64_t row = 0; fits && row < count; row++) {
         fits = ends[row] >= 0 && ends[row] <= ends[row + 1] && ends[row + 1] <= in[0].len;
         if (ends[row + 1] - ends[row] > longest) longest = ends[row + 1] - ends[row];
@@ -219,7 +248,7 @@ static PyObject *predict(PyObject *self, PyObject *args) {
         Py_END_ALLOW_THREADS
         free(marked);
     }
-    for (int place = 0; place < 10; place++) PyBuffer_Release(&in[place]);
+    for (int place = 0; place < 12; place++) PyBuffer_Release(&in[place]);
     for (int place = 0; place < 2; place++) PyBuffer_Release(&out[place]);
     if (marked) Py_RETURN_NONE;
     if (fits) return PyErr_NoMemory();

@@ -49,7 +49,7 @@ typedef struct {
 } Tokens;
 
 /* The token that begins at `place`: fills the entry `number` and returns where it ends. */
-static inline Py_ssize_t cut(const Text *text, const uint32_t *lower, Py_ssize_t place, Py_ssize_t first, Py_ssize_t end, int group,
+static inline Py_ssize_t cut(const Text *text, const int32_t *to_lower, Py_ssize_t place, Py_ssize_t first, Py_ssize_t end, int group,
                              Tokens *tokens, Py_ssize_t number) {
     uint64_t sum = 0, power = 1;
     int32_t capitals = 0, digits = 0;
@@ -60,7 +60,7 @@ static inline Py_ssize_t cut(const Text *text, const uint32_t *lower, Py_ssize_t
         int kind = text->kinds[code];
         capitals += kind == UPPER;
         digits += kind == DIGIT;
-        uint64_t small = lower[code];
+        uint64_t small = code + (uint32_t)to_lower[code];
         sum += (small + 1) * (small + UINT64_C(0x632BE5)) * power;
         power *= BASE;
         next++;
@@ -76,7 +76,7 @@ static inline Py_ssize_t cut(const Text *text, const uint32_t *lower, Py_ssize_t
     return next;
 }
 
-static Py_ssize_t cut_all(const Text *text, const uint32_t *lower, const int32_t *ends, Py_ssize_t captions, Tokens *tokens) {
+static Py_ssize_t cut_all(const Text *text, const int32_t *to_lower, const int32_t *ends, Py_ssize_t captions, Tokens *tokens) {
     Py_ssize_t number = 0;
     for (Py_ssize_t row = 0; row < captions; row++) {
         Py_ssize_t first = ends[row], end = ends[row + 1];
@@ -91,7 +91,7 @@ static Py_ssize_t cut_all(const Text *text, const uint32_t *lower, const int32_t
             }
             tokens->rows[number] = row;
             tokens->after_space[number] = (uint8_t)after_space;
-            place = cut(text, lower, place, first, end, group, tokens, number++);
+            place = cut(text, to_lower, place, first, end, group, tokens, number++);
             after_space = 0;
         }
     }
@@ -99,7 +99,7 @@ static Py_ssize_t cut_all(const Text *text, const uint32_t *lower, const int32_t
     return number;
 }
 
-/* tokens(codes, width, ends, kinds, lower, rows, first, start, length, kind, keys, capitals, digits, after_space) → tokens. The last
+/* tokens(codes, width, ends, kinds, to_lower, rows, first, start, length, kind, keys, capitals, digits, after_space) → tokens. The last
    nine are written; all but `first` have room for as many entries as there are characters. */
 static PyObject *tokens(PyObject *self, PyObject *args) {
     (void)self;

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from filters.text.one_entry_cache import cache_last_call
 from infra.compat.content import State
 
-ROWS = 1 << 14  # captions in a batch: their characters fit in the processor's cache
+ROWS = 1 << 12  # captions in a batch: their characters fit in the processor's cache
 CODES = 0x110000
 UNASSIGNED, PRIVATE = range(0x40000, 0xE0000), range(0xF0000, CODES)  # planes of Unicode with one kind of character
 
@@ -58,7 +58,8 @@ def classes(patterns: tuple[str, ...]) -> np.ndarray:
                 matching = pc.match_substring_regex(characters, patterns[number - 1])
                 kinds[codes[matching.to_numpy(zero_copy_only=False)]] = number
     for block in (UNASSIGNED, PRIVATE):
-        kinds[block.start : block.stop] = kinds[block.start]
+        if kinds[block.start]:  # memory that is never written takes none
+            kinds[block.start : block.stop] = kinds[block.start]
     return kinds
 
 

@@ -63,7 +63,7 @@ NAMES = tuple(" ".join(NAMEABLE.values()).split())
 ALL = (*NAMES, *LANGUAGES.tolist())
 ENGLISH = NAMES.index("en")
 IS_NAMEABLE = np.array([[name in NAMEABLE.get(script, "").split() for name in NAMES] for script in range(len(LANGUAGES))])
-ROWS = 1 << 13  # captions in a batch, each with a vote for every language
+ROWS = 1 << 12  # captions in a batch, each with a vote for every language
 ANSWERS = 3  # of the model, of which function words may prefer the second or third
 # Votes of function words from which no model is needed, where other languages have at most a quarter of them; of English one word
 # is enough, as it is hardly ever wrong.

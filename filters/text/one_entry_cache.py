@@ -24,6 +24,7 @@ def cache_last_call(
     def cached(captions: pa.ChunkedArray, /, *rest: Rest.args, **options: Rest.kwargs) -> Result:
         arguments = rest, options
         if not last or last["call"][1] != arguments or _addresses(last["call"][0]) != _addresses(captions):
+            last.clear()  # the results for two arrays at a time would be most of what a worker holds
             last["call"] = captions, arguments, function(captions, *rest, **options)
         return last["call"][2]
 

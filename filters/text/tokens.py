@@ -63,7 +63,7 @@ def tokens_of(codes: np.ndarray, ends: np.ndarray) -> Tokens:
     keys, capitals, digits = np.empty(len(codes), np.uint64), np.empty(len(codes), np.int32), np.empty(len(codes), np.int32)
     kind, after_space = np.empty(len(codes), np.uint8), np.empty(len(codes), bool)
     columns = (rows, first, start, length, kind, keys, capitals, digits, after_space)
-    count = compiled.tokens(codes, codes.itemsize, ends, _kinds(), _lower(), *columns)
+    count = compiled.tokens(codes, codes.itemsize, ends, _kinds(), _to_lower(), *columns)
     return Tokens(rows[:count], first, *(column[:count] for column in columns[2:]))
 
 
@@ -121,7 +121,7 @@ def keys_of(words: list[str]) -> np.ndarray:
 def _keys(codes: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     powers, inverses = _powers(1 << int(len(codes) + 1).bit_length())
     sums = np.zeros(len(codes) + 1, np.uint64)
-    lower = _lower().take(codes).astype(np.uint64)
+    lower = (codes.astype(np.int64) + _to_lower().take(codes)).astype(np.uint64)
     np.cumsum((lower + np.uint64(1)) * (lower + np.uint64(0x632BE5)) * powers[: len(codes)], out=sums[1:])
     mixed = (sums[end] - sums[start]) * inverses[start]
     # Mixed as in SplitMix64, so that all bits of a key tell words apart.
@@ -142,14 +142,17 @@ def _kinds() -> np.ndarray:
 
 
 @lru_cache(1)
-def _lower() -> np.ndarray:
-    """The lower-case form of each character that has one of one character: uint32[0x110000]."""
-    lower = np.arange(CODES, dtype=np.uint32)
+def _to_lower() -> np.ndarray:
+    """What is to be added to each character for its lower-case form, where that is one character: int32[0x110000].
+
+    Zeros take no memory until others stand beside them.
+    """
+    added = np.zeros(CODES, np.int32)
     for code in range(0x1E944):
-        if not 0xD800 <= code < 0xE000 and len(small := chr(code).lower()) == 1:
-            lower[code] = ord(small)
-    lower[APOSTROPHES[1]] = APOSTROPHES[0]
-    return lower
+        if not 0xD800 <= code < 0xE000 and len(small := chr(code).lower()) == 1 and ord(small) != code:
+            added[code] = ord(small) - code
+    added[APOSTROPHES[1]] = APOSTROPHES[0] - APOSTROPHES[1]
+    return added
 
 
 def _sums(flags: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:

@@ -122,11 +122,14 @@ def test_the_network_in_numpy_is_the_one_that_was_trained(monkeypatch: pytest.Mo
     weights = weights_of(trained, np.zeros(4, np.float32))
     assert weights["moved.rows"].tolist() == words.tolist()
     monkeypatch.setattr(network, "_weights", lambda: weights)
-    network._tables.cache_clear()
+    tables = network._tables, network._words
     try:
+        for of_weights in tables:
+            of_weights.cache_clear()
         odds = network.logits(features).sum(axis=1)
     finally:
-        network._tables.cache_clear()
+        for of_weights in tables:
+            of_weights.cache_clear()
     assert np.allclose(1 / (1 + np.exp(-odds)), probabilities(trained, features), atol=2e-3)
 
 

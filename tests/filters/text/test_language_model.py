@@ -1,5 +1,7 @@
 """Our reader of fastText's model gives what fastText gives, to the last bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,10 +42,20 @@ def test_probabilities_stand_in_the_columns_of_the_names() -> None:
 @needs_compiler
 def test_places_that_no_array_has_are_refused() -> None:
     model = read_model()
-    arrays = [model.rows, model.buckets, model.spelling, model.edges, model.slots, model.left, model.right, model.nodes]
-    for place, wrong in ((0, model.rows[:100]), (4, model.slots[:100]), (5, model.left + 400), (7, model.nodes[:9])):
+    arrays = model.arguments()
+    changes = {
+        "buckets": 64 * len(model.has_row) + 1,
+        "rows": model.rows[:100],
+        "has_row": model.has_row | np.uint64(1 << 7),
+        "before": model.before[:-1],
+        "substring_rows": model.substring_rows[1:],
+        "slots": model.slots[:100],
+        "left": model.left + 400,
+        "nodes": model.nodes[:9],
+    }
+    for name, wrong in changes.items():
         with pytest.raises(ValueError, match="other shapes"):
-            broken = [*arrays[:place], np.ascontiguousarray(wrong), *arrays[place + 1 :]]
+            broken = replace(model, **{name: wrong if isinstance(wrong, int) else np.ascontiguousarray(wrong)}).arguments()
             compiled.predict(
                 b"abc", np.array([0, 3], np.int32), *broken, 0.06, np.zeros((1, 3), np.int32), np.zeros((1, 3), np.float32)
             )

@@ -36,6 +36,7 @@ fetching/          downloads, politely and safely
 scoring/           one file per score
 captioning/        one file per kind of captioner
 corpus/            what is asked of the whole corpus
+judging/           the two filters over parts
 exporting/         kept samples → shards
 shards/            finished shards: indexed, checked, cut anew
 annotations/       boxes and texts of others, and the words of conversations about them

@@ -43,10 +43,10 @@ from pipelines.captioning.settings import CaptionSettings
 from pipelines.corpus.settings import DedupSettings
 from pipelines.exporting.settings import ExportSettings
 from pipelines.fetching.settings import FetchSettings
+from pipelines.judging.verdicts import inputs_of
 from pipelines.manifest.precedence import PRECEDENCE, require_columns
 from pipelines.reporting.settings import ReportSettings
 from pipelines.runtime.plugins import any_defines, load_plugins, with_plugins
-from pipelines.runtime.verdicts import inputs_of
 from pipelines.scoring import scores
 from pipelines.scoring.settings import ScoreSettings
 from pipelines.sources import sources

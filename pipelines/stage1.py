@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from filters.rules import RuleSetting, evaluate
+from pipelines.judging.verdicts import describe, inputs_of, verdict_counts
 from pipelines.manifest.join import read_columns
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
@@ -22,7 +23,6 @@ from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
 from pipelines.runtime.score_models import require_score_models
 from pipelines.runtime.step import PartResult, Step, run_step
-from pipelines.runtime.verdicts import describe, inputs_of, verdict_counts
 
 FAMILY = "stage1"
 

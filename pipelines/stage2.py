@@ -6,32 +6,22 @@ Where the recipe asks how many pictures share a caption, the captions of the who
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
-from filters.rules import RuleSetting, evaluate
-from filters.stage2 import PICTURES, QUALITY, QUALITY_PARTS, columns_of, final_quality
-from filters.text.language import identify
-from filters.text.repair import repair
 from pipelines.corpus.caption_counts import FAMILY as COUNTS
 from pipelines.corpus.caption_counts import count_captions, read_counts
-from pipelines.manifest.join import read_columns
-from pipelines.manifest.parts import Part
+from pipelines.judging.captions import judge_part
+from pipelines.judging.verdicts import describe, inputs_of
 from pipelines.manifest.storage import Storage
 from pipelines.recipe import Recipe, recipe_of
 from pipelines.runtime import command_line
-from pipelines.runtime.progress import Reporter
 from pipelines.runtime.runner import start_ray
 from pipelines.runtime.score_models import require_score_models
-from pipelines.runtime.step import PartResult, Step, run_step
-from pipelines.runtime.verdicts import describe, inputs_of, verdict_counts
+from pipelines.runtime.step import Step, run_step
 
 FAMILY = "stage2"
-ROWS = 1 << 16  # judged at a time: many, as every pattern is compiled for each such table; so few that they take 50 MB
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -55,44 +45,10 @@ def stage2_step(recipe: Recipe) -> Step:
     rules = recipe.stage2_rules()
     repairs, (inputs, columns) = recipe.stage2_repairs(), inputs_of(rules, FAMILY)
     settings = {**describe(rules), "repair": repairs}
-    work = partial(_judge, rules=rules, columns=columns, counts=COUNTS in inputs, repairs=repairs)
+    work = partial(
+        judge_part, rules=rules, columns=columns, read_counts=read_counts if COUNTS in inputs else None, repairs=repairs
+    )
     return Step(FAMILY, inputs, lambda part: settings, work)
-
-
-def _judge(
-    storage: Storage,
-    part: Part,
-    reporter: Reporter,
-    *,
-    rules: Sequence[RuleSetting],
-    columns: Sequence[str],
-    counts: bool,
-    repairs: bool,
-) -> PartResult:
-    known = read_columns(storage, part, dict.fromkeys(["caption", *columns]))
-    pictures = read_counts(storage, part, known["sample_id"]) if counts else pa.nulls(len(known), pa.int32())
-    verdicts, counts_of_all = list[pa.Table](), Counter[str]()
-    for start in range(0, max(1, len(known)), ROWS):
-        rows = known.slice(start, ROWS)
-        table = _verdicts(rows, pictures.slice(start, ROWS), rules, part.source, repairs=repairs)
-        keep, reasons = (table[name].combine_chunks() for name in ("keep", "reasons"))
-        counts_of_all.update(verdict_counts(keep, reasons), repaired=len(rows) - table["caption_repaired"].null_count)
-        verdicts.append(table)
-        reporter(len(rows))
-    return PartResult(pa.concat_tables(verdicts), counts_of_all)
-
-
-def _verdicts(known: pa.Table, pictures: pa.Array, rules: Sequence[RuleSetting], source: str, *, repairs: bool) -> pa.Table:
-    """The family's columns for rows of a part, given their captions, what else rules read, and how many pictures share each."""
-    repaired = repair(known["caption"]) if repairs else pa.nulls(len(known), pa.string())
-    computed = columns_of(known["caption"], repaired)
-    columns_by_name = [dict(zip(table.column_names, table.columns, strict=True)) for table in (known, computed)]
-    table = pa.table(columns_by_name[0] | columns_by_name[1] | {PICTURES: pictures})
-    keep, reasons = evaluate(table, rules, source)
-    language, confidence = identify(table["caption"])
-    about = {"caption_repaired": repaired, "language": language, "language_confidence": confidence, PICTURES: pictures}
-    about |= {QUALITY: final_quality(table, reasons), QUALITY_PARTS: table[QUALITY_PARTS]}
-    return pa.table({"sample_id": table["sample_id"], "keep": keep, "reasons": reasons, **about})
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import contextlib
 import ctypes
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's mallopt(3)
-KEPT_BYTES = 32 << 20
+PR_SET_THP_DISABLE = 41  # of Linux's prctl(2): no pages of 2 MiB, of which an allocator may use a tenth
+KEPT_BYTES, LARGE_BYTES = 32 << 20, 1 << 20
 NEVER = (1 << 31) - 1  # as a threshold: the greatest that mallopt takes
 
 
@@ -34,6 +36,30 @@ def _set(settings: Mapping[int, int]) -> None:
 
 
 def return_freed_memory() -> None:
-    """Gives to the system what malloc keeps of all threads; undoes `keep_freed_memory` for once."""
+    """Gives to the system what malloc keeps of all threads, and Arrow; undoes `keep_freed_memory` for once."""
+    _arrow_pool().release_unused()
     with contextlib.suppress(AttributeError, OSError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def hold_little_memory() -> None:
+    """Makes malloc of this process give large pieces back as they are freed, and Arrow take its memory from malloc.
+
+    Arrow's own allocator keeps what is freed, beside what malloc keeps: a worker would hold both at their largest. Readers of
+    files still take from it.
+    """
+    import pyarrow as pa
+
+    _arrow_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    _set({M_MMAP_THRESHOLD: LARGE_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES})
+    with contextlib.suppress(AttributeError, OSError):  # not Linux
+        ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+
+
+@lru_cache(1)
+def _arrow_pool() -> Any:
+    """The pool that Arrow has taken memory from since it was imported."""
+    import pyarrow as pa
+
+    return pa.default_memory_pool()

@@ -16,7 +16,7 @@ import xxhash
 
 from filters.duplicates.hashes import caption_key, hash_rows
 from infra.compat.content import content_digest
-from pipelines.manifest.join import locate, read_family
+from pipelines.manifest.join import read_family
 from pipelines.manifest.parts import Part
 from pipelines.manifest.receipts import fingerprint_of, read_receipts
 from pipelines.manifest.storage import Storage
@@ -88,7 +88,6 @@ def _gather(storage: Storage, part: Part, reporter: Reporter, *, buckets: Sequen
     return PartResult(counts)
 
 
-def read_counts(storage: Storage, part: Part, ids: pa.ChunkedArray) -> pa.ChunkedArray:
-    """How many pictures share the caption of each sample of a part: int32[N], NULL for fewer than `LEAST`."""
-    counts = read_family(storage, part, FAMILY, ["pictures"])
-    return counts["pictures"].take(locate(counts["sample_id"].to_numpy(), ids.to_numpy()))
+def read_counts(storage: Storage, part: Part) -> pa.Table:
+    """(sample_id, pictures) of the samples of a part whose caption `LEAST` pictures share or more."""
+    return read_family(storage, part, FAMILY, ["pictures"])

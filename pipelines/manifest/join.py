@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -20,16 +20,42 @@ def read_columns(storage: Storage, part: Part, columns: Iterable[str]) -> pa.Tab
     The names and the values are those of the SQL view `manifest`: which family a value is taken from says
     `pipelines.manifest.precedence`. RequestError for a column that the manifest does not have.
     """
-    places = {column: places_of(column) for column in columns if column != "sample_id"}
+    places, needed = _places(columns)
+    samples = read_family(storage, part, "samples", needed.pop("samples"))
+    return _joined(samples, {family: read_family(storage, part, family, names) for family, names in needed.items()}, places)
+
+
+def column_slices(storage: Storage, part: Part, columns: Iterable[str], rows: int) -> Iterator[pa.Table]:
+    """What `read_columns` returns, at most so many rows at a time, one table at least.
+
+    The columns that `samples` gives are read as they are needed, captions above all; those of other families are read whole.
+    """
+    places, needed = _places(columns)
+    own = needed.pop("samples")
+    others = {family: read_family(storage, part, family, names) for family, names in needed.items()}
+    for samples in _family_slices(storage, part, "samples", own, rows):
+        yield _joined(samples, others, places)
+
+
+_Places = dict[str, Sequence[tuple[str, str]]]  # of each column the (family, name) of its values, the preferred one first
+
+
+def _places(columns: Iterable[str]) -> tuple[_Places, dict[str, list[str]]]:
+    """Where the columns' values are, and family → the names to be read of it, of `samples` at least none."""
+    places: _Places = {column: places_of(column) for column in columns if column != "sample_id"}
     needed: dict[str, list[str]] = {"samples": []}
     for family, name in dict.fromkeys(place for of_column in places.values() for place in of_column):
         needed.setdefault(family, []).append(name)
-    samples = read_family(storage, part, "samples", needed.pop("samples"))
+    return places, needed
+
+
+def _joined(samples: pa.Table, others: Mapping[str, pa.Table], places: _Places) -> pa.Table:
+    """A row per sample: sample_id and the columns, each of the first place that knows a value."""
     ids = samples["sample_id"].to_numpy()
     values = {("samples", name): samples[name] for name in samples.column_names}
-    for family, names in needed.items():
-        rows = _rows_of(read_family(storage, part, family, names), ids)
-        values |= {(family, name): column for name, column in zip(names, rows, strict=True)}
+    for family, table in others.items():
+        rows = _rows_of(table, ids)
+        values |= {(family, name): column for name, column in zip(table.column_names[1:], rows, strict=True)}
     joined = {column: first_known([values[place] for place in of_column]) for column, of_column in places.items()}
     return pa.table({"sample_id": samples["sample_id"], **joined})
 
@@ -62,6 +88,21 @@ def read_family(storage: Storage, part: Part, family: str, columns: Sequence[str
     table = storage.read_parquet(path, None if columns is None else names)
     if columns is None and family in OPEN:
         names = list(dict.fromkeys([*names, *table.column_names]))
+    return _in_types(table, family, names)
+
+
+def _family_slices(storage: Storage, part: Part, family: str, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """What `read_family` returns, at most so many rows at a time, one table at least."""
+    if not storage.exists(part.path(family)):
+        yield read_family(storage, part, family, columns)
+        return
+    names = list(dict.fromkeys(["sample_id", *columns]))
+    for table in storage.parquet_slices(part.path(family), names, rows):
+        yield _in_types(table, family, names)
+
+
+def _in_types(table: pa.Table, family: str, names: Sequence[str]) -> pa.Table:
+    """The named columns in the family's types, NULL those that the table lacks."""
     written = set(table.column_names)
     fields = [field_of(family, name) for name in names]
     return pa.table(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from inspect import signature
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -32,15 +33,18 @@ GROUP_ROWS = 1 << 17
 LARGEST_PAGE, PAGE_HEADER = 2**31 - 1, 1 << 20  # bytes of a page of Parquet, and more than its header and levels take
 
 
-def parquet_bytes(table: pa.Table) -> pa.Buffer:
-    """`table` as the bytes of a Parquet file."""
+def parquet_bytes(table: pa.Table, more: Iterable[pa.Table] = ()) -> pa.Buffer:
+    """`table`, and the rows of `more` after its own, as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
-    write_parquet(table, sink)
+    write_parquet(table, sink, more)
     return sink.getvalue()
 
 
-def write_parquet(table: pa.Table, where: Any) -> None:
-    """Writes `table` to a path or an Arrow stream."""
+def write_parquet(table: pa.Table, where: Any, more: Iterable[pa.Table] = ()) -> None:
+    """Writes `table`, and the rows of `more` after its own, to a path or an Arrow stream.
+
+    Of vectors all rows are in memory at once, of other tables one row group.
+    """
     vectors = {field.name: field.type.byte_width for field in table.schema if pa.types.is_fixed_size_binary(field.type)}
     leaves = {f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name: field.type for field in table.schema}
     # Ids and places count up, and sizes are small: as differences they are next to nothing. Other unsigned numbers are hashes:
@@ -55,12 +59,25 @@ def write_parquet(table: pa.Table, where: Any) -> None:
     }
     if vectors:
         options |= _one_page(max(1, *vectors.values()), leaves.keys() - vectors.keys())
-        pq.write_table(table.combine_chunks(), where, **options)
+        pq.write_table(pa.concat_tables([table, *more]).combine_chunks(), where, **options)
         return
     with pq.ParquetWriter(where, table.schema, **options) as writer:
         # A group at a time: a copy of a whole part may be as large as all else that a worker holds.
-        for start in range(0, max(1, len(table)), GROUP_ROWS):
-            writer.write_table(table.slice(start, GROUP_ROWS).combine_chunks(), row_group_size=GROUP_ROWS)
+        for group in _groups(chain([table], more)):
+            writer.write_table(group.combine_chunks(), row_group_size=GROUP_ROWS)
+            del group  # it would be held until the next one is whole
+
+
+def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of one table or more by GROUP_ROWS, the last of fewer; without rows one table of none."""
+    rest = next(tables)
+    for table in chain(tables, [None]):
+        while len(rest) > GROUP_ROWS:
+            yield rest.slice(0, GROUP_ROWS)
+            rest = rest.slice(GROUP_ROWS)
+        if table is not None:
+            rest = pa.concat_tables([rest, table])
+    yield rest
 
 
 def _one_page(width: int, others: Collection[str]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from pipelines.manifest.parquet import parquet_bytes, write_parquet
 NAMELESS = re.compile(r"\s*(?:(?!file:)[\w+.-]+:/+)?\s*")  # nothing, or nothing behind a scheme
 STALE_SECONDS = 3600  # since the last byte was written to a temporary file: its process was killed
 CREATE_RETRIES = 5
+READ_BYTES = 1 << 20  # of a column at a time, where a file is read in slices
 
 
 class Storage:
@@ -217,29 +218,53 @@ class Storage:
 
     def read_parquet(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The table at `path`, or those of the named columns that it has, in this order."""
+        with self._parquet_file(path, memory_map=self.is_local) as file:
+            table = file.read(columns)
+        return _selected(table, columns)
+
+    def parquet_slices(self, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+        """What `read_parquet` returns, at most so many rows at a time, one table at least; no more are in memory."""
+        # Not mapped: what was read of a mapped file counts as the process's memory until it is closed.
+        with self._parquet_file(path, buffer_size=READ_BYTES) as file:
+            # A group at a time: Arrow keeps the bytes of all groups that one call has read.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(rows, [group], columns, use_threads=False):
+                    yield _selected(pa.Table.from_batches([batch]), columns)
+            if not file.metadata.num_rows:
+                yield _selected(file.schema_arrow.empty_table(), columns)
+
+    @contextmanager
+    def _parquet_file(self, path: str, **options: Any) -> Iterator[pq.ParquetFile]:
+        """The file at `path`, opened; RequestError where it is found broken."""
         source = self.full(path) if self.is_local else io.BytesIO(self.read(path))
         try:
-            with pq.ParquetFile(source, memory_map=self.is_local) as file:
-                table = file.read(columns)
+            with pq.ParquetFile(source, **options) as file:
+                yield file
         except (pa.ArrowInvalid, EOFError) as error:
             raise self.broken(path, "parquet", error) from None
         except OSError as error:  # Arrow's error for bytes that do not unpack has no number
             if error.errno is not None:
                 raise
             raise self.broken(path, "parquet", error) from None
-        return table if columns is None else table.select([name for name in columns if name in table.column_names])
 
-    def write_parquet(self, path: str, table: pa.Table) -> pa.Buffer:
-        """Writes `table`; the same table gives the same bytes, which are returned (mapped from the file where there is one)."""
+    def write_parquet(self, path: str, table: pa.Table, more: Iterable[pa.Table] = ()) -> pa.Buffer:
+        """Writes `table`, and the rows of `more` after its own; returns the bytes (mapped from the file where there is one), the
+        same for the same rows.
+        """
         if not self.is_local:
-            data = parquet_bytes(table)
+            data = parquet_bytes(table, more)
             self.write(path, data)
             return data
         with self._landing(path) as temporary:
-            write_parquet(table, str(temporary))
+            write_parquet(table, str(temporary), more)
             with pa.memory_map(str(temporary)) as written:
                 data = written.read_buffer()
         return data
+
+
+def _selected(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    """Those of the named columns that the table has, in this order; all where none are named."""
+    return table if columns is None else table.select([name for name in columns if name in table.column_names])
 
 
 def require_kind(name: str, value: object, *kinds: type) -> None:

@@ -1,6 +1,5 @@
 """What a job runs on.
 
-verdicts.py       which columns the rules of a filter read; how verdicts are counted
 score_models.py   thresholds that name the model whose scores they are for
 step.py           a step over parts: pending parts, columns written, receipts
 runner.py         items of work on Ray Data: tasks or actors, retries; starts Ray

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from infra.compat.content import content_digest
 from pipelines.manifest.parts import Part
@@ -33,12 +34,13 @@ FOLLOWED = ("filters", "pipelines.manifest.join", "pipelines.manifest.selection"
 class PartResult:
     """What a step computed for a part.
 
-    table            the step's own family
+    table            the step's own family, or its first rows
     counts           add up over parts
     other_families   further families by name (rejects of ingest)
     beside           results of further families, made in the same pass, each with a receipt of its own (embeddings of score)
     settings         those that a costly step's results depend on; kept in the receipt
     temporary_files  files whose content is in the tables, removed once the receipt is written, with all in their folders
+    more             the rows after those of `table`, computed as they are written: `counts` are complete once they are
     """
 
     table: pa.Table
@@ -47,6 +49,7 @@ class PartResult:
     beside: Mapping[str, PartResult] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     temporary_files: Sequence[str] = ()
+    more: Iterable[pa.Table] = ()
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,8 @@ def _do_part(
 
     def written(family: str, result: PartResult) -> Receipt:
         earlier = read_receipts(storage, family, [part]).get(part) if step.missing else None
-        data = storage.write_parquet(part.path(family), conform(result.table, family))
+        more = (conform(table, family) for table in result.more)
+        data = storage.write_parquet(part.path(family), conform(result.table, family), more)
         receipt = Receipt(
             family=family,
             source=part.source,
@@ -211,7 +215,7 @@ def _do_part(
             fingerprint=fingerprint,
             digest=digest_of(data),
             rows_in=part.rows,
-            rows_out=len(result.table),
+            rows_out=pq.read_metadata(pa.BufferReader(data)).num_rows,
             counts=dict(result.counts),
             settings=dict(result.settings),
             inputs=dict(inputs),

@@ -54,7 +54,7 @@ def judge_captions(path: str) -> dict[str, float]:
     import pyarrow.parquet as pq
 
     from infra.benchmarks.captions import judge
-    from pipelines.stage2 import ROWS
+    from pipelines.judging.captions import ROWS
 
     pa.set_cpu_count(1)
     for batch in pq.ParquetFile(path).iter_batches(ROWS, columns=["caption"], use_threads=False):

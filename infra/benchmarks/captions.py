@@ -5,10 +5,11 @@
                            language identification on either side
     captions_per_s_core    every caption repaired, every rule, quality and language of every caption, in one process of one thread
     rules_only_per_s_core  the same with the language given, none repaired
-    judge_mib              peak memory of a process that does the first of these, as many captions at a time as `stage2` takes
+    judge_mib              peak memory of the Ray worker in which `stage2` does the first of these
     count_gib              peak memory of counting duplicate captions among 20 million: the driver and all workers
 
-Medians of three turns. `--rows` is the number of captions counted for duplicates; the speeds are of 300 000.
+Captions are judged as many at a time as `stage2` takes. Medians of three turns. `--rows` is the number of captions counted for
+duplicates; the speeds are of 300 000.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from filters.text.repair import repair
 from infra.benchmarks.peers import data_juicer
 from infra.benchmarks.tools.alone import run_alone
 from infra.benchmarks.tools.rows import FILE_ROWS, SOURCE, generate
+from pipelines.judging.captions import ROWS as ROWS_AT_A_TIME
 
 ROWS, CAPTIONS, PEER_CAPTIONS, TURNS = 20_000_000, 300_000, 100_000, 3
 
@@ -76,8 +78,7 @@ def measure(rows: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=os.environ.get("PAIRMILL_BENCH_DIR")) as folder:
         theirs = _data_juicer(Path(folder), captions.slice(0, PEER_CAPTIONS))
         figures |= {"data_juicer_captions_per_s": theirs, "rules_only_per_s_two_processes": _two_processes(captions)}
-        pq.write_table(pa.table({"caption": captions}), Path(folder) / "captions.parquet")
-        figures["judge_mib"] = run_alone("judge_captions", f"{folder}/captions.parquet")["peak"]
+        figures["judge_mib"] = _judge_memory(Path(folder), captions)
         figures |= {"counted": rows or ROWS, "count_gib": _count(Path(folder), rows or ROWS)}
     return {"figures": figures, "ratios": {"vs_data_juicer": figures["rules_only_per_s_two_processes"] / theirs}}
 
@@ -97,11 +98,15 @@ def draw(count: int) -> pa.ChunkedArray:
 
 def judge(captions: pa.ChunkedArray, *, identified: bool) -> int:
     """Applies every rule to every caption, on request repaired, their languages identified; how many captions are kept."""
-    table = stage2.columns_of(captions, repair(captions) if identified else None)
-    if identified:
-        identify(table["caption"])
-    keep, _ = evaluate(table, configure(stage2.RULES, {}), "")
-    return pc.sum(keep).as_py() or 0
+    kept, rules = 0, configure(stage2.RULES, {})
+    for start in range(0, len(captions), ROWS_AT_A_TIME):
+        rows = captions.slice(start, ROWS_AT_A_TIME)
+        table = stage2.columns_of(rows, repair(rows) if identified else None)
+        if identified:
+            identify(table["caption"])
+        keep, _ = evaluate(table, rules, "")
+        kept += pc.sum(keep).as_py() or 0
+    return kept
 
 
 def _one_process(captions: pa.ChunkedArray, *, identified: bool) -> float:
@@ -144,6 +149,14 @@ def _data_juicer(folder: Path, captions: pa.ChunkedArray) -> float:
     flagged_words = {"flagged_words_filter": OPERATORS["flagged_words_filter"] | {"flagged_words_dir": str(work)}}
     operators = [{name: settings} for name, settings in (OPERATORS | flagged_words).items()]
     return len(captions) / data_juicer.seconds_of(work, operators)
+
+
+def _judge_memory(folder: Path, captions: pa.ChunkedArray) -> float:
+    """MiB of a worker that judges the captions."""
+    urls = pa.array([f"https://pictures.example/{number}.jpg" for number in range(len(captions))])
+    pq.write_table(pa.table({"url": urls, "caption": captions}), folder / "captions.parquet")
+    run_alone("ingest_pairs", str(folder / "judged"), str(folder / "captions.parquet"))
+    return run_alone("judge_captions", str(folder / "judged"))["peak"]
 
 
 def _count(folder: Path, rows: int) -> float:

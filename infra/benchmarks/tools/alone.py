@@ -48,18 +48,25 @@ def jobs(root: str, source: str, *files: str) -> dict[str, float]:
     return {"driver": driver, "worker": max(workers.values()), "again": again}
 
 
-def judge_captions(path: str) -> dict[str, float]:
-    """Peak MiB of reading a file's captions and judging them as a worker of `stage2` does, without Ray."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def ingest_pairs(root: str, path: str) -> dict[str, float]:
+    """Peak MiB of the driver over the ingest of a file of pairs."""
+    from pipelines import ingest
 
-    from infra.benchmarks.captions import judge
-    from pipelines.judging.captions import ROWS
-
-    pa.set_cpu_count(1)
-    for batch in pq.ParquetFile(path).iter_batches(ROWS, columns=["caption"], use_threads=False):
-        judge(pa.chunked_array([batch.column(0)]), identified=True)
+    _require_done(ingest.main(["--root", root, "pairs", path])["failed"])
     return {"peak": peak_mib()}
+
+
+def judge_captions(root: str) -> dict[str, float]:
+    """Peak MiB of the worker that judges captions."""
+    from pipelines import stage2
+    from pipelines.runtime.runner import start_ray
+
+    start_ray()
+    with watched_workers() as workers:
+        alone = ["--set", "stage2.boilerplate.duplicate_text.enabled=false"]  # counting the corpus is a job of its own
+        _require_done(stage2.main(["--root", root, *alone])["failed"])
+        time.sleep(1)  # until the workers' last figures are read
+    return {"peak": max(workers.values())}
 
 
 def count_captions(root: str, source: str) -> dict[str, float]:
@@ -119,6 +126,6 @@ def _require_done(failed: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     works: dict[str, Callable[..., dict[str, float]]] = {
-        work.__name__: work for work in (query, jobs, judge_captions, count_captions, dedup, near_copies)
+        work.__name__: work for work in (query, jobs, ingest_pairs, judge_captions, count_captions, dedup, near_copies)
     }
     sys.stdout.write("\n" + json.dumps(works[sys.argv[1]](*sys.argv[2:])) + "\n")

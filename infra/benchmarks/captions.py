@@ -78,7 +78,7 @@ def measure(rows: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=os.environ.get("PAIRMILL_BENCH_DIR")) as folder:
         theirs = _data_juicer(Path(folder), captions.slice(0, PEER_CAPTIONS))
         figures |= {"data_juicer_captions_per_s": theirs, "rules_only_per_s_two_processes": _two_processes(captions)}
-        figures["judge_mib"] = _judge_memory(Path(folder), captions)
+        figures["judge_mib"] = judge_memory(Path(folder), captions)
         figures |= {"counted": rows or ROWS, "count_gib": _count(Path(folder), rows or ROWS)}
     return {"figures": figures, "ratios": {"vs_data_juicer": figures["rules_only_per_s_two_processes"] / theirs}}
 
@@ -151,9 +151,10 @@ def _data_juicer(folder: Path, captions: pa.ChunkedArray) -> float:
     return len(captions) / data_juicer.seconds_of(work, operators)
 
 
-def _judge_memory(folder: Path, captions: pa.ChunkedArray) -> float:
+def judge_memory(folder: Path, captions: pa.ChunkedArray) -> float:
     """MiB of a worker that judges the captions."""
     urls = pa.array([f"https://pictures.example/{number}.jpg" for number in range(len(captions))])
+    folder.mkdir(exist_ok=True)
     pq.write_table(pa.table({"url": urls, "caption": captions}), folder / "captions.parquet")
     run_alone("ingest_pairs", str(folder / "judged"), str(folder / "captions.parquet"))
     return run_alone("judge_captions", str(folder / "judged"))["peak"]

@@ -48,7 +48,7 @@ def stage2_step(recipe: Recipe) -> Step:
     work = partial(
         judge_part, rules=rules, columns=columns, read_counts=read_counts if COUNTS in inputs else None, repairs=repairs
     )
-    return Step(FAMILY, inputs, lambda part: settings, work)
+    return Step(FAMILY, inputs, lambda part: settings, work, little_memory=True)
 
 
 if __name__ == "__main__":

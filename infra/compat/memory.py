@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -42,19 +43,30 @@ def return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def hold_little_memory() -> None:
-    """Makes malloc of this process give large pieces back as they are freed, and Arrow take its memory from malloc.
+@contextmanager
+def holding_little_memory() -> Iterator[None]:
+    """Makes malloc of this process give large pieces back as they are freed, and Arrow take its memory from malloc, for a while.
 
     Arrow's own allocator keeps what is freed, beside what malloc keeps: a worker would hold both at their largest. Readers of
     files still take from it.
     """
     import pyarrow as pa
 
-    _arrow_pool()
+    pool = _arrow_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     _set({M_MMAP_THRESHOLD: LARGE_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES})
+    _use_huge_pages(False)
+    try:
+        yield
+    finally:
+        _use_huge_pages(True)
+        _set({M_MMAP_THRESHOLD: KEPT_BYTES})
+        pa.set_memory_pool(pool)
+
+
+def _use_huge_pages(used: bool) -> None:
     with contextlib.suppress(AttributeError, OSError):  # not Linux
-        ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, int(not used), 0, 0, 0)
 
 
 @lru_cache(1)

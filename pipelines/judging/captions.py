@@ -14,7 +14,7 @@ from filters.rules import RuleSetting, evaluate
 from filters.stage2 import PICTURES, QUALITY, QUALITY_PARTS, columns_of, final_quality
 from filters.text.language import identify
 from filters.text.repair import repair
-from infra.compat.memory import hold_little_memory, return_freed_memory
+from infra.compat.memory import return_freed_memory
 from pipelines.judging.verdicts import verdict_counts
 from pipelines.manifest.join import column_slices, locate
 from pipelines.manifest.parts import Part
@@ -38,7 +38,6 @@ def judge_part(
     """The columns of stage2 for one part by the rules, given which columns these read beside captions, who reads (sample_id,
     pictures) where they ask how many pictures share a caption, and whether captions are repaired first.
     """
-    hold_little_memory()
     slices = column_slices(storage, part, dict.fromkeys(["caption", *columns]), ROWS)
     shared = read_counts(storage, part) if read_counts else None
     counts_of_all = Counter[str]()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.compat.content import content_digest
+from infra.compat.memory import holding_little_memory
 from pipelines.manifest.parts import Part
 from pipelines.manifest.pictures import LOST
 from pipelines.manifest.receipts import Receipt, completed, digest_of, fingerprint_of, read_receipts, write_receipt
@@ -69,6 +71,7 @@ class Step:
     setup     what a worker does once before its first part: then parts are done by actors that live as long as the job, so that
               a model is loaded once in each
     workers   how many actors at most; 0: as many as the cluster has room for
+    little_memory  whether a worker gives memory back at once, at the cost of some speed: see `holding_little_memory`
     reads_pictures  whether it reads stored pictures, and counts those that it cannot by `reason.<why>`: a part with pictures that
               are `LOST` is named, and done again by the next run
     """
@@ -83,6 +86,7 @@ class Step:
     gpus: float = 0.0
     setup: Callable[[], Any] | None = None
     workers: int = 0
+    little_memory: bool = False
     reads_pictures: bool = False
 
 
@@ -161,7 +165,8 @@ def run_step(
 
     def work(item: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
         part = Part(**item["part"])
-        return asdict(_do_part(storage, step, part, item["fingerprint"], item["inputs"], reporter))
+        with holding_little_memory() if step.little_memory else nullcontext():
+            return asdict(_do_part(storage, step, part, item["fingerprint"], item["inputs"], reporter))
 
     items = [{"label": str(part), "part": asdict(part), "fingerprint": current[part], "inputs": inputs[part]} for part in pending]
     total = sum(part.rows for part in pending)

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -218,14 +218,16 @@ class Storage:
 
     def read_parquet(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The table at `path`, or those of the named columns that it has, in this order."""
-        with self._parquet_file(path, memory_map=self.is_local) as file:
+        source = self.full(path) if self.is_local else io.BytesIO(self.read(path))
+        with self._parquet_file(path, source, memory_map=self.is_local) as file:
             table = file.read(columns)
         return _selected(table, columns)
 
     def parquet_slices(self, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
         """What `read_parquet` returns, at most so many rows at a time, one table at least; no more are in memory."""
         # Not mapped: what was read of a mapped file counts as the process's memory until it is closed.
-        with self._parquet_file(path, buffer_size=READ_BYTES) as file:
+        source = nullcontext(self.full(path)) if self.is_local else self.open(path, cache_type="none")
+        with source as opened, self._parquet_file(path, opened, buffer_size=READ_BYTES) as file:
             # A group at a time: Arrow keeps the bytes of all groups that one call has read.
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(rows, [group], columns, use_threads=False):
@@ -234,9 +236,8 @@ class Storage:
                 yield _selected(file.schema_arrow.empty_table(), columns)
 
     @contextmanager
-    def _parquet_file(self, path: str, **options: Any) -> Iterator[pq.ParquetFile]:
-        """The file at `path`, opened; RequestError where it is found broken."""
-        source = self.full(path) if self.is_local else io.BytesIO(self.read(path))
+    def _parquet_file(self, path: str, source: str | BinaryIO, **options: Any) -> Iterator[pq.ParquetFile]:
+        """The file at `path`, that is `source`; RequestError where it is found broken."""
         try:
             with pq.ParquetFile(source, **options) as file:
                 yield file

@@ -29,7 +29,7 @@ SCHEMA = pa.schema([("caption", pa.string()), ("place", pa.int32())])
 COLUMNS = ["caption", "url", "bytes", "sha256"]  # bytes and sha256 are fetch's
 
 
-def samples(root: Path, rows: int = ROWS) -> Storage:
+def samples(root: Path | str, rows: int = ROWS) -> Storage:
     """A part of so many samples, every third of them fetched; written without the family's later columns."""
     storage, ids = Storage(str(root)), sample_ids(4, 0, 0, rows)
     own = {"sample_id": ids, "caption": [CAPTIONS[row % len(CAPTIONS)] for row in range(rows)]}
@@ -45,6 +45,14 @@ def test_slices_of_columns_are_the_columns(tmp_path: Path, rows: int, most: int)
     storage = samples(tmp_path, rows)
     tables = [*column_slices(storage, PART, COLUMNS, most)]
     assert all(len(table) <= most for table in tables) and pa.concat_tables(tables) == read_columns(storage, PART, COLUMNS)
+
+
+def test_slices_are_read_from_an_object_store_that_fails_now_and_then(object_store: str) -> None:
+    storage = samples(f"{object_store}/slices")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "read", None)  # no file is read as a whole
+        tables = [*column_slices(storage, PART, ["caption", "url"], 7)]
+    assert len(tables) == 4 and pa.concat_tables(tables) == read_columns(storage, PART, ["caption", "url"])
 
 
 def test_a_part_without_a_family_has_one_slice_without_rows(tmp_path: Path) -> None:

@@ -95,15 +95,19 @@ def _record(text: str, where: str) -> tuple[str, str | None]:
     """A line of JSON; a caption may be source code that looks like one, so only an object with a `caption` is taken for it."""
     try:
         record = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text, None
     if "caption" not in record:
         return text, None
     caption, language = record["caption"], record.get("language")
     if not isinstance(caption, str) or not isinstance(language, str | None):
         raise RequestError(f"{where}: caption and language must be text; fix the line")
-    # JSON can escape half a character, which is no text.
-    return caption.encode("utf-8", "replace").decode(), language
+    return _whole(caption), None if language is None else _whole(language)
+
+
+def _whole(text: str) -> str:
+    """The text without half characters, which JSON can escape."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _batches(lines: Iterator[tuple[str, str | None]]) -> Iterator[list[tuple[str, str | None]]]:

@@ -62,9 +62,18 @@ def logits(features: Features) -> np.ndarray:
         inputs = np.clip(scaled, -CLIP, CLIP)
         if part in READERS:
             inputs = np.concatenate([pooled[part], inputs], axis=1)
-        hidden = np.maximum(inputs @ weights[f"{part}.hidden"] + weights[f"{part}.hidden_bias"], 0)
-        result[:, place] = hidden @ weights[f"{part}.out"] + weights[f"{part}.out_bias"]
+        hidden = np.maximum(_product(inputs, weights[f"{part}.hidden"]) + weights[f"{part}.hidden_bias"], 0)
+        result[:, place] = _product(hidden, weights[f"{part}.out"]) + weights[f"{part}.out_bias"]
     return result
+
+
+def _product(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`rows` @ `weights`, of float32; each row's is the same wherever it stands.
+
+    In which order BLAS adds depends on a row's place. Products are exact in double precision, and what the order changes there is
+    lost when the sum is rounded.
+    """
+    return np.asarray((rows.astype(np.float64) @ weights.astype(np.float64)).astype(np.float32))
 
 
 def bias() -> np.ndarray:

@@ -12,8 +12,8 @@ from filters.quality.features import PARTS, features_of
 from filters.quality.network import bias, logits
 from filters.text.characters import runs
 
-# What reaching each grade adds: 1 and 2 are weak captions, 3 names what is seen, 4 describes a scene.
-GRADE_WEIGHTS = np.array([0, 0, 0.4, 0.6], np.float32)
+# What reaching a grade adds: 3 names what is seen, 4 describes a scene; 1 and 2 are weak captions.
+GRADE_WEIGHTS = {3: np.float32(0.4), 4: np.float32(0.6)}
 # Captions that are surely no good differ by nothing of this; of them a product (2) is above a name or a headline (1).
 WEAK_WEIGHT = np.float32(0.05)
 ROWS = 1 << 11  # captions in a batch: what is known of their tokens fits in the processor's cache
@@ -40,12 +40,17 @@ def _score(captions: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     added = logits(features)
     scores = score_of(_share(added.sum(axis=1) + bias()))
     scores[np.diff(features.first) == 0] = 0  # nothing to read
-    return np.round(scores, DIGITS), np.round(_share(added @ GRADE_WEIGHTS), PART_DIGITS)
+    return np.round(scores, DIGITS), np.round(_share(_weighted(added)), PART_DIGITS)
 
 
 def score_of(reached: np.ndarray) -> np.ndarray:
     """How likely N captions reach each grade (float32[N, GRADES]) → their scores: float32[N]."""
-    return np.asarray(np.maximum((reached @ GRADE_WEIGHTS) * np.sqrt(reached[:, 0]), WEAK_WEIGHT * reached[:, 1]))
+    return np.asarray(np.maximum(_weighted(reached) * np.sqrt(reached[:, 0]), WEAK_WEIGHT * reached[:, 1]))
+
+
+def _weighted(grades: np.ndarray) -> np.ndarray:
+    """Sums over the last axis, GRADES, each by its weight; not by BLAS, whose order depends on the place."""
+    return np.asarray(sum(grades[..., grade - 1] * weight for grade, weight in GRADE_WEIGHTS.items()))
 
 
 def _share(odds: np.ndarray) -> np.ndarray:

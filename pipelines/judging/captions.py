@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import pyarrow as pa
 
@@ -22,7 +23,8 @@ from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.step import PartResult
 
-ROWS = 1 << 15  # judged at a time: many, as every pattern is compiled for each slice; so few that they take 40 MB
+# Judged at a time: many, as every pattern is compiled for each slice; so few that they take 30 MB.
+ROWS, BYTES = 1 << 15, 3 << 20
 
 
 def judge_part(
@@ -43,7 +45,7 @@ def judge_part(
     counts_of_all = Counter[str]()
 
     def judged() -> Iterator[pa.Table]:
-        for known in slices:
+        for known in chain.from_iterable(map(_short, slices)):
             return_freed_memory()  # by the slice before, by writing it and by reading this one
             table = _verdicts(known, _pictures(shared, known), rules, part.source, repairs=repairs)
             keep, reasons = (table[name].combine_chunks() for name in ("keep", "reasons"))
@@ -53,6 +55,13 @@ def judge_part(
 
     tables = judged()
     return PartResult(next(tables), counts_of_all, more=tables)
+
+
+def _short(known: pa.Table) -> Iterator[pa.Table]:
+    """The rows, one table at least, so many at a time that their captions take `BYTES` or not much more."""
+    rows = max(1, len(known) * BYTES // max(BYTES, known["caption"].nbytes))
+    for start in range(0, max(1, len(known)), rows):
+        yield known.slice(start, rows)
 
 
 def _pictures(shared: pa.Table | None, known: pa.Table) -> pa.ChunkedArray:

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field
 from types import NoneType
 from typing import Any
 
+import pyarrow as pa
 import xxhash
 
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage, require_kind
 
+PIECE = 1 << 20  # bytes of a file that are read at a time
 KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("family", "source", "part", "fingerprint", "digest", "finished_at"), (str,)),
     **dict.fromkeys(("rows_in", "rows_out"), (int,)),
@@ -46,6 +48,14 @@ class Receipt:
 def digest_of(data: Any) -> str:
     """The name of a content, any buffer: xxh3-128, 32 hex digits."""
     return xxhash.xxh3_128_hexdigest(data)
+
+
+def digest_of_file(file: pa.NativeFile) -> str:
+    """The same of the content of an open file, read in pieces."""
+    digest = xxhash.xxh3_128()
+    while piece := file.read(PIECE):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def fingerprint_of(document: Mapping[str, Any]) -> str:

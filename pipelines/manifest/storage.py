@@ -248,19 +248,18 @@ class Storage:
                 raise
             raise self.broken(path, "parquet", error) from None
 
-    def write_parquet(self, path: str, table: pa.Table, more: Iterable[pa.Table] = ()) -> pa.Buffer:
-        """Writes `table`, and the rows of `more` after its own; returns the bytes (mapped from the file where there is one), the
-        same for the same rows.
+    def write_parquet(self, path: str, table: pa.Table, more: Iterable[pa.Table] = ()) -> pa.NativeFile:
+        """Writes `table`, and the rows of `more` after its own; the same rows give the same bytes. Returns the file, opened.
+
+        Not mapped: what is read of a mapped file counts as the process's memory.
         """
         if not self.is_local:
             data = parquet_bytes(table, more)
             self.write(path, data)
-            return data
+            return pa.BufferReader(data)
         with self._landing(path) as temporary:
             write_parquet(table, str(temporary), more)
-            with pa.memory_map(str(temporary)) as written:
-                data = written.read_buffer()
-        return data
+            return pa.OSFile(str(temporary))
 
 
 def _selected(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:

@@ -22,7 +22,7 @@ from infra.compat.content import content_digest
 from infra.compat.memory import holding_little_memory
 from pipelines.manifest.parts import Part
 from pipelines.manifest.pictures import LOST
-from pipelines.manifest.receipts import Receipt, completed, digest_of, fingerprint_of, read_receipts, write_receipt
+from pipelines.manifest.receipts import Receipt, completed, digest_of_file, fingerprint_of, read_receipts, write_receipt
 from pipelines.manifest.storage import Storage
 from pipelines.manifest.tables import conform
 from pipelines.runtime.progress import Reporter
@@ -212,15 +212,16 @@ def _do_part(
     def written(family: str, result: PartResult) -> Receipt:
         earlier = read_receipts(storage, family, [part]).get(part) if step.missing else None
         more = (conform(table, family) for table in result.more)
-        data = storage.write_parquet(part.path(family), conform(result.table, family), more)
+        with storage.write_parquet(part.path(family), conform(result.table, family), more) as file:
+            digest, rows = digest_of_file(file), pq.read_metadata(file).num_rows
         receipt = Receipt(
             family=family,
             source=part.source,
             part=part.name,
             fingerprint=fingerprint,
-            digest=digest_of(data),
+            digest=digest,
             rows_in=part.rows,
-            rows_out=pq.read_metadata(pa.BufferReader(data)).num_rows,
+            rows_out=rows,
             counts=dict(result.counts),
             settings=dict(result.settings),
             inputs=dict(inputs),

@@ -36,6 +36,18 @@ def test_every_line_has_its_verdict_in_order(tmp_path: Path, capsys: pytest.Capt
     )
 
 
+def test_json_that_is_too_deep_is_a_caption_and_half_a_letter_of_a_language_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "captions.txt"
+    deep = '{"caption":' + "[" * 200_000
+    file.write_text(deep + '\n{"caption": "a red fox", "language": "\\ud800"}\n')
+    assert captions_check.main([str(file)]) == {"captions": 2, "kept": 1}
+    captions_check.main([str(file), "--format", "json"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows[0]["caption"] == deep and rows[1]["language"] == "?"
+
+
 def test_a_repair_is_shown_and_can_be_switched_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "captions.txt"
     file.write_text("Two &quot;cats&quot; on a &amp;quot;roof&amp;quot;\nA red fox in the snow\n")

@@ -20,7 +20,7 @@ from filters.text.tokens import keys_of, tokens_of
 from infra.train_models.quality import probabilities, train, trained_on, weights_of
 from infra.train_models.quality_card import area_under_curve, rank_correlation
 from pipelines.manifest.tables import FAMILIES
-from tests.support.captions import labelled_captions
+from tests.support.captions import Labelled, labelled_captions
 
 SCENES = {
     "en": "A woman in a red dress walks along the beach at sunset",
@@ -104,6 +104,14 @@ def _is_read(letter: str) -> bool:
 
 def test_the_manifest_has_a_column_for_each_part() -> None:
     assert FAMILIES["stage2"].field(QUALITY_PARTS).type == PARTS_TYPE and FAMILIES["stage2"].field(QUALITY).type == pa.float32()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.sampled_from(labelled_captions()), min_size=1, max_size=200), st.integers(1, 40))
+def test_parts_are_the_same_to_the_last_bit_whichever_captions_stand_beside(rows: list[Labelled], size: int) -> None:
+    captions = pa.array([row.caption for row in rows], pa.string())
+    pieces = [network.logits(features_of(captions.slice(start, size))) for start in range(0, len(captions), size)]
+    assert np.array_equal(network.logits(features_of(captions)), np.concatenate(pieces))
 
 
 def test_a_caption_that_another_rule_drops_has_quality_0() -> None:

@@ -82,13 +82,14 @@ def test_bytes_do_not_depend_on_the_slices_that_were_written(sizes: Sequence[int
 
 def test_a_part_judged_in_slices_has_the_bytes_and_counts_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step, written = stage2.stage2_step(load_recipe(None)), dict[int, tuple[bytes, Receipt]]()
-    for most in (ROWS, 4):
+    for most, size in ((ROWS, 1 << 20), (4, 1 << 20), (5, 50)):
         monkeypatch.setattr(captions, "ROWS", most)
+        monkeypatch.setattr(captions, "BYTES", size)
         storage, reported = samples(tmp_path / str(most)), list[int]()
         _do_part(storage, step, PART, "fingerprint", {}, reported.append)
-        assert sum(reported) == ROWS and max(reported) == most
+        assert sum(reported) == ROWS and (max(reported) == most if size > 50 else max(reported) < most)
         receipt = read_receipts(storage, "stage2", [PART])[PART]
         written[most] = (storage.read(PART.path("stage2")), replace(receipt, seconds=0.0, finished_at=""))
-    assert written[4] == written[ROWS]
+    assert written[4] == written[5] == written[ROWS]
     receipt = written[4][1]
     assert receipt.rows_out == ROWS == receipt.counts["kept"] + receipt.counts["dropped"] and receipt.counts["repaired"] == 6

@@ -7,7 +7,6 @@ import ctypes
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's mallopt(3)
 PR_SET_THP_DISABLE = 41  # of Linux's prctl(2): no pages of 2 MiB, of which an allocator may use a tenth
@@ -37,8 +36,7 @@ def _set(settings: Mapping[int, int]) -> None:
 
 
 def return_freed_memory() -> None:
-    """Gives to the system what malloc keeps of all threads, and Arrow; undoes `keep_freed_memory` for once."""
-    _arrow_pool().release_unused()
+    """Gives to the system what malloc keeps of all threads; undoes `keep_freed_memory` for once."""
     with contextlib.suppress(AttributeError, OSError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -52,7 +50,7 @@ def holding_little_memory() -> Iterator[None]:
     """
     import pyarrow as pa
 
-    pool = _arrow_pool()
+    pool = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     _set({M_MMAP_THRESHOLD: LARGE_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES})
     _use_huge_pages(False)
@@ -67,11 +65,3 @@ def holding_little_memory() -> Iterator[None]:
 def _use_huge_pages(used: bool) -> None:
     with contextlib.suppress(AttributeError, OSError):  # not Linux
         ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, int(not used), 0, 0, 0)
-
-
-@lru_cache(1)
-def _arrow_pool() -> Any:
-    """The pool that Arrow has taken memory from since it was imported."""
-    import pyarrow as pa
-
-    return pa.default_memory_pool()

@@ -144,7 +144,7 @@ def read_model() -> Model:
     edges = np.cumsum([0, *map(len, words)]).astype(np.int32)
     names = tuple(label.decode().removeprefix("__label__") for label, _, _ in labels)
     of_words = b"".join(words), edges, _slots(words)
-    return Model(bucket, rows, *substrings, *of_words, left, right, np.ascontiguousarray(nodes), names)
+    return Model(bucket, rows, *substrings, *of_words, left, right, nodes.copy(), names)  # a view would keep the whole file
 
 
 def _by_bits(buckets: int, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,8 @@
-"""The caption rules over one part, slice by slice: what a worker holds does not grow with the part.
+"""The caption rules over one part, slice by slice: of a part's captions a worker holds one slice.
 
-Apart from the job, since a worker imports what it needs for this and nothing of recipes and command lines.
+Columns of families other than `samples` that rules read, and the counts of shared captions, are held for the whole part.
+
+It is apart from the job, since a worker imports what it needs for this and nothing of recipes and command lines.
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ from filters.text.repair import repair
 from infra.compat.memory import return_freed_memory
 from pipelines.judging.verdicts import verdict_counts
 from pipelines.manifest.join import column_slices, locate
+from pipelines.manifest.parquet import GROUP_ROWS
 from pipelines.manifest.parts import Part
 from pipelines.manifest.storage import Storage
 from pipelines.runtime.progress import Reporter
 from pipelines.runtime.step import PartResult
 
-# Judged at a time: many, as every pattern is compiled for each slice; so few that they take 30 MB.
-ROWS, BYTES = 1 << 15, 3 << 20
+# Judged at a time, a sixth of a row group: many, as every pattern is compiled for each slice; so few that they take 25 MB.
+ROWS, BYTES = -(-GROUP_ROWS // 6), 2 << 20
 
 
 def judge_part(
@@ -41,7 +44,7 @@ def judge_part(
     pictures) where they ask how many pictures share a caption, and whether captions are repaired first.
     """
     slices = column_slices(storage, part, dict.fromkeys(["caption", *columns]), ROWS)
-    shared = read_counts(storage, part) if read_counts else None
+    shared = read_counts(storage, part).combine_chunks() if read_counts else None
     counts_of_all = Counter[str]()
 
     def judged() -> Iterator[pa.Table]:

@@ -32,7 +32,8 @@ def column_slices(storage: Storage, part: Part, columns: Iterable[str], rows: in
     """
     places, needed = _places(columns)
     own = needed.pop("samples")
-    others = {family: read_family(storage, part, family, names) for family, names in needed.items()}
+    # In one piece each: to take rows of a column in pieces copies all of it, and rows are taken for each slice.
+    others = {family: read_family(storage, part, family, names).combine_chunks() for family, names in needed.items()}
     for samples in _family_slices(storage, part, "samples", own, rows):
         yield _joined(samples, others, places)
 

@@ -6,7 +6,7 @@ import pytest
 
 from infra.benchmarks.captions import draw, judge_memory
 
-MIB = 315  # 283 were measured on 2026-11-28, 188 of them Ray Data's, which other versions may surpass
+MIB = 315  # 276 were measured on 2026-11-28, 188 of them Ray Data's, which other versions may surpass
 
 
 @pytest.mark.slow
